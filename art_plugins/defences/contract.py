@@ -1,0 +1,105 @@
+"""ART's contract for poison filters, with its holes mended: unknown parameters, bad values, evaluation of the last run."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import numpy as np
+from art.defences.detector.poison.ground_truth_evaluator import GroundTruthEvaluator
+from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.autoencoder import check_samples
+from art_plugins.statistics.labels import class_labels, indices_by_class
+
+
+class PoisonFilter(PoisonFilteringDefence):  # type: ignore[misc]  # ART has no type hints that mypy can read
+    """
+    Base of this package's filters. A subclass lists ``defence_params``, sets them in ``__init__``, checks them in
+    :meth:`_check`, and implements :meth:`_detect`, which sets ``is_clean_``.
+
+    :ivar is_clean_: (n,), 1 = clean, 0 = poison.
+    """
+
+    defence_params: list[str] = []
+    is_clean_: np.ndarray
+
+    def set_params(self, **kwargs: Any) -> None:
+        """
+        Check, then take over parameters; nothing is changed when one of them is wrong.
+
+        :raises InvalidInputError: For an unknown name (ART drops those silently) or a value out of range.
+        """
+        unknown = sorted(set(kwargs) - set(self.defence_params))
+        if unknown:
+            raise InvalidInputError(
+                f"Unknown parameter {', '.join(unknown)}; {type(self).__name__} takes: "
+                f"{', '.join(sorted(self.defence_params)) or 'none'}."
+            )
+        kwargs = {name: plain(value) for name, value in kwargs.items()}
+        self._check({**self.get_params(), **kwargs})
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+
+    def detect_poison(self, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
+        """
+        Find the poisoned samples.
+
+        :param kwargs: Any of ``defence_params``; they stay set.
+        :return: A JSON-safe report, and a list in the order of ``x_train``: 1 = clean, 0 = poison.
+        :raises InvalidInputError: For bad data, labels or parameters, before any heavy work.
+        """
+        self.set_params(**kwargs)
+        self._check(self.get_params())
+        self._check_data()
+        report = self._detect(*self.labels())
+        return report, [int(value) for value in self.is_clean_]
+
+    def evaluate_defence(self, is_clean: np.ndarray, **kwargs: Any) -> str:
+        """
+        Confusion matrix per class of the last detection, which is run first if there was none or ``kwargs`` are given.
+
+        :param is_clean: Ground truth (n,), 1 = clean, 0 = poison.
+        :return: ART's JSON: ``class_i`` -> TruePositive | TrueNegative | FalsePositive | FalseNegative -> rate in percent,
+            numerator, denominator; positive = poison; rate -1 for 0/0.
+        :raises InvalidInputError: If ``is_clean`` is missing, of another length, or holds other values.
+        """
+        truth = np.asarray([] if is_clean is None else is_clean)
+        if truth.shape != (len(self.x_train),) or not np.isin(truth, (0, 1)).all():
+            raise InvalidInputError(
+                f"is_clean must be of shape ({len(self.x_train)},) and hold 1 (clean) or 0 (poison); "
+                f"received shape {truth.shape}."
+            )
+        if kwargs or not hasattr(self, "is_clean_") or len(self.is_clean_) != len(truth):
+            self.detect_poison(**kwargs)
+        members = indices_by_class(*self.labels())
+        _, matrix = GroundTruthEvaluator().analyze_correctness(
+            [self.is_clean_[indices] for indices in members], [truth[indices] for indices in members]
+        )
+        return str(matrix)
+
+    def labels(self) -> tuple[np.ndarray, int]:
+        """Index labels (n,) of ``y_train``, and the number of classes."""
+        return class_labels(self.y_train, len(self.x_train), getattr(self.classifier, "nb_classes", None))
+
+    def _check_data(self) -> None:
+        """
+        :raises InvalidInputError: If ``x_train`` cannot be judged.
+        """
+        check_samples(self.x_train)
+        self.labels()
+
+    @abc.abstractmethod
+    def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
+        """Set ``is_clean_`` and return the report."""
+
+    def _check(self, values: dict[str, Any]) -> None:
+        """
+        :raises InvalidInputError: If the whole set of parameters is not usable.
+        """
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number."""
+    return value.item() if isinstance(value, np.generic) else value

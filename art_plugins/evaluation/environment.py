@@ -1,0 +1,31 @@
+"""What a result was computed with: Python, the platform and the versions of the packages that matter."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+PACKAGES = (
+    "art-plugins",
+    "adversarial-robustness-toolbox",
+    "torch",
+    "torchaudio",
+    "lightning",
+    "scikit-learn",
+    "numpy",
+)
+
+
+def versions() -> dict[str, str]:
+    """
+    Versions by name, read from the installed metadata without importing anything.
+
+    :return: ``python``, ``platform``, then each package; ``"not installed"`` where there is no metadata.
+    """
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

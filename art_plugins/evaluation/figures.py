@@ -1,0 +1,359 @@
+"""The figures of a comparison, each beside a function of the same arguments that says in words what is seen in it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+from art_plugins.errors import MissingPackageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CSS_PIXELS_PER_INCH = 96
+PIXEL_RATIO = 2  # of the PNG to CSS pixels: sharp on dense screens
+# Okabe and Ito's colours, told apart under every common colour blindness; shape or hatch says the same again.
+PLAIN, SUSPECT, CURVE, LINE = "#56B4E9", "#D55E00", "#0072B2", "#000000"
+MAX_NAME_LENGTH = 28
+
+
+def load_matplotlib() -> Any:
+    """
+    matplotlib, imported only when a figure is asked for.
+
+    :raises MissingPackageError: If it cannot be imported.
+    """
+    try:
+        import matplotlib.figure
+    except ImportError as error:
+        raise MissingPackageError(
+            f'Figures need matplotlib, which cannot be imported ({error}): pip install "art-plugins[report]"'
+        ) from error
+    return matplotlib
+
+
+def _own_style(draw: Callable[P, T]) -> Callable[P, T]:
+    """Draw with matplotlib's own settings, not the user's: a matplotlibrc may ask for LaTeX or white text."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        matplotlib = load_matplotlib()
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@_own_style
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as PNG, ``CSS_PIXELS_PER_INCH * PIXEL_RATIO`` pixels to the inch; equal figures give equal bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=CSS_PIXELS_PER_INCH * PIXEL_RATIO, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def css_size(figure: Figure) -> tuple[int, int]:
+    """Width and height in CSS pixels at which the figure's letters have their nominal size."""
+    width, height = figure.get_size_inches() * CSS_PIXELS_PER_INCH
+    return round(width), round(height)
+
+
+def png_data_uri(png: bytes) -> str:
+    """A PNG as the ``src`` of an image in a self-contained page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+@_own_style
+def poison_likelihood_figure(classes: Sequence[Mapping[str, Any]], target: str, threshold: float) -> Figure:
+    """
+    Fig. 2 of Mehlman et al. 2023: the poison likelihood score (PLS) of every class, as bars.
+
+    :param classes: Rows of the record: ``name``, ``poison_likelihood_score`` in nats (``None``: not judged),
+        ``mad_index``, ``verdict``.
+    :param target: Name of the class that truly holds the poison.
+    :param threshold: Of the class's index; drawn where the PLS has it.
+    """
+    figure = _figure(7.2, 1.5 + 0.34 * len(classes))
+    axes: Axes = figure.subplots()
+    for position, row in enumerate(classes):
+        is_target = row["name"] == target
+        axes.barh(
+            position,
+            row["poison_likelihood_score"] or 0,
+            color=SUSPECT if is_target else PLAIN,
+            hatch="///" if is_target else None,
+            edgecolor="black",
+            linewidth=0.8,
+            label="target class" if is_target else "other classes",
+        )
+    limit = _score_at_index(classes, threshold)
+    if limit is not None:
+        axes.axvline(limit, color=LINE, linestyle="--", label=f"threshold: index {threshold:g}")
+    axes.set_ylim(len(classes) - 0.4, -0.6)
+    names = [_name(row["name"]) + (" (target)" if row["name"] == target else "") for row in classes]
+    axes.set_yticks(range(len(classes)), names)
+    # The figures stand in a column of their own, where the threshold's line does not cross them.
+    column = axes.twinx()
+    column.set_ylim(axes.get_ylim())
+    column.set_yticks(range(len(classes)), [_score_label(row) for row in classes])
+    column.tick_params(length=0)
+    axes.set_xlabel("poison likelihood score (nats); higher = more suspicious")
+    _legend(figure, axes)
+    return figure
+
+
+def poison_likelihood_words(classes: Sequence[Mapping[str, Any]], target: str, threshold: float) -> str:
+    """What :func:`poison_likelihood_figure` shows."""
+    judged = sorted(
+        (row for row in classes if row["poison_likelihood_score"] is not None),
+        key=lambda row: float(row["poison_likelihood_score"]),
+        reverse=True,
+    )
+    if not judged:
+        return f"Bars of the poison likelihood score by class: none of the {len(classes)} classes was judged."
+    called = [row["name"] for row in judged if row["verdict"] == "poisoned"]
+    names = [row["name"] for row in judged]
+    place = f"rank {names.index(target) + 1} of {len(names)}" if target in names else "not judged"
+    return (
+        f"Bars of the poison likelihood score by class. Highest: {names[0]} with "
+        f"{judged[0]['poison_likelihood_score']:.2f} nats; lowest: {names[-1]} with "
+        f"{judged[-1]['poison_likelihood_score']:.2f}. The target class {target}: {place}. "
+        f"Above the threshold of index {threshold:g}: {', '.join(called) or 'no class'}. "
+        f"Not judged: {len(classes) - len(judged)} of {len(classes)} classes."
+    )
+
+
+@_own_style
+def cluster_figure(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarray, target: str) -> Figure:
+    """
+    Fig. 3 of Mehlman et al. 2023: the target class's latents, by cluster (left) and by truth (right).
+
+    :param points: First two principal components, shape (m, 2).
+    :param clusters: Shape (m,), 1 = the smaller cluster, else 0.
+    :param is_poison: Ground truth, shape (m,), bool.
+    :param target: Name of the class.
+    """
+    figure = _figure(8.2, 4.6)
+    ari = adjusted_rand_score(is_poison, clusters)
+    figure.suptitle(f"Latents of the target class '{_name(target)}': adjusted Rand index {ari:.3f}")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, title, marked, names in zip(
+        panels,
+        ("by cluster", "by truth"),
+        (np.asarray(clusters) == 1, np.asarray(is_poison, dtype=bool)),
+        (("larger cluster", "smaller cluster"), ("clean", "poison")),
+        strict=True,
+    ):
+        rest = points[~marked]
+        axes.scatter(rest[:, 0], rest[:, 1], s=16, color=PLAIN, alpha=0.7, linewidths=0, label=names[0])
+        axes.scatter(*points[marked].T, s=24, marker="x", color=SUSPECT, linewidths=1.1, alpha=0.8, label=names[1])
+        axes.set_title(title)
+        axes.set_xlabel("principal component 1")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+    panels[0].set_ylabel("principal component 2")
+    return figure
+
+
+def cluster_words(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarray, target: str) -> str:
+    """What :func:`cluster_figure` shows."""
+    marked, poison = np.asarray(clusters) == 1, np.asarray(is_poison, dtype=bool)
+    return (
+        f"Two scatter plots of the {len(points)} latents of the target class {target} on two principal components. "
+        f"Left, by cluster: {int(marked.sum())} in the smaller and {int((~marked).sum())} in the larger. "
+        f"Right, by truth: {int(poison.sum())} poison and {int((~poison).sum())} clean. "
+        f"The smaller cluster holds {int((marked & poison).sum())} of the poison and {int((marked & ~poison).sum())} "
+        f"clean samples; adjusted Rand index {adjusted_rand_score(poison, marked):.3f}."
+    )
+
+
+@_own_style
+def confusion_figure(defences: Sequence[Mapping[str, Any]]) -> Figure:
+    """
+    Fig. 5 of Mehlman et al. 2023: one confusion matrix per filter; counts, and the share of each row.
+
+    :param defences: Rows of the record: ``title``, ``tp``, ``fn``, ``fp``, ``tn``; positive = poison.
+    """
+    n_columns = min(4, len(defences))
+    n_rows = -(-len(defences) // n_columns)
+    figure = _figure(0.5 + 2.15 * n_columns, 2.75 * n_rows)
+    figure.set_layout_engine("constrained", h_pad=0.12)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axes in panels[len(defences) :]:
+        axes.set_visible(False)
+    for panel, (axes, row) in enumerate(zip(panels, defences, strict=False)):
+        counts = np.array([[row["tp"], row["fn"]], [row["fp"], row["tn"]]])
+        rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(rates, cmap="Blues", vmin=0, vmax=1)
+        for y, x in np.ndindex(2, 2):
+            known = counts[y].sum() > 0
+            axes.text(
+                x,
+                y,
+                f"{counts[y, x]}\n{rates[y, x]:.3f}" if known else f"{counts[y, x]}\n\u2014",
+                ha="center",
+                va="center",
+                fontsize=11,
+                color="white" if rates[y, x] > 0.5 else "black",
+            )
+        axes.set_title(textwrap.fill(_name(row["title"], 60), 22), fontsize=10.5)
+        axes.set_xticks([0, 1], ["removed", "kept"])
+        axes.set_yticks([0, 1], ["poison", "clean"] if panel % n_columns == 0 else ["", ""])
+        axes.set_xticks([0.5], minor=True)
+        axes.set_yticks([0.5], minor=True)
+        axes.grid(which="minor", color="black", linewidth=0.8)
+        axes.tick_params(which="both", length=0)
+    return figure
+
+
+def confusion_words(defences: Sequence[Mapping[str, Any]]) -> str:
+    """What :func:`confusion_figure` shows."""
+    cells = (
+        f"{row['title']}: of the poison {row['tp']} removed and {row['fn']} kept, of the clean samples {row['fp']} removed "
+        f"and {row['tn']} kept"
+        for row in defences
+    )
+    return "One confusion matrix per filter. " + "; ".join(cells) + "."
+
+
+@_own_style
+def fraction_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
+    """
+    Fig. 7 of Mehlman et al. 2023: adjusted Rand index of the target class against the poisoned share of the source class.
+
+    :param points: One per fraction and seed, as :func:`~art_plugins.evaluation.fractions.fraction_curve` gives them:
+        ``fraction``, ``seed``, ``ari``, ``found`` (the target class was called poisoned).
+    """
+    figure = _figure(6.8, 4.4)
+    axes: Axes = figure.subplots()
+    fractions, values = _by_fraction(points)
+    if len({point["seed"] for point in points}) > 1:
+        lowest, highest = [min(some) for some in values], [max(some) for some in values]
+        axes.fill_between(fractions, lowest, highest, color=PLAIN, alpha=0.35, linewidth=0, label="lowest to highest seed")
+    axes.plot(fractions, [float(np.mean(some)) for some in values], color=CURVE, label="mean of the seeds")
+    for found, marker, colour, label in (
+        (True, "o", CURVE, "one seed: target class found"),
+        (False, "X", SUSPECT, "one seed: target class not found"),
+    ):
+        some = [point for point in points if bool(point["found"]) is found]
+        if some:
+            axes.scatter(
+                [point["fraction"] for point in some],
+                [point["ari"] for point in some],
+                marker=marker,
+                s=30 if found else 80,
+                color=colour,
+                edgecolors="white",
+                linewidths=0.6,
+                zorder=3,
+                label=label,
+                clip_on=False,
+            )
+    axes.set_xticks(fractions, [f"{fraction:g}" for fraction in fractions])
+    axes.set_ylim(min(0, *(min(some) for some in values)) - 0.03, 1.03)
+    axes.set_xlabel("poisoned share of the source class")
+    axes.set_ylabel("adjusted Rand index of the target class")
+    axes.grid(axis="y", color="0.85")
+    _legend(figure, axes)
+    return figure
+
+
+def fraction_words(points: Sequence[Mapping[str, Any]]) -> str:
+    """What :func:`fraction_figure` shows."""
+    fractions, values = _by_fraction(points)
+    means = ", ".join(f"{np.mean(some):.3f} at {fraction:g}" for fraction, some in zip(fractions, values, strict=True))
+    missed = [point for point in points if not point["found"]]
+    lost = ", ".join(f"{point['fraction']:g} (seed {point['seed']})" for point in missed) or "none"
+    return (
+        "Line of the adjusted Rand index of the target class against the poisoned share of the source class. "
+        f"Mean: {means}. Target class not found at: {lost}."
+    )
+
+
+@_own_style
+def loss_figure(history: Sequence[Mapping[str, float]]) -> Figure:
+    """
+    The autoencoder's loss terms by epoch, a panel each, since their sizes differ by orders of magnitude.
+
+    :param history: Mean losses of each epoch in nats: term -> value, the same terms in every epoch.
+    """
+    terms = list(history[0])
+    n_columns = min(2, len(terms))
+    n_rows = -(-len(terms) // n_columns)
+    figure = _figure(6.8, 0.6 + 1.9 * n_rows)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True)
+    epochs = np.arange(1, len(history) + 1)
+    for axes in panels.ravel()[len(terms) :]:
+        axes.set_visible(False)
+    for axes, term in zip(panels.ravel(), terms, strict=False):
+        axes.plot(epochs, [losses[term] for losses in history], color=CURVE, marker="o", markersize=3)
+        axes.set_title(term.replace("_", " of the "), fontsize=11)
+        axes.grid(color="0.9")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("nats")
+    return figure
+
+
+def loss_words(history: Sequence[Mapping[str, float]]) -> str:
+    """What :func:`loss_figure` shows."""
+    terms = (
+        f"{term.replace('_', ' of the ')} from {value:.5g} to {history[-1][term]:.5g}" for term, value in history[0].items()
+    )
+    return f"Lines of the autoencoder's loss terms over {len(history)} epochs, in nats: " + "; ".join(terms) + "."
+
+
+def _figure(width_in: float, height_in: float) -> Figure:
+    figure: Figure = load_matplotlib().figure.Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
+    return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """One entry per label, under the axes, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    entries = dict(zip(labels, handles, strict=True))
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside lower center", ncols=3 if len(entries) < 4 else 2, frameon=False
+    )
+
+
+def _score_label(row: Mapping[str, Any]) -> str:
+    if row["poison_likelihood_score"] is None:
+        return "not judged"
+    return f"{row['poison_likelihood_score']:.2f}" + (", poisoned" if row["verdict"] == "poisoned" else "")
+
+
+def _score_at_index(classes: Sequence[Mapping[str, Any]], index: float) -> float | None:
+    """The PLS whose MAD index is ``index``: the two are linear in each other; ``None`` where all classes are equal."""
+    judged = [row for row in classes if row["poison_likelihood_score"] is not None and row["mad_index"] is not None]
+    scores = np.array([row["poison_likelihood_score"] for row in judged])
+    indices = np.array([row["mad_index"] for row in judged])
+    if not len(judged) or np.ptp(indices) == 0:
+        return None
+    sigma = np.ptp(scores) / np.ptp(indices)
+    return float(np.median(scores) + sigma * index)
+
+
+def _by_fraction(points: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:
+    fractions = sorted({float(point["fraction"]) for point in points})
+    return fractions, [[point["ari"] for point in points if point["fraction"] == fraction] for fraction in fractions]
+
+
+def _name(text: str, length: int = MAX_NAME_LENGTH) -> str:
+    """A name on one line, of bounded length, and never read as mathematics."""
+    line = " ".join(str(text).split())
+    short = line if len(line) <= length else line[: length - 1] + "\u2026"
+    return short.replace("$", r"\$")

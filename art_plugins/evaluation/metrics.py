@@ -1,0 +1,96 @@
+"""How well a filter did: counts, rates, ranking, agreement of clusters; what is left of the attack; time and memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+from sklearn.metrics import adjusted_rand_score, roc_auc_score
+
+SAMPLE_EVERY_S = 0.02
+
+
+def filter_metrics(
+    is_clean: np.ndarray, is_poison: np.ndarray, in_target: np.ndarray, outlier_scores: np.ndarray | None
+) -> dict[str, Any]:
+    """
+    Positive = poison.
+
+    :param is_clean: Verdicts (n,), 1 = clean, 0 = poison.
+    :param is_poison: Ground truth (n,), bool.
+    :param in_target: Which samples carry the target label, (n,), bool; the adjusted Rand index is over these.
+    :param outlier_scores: (n,), higher = more suspicious; ``None`` where the filter has none.
+    :return: Counts, and rates in [0, 1]; ``None`` where a rate has no denominator.
+    """
+    removed = np.asarray(is_clean) == 0
+    tp, fp = int((removed & is_poison).sum()), int((removed & ~is_poison).sum())
+    fn, tn = int((~removed & is_poison).sum()), int((~removed & ~is_poison).sum())
+    ranked = outlier_scores is not None and is_poison.any() and not is_poison.all()
+    return {
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "tn": tn,
+        "tpr": ratio(tp, tp + fn),
+        "fpr": ratio(fp, fp + tn),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "auroc": float(roc_auc_score(is_poison, outlier_scores)) if ranked else None,
+        "ari_target": float(adjusted_rand_score(is_poison[in_target], removed[in_target])),
+        "fraction_removed": float(removed.mean()),
+    }
+
+
+def ratio(numerator: int, denominator: int) -> float | None:
+    """The quotient, or ``None`` for a denominator of 0."""
+    return numerator / denominator if denominator else None
+
+
+def attack_metrics(
+    classifier: Any, x_test: np.ndarray, y_test: np.ndarray, x_triggered: np.ndarray, target: int
+) -> dict[str, Any]:
+    """
+    Accuracy on clean test samples, and the share of triggered source-class test samples that are classified as the target.
+    """
+    clean = classifier.predict(x_test).argmax(axis=1)
+    triggered = classifier.predict(x_triggered).argmax(axis=1)
+    return {
+        "clean_accuracy": float((clean == y_test).mean()),
+        "attack_success": float((triggered == target).mean()),
+        "n_clean_test": len(x_test),
+        "n_triggered_test": len(x_triggered),
+    }
+
+
+@dataclass
+class Cost:
+    """Wall-clock seconds, and the most memory that the process held above what it held before, in 10^6 bytes."""
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Measure the block; the resident memory is sampled every 20 ms."""
+    process, cost, done = psutil.Process(), Cost(), threading.Event()
+    before = process.memory_info().rss
+
+    def sample() -> None:
+        while not done.wait(SAMPLE_EVERY_S):
+            cost.peak_memory_mb = max(cost.peak_memory_mb, (process.memory_info().rss - before) / 1e6)
+
+    sampler = threading.Thread(target=sample, daemon=True)
+    start = time.perf_counter()
+    sampler.start()
+    try:
+        yield cost
+    finally:
+        cost.seconds = time.perf_counter() - start
+        done.set()
+        sampler.join()

@@ -1,0 +1,201 @@
+"""A comparison's record as one self-contained page with figures, and as Markdown beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.evaluation import figures
+from art_plugins.evaluation.tables import (
+    DASH,
+    class_table,
+    defence_table,
+    loss_table,
+    markdown_report,
+    markdown_table,
+    one_decimal,
+    pairs_table,
+    rate,
+    same_but_for_seed,
+    seed_table,
+    title,
+)
+from art_plugins.storage import atomic_path, write_text
+
+__all__ = ["check_report_packages", "finding", "markdown_report", "markdown_table", "write_compare_report"]
+
+BOUNDS = ("perfect_filter", "random_filter")  # not defences: one knows the truth, the other draws
+CAUGHT_TPR, CAUGHT_FPR = 0.9, 0.05  # from which, and up to which, the page says that a filter caught the poison
+ATTACK_WORKS = 0.5  # attack success below which its fall says little
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Picture(NamedTuple):
+    """A figure as PNG with its size in CSS pixels, and ``words`` for those who do not see it."""
+
+    name: str
+    caption: str
+    words: str
+    png: bytes
+    width: int
+    height: int
+
+    @property
+    def uri(self) -> str:
+        """The ``src`` of the image."""
+        return figures.png_data_uri(self.png)
+
+
+def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]]) -> None:
+    """
+    Write ``table.md``, ``report.html`` and ``figures/<task>_<name>.png``; every file is whole or absent.
+
+    Everything is drawn before the first file is written, and the page, which holds all of it, is written last.
+
+    :param record: Of the whole run, JSON-safe; a value that is not known is ``None``.
+    :param arrays: Of each task by its name: ``target_latents_2d`` (m, 2), ``target_clusters`` (m,), ``target_is_poison``
+        (m,); see :func:`~art_plugins.evaluation.figures.cluster_figure`.
+    :raises MissingPackageError: Without jinja2 or matplotlib; nothing is written.
+    :raises InvalidInputError: If the tasks' names are not unique names of files, or the folder cannot be written.
+    """
+    check_report_packages()
+    names = [task["name"] for task in record["tasks"]]
+    if len(set(names)) < len(names) or not all(TASK_NAME.fullmatch(name) for name in names):
+        raise InvalidInputError(f"Tasks must have unique names of letters, digits, '.', '_' and '-'; received {names}.")
+    pictures = {task["name"]: _pictures(task, arrays[task["name"]]) for task in record["tasks"]}
+    page, markdown = _page(record, pictures), markdown_report(record)
+    out = Path(out_dir)
+    for name in names:
+        for picture in pictures[name]:
+            with atomic_path(out / "figures" / f"{name}_{picture.name}.png") as partial:
+                partial.write_bytes(picture.png)
+    write_text(out / "table.md", markdown)
+    write_text(out / "report.html", page)
+
+
+def check_report_packages() -> None:
+    """
+    :raises MissingPackageError: If jinja2 or matplotlib, of the extra ``report``, cannot be imported.
+    """
+    _load_jinja2()
+    figures.load_matplotlib()
+
+
+def finding(task: Mapping[str, Any]) -> str:
+    """What came out, in a few sentences: the attack without a filter, who caught the poison, and what is left of it."""
+    before = task["undefended"]
+    sentences = [
+        f"Without a filter the attack succeeds on a share of {rate(before['attack_success'])} of the "
+        f"{before['n_triggered_test']} triggered test samples, and clean accuracy is {rate(before['clean_accuracy'])} on "
+        f"{before['n_clean_test']}."
+    ]
+    if before["attack_success"] < ATTACK_WORKS:
+        sentences.append("The attack itself hardly works here, so its fall after a filter says little.")
+    judged = [row for row in task["defences"] if row["name"] not in BOUNDS]
+    caught = "; ".join(_outcome(row) for row in judged if _caught(row))
+    missed = "; ".join(_outcome(row) for row in judged if not _caught(row))
+    sentences.append(f"The poison was caught by {caught}." if caught else "No filter caught the poison.")
+    if missed:
+        sentences.append(f"It was not caught by {missed}.")
+    return " ".join(sentences)
+
+
+def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]]) -> str:
+    jinja2 = _load_jinja2()
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("art_plugins.evaluation", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("compare.html.j2").render(
+        command=record["command"],
+        seconds=one_decimal(record["seconds"]),
+        caught_tpr=rate(CAUGHT_TPR),
+        caught_fpr=rate(CAUGHT_FPR),
+        dash=DASH,
+        seed_tables=[seed_table(tasks) for tasks in same_but_for_seed(record["tasks"])],
+        versions=pairs_table("Versions this run was made with", "Package", "Version", record["versions"]),
+        tasks=[
+            {
+                "name": task["name"],
+                "title": title(task),
+                "finding": finding(task),
+                "notes": task.get("notes", []),
+                "defences": defence_table(task),
+                "classes": class_table(task),
+                "settings": pairs_table("Settings of this task", "Setting", "Value", task["settings"]),
+                "losses": loss_table(task["autoencoder_history"]),
+                "pictures": pictures[task["name"]],
+            }
+            for task in record["tasks"]
+        ],
+    )
+    return str(page)
+
+
+def _pictures(task: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Picture]:
+    classes = (task["classes"], task["target"], task["threshold"])
+    latents = (
+        np.asarray(arrays["target_latents_2d"], dtype=float).reshape(-1, 2),
+        np.asarray(arrays["target_clusters"]),
+        np.asarray(arrays["target_is_poison"], dtype=bool),
+        task["target"],
+    )
+    return [
+        _picture(
+            "poison_likelihood",
+            "Poison likelihood score (PLS) of every class: how badly each of a class's two clusters explains the other.",
+            figures.poison_likelihood_figure(*classes),
+            figures.poison_likelihood_words(*classes),
+        ),
+        _picture(
+            "clusters",
+            "Latents of the target class on two principal components: as clustered, and as they truly are.",
+            figures.cluster_figure(*latents),
+            figures.cluster_words(*latents),
+        ),
+        _picture(
+            "confusion",
+            "Samples removed and kept by each filter; below each count its share of the row.",
+            figures.confusion_figure(task["defences"]),
+            figures.confusion_words(task["defences"]),
+        ),
+        _picture(
+            "losses",
+            "Training of the autoencoder.",
+            figures.loss_figure(task["autoencoder_history"]),
+            figures.loss_words(task["autoencoder_history"]),
+        ),
+    ]
+
+
+def _picture(name: str, caption: str, figure: Any, words: str) -> Picture:
+    return Picture(name, caption, words, figures.png_bytes(figure), *figures.css_size(figure))
+
+
+def _caught(row: Mapping[str, Any]) -> bool:
+    return row["tpr"] is not None and row["tpr"] >= CAUGHT_TPR and (row["fpr"] or 0) <= CAUGHT_FPR
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    retrained = f"then attack {rate(row['attack_success'])}"
+    if _caught(row):
+        retrained += f", clean accuracy {rate(row['clean_accuracy'])}"
+    return f"{row['title']} (TPR {rate(row['tpr'])}, FPR {rate(row['fpr'])}; {retrained})"
+
+
+def _load_jinja2() -> Any:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingPackageError(
+            f'The report page needs jinja2, which cannot be imported ({error}): pip install "art-plugins[report]"'
+        ) from error
+    return jinja2

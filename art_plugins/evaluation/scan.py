@@ -1,0 +1,337 @@
+"""Look for poison in a folder of class folders without any ground truth, and show a person where to look."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.defences.latent_clustering import VAELatentDefence
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.class_folders import find_class_folders
+from art_plugins.evaluation.environment import versions
+from art_plugins.evaluation.folder_data import FolderData, read_folder
+from art_plugins.evaluation.image_files import ImageReader, check_size, choose_image_reader, import_pillow
+from art_plugins.evaluation.scan_page import Group, import_jinja2, scan_page
+from art_plugins.evaluation.sound_files import SoundReader, check_seconds, choose_sound_reader, import_soundfile
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM
+from art_plugins.storage import write_json, write_text
+
+FEW_CLASSES = 5
+OUTPUTS = ("suspects.csv", "report.html", "record.json")
+POISONED, NOTHING_FOUND = "poisoned", "nothing found"  # of a class; "not judged: ..." is the third
+POISON, LOOK_HERE = "poison", "look here, not a verdict"  # of a file
+FROM_THE_FOLDER = ("sample_rate_hz", "channels_first")
+
+
+def scan_folder(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    kind: str = "auto",
+    seconds: float | None = None,
+    size: tuple[int, int] | None = None,
+    autoencoder: str | Path | None = None,
+    save_autoencoder: str | Path | None = None,
+    apply_to: str | Path | None = None,
+    threshold: float = 2.24,
+    nb_epochs: int = 30,
+    random_state: int = 0,
+    max_listed: int = 8,
+    command: str = "",
+    verbose: bool = True,
+    **defence_params: Any,
+) -> dict[str, Any]:
+    """
+    Rank the classes of a folder by how suspicious they are, and list the suspect files.
+
+    Writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``, each whole or not at all. Nothing in
+    ``folder`` is changed.
+
+    :param folder: Holds one folder of sound files (wav, flac) or images (png, jpg, jpeg) for each class.
+    :param out: Folder for the results.
+    :param kind: ``"sound"``, ``"image"``, or ``"auto"``: whichever there is.
+    :param seconds: Length of the clips; ``None``: the median of the folder.
+    :param size: Width and height of the images; ``None``: the most common.
+    :param autoencoder: A saved :class:`Autoencoder` that judges the folder without training; it says how files are read.
+    :param save_autoencoder: Where to save the one that is trained; must not exist. An interrupted training goes on from
+        the checkpoint beside it.
+    :param apply_to: Where to write the keep-list, the path of every file that was read and is not called poison, one a
+        line, relative to ``folder``; must not exist.
+    :param threshold: A class whose robust index is above it is called poisoned.
+    :param nb_epochs: Training epochs of the autoencoder.
+    :param random_state: Seed; two runs with one seed agree.
+    :param max_listed: Suspects, and typical samples beside them, that the page shows of a class.
+    :param command: What the user typed, for the record.
+    :param defence_params: Further parameters of :class:`VAELatentDefence`.
+    :return: The record, as written; ``classes`` is the ranking, the most suspicious first.
+    :raises InvalidInputError: For bad arguments, a folder that cannot be scanned, or an output that exists, before any
+        heavy work.
+    :raises MissingPackageError: If a package for sound files, images or pages is missing, before any heavy work.
+    """
+    start = time.perf_counter()
+    params = {**defence_params, "threshold": threshold, "nb_epochs": nb_epochs, "random_state": random_state}
+    if save_autoencoder is not None:
+        params.setdefault("checkpoint", f"{save_autoencoder}.checkpoint")
+    _check_arguments(params, seconds, size, max_listed)
+    _check_outputs(Path(out), autoencoder, save_autoencoder, apply_to)
+    import_jinja2()
+    found = find_class_folders(folder, kind)
+    fitted = None if autoencoder is None else Autoencoder.load(autoencoder)
+    if found.kind == "sound":
+        import_soundfile()
+    else:
+        import_pillow("Image")
+    paths = [Path(folder) / file for file in found.files]
+    reader = _reader(found.kind, paths, seconds, size, fitted)
+    if isinstance(reader, SoundReader):
+        params |= {"kind": "waveform", "sample_rate_hz": reader.sample_rate_hz}
+    else:
+        params |= {"kind": "image", "channels_first": False}
+
+    with read_folder(folder, found, reader, verbose) as data:
+        defence = VAELatentDefence(None, data.x, data.labels)
+        defence.detect_poison(autoencoder=fitted, verbose=verbose, **params)
+        if save_autoencoder is not None:
+            defence.autoencoder_.save(save_autoencoder)
+        classes = rank_classes(defence, data.class_names)
+        groups = [_group(defence, data, row) for row in _classes_to_show(classes)]
+        record = {
+            "command": command,
+            "folder": str(folder),
+            "kind": found.kind,
+            "finding": _finding(classes),
+            "notes": [*reader.notes, *_cautions(classes)],
+            "counts": {
+                "found": len(found.files) + len(found.skipped_files),
+                "read": len(data.files),
+                "skipped": len(data.skipped_files),
+                "mended": len({file for files in data.mended_files.values() for file in files}),
+                "called_poison": int((defence.is_clean_ == 0).sum()),
+            },
+            "class_rule": defence.class_rule,  # type: ignore[attr-defined]
+            "threshold": threshold,
+            "classes": classes,
+            "skipped_files": [{"file": file, "reason": reason} for file, reason in sorted(data.skipped_files.items())],
+            "skipped_folders": [{"folder": name, "reason": why} for name, why in sorted(data.skipped_folders.items())],
+            "ignored_files": found.ignored_files,
+            "mended_files": dict(sorted(data.mended_files.items())),
+            "settings": {
+                "max_listed": max_listed,
+                "sample_shape": list(reader.shape),
+                "autoencoder": None if autoencoder is None else str(autoencoder),
+                **{name: value for name, value in defence.report_["parameters"].items() if name != "autoencoder"},
+            },
+            "versions": versions(),
+            "autoencoder_history": defence.autoencoder_.history_,
+            "seconds": time.perf_counter() - start,
+        }
+        page = scan_page(record, groups, data, reader, defence.outlier_scores_, max_listed)
+    texts = {Path(out) / "suspects.csv": suspects_csv(groups, data, defence.outlier_scores_)}
+    if apply_to is not None:
+        kept = [file for file, is_clean in zip(data.files, defence.is_clean_, strict=True) if is_clean]
+        texts[Path(apply_to)] = "".join(f"{file}\n" for file in kept)
+    texts[Path(out) / "report.html"] = page
+    for path, text in texts.items():
+        write_text(path, text)
+    write_json(Path(out) / "record.json", record)
+    return record
+
+
+def rank_classes(defence: VAELatentDefence, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """The classes as JSON-safe rows, the most suspicious first, those that could not be judged last."""
+    rows = []
+    for label, name in enumerate(class_names):
+        row = defence.report_[f"Class_{label}"]
+        rows.append(
+            {
+                "name": name,
+                "n_files": row["n_samples"],
+                "mad_index": row["mad_index"],
+                "poison_likelihood_score": row["poison_likelihood_score"],
+                "n_smaller_half": row["n_smaller_cluster"],
+                "n_called_poison": row["n_removed"],
+                "verdict": NOTHING_FOUND if row["verdict"] == "clean" else row["verdict"],
+            }
+        )
+    return sorted(rows, key=lambda row: -np.inf if row["mad_index"] is None else row["mad_index"], reverse=True)
+
+
+def suspects_csv(groups: Sequence[Group], data: FolderData, outlier_scores: np.ndarray) -> str:
+    """
+    The suspects, one a row, the most suspicious class first; only a header when no class splits into two halves.
+
+    When no class is called poisoned, the smaller half of the highest-ranked class is listed, and marked as no verdict.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "class", "score", "verdict"))
+    for group in groups:
+        verdict = POISON if group.is_verdict else LOOK_HERE
+        for index in group.suspects:
+            score = f"{outlier_scores[index]:.4f}"
+            writer.writerow((_no_formula(data.files[index]), _no_formula(group.name), score, verdict))
+    return text.getvalue()
+
+
+class Halves(NamedTuple):
+    """Positions of a class's samples: the smaller half, the most suspicious first; the others, the most typical first."""
+
+    suspects: np.ndarray
+    typical: np.ndarray
+
+
+def order_halves(members: np.ndarray, suspects: np.ndarray, scores: np.ndarray, latents: np.ndarray) -> Halves:
+    """
+    Put the halves of a class into the order in which a person should look at them.
+
+    Most samples of a half have equal scores. Among those, the place along the line between the two halves' means (in the
+    class's standard deviations; 0 at the mean of the larger half, 1 at that of the smaller) decides: suspects far out come
+    first, typical samples are those near 0.
+
+    :param members: Positions of the class's samples, (m,).
+    :param suspects: Which of them are in the smaller half, (m,), bool, neither none nor all.
+    :param scores: Their outlier scores, (m,).
+    :param latents: Their latents, (m, D).
+    """
+    deviation = latents.std(axis=0)
+    scaled = latents / np.where(deviation > 0, deviation, 1)
+    origin = scaled[~suspects].mean(axis=0)
+    line = scaled[suspects].mean(axis=0) - origin
+    place = (scaled - origin) @ line / max(float(line @ line), 1e-12)
+    order = np.lexsort((-place, -scores))
+    typical = np.argsort(np.abs(place), kind="stable")
+    return Halves(members[order[suspects[order]]], members[typical[~suspects[typical]]])
+
+
+def _check_arguments(params: dict[str, Any], seconds: float | None, size: tuple[int, int] | None, max_listed: int) -> None:
+    taken = [name for name in FROM_THE_FOLDER if name in params]
+    if taken:
+        raise InvalidInputError(f"{', '.join(taken)} cannot be given to a scan: it is read from the files.")
+    check_seconds(seconds)
+    check_size(size)
+    if not isinstance(max_listed, int) or max_listed < 1:
+        raise InvalidInputError(f"max_listed must be a whole number of at least 1; received {max_listed!r}.")
+    # The defence checks its parameters again, but only once the files have been decoded.
+    VAELatentDefence(None, np.zeros((1, 1)), np.zeros(1)).set_params(**params)
+
+
+def _check_outputs(
+    out: Path, autoencoder: str | Path | None, save_autoencoder: str | Path | None, apply_to: str | Path | None
+) -> None:
+    if autoencoder is not None and save_autoencoder is not None:
+        raise InvalidInputError("There is no new autoencoder to save when one is handed in; leave out one of the two.")
+    if out.exists() and not out.is_dir():
+        raise InvalidInputError(f"{out} is a file; name a folder for the results.")
+    taken = [(out / name).resolve() for name in OUTPUTS]
+    for path in (apply_to, save_autoencoder):
+        if path is None:
+            continue
+        if Path(path).exists():
+            raise InvalidInputError(f"{path} exists and is not overwritten; name a new file, or move that one away.")
+        if Path(path).resolve() in taken:
+            raise InvalidInputError(f"{path} is already the name of another output; name another file.")
+        taken.append(Path(path).resolve())
+        _check_writable(Path(path).parent)
+    _check_writable(out)
+
+
+def _check_writable(folder: Path) -> None:
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InvalidInputError(f"{folder} cannot be written, because of {existing}; name a folder that can be.")
+
+
+def _reader(
+    kind: str, paths: Sequence[Path], seconds: float | None, size: tuple[int, int] | None, fitted: Autoencoder | None
+) -> SoundReader | ImageReader:
+    """How the files are to be read: as the fitted autoencoder needs them, else as most of them are."""
+    if kind == "sound" and size is not None:
+        raise InvalidInputError("size is for images, and the folder holds sounds; leave it out.")
+    if kind == "image" and seconds is not None:
+        raise InvalidInputError("seconds is for sounds, and the folder holds images; leave it out.")
+    if fitted is None:
+        return choose_sound_reader(paths, seconds) if kind == "sound" else choose_image_reader(paths, size)
+    if seconds is not None or size is not None:
+        raise InvalidInputError("The autoencoder says how long or large its samples are; leave out seconds and size.")
+    state = fitted.state_settings()
+    shape, needed = tuple(state["sample_shape"]), fitted.settings.kind
+    if needed != {"sound": "waveform", "image": "image"}[kind]:
+        raise InvalidInputError(f"The autoencoder was fitted on data of kind {needed!r}, and the folder holds {kind}s.")
+    if kind == "sound":
+        rate_hz = fitted.settings.sample_rate_hz
+        note = f"Clips are of {shape[0] / rate_hz:g} s at {rate_hz} Hz, as the autoencoder needs them."
+        return SoundReader(rate_hz, shape[0], (note,))
+    if (len(shape) == 3 and shape[2] != 3) or state["mean"] <= 1:
+        raise InvalidInputError(
+            f"The autoencoder was fitted on images of shape {shape} with mean {state['mean']:.3g}; a scan reads images as "
+            "(height, width) or (height, width, 3) with values 0 to 255. Use one that a scan has saved."
+        )
+    note = f"Images are read at {shape[1]} x {shape[0]} pixels, as the autoencoder needs them."
+    return ImageReader((shape[1], shape[0]), len(shape) == 2, notes=(note,))
+
+
+def _classes_to_show(classes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The poisoned classes, or, if there is none, the highest-ranked class; of those that have a smaller half."""
+    split = [row for row in classes if row["n_smaller_half"] > 0]
+    return [row for row in split if row["verdict"] == POISONED] or split[:1]
+
+
+def _group(defence: VAELatentDefence, data: FolderData, row: dict[str, Any]) -> Group:
+    members = np.flatnonzero(data.labels == data.class_names.index(row["name"]))
+    halves = order_halves(
+        members, defence.suspects_[members], defence.outlier_scores_[members], defence.latents_[members].astype(np.float64)
+    )
+    return Group(row["name"], row["verdict"] == POISONED, halves.suspects, halves.typical)
+
+
+def _finding(classes: Sequence[dict[str, Any]]) -> str:
+    poisoned = [row for row in classes if row["verdict"] == POISONED]
+    if poisoned:
+        parts = [f"{row['name']} ({row['n_called_poison']} suspects among {row['n_files']} files)" for row in poisoned]
+        verb = "is" if len(poisoned) == 1 else "are"
+        return f"{len(poisoned)} of {len(classes)} classes {verb} called poisoned: {', '.join(parts)}."
+    if classes[0]["mad_index"] is None:
+        return "No class could be judged."
+    none = f"None of the {len(classes)} classes is called poisoned."
+    shown = _classes_to_show(classes)
+    if not shown:
+        return f"{none} None of them splits into two halves either, so there is nothing to look at."
+    return (
+        f"{none} If you look at one, look at {shown[0]['name']}, the highest-ranked one that splits in two: its smaller "
+        f"half has {shown[0]['n_smaller_half']} of {shown[0]['n_files']} files, which is not a verdict."
+    )
+
+
+def _cautions(classes: Sequence[dict[str, Any]]) -> list[str]:
+    """What a reader must know before trusting the verdicts."""
+    cautions = []
+    n_judged = sum(row["mad_index"] is not None for row in classes)
+    if n_judged < FEW_CLASSES:
+        cautions.append(
+            f"Only {n_judged} classes could be judged. With fewer than {FEW_CLASSES} there is little to stand out from: "
+            "look at the samples, and do not rely on the verdicts."
+        )
+    for row in classes:
+        if row["verdict"] == POISONED and row["n_smaller_half"] == 0:
+            cautions.append(
+                f"{row['name']} is called poisoned, but the repeated clusterings do not agree on a single suspect in it."
+            )
+        if row["verdict"] == POISONED and row["n_smaller_half"] > HETEROGENEOUS_FROM * row["n_files"]:
+            cautions.append(
+                f"{row['name']} splits {row['n_smaller_half']} to {row['n_files'] - row['n_smaller_half']}: only looking "
+                "at both parts can tell which of them is the poison, if any."
+            )
+    return cautions
+
+
+def _no_formula(cell: str) -> str:
+    """A spreadsheet runs a cell that starts with one of these signs; an apostrophe makes it text."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell

@@ -1,0 +1,120 @@
+"""Activations of any modules of a PyTorch model, all in one forward pass; hooks are removed whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from art_plugins.errors import InvalidInputError
+
+
+def collect_activations(
+    classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128
+) -> dict[str, np.ndarray]:
+    """
+    Outputs of several modules, each flattened to one row a sample.
+
+    ART's ``get_activations`` gives one layer a pass, with gradients, and leaves its hooks on the model.
+
+    :param classifier: ART ``PyTorchClassifier``; its preprocessing is applied.
+    :param x: Inputs as the classifier takes them, shape (n, ...).
+    :param layers: Names from ``classifier.model.named_modules()``.
+    :return: Name -> array (n, features), float32.
+    :raises InvalidInputError: For a name that the model does not have, or a module that did not run.
+    """
+    network = torch_module(classifier)
+    modules = dict(network.named_modules())
+    unknown = [name for name in layers if name not in modules]
+    if unknown:
+        known = ", ".join(name for name in modules if name)
+        raise InvalidInputError(f"The model has no layer {', '.join(unknown)}; it has: {known}.")
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        return lambda module, inputs, output: seen.__setitem__(name, output)
+
+    collected: dict[str, np.ndarray] = {}
+    with hooks([modules[name].register_forward_hook(keep(name)) for name in layers]):
+        for start, n_rows in _forward(classifier, x, batch_size):
+            missing = [name for name in layers if name not in seen]
+            if missing:
+                raise InvalidInputError(f"Layer {', '.join(missing)} took no part in the forward pass; choose another.")
+            for name, output in seen.items():
+                _store(collected, name, output, start, n_rows, len(x))
+            seen.clear()
+    return {name: collected[name] for name in layers}
+
+
+def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """
+    What the classification head sees: the input of the last linear layer that runs, flattened.
+
+    :param classifier: ART ``PyTorchClassifier``.
+    :param x: Inputs as the classifier takes them, shape (n, ...).
+    :return: Shape (n, features), float32.
+    :raises InvalidInputError: If no linear layer runs.
+    """
+    network = torch_module(classifier)
+    inputs_seen: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        inputs_seen[:] = [inputs[0]]
+
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    collected: dict[str, np.ndarray] = {}
+    with hooks([module.register_forward_pre_hook(keep) for module in linear]):
+        for start, n_rows in _forward(classifier, x, batch_size):
+            if not inputs_seen:
+                raise InvalidInputError("No linear layer runs in the model, so it has no penultimate features.")
+            _store(collected, "penultimate", inputs_seen[0], start, n_rows, len(x))
+    return collected["penultimate"]
+
+
+def torch_module(classifier: Any) -> nn.Module:
+    """
+    The network that the user wrapped (ART puts a wrapper of its own around it).
+
+    :raises InvalidInputError: If the classifier holds no PyTorch network.
+    """
+    wrapper = getattr(classifier, "model", None)
+    network = getattr(wrapper, "_model", wrapper)
+    if not isinstance(network, nn.Module):
+        raise InvalidInputError(f"An ART PyTorchClassifier is needed; received {type(classifier).__name__}.")
+    return network
+
+
+@contextmanager
+def hooks(handles: list[Any]) -> Iterator[None]:
+    """Remove the hooks when the block ends, also by an error."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _forward(classifier: Any, x: np.ndarray, batch_size: int) -> Iterator[tuple[int, int]]:
+    """Run the batches in evaluation mode without gradients; yield the first row and size of each. Restores the mode."""
+    network = torch_module(classifier)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(x), batch_size):
+                batch, _ = classifier._apply_preprocessing(np.asarray(x[start : start + batch_size]), y=None, fit=False)
+                network(torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device))
+                yield start, len(batch)
+    finally:
+        network.train(was_training)
+
+
+def _store(collected: dict[str, np.ndarray], name: str, output: Tensor, start: int, n_rows: int, n_total: int) -> None:
+    rows = output.reshape(n_rows, -1).float().cpu().numpy()
+    if name not in collected:
+        collected[name] = np.empty((n_total, rows.shape[1]), dtype=np.float32)
+    collected[name][start : start + n_rows] = rows

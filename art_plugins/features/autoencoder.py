@@ -1,0 +1,383 @@
+"""Data set in, per-sample latents out: a front end, a scaling and a variational autoencoder, fitted and kept together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
+from art_plugins.features import training
+from art_plugins.features.convolutional_autoencoder import ConvolutionalAutoencoder
+from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
+from art_plugins.features.spectrogram import LogMelSpectrogram
+from art_plugins.storage import load_arrays, save_arrays
+
+FILE_KIND = "autoencoder"
+KINDS = ("waveform", "spectrogram", "image")
+WHOLE_NUMBERS = ("sample_rate_hz", "n_mels", "latent_dim", "step_latent_dim", "embedding_dim", "hidden_dim", "channels")
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings:
+    """
+    What an autoencoder is made of; JSON-safe, saved with it.
+
+    :param kind: ``"waveform"`` (n, S), ``"spectrogram"`` (n, T, F) or ``"image"`` (n, C, H, W), (n, H, W, C), (n, H, W).
+    :param channels_first: Where an image's colours are; ``None``: inferred from the shape.
+    :param sample_rate_hz: Of waveforms.
+    :param n_mels: Mel bands of the front end for waveforms; a multiple of 8.
+    :param window_s: Length of its window in seconds.
+    :param hop_s: Its step in seconds.
+    :param floor: Added to the mel power before the logarithm.
+    :param latent_dim: Size of the per-sample latent.
+    :param step_latent_dim: Size of the latent of a time step (sequences only).
+    :param embedding_dim: Size of a frame's embedding (sequences only).
+    :param hidden_dim: Size of the recurrent states (sequences only).
+    :param channels: Channels of the convolutions.
+    :param posterior: ``"factorised"`` or ``"full"`` (sequences only).
+    :param video_like: The paper's two-dimensional form (sequences only).
+    :param reconstruction_weight: Weight of the squared error against the divergences; see :class:`SequentialAutoencoder`.
+    """
+
+    kind: str = "waveform"
+    channels_first: bool | None = None
+    sample_rate_hz: int = 16_000
+    n_mels: int = 40
+    window_s: float = 0.032
+    hop_s: float = 0.03125
+    floor: float = 1e-3
+    latent_dim: int = 64
+    step_latent_dim: int = 24
+    embedding_dim: int = 256
+    hidden_dim: int = 128
+    channels: int = 32
+    posterior: str = "factorised"
+    video_like: bool = False
+    reconstruction_weight: float = 192.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if isinstance(getattr(self, field.name), np.generic):  # from a sweep over np.arange; JSON has no such type
+                object.__setattr__(self, field.name, getattr(self, field.name).item())
+        if self.kind not in KINDS:
+            raise InvalidInputError(f"kind must be one of {KINDS}; received {self.kind!r}.")
+        if self.posterior not in POSTERIORS:
+            raise InvalidInputError(f"posterior must be one of {POSTERIORS}; received {self.posterior!r}.")
+        for name in WHOLE_NUMBERS:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise InvalidInputError(f"{name} must be a whole number of at least 1; received {getattr(self, name)!r}.")
+        for name in ("window_s", "hop_s", "floor", "reconstruction_weight"):
+            if not isinstance(getattr(self, name), (int, float)) or not 0 < getattr(self, name) < float("inf"):
+                raise InvalidInputError(f"{name} must be a number greater than 0; received {getattr(self, name)!r}.")
+
+
+def infer_kind(shape: tuple[int, ...]) -> str:
+    """
+    The kind of data from the shape of ``x_train``: two axes are waveforms, four are images.
+
+    :raises InvalidInputError: For three axes, which may be spectrograms or grey images, and for any other number.
+    """
+    if len(shape) == 2:
+        return "waveform"
+    if len(shape) == 4:
+        return "image"
+    if len(shape) == 3:
+        raise InvalidInputError(
+            f"x_train of shape {shape} may be spectrograms (n, time, bands) or grey images (n, height, width); "
+            "say which with kind='spectrogram' or kind='image'."
+        )
+    raise InvalidInputError(
+        f"x_train has shape {shape}; waveforms are (n, samples), spectrograms (n, time, bands), "
+        "images (n, channels, height, width) or (n, height, width, channels)."
+    )
+
+
+class Autoencoder:
+    """
+    A variational autoencoder for waveforms, spectrograms or images, trained without labels.
+
+    Fitted once, it encodes any other data set of the same kind and sample shape (Mehlman et al. 2023, section 4.4).
+
+    :param settings: Architecture and front end.
+    :ivar history_: Mean losses of each epoch, in nats.
+    """
+
+    def __init__(self, settings: AutoencoderSettings | None = None) -> None:
+        self.settings = settings or AutoencoderSettings()
+        self.history_: list[dict[str, float]] = []
+        self._sample_shape: tuple[int, ...] | None = None
+        self._mean, self._scale = 0.0, 1.0
+        self._spectrogram: LogMelSpectrogram | None = None
+        self._network: SequentialAutoencoder | ConvolutionalAutoencoder | None = None
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether :meth:`fit` has run or a fitted autoencoder was loaded."""
+        return self._network is not None and bool(self.history_)
+
+    def fit(
+        self,
+        x: np.ndarray,
+        *,
+        nb_epochs: int = 30,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        random_state: int = 0,
+        patience: int | None = None,
+        checkpoint: str | Path | None = None,
+        fabric: Fabric | None = None,
+        verbose: bool = True,
+    ) -> Autoencoder:
+        """
+        Train on ``x`` from scratch.
+
+        :param x: Samples, shape as :class:`AutoencoderSettings` says; a ``numpy.memmap`` is streamed.
+        :param nb_epochs: Passes over ``x``; at least 1.
+        :param patience: Stop after so many epochs without an improvement of 0.1 %; ``None``: never early.
+        :param checkpoint: File from which an interrupted training goes on; see :func:`training.train`.
+        :param fabric: A launched Lightning Fabric for several devices or mixed precision.
+        :raises InvalidInputError: For a bad argument, shape, dtype, or a sample that is not finite.
+        """
+        for name, value in (("nb_epochs", nb_epochs), ("batch_size", batch_size)):
+            if value < 1:
+                raise InvalidInputError(f"{name} must be at least 1; received {value}.")
+        if learning_rate <= 0:
+            raise InvalidInputError(f"learning_rate must be greater than 0; received {learning_rate}.")
+        check_samples(x)
+        self.history_ = []
+        with training.seeded(random_state):
+            self._build(x.shape[1:])
+        assert self._network is not None
+        fabric = fabric or training.make_fabric()
+        self._measure_scale(x, batch_size, fabric.device)
+        self.history_ = training.train(
+            self._network,
+            x,
+            self._front_end,
+            nb_epochs=nb_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            random_state=random_state,
+            patience=patience,
+            checkpoint=checkpoint,
+            identity=json.dumps(self.state_settings()),
+            fabric=fabric,
+            verbose=verbose,
+        )
+        return self
+
+    def encode(self, x: np.ndarray, batch_size: int = 256) -> np.ndarray:
+        """
+        Per-sample latents: the mean of q(f | x) in evaluation mode.
+
+        :param x: Samples of the shape that was fitted, (n, ...).
+        :return: Latents, shape (n, latent_dim), float32.
+        :raises NotFittedError: Before :meth:`fit`.
+        :raises InvalidInputError: For another sample shape or a sample that is not finite.
+        """
+        network = self._network
+        if network is None or not self.history_:
+            raise NotFittedError("This autoencoder has not been trained; call fit(x) or load a saved one.")
+        check_samples(x)
+        if tuple(x.shape[1:]) != self._sample_shape:
+            raise InvalidInputError(
+                f"This autoencoder was fitted on samples of shape {self._sample_shape}; received {tuple(x.shape[1:])}. "
+                "Pad, crop or resample the data, or fit another autoencoder."
+            )
+        device = training.make_fabric().device
+        network.to(device).eval()
+        latents = np.empty((len(x), self.settings.latent_dim), dtype=np.float32)
+        with torch.inference_mode():
+            for start, batch in _batches(x, batch_size):
+                encoded = network.encode(self._front_end(batch.to(device)))
+                latents[start : start + len(batch)] = encoded.float().cpu().numpy()
+        network.to("cpu")
+        check_finite(latents, "latents of x", "look for samples with extreme values")
+        return latents
+
+    def save(self, path: str | Path) -> None:
+        """Write settings, scaling, history and weights as one safetensors file, atomically."""
+        save_arrays(path, FILE_KIND, self.state_arrays(), self.state_settings())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Autoencoder:
+        """
+        Read what :meth:`save` wrote; nothing is unpickled.
+
+        :raises FileFormatError: If the file is damaged, of another kind, or its shapes do not fit its settings.
+        """
+        return cls.from_state(*load_arrays(path, FILE_KIND))
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """The weights by name, for :func:`save_arrays`."""
+        if self._network is None or not self.history_:
+            raise NotFittedError("This autoencoder has not been trained; there is nothing to save. Call fit(x) first.")
+        return {name: value.cpu().contiguous().numpy() for name, value in self._network.state_dict().items()}
+
+    def state_settings(self) -> dict[str, Any]:
+        """All that is not an array, JSON-safe."""
+        return {
+            "settings": asdict(self.settings),
+            "sample_shape": list(self._sample_shape or ()),
+            "mean": self._mean,
+            "scale": self._scale,
+            "history": self.history_,
+        }
+
+    @classmethod
+    def from_state(cls, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Autoencoder:
+        """The inverse of :meth:`state_arrays` and :meth:`state_settings`."""
+        try:
+            settings = AutoencoderSettings(**state["settings"])
+            autoencoder = cls(settings)
+            with training.seeded(0):
+                autoencoder._build(tuple(int(size) for size in state["sample_shape"]))
+            autoencoder._mean, autoencoder._scale = float(state["mean"]), float(state["scale"])
+            autoencoder.history_ = [dict(losses) for losses in state["history"]]
+            assert autoencoder._network is not None
+            autoencoder._network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+            autoencoder._network.eval()
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            known = ", ".join(field.name for field in fields(AutoencoderSettings))
+            raise FileFormatError(
+                f"The file's settings and arrays do not make an autoencoder ({error}); settings are: {known}."
+            ) from error
+        return autoencoder
+
+    def _build(self, sample_shape: tuple[int, ...]) -> None:
+        settings = self.settings
+        axes = {"waveform": (1,), "spectrogram": (2,), "image": (2, 3)}[settings.kind]
+        if len(sample_shape) not in axes:
+            raise InvalidInputError(f"kind={settings.kind!r} does not fit samples of shape {sample_shape}.")
+        self._sample_shape = tuple(sample_shape)
+        self._spectrogram = None
+        if settings.kind == "image":
+            self._network = ConvolutionalAutoencoder(
+                image_shape(self._sample_shape, settings.channels_first),
+                settings.latent_dim,
+                settings.channels,
+                reconstruction_weight=settings.reconstruction_weight,
+            )
+            return
+        bands = sample_shape[-1]
+        if settings.kind == "waveform":
+            self._spectrogram = LogMelSpectrogram(
+                settings.sample_rate_hz, settings.n_mels, settings.window_s, settings.hop_s, settings.floor
+            )
+            if sample_shape[0] <= self._spectrogram.n_fft // 2:
+                raise InvalidInputError(
+                    f"Waveforms of {sample_shape[0]} samples are shorter than half a window "
+                    f"({self._spectrogram.n_fft // 2}); is x_train of shape (n, samples)?"
+                )
+            bands = settings.n_mels
+        self._network = SequentialAutoencoder(
+            n_bands=-(-bands // SHRINK) * SHRINK,
+            latent_dim=settings.latent_dim,
+            step_latent_dim=settings.step_latent_dim,
+            embedding_dim=settings.embedding_dim,
+            hidden_dim=settings.hidden_dim,
+            channels=settings.channels,
+            posterior=settings.posterior,
+            video_like=settings.video_like,
+            reconstruction_weight=settings.reconstruction_weight,
+        )
+
+    def _front_end(self, batch: Tensor) -> Tensor:
+        """Raw batch -> scaled frames (B, T, F) or images (B, C, H, W)."""
+        assert self._sample_shape is not None
+        if self.settings.kind == "image":
+            colours, height, width = image_shape(self._sample_shape, self.settings.channels_first)
+            if len(self._sample_shape) == 3 and not has_channels_first(self._sample_shape, self.settings.channels_first):
+                batch = batch.movedim(-1, 1)
+            batch = batch.reshape(-1, colours, height, width)
+        elif self._spectrogram is not None:
+            batch = self._spectrogram.to(batch.device)(batch)
+        scaled = (batch - self._mean) / self._scale
+        missing = -scaled.shape[-1] % SHRINK if self.settings.kind != "image" else 0
+        return nn.functional.pad(scaled, (0, missing))
+
+    def _measure_scale(self, x: np.ndarray, batch_size: int, device: torch.device) -> None:
+        """Mean and standard deviation over all values that the front end gives, in one pass over ``x``."""
+        self._mean, self._scale = 0.0, 1.0
+        count, mean, squares = 0, 0.0, 0.0
+        for start, batch in _batches(x, max(batch_size, 256)):
+            values = self._front_end(batch.to(device)).double()
+            if not torch.isfinite(values).all():
+                bad = start + int((~torch.isfinite(values.flatten(1)).all(dim=1)).nonzero()[0])
+                raise InvalidInputError(
+                    f"x[{bad}] holds NaN, infinity or a value out of range; remove or mend such samples first."
+                )
+            # Chan's update: a stable running mean and sum of squared deviations.
+            delta = float(values.mean()) - mean
+            total = count + values.numel()
+            squares += float(((values - values.mean()) ** 2).sum()) + delta**2 * count * values.numel() / total
+            mean += delta * values.numel() / total
+            count = total
+        self._mean = mean
+        self._scale = (squares / count) ** 0.5 or 1.0
+
+
+def image_shape(sample_shape: tuple[int, ...], channels_first: bool | None) -> tuple[int, int, int]:
+    """
+    (C, H, W) of a sample of shape (H, W), (C, H, W) or (H, W, C).
+
+    :raises InvalidInputError: See :func:`has_channels_first`.
+    """
+    if len(sample_shape) == 2:
+        return (1, sample_shape[0], sample_shape[1])
+    first, middle, last = sample_shape
+    return (first, middle, last) if has_channels_first(sample_shape, channels_first) else (last, first, middle)
+
+
+def has_channels_first(sample_shape: tuple[int, ...], channels_first: bool | None) -> bool:
+    """
+    Whether a sample is (C, H, W) and not (H, W, C): as ``channels_first`` says, or inferred from the shape.
+
+    :raises InvalidInputError: If the colours' axis cannot be told from the shape and ``channels_first`` is ``None``.
+    """
+    if channels_first is not None:
+        return channels_first
+    likely_first, likely_last = sample_shape[0] in (1, 3, 4), sample_shape[-1] in (1, 3, 4)
+    if likely_first == likely_last:
+        raise InvalidInputError(
+            f"The colour axis of images of shape {sample_shape} cannot be inferred; give channels_first=True or False."
+        )
+    return likely_first
+
+
+def check_samples(x: np.ndarray) -> None:
+    """
+    Cheap checks of an array of samples, before any heavy work.
+
+    :raises InvalidInputError: If ``x`` is no numeric array, or is empty.
+    """
+    if not isinstance(x, np.ndarray):
+        raise InvalidInputError(f"x must be a numpy array; received {type(x).__name__}. Convert it with numpy.asarray.")
+    if x.dtype == object:
+        raise InvalidInputError("x has dtype object (samples of different lengths?); pad or crop them to one shape.")
+    if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.issubdtype(x.dtype, np.complexfloating):
+        raise InvalidInputError(f"x must hold real numbers; received dtype {x.dtype}.")
+    if x.ndim < 2 or 0 in x.shape:
+        raise InvalidInputError(f"x must hold samples along its first axis and not be empty; received shape {x.shape}.")
+
+
+def check_finite(values: np.ndarray, what: str, remedy: str) -> None:
+    """
+    :raises InvalidInputError: Naming the first row of ``values`` that holds NaN or infinity.
+    """
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise InvalidInputError(f"Row {int(np.argmin(finite))} of the {what} holds NaN or infinity; {remedy}.")
+
+
+def _batches(x: np.ndarray, batch_size: int) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(x), batch_size):
+        yield start, torch.from_numpy(np.array(x[start : start + batch_size], dtype=np.float32))

@@ -1,0 +1,77 @@
+"""Waveform to log-mel spectrogram."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from art_plugins.errors import InvalidInputError, MissingPackageError
+
+
+class LogMelSpectrogram(nn.Module):
+    """
+    Mel-scaled power spectrogram in logarithm, ``log(power + floor)``.
+
+    The floor decides what is audible to the autoencoder: 1e-3 drowns the noise bed of the recordings and shows short
+    broadband events, 1e-5 shows faint tones.
+
+    :param sample_rate_hz: Sample rate of the waveforms.
+    :param n_mels: Number of mel bands F.
+    :param window_s: Length of the Hann window in seconds.
+    :param hop_s: Step between windows in seconds.
+    :param floor: Added to the power before the logarithm; greater than 0.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int = 16_000,
+        n_mels: int = 40,
+        window_s: float = 0.032,
+        hop_s: float = 0.03125,
+        floor: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        if min(sample_rate_hz, n_mels, window_s, hop_s, floor) <= 0:
+            raise InvalidInputError(
+                "sample_rate_hz, n_mels, window_s, hop_s and floor must be greater than 0; received "
+                f"{(sample_rate_hz, n_mels, window_s, hop_s, floor)}."
+            )
+        self.floor = floor
+        self.hop_samples = round(hop_s * sample_rate_hz)
+        self.window_samples = round(window_s * sample_rate_hz)
+        if min(self.hop_samples, self.window_samples) < 1:
+            raise InvalidInputError(
+                f"A window of {window_s} s and a hop of {hop_s} s are shorter than a sample at {sample_rate_hz} Hz."
+            )
+        self.n_fft = 1 << (self.window_samples - 1).bit_length()
+        self.mel = _torchaudio_transforms().MelSpectrogram(
+            sample_rate=sample_rate_hz,
+            n_fft=self.n_fft,
+            win_length=self.window_samples,
+            hop_length=self.hop_samples,
+            n_mels=n_mels,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """
+        :param waveforms: Samples in [-1, 1], shape (B, S).
+        :return: Log-mel frames, shape (B, T, F) with T = S // hop; the incomplete last frame is dropped.
+        """
+        frames = self.mel(waveforms)[..., : max(1, waveforms.shape[-1] // self.hop_samples)]
+        return torch.log(frames + self.floor).transpose(-1, -2)
+
+
+def _torchaudio_transforms() -> Any:
+    """torchaudio, imported only where audio is used: its wheel needs the CUDA libraries of the ordinary torch build."""
+    try:
+        import torchaudio.transforms
+    except (ImportError, OSError, RuntimeError) as error:
+        raise MissingPackageError(
+            "torchaudio cannot be imported, and waveforms need it. Install torch and torchaudio from PyPI in matching "
+            f"versions (torch>=2.11,<2.15 with torchaudio 2.11; not a CPU-only build of torch). Cause: {error}"
+        ) from error
+    return torchaudio.transforms

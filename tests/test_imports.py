@@ -1,0 +1,132 @@
+"""The floors of the house: imports point down only. Read from the source, so that lazy imports count as well."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import art_plugins
+
+PACKAGE = Path(art_plugins.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room may import from the rooms named here, and from itself.
+GROUND = {"errors", "storage"}
+FLOORS = {
+    "errors": set(),
+    "storage": {"errors"},
+    "statistics": GROUND,
+    "features": GROUND | {"statistics"},
+    "triggers": GROUND | {"statistics"},
+    "defences": GROUND | {"statistics", "features", "triggers"},
+    "evaluation": GROUND | {"statistics", "features", "triggers", "defences"},
+    "cli": GROUND | {"statistics", "features", "triggers", "defences", "evaluation"},
+    "__init__": GROUND | {"statistics", "features", "triggers", "defences", "evaluation"},
+    "__main__": {"cli"},
+}
+HEAVY = {"torch", "torchaudio", "torchvision", "lightning", "art", "armory", "tensorflow"}
+FORBIDDEN = {"errors": HEAVY, "storage": HEAVY, "statistics": HEAVY, "features": {"art", "armory", "tensorflow"}}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Absolute names of everything that a file imports, wherever in the file; `from a import b` gives `a` and `a.b`."""
+    package = ["art_plugins", *path.relative_to(PACKAGE).parts[:-1]]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and called_name(node) in ("import_module", "importlib.import_module", "__import__"):
+            names |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return names
+
+
+def called_name(node: ast.Call) -> str:
+    return ast.unparse(node.func)
+
+
+def relative_id(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative_id)
+def test_imports_of_every_file_point_down_only(path):
+    room = room_of(path)
+    assert room in FLOORS, f"{room} has no floor; give it one in FLOORS"
+    rooms = {name.split(".")[1] for name in imported_modules(path) if name.startswith("art_plugins.")}
+    allowed = FLOORS[room] | {room}
+    names_of_the_package = {entry.stem for entry in PACKAGE.iterdir()}
+    assert rooms & names_of_the_package <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative_id)
+def test_imports_of_the_lower_floors_are_light(path):
+    heads = {name.split(".")[0] for name in imported_modules(path)}
+    assert not heads & FORBIDDEN.get(room_of(path), set())
+
+
+def unsafe_loads(source: str) -> list[str]:
+    """Calls that may run code from a file."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = called_name(node)
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        module, _, function = name.rpartition(".")
+        if (
+            (
+                module in ("pickle", "dill", "cloudpickle", "joblib", "marshal")
+                and function in ("load", "loads", "Unpickler")
+            )
+            or (name in ("torch.load", "fabric.load") and keywords.get("weights_only") != "True")
+            or (module in ("np", "numpy") and keywords.get("allow_pickle", "False") != "False")
+            or (name == "yaml.load")
+            or (name in ("eval", "exec"))
+        ):
+            found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative_id)
+def test_files_of_the_package_never_unpickle(path):
+    source = path.read_text(encoding="utf-8")
+    assert unsafe_loads(source) == []
+    assert not {"pickle", "dill", "joblib", "marshal", "shelve"} & imported_modules(path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "pickle.load(f)",
+        "torch.load(p)",
+        "torch.load(p, weights_only=False)",
+        "np.load(p, allow_pickle=True)",
+        "fabric.load(p, s)",
+        "joblib.load(p)",
+    ],
+)
+def test_unsafe_loads_planted_call_is_found(source):
+    assert unsafe_loads(source) == [source]
+
+
+def test_imported_modules_planted_imports_of_every_form_are_found(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    (tmp_path / "features").mkdir()
+    planted = tmp_path / "features" / "planted.py"
+    planted.write_text("from ..defences import a\nfrom . import b\ndef f():\n    import art_plugins.cli\n")
+    assert imported_modules(planted) >= {"art_plugins.defences", "art_plugins.features.b", "art_plugins.cli"}
+
+
+def test_modules_of_the_package_are_all_in_the_wheel():
+    """`packages = find:` needs an __init__.py in every folder with code."""
+    assert all((path.parent / "__init__.py").is_file() for path in FILES)
