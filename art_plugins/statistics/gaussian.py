@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from sklearn.covariance import empirical_covariance, ledoit_wolf, oas
+from sklearn.covariance import ledoit_wolf, oas
 
 from art_plugins.errors import InvalidInputError
 
@@ -35,7 +35,7 @@ def fit_gaussian(x: np.ndarray, shrinkage: str = "oas") -> Gaussian:
     if shrinkage not in SHRINKAGES[1:]:
         raise InvalidInputError(f"shrinkage must be one of {SHRINKAGES[1:]}; received {shrinkage!r}.")
     mean = x.mean(axis=0)
-    sample_covariance = empirical_covariance(x - mean, assume_centered=True)
+    sample_covariance = (x - mean).T @ (x - mean) / len(x)
     if shrinkage == "oas":
         covariance = oas(x - mean, assume_centered=True)[0]
     elif shrinkage == "ledoit_wolf":

@@ -9,6 +9,8 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.gaussian import fit_gaussian_pair
 
+WARM_UP_STEPS = 3  # Lloyd steps after which the worse half of a trial's starts is given up ...
+FINALISTS = 8  # ... until this many are left
 MAX_ELEMENTS = 20_000_000  # of one assignment matrix (samples x restarts); beyond it the trials are run one by one
 
 
@@ -30,7 +32,8 @@ def repeated_two_means(
     """
     ``nb_trials`` independent 2-means clusterings, each the best of ``n_init`` k-means++ starts.
 
-    A point's side is the sign of one projection, so a Lloyd step of all restarts is two matrix products.
+    A point's side is the sign of one projection, so a Lloyd step of all restarts is two matrix products. Starts are
+    pruned by successive halving (Jamieson and Talwalkar 2016): most are far behind after a few steps.
 
     :param x: Samples, shape (n, d), n >= 2.
     :raises InvalidInputError: For fewer than two samples, trials or starts below 1.
@@ -45,10 +48,16 @@ def repeated_two_means(
     at_once = nb_trials if len(x) * nb_trials * n_init <= MAX_ELEMENTS else 1
     labels, inertia = [], []
     for _ in range(0, nb_trials, at_once):
-        sides, costs = _lloyd(x, _starts(x, at_once * n_init, random), max_iter)
-        costs = costs.reshape(at_once, n_init)
+        centres, kept = _starts(x, at_once * n_init, random), n_init
+        while kept > FINALISTS:
+            _, costs, centres = _lloyd(x, centres, WARM_UP_STEPS)
+            order = costs.reshape(at_once, kept).argsort(axis=1) + kept * np.arange(at_once)[:, None]
+            kept = max(kept // 2, FINALISTS)
+            centres = centres[:, order[:, :kept].reshape(-1)]
+        sides, costs, _ = _lloyd(x, centres, max_iter)
+        costs = costs.reshape(at_once, kept)
         best = costs.argmin(axis=1)
-        labels.append(sides.reshape(len(x), at_once, n_init)[:, np.arange(at_once), best].T)
+        labels.append(sides.reshape(len(x), at_once, kept)[:, np.arange(at_once), best].T)
         inertia.append(costs[np.arange(at_once), best])
     return _averaged(np.concatenate(labels).astype(np.int8), np.concatenate(inertia))
 
@@ -102,18 +111,22 @@ def _refine(x: np.ndarray, labels: np.ndarray, max_iter: int) -> np.ndarray:
     return labels
 
 
-def _starts(x: np.ndarray, n_starts: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """k-means++ (Arthur and Vassilvitskii 2007): the second centre in proportion to its squared distance."""
+def _starts(x: np.ndarray, n_starts: int, random: np.random.Generator) -> np.ndarray:
+    """k-means++ (Arthur and Vassilvitskii 2007), (2, starts, d): the second in proportion to its squared distance."""
     first = x[random.integers(len(x), size=n_starts)]
     squared = ((x**2).sum(axis=1)[:, None] - 2 * x @ first.T + (first**2).sum(axis=1)).clip(min=0)
     cumulative = squared.cumsum(axis=0)
     drawn = random.random(n_starts) * cumulative[-1]
     second = x[(cumulative <= drawn).sum(axis=0).clip(max=len(x) - 1)]
-    return first, second
+    return np.stack([first, second])
 
 
-def _lloyd(x: np.ndarray, starts: tuple[np.ndarray, np.ndarray], max_iter: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (n, restarts), True for the second centre, and inertia (restarts,). ``x`` is centred: its sum is 0."""
+def _lloyd(x: np.ndarray, starts: np.ndarray, max_iter: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Labels (n, restarts), True for the second centre; inertia (restarts,); centres (2, restarts, d).
+
+    ``x`` is centred: its sum is 0.
+    """
     centre_a, centre_b = (np.array(centre) for centre in starts)
     total_squares = float((x**2).sum())
     sides = np.zeros((len(x), len(centre_a)), dtype=bool)
@@ -136,4 +149,4 @@ def _lloyd(x: np.ndarray, starts: tuple[np.ndarray, np.ndarray], max_iter: int) 
         active = active[changed & filled]
         if not len(active):
             break
-    return sides, cost
+    return sides, cost, np.stack([centre_a, centre_b])
