@@ -30,16 +30,16 @@ logger = logging.getLogger(__name__)
 FILE_KIND = "vae_latent_defence"
 ARCHITECTURE = tuple(field.name for field in fields(AutoencoderSettings))
 TRAINING = ("nb_epochs", "batch_size", "learning_rate", "patience")
-SCORING = ("nb_dims", "whiten", "shrinkage", "nb_trials", "n_init", "refine", "class_rule", "threshold")
+SCORING = ("scoring", "nb_dims", "whiten", "shrinkage", "nb_trials", "n_init", "refine", "class_rule", "threshold")
 
 
 class VAELatentDefence(PoisonFilter):
     """
     Find poisoned classes and samples by clustering the latents of an autoencoder that never saw a label.
 
-    Train a variational autoencoder on all of ``x_train``; per class normalise, whiten and reduce the latents, split them
-    by 2-means, and score the class by how badly each half describes the other (Eq. 1). A class whose score stands out is
-    poisoned, and its smaller half is removed.
+    Train a variational autoencoder on all of ``x_train``; compare the latents of each class with those of all the others,
+    split the class along the directions in which it differs, and score it by how much it does. A class whose score stands
+    out is poisoned, and its smaller half is removed.
 
     | Paper: N. Mehlman, X. Shi, A. Kommineni, S. Narayanan, Detecting Poisoning Attacks against Speech Datasets using
       Variational Autoencoders, 2023.
@@ -47,12 +47,14 @@ class VAELatentDefence(PoisonFilter):
     Higher scores are more suspicious, everywhere. A second :meth:`detect_poison` trains again only when ``x_train`` is
     another array or a parameter of the autoencoder has changed.
 
-    Deviates from the paper: convolutions over frequency in place of pictures of copied columns (``video_like=True`` is
-    the paper's form), 32 channels in place of 256, shrunk covariances, and a median-based rule for what "stands out".
+    Deviates from the paper: each class is compared with the others, where the paper looks at each by itself
+    (``scoring="paper"``: 2-means and the poison likelihood score of Eq. 1, with shrunk covariances); a median-based rule
+    for what "stands out"; convolutions over frequency in place of pictures of copied columns (``video_like=True`` is the
+    paper's form), and 32 channels in place of 256.
 
-    When this breaks: poison that is less than about a fifth of its class is rarely the direction along which 2-means
-    splits; a class that is a mixture by nature ("other") scores high without any poison; classes below about 50 samples
-    are not judged; and with fewer than five classes there is little to stand out from.
+    When this breaks: a small share of poison in a large class; a sub-population that one class alone has; two classes
+    poisoned by one trigger; fewer than five classes, or latents of fewer dimensions than a handful, leave little to
+    compare with.
 
     :param classifier: Not needed and may be ``None``; ART's argument order. Its ``nb_classes`` and ``channels_first`` are
         used when it is there.
@@ -82,20 +84,21 @@ class VAELatentDefence(PoisonFilter):
     :param patience: Stop training after so many epochs without improvement; ``None``: never early.
     :param precision: Lightning's name, such as ``"32-true"`` or ``"bf16-mixed"``.
     :param checkpoint: File from which an interrupted training goes on.
-    :param nb_dims: Principal components kept (section 4.2: 24).
-    :param whiten: ``"after_pca"``, ``"before_pca"`` or ``"none"``.
+    :param scoring: ``"contrastive"``: each class against the others; ``"paper"``: each class by itself.
+    :param nb_dims: Most directions that describe a class (section 4.2: 24).
+    :param whiten: For ``"paper"``, as ``shrinkage`` and ``refine`` are: ``"after_pca"``, ``"before_pca"`` or ``"none"``.
     :param shrinkage: Of the clusters' covariances: ``"within"``, ``"oas"``, ``"ledoit_wolf"`` or ``"none"``.
     :param nb_trials: 2-means trials averaged (section 3.1: 10).
     :param n_init: k-means++ starts of each trial.
     :param refine: Refine the split by Fisher's discriminant; ``False``: the paper's plain 2-means.
     :param class_rule: ``"mad"``: median-based index above ``threshold``; ``"argmax"``: the class of highest score.
-    :param threshold: Of the ``"mad"`` rule; greater than 0. 2.24 is the MAD-median rule's cut-off, the root of the .975
-        quantile of chi-square with one degree of freedom (Wilcox 2012).
+    :param threshold: Of the ``"mad"`` rule; greater than 0. 3.5 is the usual cut-off of such an index (Iglewicz and
+        Hoaglin 1993).
     :param random_state: Seed of training and clustering; two runs with one seed agree. Global generators are not touched.
     :param verbose: Show a progress bar while training.
 
-    :ivar class_scores_: PLS per class in nats, (nb_classes,); NaN: not judged.
-    :ivar class_index_: (PLS - median) / (1.4826 MAD), (nb_classes,).
+    :ivar class_scores_: Score per class in nats, (nb_classes,); NaN: not judged.
+    :ivar class_index_: (score - median) / (1.4826 MAD), (nb_classes,).
     :ivar poisoned_classes_: Classes called poisoned.
     :ivar outlier_scores_: (n,), soft cluster label times class index; 0 in classes at or below the median.
     :ivar suspects_: (n,), bool: members of the smaller half of every judged class, whatever its verdict.
@@ -143,6 +146,7 @@ class VAELatentDefence(PoisonFilter):
         patience: int | None = None,
         precision: str = "32-true",
         checkpoint: str | Path | None = None,
+        scoring: str = "contrastive",
         nb_dims: int = 24,
         whiten: str = "after_pca",
         shrinkage: str = "within",
@@ -150,7 +154,7 @@ class VAELatentDefence(PoisonFilter):
         n_init: int = 100,
         refine: bool = True,
         class_rule: str = "mad",
-        threshold: float = 2.24,
+        threshold: float = 3.5,
         random_state: int = 0,
         verbose: bool = True,
     ) -> None:
@@ -283,7 +287,7 @@ class VAELatentDefence(PoisonFilter):
             reason = result.not_judged.get(label)
             report[f"Class_{label}"] = {
                 "n_samples": len(indices),
-                "poison_likelihood_score": _json_number(result.class_scores[label]),
+                "class_score": _json_number(result.class_scores[label]),
                 "mad_index": _json_number(result.class_index[label]),
                 "n_smaller_cluster": smaller,
                 "n_removed": smaller if poisoned else 0,

@@ -161,7 +161,7 @@ def _latent_results(task: Task, defence: VAELatentDefence) -> Progress:
             "name": name,
             "n_samples": int((task.data.y_train == label).sum()),
             "n_poison": int(task.data.is_poison[task.data.y_train == label].sum()),
-            "poison_likelihood_score": defence.report_[f"Class_{label}"]["poison_likelihood_score"],
+            "class_score": defence.report_[f"Class_{label}"]["class_score"],
             "mad_index": defence.report_[f"Class_{label}"]["mad_index"],
             "verdict": defence.report_[f"Class_{label}"]["verdict"],
         }

@@ -43,7 +43,7 @@ def load_matplotlib() -> Any:
     return matplotlib
 
 
-def _own_style(draw: Callable[P, T]) -> Callable[P, T]:
+def own_style(draw: Callable[P, T]) -> Callable[P, T]:
     """Draw with matplotlib's own settings, not the user's: a matplotlibrc may ask for LaTeX or white text."""
 
     @wraps(draw)
@@ -56,7 +56,7 @@ def _own_style(draw: Callable[P, T]) -> Callable[P, T]:
     return drawn
 
 
-@_own_style
+@own_style
 def png_bytes(figure: Figure) -> bytes:
     """The figure as PNG, ``CSS_PIXELS_PER_INCH * PIXEL_RATIO`` pixels to the inch; equal figures give equal bytes."""
     stream = io.BytesIO()
@@ -75,23 +75,23 @@ def png_data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-@_own_style
-def poison_likelihood_figure(classes: Sequence[Mapping[str, Any]], target: str, threshold: float) -> Figure:
+@own_style
+def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, threshold: float) -> Figure:
     """
-    Fig. 2 of Mehlman et al. 2023: the poison likelihood score (PLS) of every class, as bars.
+    As Fig. 2 of Mehlman et al. 2023: the score of every class, as bars.
 
-    :param classes: Rows of the record: ``name``, ``poison_likelihood_score`` in nats (``None``: not judged),
+    :param classes: Rows of the record: ``name``, ``class_score`` in nats (``None``: not judged),
         ``mad_index``, ``verdict``.
     :param target: Name of the class that truly holds the poison.
-    :param threshold: Of the class's index; drawn where the PLS has it.
+    :param threshold: Of the class's index; drawn where the score has it.
     """
-    figure = _figure(7.2, 1.5 + 0.34 * len(classes))
+    figure = new_figure(7.2, 1.5 + 0.34 * len(classes))
     axes: Axes = figure.subplots()
     for position, row in enumerate(classes):
         is_target = row["name"] == target
         axes.barh(
             position,
-            row["poison_likelihood_score"] or 0,
+            row["class_score"] or 0,
             color=SUSPECT if is_target else PLAIN,
             hatch="///" if is_target else None,
             edgecolor="black",
@@ -102,40 +102,40 @@ def poison_likelihood_figure(classes: Sequence[Mapping[str, Any]], target: str, 
     if limit is not None:
         axes.axvline(limit, color=LINE, linestyle="--", label=f"threshold: index {threshold:g}")
     axes.set_ylim(len(classes) - 0.4, -0.6)
-    names = [_name(row["name"]) + (" (target)" if row["name"] == target else "") for row in classes]
+    names = [short_name(row["name"]) + (" (target)" if row["name"] == target else "") for row in classes]
     axes.set_yticks(range(len(classes)), names)
     # The figures stand in a column of their own, where the threshold's line does not cross them.
     column = axes.twinx()
     column.set_ylim(axes.get_ylim())
     column.set_yticks(range(len(classes)), [_score_label(row) for row in classes])
     column.tick_params(length=0)
-    axes.set_xlabel("poison likelihood score (nats); higher = more suspicious")
+    axes.set_xlabel("class score (nats); higher = more suspicious")
     _legend(figure, axes)
     return figure
 
 
-def poison_likelihood_words(classes: Sequence[Mapping[str, Any]], target: str, threshold: float) -> str:
-    """What :func:`poison_likelihood_figure` shows."""
+def class_score_words(classes: Sequence[Mapping[str, Any]], target: str, threshold: float) -> str:
+    """What :func:`class_score_figure` shows."""
     judged = sorted(
-        (row for row in classes if row["poison_likelihood_score"] is not None),
-        key=lambda row: float(row["poison_likelihood_score"]),
+        (row for row in classes if row["class_score"] is not None),
+        key=lambda row: float(row["class_score"]),
         reverse=True,
     )
     if not judged:
-        return f"Bars of the poison likelihood score by class: none of the {len(classes)} classes was judged."
+        return f"Bars of the score by class: none of the {len(classes)} classes was judged."
     called = [row["name"] for row in judged if row["verdict"] == "poisoned"]
     names = [row["name"] for row in judged]
     place = f"rank {names.index(target) + 1} of {len(names)}" if target in names else "not judged"
     return (
-        f"Bars of the poison likelihood score by class. Highest: {names[0]} with "
-        f"{judged[0]['poison_likelihood_score']:.2f} nats; lowest: {names[-1]} with "
-        f"{judged[-1]['poison_likelihood_score']:.2f}. The target class {target}: {place}. "
+        f"Bars of the score by class. Highest: {names[0]} with "
+        f"{judged[0]['class_score']:.2f} nats; lowest: {names[-1]} with "
+        f"{judged[-1]['class_score']:.2f}. The target class {target}: {place}. "
         f"Above the threshold of index {threshold:g}: {', '.join(called) or 'no class'}. "
         f"Not judged: {len(classes) - len(judged)} of {len(classes)} classes."
     )
 
 
-@_own_style
+@own_style
 def cluster_figure(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarray, target: str) -> Figure:
     """
     Fig. 3 of Mehlman et al. 2023: the target class's latents, by cluster (left) and by truth (right).
@@ -145,9 +145,9 @@ def cluster_figure(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarr
     :param is_poison: Ground truth, shape (m,), bool.
     :param target: Name of the class.
     """
-    figure = _figure(8.2, 4.6)
+    figure = new_figure(8.2, 4.6)
     ari = adjusted_rand_score(is_poison, clusters)
-    figure.suptitle(f"Latents of the target class '{_name(target)}': adjusted Rand index {ari:.3f}")
+    figure.suptitle(f"Latents of the target class '{short_name(target)}': adjusted Rand index {ari:.3f}")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, title, marked, names in zip(
         panels,
@@ -178,7 +178,7 @@ def cluster_words(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarra
     )
 
 
-@_own_style
+@own_style
 def confusion_figure(defences: Sequence[Mapping[str, Any]]) -> Figure:
     """
     Fig. 5 of Mehlman et al. 2023: one confusion matrix per filter; counts, and the share of each row.
@@ -187,7 +187,7 @@ def confusion_figure(defences: Sequence[Mapping[str, Any]]) -> Figure:
     """
     n_columns = min(4, len(defences))
     n_rows = -(-len(defences) // n_columns)
-    figure = _figure(0.5 + 2.15 * n_columns, 2.75 * n_rows)
+    figure = new_figure(0.5 + 2.15 * n_columns, 2.75 * n_rows)
     figure.set_layout_engine("constrained", h_pad=0.12)
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axes in panels[len(defences) :]:
@@ -207,7 +207,7 @@ def confusion_figure(defences: Sequence[Mapping[str, Any]]) -> Figure:
                 fontsize=11,
                 color="white" if rates[y, x] > 0.5 else "black",
             )
-        axes.set_title(textwrap.fill(_name(row["title"], 60), 22), fontsize=10.5)
+        axes.set_title(textwrap.fill(short_name(row["title"], 60), 22), fontsize=10.5)
         axes.set_xticks([0, 1], ["removed", "kept"])
         axes.set_yticks([0, 1], ["poison", "clean"] if panel % n_columns == 0 else ["", ""])
         axes.set_xticks([0.5], minor=True)
@@ -227,7 +227,7 @@ def confusion_words(defences: Sequence[Mapping[str, Any]]) -> str:
     return "One confusion matrix per filter. " + "; ".join(cells) + "."
 
 
-@_own_style
+@own_style
 def fraction_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
     """
     Fig. 7 of Mehlman et al. 2023: adjusted Rand index of the target class against the poisoned share of the source class.
@@ -235,7 +235,7 @@ def fraction_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
     :param points: One per fraction and seed, as :func:`~art_plugins.evaluation.fractions.fraction_curve` gives them:
         ``fraction``, ``seed``, ``ari``, ``found`` (the target class was called poisoned).
     """
-    figure = _figure(6.8, 4.4)
+    figure = new_figure(6.8, 4.4)
     axes: Axes = figure.subplots()
     fractions, values = _by_fraction(points)
     if len({point["seed"] for point in points}) > 1:
@@ -281,7 +281,7 @@ def fraction_words(points: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-@_own_style
+@own_style
 def loss_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     """
     The autoencoder's loss terms by epoch, a panel each, since their sizes differ by orders of magnitude.
@@ -291,7 +291,7 @@ def loss_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     terms = list(history[0])
     n_columns = min(2, len(terms))
     n_rows = -(-len(terms) // n_columns)
-    figure = _figure(6.8, 0.6 + 1.9 * n_rows)
+    figure = new_figure(6.8, 0.6 + 1.9 * n_rows)
     panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True)
     epochs = np.arange(1, len(history) + 1)
     for axes in panels.ravel()[len(terms) :]:
@@ -316,7 +316,8 @@ def loss_words(history: Sequence[Mapping[str, float]]) -> str:
     return f"Lines of the autoencoder's loss terms over {len(history)} epochs, in nats: " + "; ".join(terms) + "."
 
 
-def _figure(width_in: float, height_in: float) -> Figure:
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty white figure, of a size in inches, whose parts keep out of each other's way."""
     figure: Figure = load_matplotlib().figure.Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
     return figure
 
@@ -331,15 +332,15 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _score_label(row: Mapping[str, Any]) -> str:
-    if row["poison_likelihood_score"] is None:
+    if row["class_score"] is None:
         return "not judged"
-    return f"{row['poison_likelihood_score']:.2f}" + (", poisoned" if row["verdict"] == "poisoned" else "")
+    return f"{row['class_score']:.2f}" + (", poisoned" if row["verdict"] == "poisoned" else "")
 
 
 def _score_at_index(classes: Sequence[Mapping[str, Any]], index: float) -> float | None:
-    """The PLS whose MAD index is ``index``: the two are linear in each other; ``None`` where all classes are equal."""
-    judged = [row for row in classes if row["poison_likelihood_score"] is not None and row["mad_index"] is not None]
-    scores = np.array([row["poison_likelihood_score"] for row in judged])
+    """The score whose MAD index is ``index``: the two are linear in each other; ``None`` where all classes are equal."""
+    judged = [row for row in classes if row["class_score"] is not None and row["mad_index"] is not None]
+    scores = np.array([row["class_score"] for row in judged])
     indices = np.array([row["mad_index"] for row in judged])
     if not len(judged) or np.ptp(indices) == 0:
         return None
@@ -352,7 +353,7 @@ def _by_fraction(points: Sequence[Mapping[str, Any]]) -> tuple[list[float], list
     return fractions, [[point["ari"] for point in points if point["fraction"] == fraction] for fraction in fractions]
 
 
-def _name(text: str, length: int = MAX_NAME_LENGTH) -> str:
+def short_name(text: str, length: int = MAX_NAME_LENGTH) -> str:
     """A name on one line, of bounded length, and never read as mathematics."""
     line = " ".join(str(text).split())
     short = line if len(line) <= length else line[: length - 1] + "\u2026"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import figures
+from art_plugins.evaluation.pages import Picture, import_jinja2, picture, render_page
 from art_plugins.evaluation.tables import (
     DASH,
     class_table,
@@ -35,22 +36,6 @@ ATTACK_WORKS = 0.5  # attack success below which its fall says little
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class Picture(NamedTuple):
-    """A figure as PNG with its size in CSS pixels, and ``words`` for those who do not see it."""
-
-    name: str
-    caption: str
-    words: str
-    png: bytes
-    width: int
-    height: int
-
-    @property
-    def uri(self) -> str:
-        """The ``src`` of the image."""
-        return figures.png_data_uri(self.png)
-
-
 def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]]) -> None:
     """
     Write ``table.md``, ``report.html`` and ``figures/<task>_<name>.png``; every file is whole or absent.
@@ -71,9 +56,9 @@ def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays:
     page, markdown = _page(record, pictures), markdown_report(record)
     out = Path(out_dir)
     for name in names:
-        for picture in pictures[name]:
-            with atomic_path(out / "figures" / f"{name}_{picture.name}.png") as partial:
-                partial.write_bytes(picture.png)
+        for drawn in pictures[name]:
+            with atomic_path(out / "figures" / f"{name}_{drawn.name}.png") as partial:
+                partial.write_bytes(drawn.png)
     write_text(out / "table.md", markdown)
     write_text(out / "report.html", page)
 
@@ -82,7 +67,7 @@ def check_report_packages() -> None:
     """
     :raises MissingPackageError: If jinja2 or matplotlib, of the extra ``report``, cannot be imported.
     """
-    _load_jinja2()
+    import_jinja2()
     figures.load_matplotlib()
 
 
@@ -106,15 +91,8 @@ def finding(task: Mapping[str, Any]) -> str:
 
 
 def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]]) -> str:
-    jinja2 = _load_jinja2()
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("art_plugins.evaluation", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("compare.html.j2").render(
+    return render_page(
+        "compare.html.j2",
         command=record["command"],
         seconds=one_decimal(record["seconds"]),
         caught_tpr=rate(CAUGHT_TPR),
@@ -137,7 +115,6 @@ def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]]) 
             for task in record["tasks"]
         ],
     )
-    return str(page)
 
 
 def _pictures(task: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Picture]:
@@ -149,35 +126,31 @@ def _pictures(task: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Pictur
         task["target"],
     )
     return [
-        _picture(
-            "poison_likelihood",
-            "Poison likelihood score (PLS) of every class: how badly each of a class's two clusters explains the other.",
-            figures.poison_likelihood_figure(*classes),
-            figures.poison_likelihood_words(*classes),
+        picture(
+            "class_scores",
+            "Score of every class: how much more it varies than the others do in its most unusual direction.",
+            figures.class_score_figure(*classes),
+            figures.class_score_words(*classes),
         ),
-        _picture(
+        picture(
             "clusters",
             "Latents of the target class on two principal components: as clustered, and as they truly are.",
             figures.cluster_figure(*latents),
             figures.cluster_words(*latents),
         ),
-        _picture(
+        picture(
             "confusion",
             "Samples removed and kept by each filter; below each count its share of the row.",
             figures.confusion_figure(task["defences"]),
             figures.confusion_words(task["defences"]),
         ),
-        _picture(
+        picture(
             "losses",
             "Training of the autoencoder.",
             figures.loss_figure(task["autoencoder_history"]),
             figures.loss_words(task["autoencoder_history"]),
         ),
     ]
-
-
-def _picture(name: str, caption: str, figure: Any, words: str) -> Picture:
-    return Picture(name, caption, words, figures.png_bytes(figure), *figures.css_size(figure))
 
 
 def _caught(row: Mapping[str, Any]) -> bool:
@@ -189,13 +162,3 @@ def _outcome(row: Mapping[str, Any]) -> str:
     if _caught(row):
         retrained += f", clean accuracy {rate(row['clean_accuracy'])}"
     return f"{row['title']} (TPR {rate(row['tpr'])}, FPR {rate(row['fpr'])}; {retrained})"
-
-
-def _load_jinja2() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingPackageError(
-            f'The report page needs jinja2, which cannot be imported ({error}): pip install "art-plugins[report]"'
-        ) from error
-    return jinja2

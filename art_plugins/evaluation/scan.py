@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +15,9 @@ from art_plugins.evaluation.class_folders import find_class_folders
 from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.folder_data import FolderData, read_folder
 from art_plugins.evaluation.image_files import ImageReader, check_size, choose_image_reader, import_pillow
-from art_plugins.evaluation.scan_page import Group, import_jinja2, scan_page
+from art_plugins.evaluation.outputs import check_outputs, csv_text
+from art_plugins.evaluation.pages import import_jinja2
+from art_plugins.evaluation.scan_page import Group, scan_page
 from art_plugins.evaluation.sound_files import SoundReader, check_seconds, choose_sound_reader, import_soundfile
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM
@@ -41,7 +40,7 @@ def scan_folder(
     autoencoder: str | Path | None = None,
     save_autoencoder: str | Path | None = None,
     apply_to: str | Path | None = None,
-    threshold: float = 2.24,
+    threshold: float = 3.5,
     nb_epochs: int = 30,
     random_state: int = 0,
     max_listed: int = 8,
@@ -81,7 +80,9 @@ def scan_folder(
     if save_autoencoder is not None:
         params.setdefault("checkpoint", f"{save_autoencoder}.checkpoint")
     _check_arguments(params, seconds, size, max_listed)
-    _check_outputs(Path(out), autoencoder, save_autoencoder, apply_to)
+    if autoencoder is not None and save_autoencoder is not None:
+        raise InvalidInputError("There is no new autoencoder to save when one is handed in; leave out one of the two.")
+    check_outputs(Path(out), OUTPUTS, (apply_to, save_autoencoder))
     import_jinja2()
     found = find_class_folders(folder, kind)
     fitted = None if autoencoder is None else Autoencoder.load(autoencoder)
@@ -155,7 +156,7 @@ def rank_classes(defence: VAELatentDefence, class_names: Sequence[str]) -> list[
                 "name": name,
                 "n_files": row["n_samples"],
                 "mad_index": row["mad_index"],
-                "poison_likelihood_score": row["poison_likelihood_score"],
+                "class_score": row["class_score"],
                 "n_smaller_half": row["n_smaller_cluster"],
                 "n_called_poison": row["n_removed"],
                 "verdict": NOTHING_FOUND if row["verdict"] == "clean" else row["verdict"],
@@ -170,15 +171,12 @@ def suspects_csv(groups: Sequence[Group], data: FolderData, outlier_scores: np.n
 
     When no class is called poisoned, the smaller half of the highest-ranked class is listed, and marked as no verdict.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("file", "class", "score", "verdict"))
-    for group in groups:
-        verdict = POISON if group.is_verdict else LOOK_HERE
-        for index in group.suspects:
-            score = f"{outlier_scores[index]:.4f}"
-            writer.writerow((_no_formula(data.files[index]), _no_formula(group.name), score, verdict))
-    return text.getvalue()
+    rows = [
+        (data.files[index], group.name, f"{outlier_scores[index]:.4f}", POISON if group.is_verdict else LOOK_HERE)
+        for group in groups
+        for index in group.suspects
+    ]
+    return csv_text(("file", "class", "score", "verdict"), rows)
 
 
 class Halves(NamedTuple):
@@ -221,32 +219,6 @@ def _check_arguments(params: dict[str, Any], seconds: float | None, size: tuple[
         raise InvalidInputError(f"max_listed must be a whole number of at least 1; received {max_listed!r}.")
     # The defence checks its parameters again, but only once the files have been decoded.
     VAELatentDefence(None, np.zeros((1, 1)), np.zeros(1)).set_params(**params)
-
-
-def _check_outputs(
-    out: Path, autoencoder: str | Path | None, save_autoencoder: str | Path | None, apply_to: str | Path | None
-) -> None:
-    if autoencoder is not None and save_autoencoder is not None:
-        raise InvalidInputError("There is no new autoencoder to save when one is handed in; leave out one of the two.")
-    if out.exists() and not out.is_dir():
-        raise InvalidInputError(f"{out} is a file; name a folder for the results.")
-    taken = [(out / name).resolve() for name in OUTPUTS]
-    for path in (apply_to, save_autoencoder):
-        if path is None:
-            continue
-        if Path(path).exists():
-            raise InvalidInputError(f"{path} exists and is not overwritten; name a new file, or move that one away.")
-        if Path(path).resolve() in taken:
-            raise InvalidInputError(f"{path} is already the name of another output; name another file.")
-        taken.append(Path(path).resolve())
-        _check_writable(Path(path).parent)
-    _check_writable(out)
-
-
-def _check_writable(folder: Path) -> None:
-    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InvalidInputError(f"{folder} cannot be written, because of {existing}; name a folder that can be.")
 
 
 def _reader(
@@ -330,8 +302,3 @@ def _cautions(classes: Sequence[dict[str, Any]]) -> list[str]:
                 "at both parts can tell which of them is the poison, if any."
             )
     return cautions
-
-
-def _no_formula(cell: str) -> str:
-    """A spreadsheet runs a cell that starts with one of these signs; an apostrophe makes it text."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.errors import MissingPackageError
 from art_plugins.evaluation.folder_data import FolderData
 from art_plugins.evaluation.image_files import ImageReader, png_bytes
+from art_plugins.evaluation.pages import render_page
 from art_plugins.evaluation.sound_files import SoundReader, wav_bytes
 
 MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; samples beyond it are listed by name only
@@ -55,35 +55,10 @@ def scan_page(
         }
         for group in groups
     ]
-    jinja2 = import_jinja2()
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("art_plugins.evaluation", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     highest = max([row["mad_index"] or 0.0 for row in record["classes"]] + [1e-9])
-    return str(
-        environment.get_template("scan.html.j2").render(
-            record=record, groups=shown, highest=highest, max_names=MAX_NAMES, n_left_out=cards.n_left_out
-        )
+    return render_page(
+        "scan.html.j2", record=record, groups=shown, highest=highest, max_names=MAX_NAMES, n_left_out=cards.n_left_out
     )
-
-
-def import_jinja2() -> Any:
-    """
-    jinja2, imported only where a page is written.
-
-    :raises MissingPackageError: If it is not installed.
-    """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingPackageError(
-            f'The page needs the package jinja2 ({error}); run: pip install "art-plugins[report]"'
-        ) from error
-    return jinja2
 
 
 class _Cards:

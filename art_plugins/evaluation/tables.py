@@ -51,12 +51,12 @@ MEASURES: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 def markdown_report(record: Mapping[str, Any]) -> str:
     """All tables of a run: first means over seeds, where a task was run with several, then each task's own."""
     tables = [*map(seed_table, same_but_for_seed(record["tasks"])), *map(defence_table, record["tasks"])]
-    return "\n".join(_markdown(table) for table in tables)
+    return "\n".join(markdown(table) for table in tables)
 
 
 def markdown_table(task_record: Mapping[str, Any]) -> str:
     """A task's filters as a Markdown table under a sentence that says what the task is; ends with a line break."""
-    return _markdown(defence_table(task_record))
+    return markdown(defence_table(task_record))
 
 
 def defence_table(task: Mapping[str, Any]) -> Table:
@@ -84,7 +84,7 @@ def seed_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
         f"{', '.join(str(task['seed']) for task in tasks)}; in brackets lowest to highest, where they differ",
         {"Filter": False, **{heading: True for heading, _, _ in measures}},
         [
-            [same[0]["title"], *(_spread([row.get(key) for row in same], show) for _, key, show in measures)]
+            [same[0]["title"], *(spread([row.get(key) for row in same], show) for _, key, show in measures)]
             for same in zip(*rows, strict=True)
         ],
     )
@@ -94,13 +94,13 @@ def class_table(task: Mapping[str, Any]) -> Table:
     """The VAE filter's judgement of every class."""
     return Table(
         f"Classes as VAE latent clustering judges them; called poisoned above index {task['threshold']:g}",
-        {"Class": False, "Samples": True, "Poison": True, "PLS (nats)": True, "Index": True, "Verdict": False},
+        {"Class": False, "Samples": True, "Poison": True, "Score (nats)": True, "Index": True, "Verdict": False},
         [
             [
                 row["name"],
                 count(row["n_samples"]),
                 count(row["n_poison"]),
-                two_decimals(row["poison_likelihood_score"]),
+                two_decimals(row["class_score"]),
                 two_decimals(row["mad_index"]),
                 row["verdict"],
             ]
@@ -143,7 +143,8 @@ def _note(row: Mapping[str, Any], defences: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _spread(values: Sequence[float | None], show: Callable[[float | None], str]) -> str:
+def spread(values: Sequence[float | None], show: Callable[[float | None], str]) -> str:
+    """Mean and, in brackets, lowest to highest where they differ."""
     known = [value for value in values if value is not None]
     if not known:
         return DASH
@@ -164,7 +165,9 @@ def _scalar(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _markdown(table: Table) -> str:
+def markdown(table: Table) -> str:
+    """A caption, an empty line, and the table; ends with a line break."""
+
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 

@@ -59,7 +59,7 @@ def repeated_two_means(
         best = costs.argmin(axis=1)
         labels.append(sides.reshape(len(x), at_once, kept)[:, np.arange(at_once), best].T)
         inertia.append(costs[np.arange(at_once), best])
-    return _averaged(np.concatenate(labels).astype(np.int8), np.concatenate(inertia))
+    return averaged_trials(np.concatenate(labels).astype(np.int8), np.concatenate(inertia))
 
 
 def refine_trials(x: np.ndarray, halves: TwoMeans, max_iter: int = 10) -> TwoMeans:
@@ -75,7 +75,7 @@ def refine_trials(x: np.ndarray, halves: TwoMeans, max_iter: int = 10) -> TwoMea
     """
     splits, which = np.unique(halves.trial_labels, axis=0, return_inverse=True)
     refined = np.stack([_refine(x, split, max_iter) for split in splits])
-    return _averaged(refined[which.reshape(-1)], halves.inertia)
+    return averaged_trials(refined[which.reshape(-1)], halves.inertia)
 
 
 def align_to_first(trial_labels: np.ndarray) -> np.ndarray:
@@ -88,7 +88,8 @@ def align_to_first(trial_labels: np.ndarray) -> np.ndarray:
     return np.where((agreement < 0.5)[:, None], 1 - trial_labels, trial_labels)
 
 
-def _averaged(trial_labels: np.ndarray, inertia: np.ndarray) -> TwoMeans:
+def averaged_trials(trial_labels: np.ndarray, inertia: np.ndarray) -> TwoMeans:
+    """Trials (trials, n) aligned to the first, and their mean (Mehlman et al. 2023, 3.2)."""
     trials = align_to_first(trial_labels)
     soft = trials.mean(axis=0)
     return TwoMeans(trials, soft, (soft > 0.5).astype(np.int8), inertia)

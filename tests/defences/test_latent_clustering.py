@@ -136,7 +136,7 @@ def test_detect_poison_attributes_and_report_agree(trained):
         assert entry["n_samples"] == SIZE
         assert entry["n_smaller_cluster"] == defence.suspects_[labels == label].sum()
         assert entry["n_removed"] == removed[labels == label].sum()
-        assert entry["poison_likelihood_score"] == defence.class_scores_[label]
+        assert entry["class_score"] == defence.class_scores_[label]
         assert entry["mad_index"] == defence.class_index_[label]
         assert entry["verdict"] == ("poisoned" if label == TARGET else "clean")
     assert report["parameters"]["latent_dim"] == QUICK["latent_dim"]
@@ -322,7 +322,7 @@ def test_detect_poison_classifier_is_not_needed_and_brings_its_number_of_classes
         assert defence.class_scores_.shape == (nb_classes or K,)
     assert verdicts[None] == verdicts[K + 2]
     assert report[f"Class_{K + 1}"]["verdict"].startswith("not judged: 0 samples")
-    assert report[f"Class_{K + 1}"]["poison_likelihood_score"] is None
+    assert report[f"Class_{K + 1}"]["class_score"] is None
 
 
 def test_detect_poison_classifiers_layout_of_images_is_used():

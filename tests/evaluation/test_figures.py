@@ -34,7 +34,7 @@ def class_rows(scores=SCORES, threshold=3.5):
     return [
         {
             "name": name,
-            "poison_likelihood_score": score,
+            "class_score": score,
             "mad_index": None if score is None else float(value),
             "verdict": "not judged: why" if score is None else "poisoned" if value > threshold else "clean",
         }
@@ -56,7 +56,7 @@ def texts(figure):
 def all_figures():
     points, is_poison = latents()
     return [
-        figures.poison_likelihood_figure(class_rows(), "left", 3.5),
+        figures.class_score_figure(class_rows(), "left", 3.5),
         figures.cluster_figure(points, is_poison.astype(int), is_poison, "left"),
         figures.confusion_figure(DEFENCES),
         figures.fraction_figure(POINTS),
@@ -113,38 +113,38 @@ def test_png_data_uri_of_known_bytes():
     assert figures.png_data_uri(b"\x89PNG") == "data:image/png;base64,iVBORw=="
 
 
-def test_poison_likelihood_figure_bars_are_the_scores_and_the_target_differs_without_colour():
-    axes = figures.poison_likelihood_figure(class_rows(), "left", 3.5).axes[0]
+def test_class_score_figure_bars_are_the_scores_and_the_target_differs_without_colour():
+    axes = figures.class_score_figure(class_rows(), "left", 3.5).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [30.0, 31.5, 60.25, 0, 29.0, 32.0]
     assert [bar.get_hatch() for bar in axes.patches] == [None, None, "///", None, None, None]
     assert len({to_hex(bar.get_facecolor()) for bar in axes.patches}) == 2
 
 
-def test_poison_likelihood_figure_threshold_line_stands_at_the_score_of_that_index():
+def test_class_score_figure_threshold_line_stands_at_the_score_of_that_index():
     rows = class_rows()
-    axes = figures.poison_likelihood_figure(rows, "left", 3.5).axes[0]
+    axes = figures.class_score_figure(rows, "left", 3.5).axes[0]
     (line,) = axes.lines
     # Median of the judged is 31.5, their deviations 1.5, 0, 28.75, 2.5, 0.5: MAD 1.5.
     assert line.get_xdata()[0] == pytest.approx(31.5 + 3.5 * 1.4826 * 1.5)
 
 
-def test_poison_likelihood_figure_names_marks_and_scores_are_written():
-    written = texts(figures.poison_likelihood_figure(class_rows(), "left", 3.5)).splitlines()
+def test_class_score_figure_names_marks_and_scores_are_written():
+    written = texts(figures.class_score_figure(class_rows(), "left", 3.5)).splitlines()
     for text in ("left (target)", "60.25, poisoned", "29.00", "not judged", "threshold: index 3.5", "target class"):
         assert text in written
 
 
 @pytest.mark.parametrize("scores", [[None] * 6, [7.0] * 6, [-3.0, -2.0, -1.0, 40.0, None, -2.5], [5.0] + [None] * 5])
-def test_poison_likelihood_figure_odd_scores_are_drawn_and_described(scores):
+def test_class_score_figure_odd_scores_are_drawn_and_described(scores):
     rows = class_rows(scores)
-    assert figures.png_bytes(figures.poison_likelihood_figure(rows, "left", 3.5))
-    words = figures.poison_likelihood_words(rows, "left", 3.5)
+    assert figures.png_bytes(figures.class_score_figure(rows, "left", 3.5))
+    words = figures.class_score_words(rows, "left", 3.5)
     assert "None" not in words
     assert "nan" not in words
 
 
-def test_poison_likelihood_words_name_the_highest_and_the_rank_of_the_target():
-    words = figures.poison_likelihood_words(class_rows(), "off", 3.5)
+def test_class_score_words_name_the_highest_and_the_rank_of_the_target():
+    words = figures.class_score_words(class_rows(), "off", 3.5)
     for text in ("Highest: left with 60.25", "lowest: $x_1$", "target class off: rank 2 of 5", "3.5: left.", "1 of 6"):
         assert text in words
 
@@ -217,7 +217,7 @@ def test_name_hostile_text_is_one_short_line_without_mathematics():
         {**row, "name": name}
         for row, name in zip(class_rows(), ["$\\frac{$", "a\nb", "x" * 200, "", "$", "é"], strict=True)
     ]
-    figure = figures.poison_likelihood_figure(rows, "a\nb", 3.5)
+    figure = figures.class_score_figure(rows, "a\nb", 3.5)
     assert figures.png_bytes(figure)
     written = texts(figure).splitlines()
     assert "a b (target)" in written

@@ -23,7 +23,7 @@ from art_plugins.evaluation.report import (
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE = "<script>alert(1)</script> \"quoted\" 'a' & |pipe| `tick` $x_1$ *star* \\back\n# line"
-PICTURES = ("poison_likelihood", "clusters", "confusion", "losses")
+PICTURES = ("class_scores", "clusters", "confusion", "losses")
 
 
 def defence_row(name, title, tp, fp, fn, tn, **changes):
@@ -62,7 +62,7 @@ def make_task(name="speech_commands", title="Speech Commands (real recordings)",
             "name": class_name,
             "n_samples": 3000 + label,
             "n_poison": 300 if label == 4 else 0,
-            "poison_likelihood_score": None if label == 10 else float(scores[label]),
+            "class_score": None if label == 10 else float(scores[label]),
             "mad_index": None if label == 10 else float(index[label]),
             "verdict": "not judged: 7 samples, 48 are needed" if label == 10 else "poisoned" if label == 4 else "clean",
         }
@@ -365,7 +365,7 @@ def test_report_page_holds_every_figure_of_the_record(written, page):
     for cell in (cell for row in cells(markdown_table(task))[2:] for cell in row):
         assert cell in page.text
     for row in task["classes"]:
-        for value in (row["poison_likelihood_score"], row["mad_index"]):
+        for value in (row["class_score"], row["mad_index"]):
             assert value is None or f"{value:.2f}" in page.text
         assert f" {row['n_samples']} " in re.sub(r"\s+", " ", page.text)
         assert row["verdict"] in page.text

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,10 +31,13 @@ def planted(random, share=0.3, gap=12.0):
     return latents[order], labels[order], is_poison[order]
 
 
-@pytest.mark.parametrize(("whiten", "nb_dims"), [("none", 8), ("after_pca", 1)])
-def test_cluster_latent_classes_planted_poison_is_found_sample_by_sample(random, whiten, nb_dims):
+@pytest.mark.parametrize(
+    ("scoring", "whiten", "nb_dims"),
+    [("contrastive", "after_pca", 24), ("contrastive", "after_pca", 1), ("paper", "none", 8), ("paper", "after_pca", 1)],
+)
+def test_cluster_latent_classes_planted_poison_is_found_sample_by_sample(random, scoring, whiten, nb_dims):
     latents, labels, is_poison = planted(random)
-    found = cluster_latent_classes(latents, labels, K, whiten=whiten, nb_dims=nb_dims)
+    found = cluster_latent_classes(latents, labels, K, scoring=scoring, whiten=whiten, nb_dims=nb_dims)
     assert found.poisoned_classes == [TARGET]
     assert np.nanargmax(found.class_scores) == TARGET
     np.testing.assert_array_equal(found.suspects[labels == TARGET], is_poison[labels == TARGET])
@@ -43,17 +48,38 @@ def test_cluster_latent_classes_planted_poison_is_found_sample_by_sample(random,
 def test_cluster_latent_classes_whitened_poison_is_still_found_as_a_class(random):
     # Whitening brings the direction of the poison down to the size of the others: the split gets worse, not the verdict.
     latents, labels, _ = planted(random)
-    assert cluster_latent_classes(latents, labels, K).poisoned_classes == [TARGET]
+    assert cluster_latent_classes(latents, labels, K, scoring="paper").poisoned_classes == [TARGET]
 
 
-def test_cluster_latent_classes_no_poison_calls_no_class_poisoned(random):
+@pytest.mark.parametrize("scoring", latent_classes.SCORINGS)
+def test_cluster_latent_classes_no_poison_calls_no_class_poisoned(random, scoring):
     latents, labels, _ = planted(random, share=0.0)
+    assert cluster_latent_classes(latents, labels, K, scoring=scoring).poisoned_classes == []
+
+
+def test_cluster_latent_classes_poison_in_the_shade_of_a_shared_nuisance_is_found_only_against_the_others(random):
+    latents, labels, is_poison = planted(random, gap=8.0)
+    # Two halves in every class, far wider apart than the poison is from the rest, and square to it.
+    aside = random.normal(size=D)
+    aside -= aside.mean()
+    latents += 40 * random.choice([-1, 1], size=(len(labels), 1)) * aside / np.linalg.norm(aside)
+    found = cluster_latent_classes(latents, labels, K)
+    assert found.poisoned_classes == [TARGET]
+    assert adjusted_rand_score(is_poison[labels == TARGET], found.suspects[labels == TARGET]) > 0.9
+    plain = cluster_latent_classes(latents, labels, K, scoring="paper", whiten="none", refine=False)
+    assert adjusted_rand_score(is_poison[labels == TARGET], plain.suspects[labels == TARGET]) < 0.1
+
+
+@pytest.mark.parametrize("outlier", [1e3, 1e6])
+def test_cluster_latent_classes_lone_outlier_does_not_poison_its_class(random, outlier):
+    latents, labels, _ = planted(random, share=0.0)
+    latents[np.flatnonzero(labels == 2)[7]] += outlier
     assert cluster_latent_classes(latents, labels, K).poisoned_classes == []
 
 
 def test_cluster_latent_classes_one_trial_is_the_paper_step_by_step(random):
     latents, labels, _ = planted(random)
-    found = cluster_latent_classes(latents, labels, K, nb_dims=5, nb_trials=1)
+    found = cluster_latent_classes(latents, labels, K, scoring="paper", nb_dims=5, nb_trials=1)
     suspects = [found.suspects[labels == label].astype(int) for label in range(K)]
     expected = [poison_likelihood_score(reduce_latents(latents[labels == label], 5), suspects[label]) for label in range(K)]
     np.testing.assert_allclose(found.class_scores, expected, rtol=1e-9)
@@ -116,11 +142,16 @@ def odd_classes(random):
     return np.concatenate(parts), np.repeat(np.arange(6), [len(part) for part in parts])
 
 
-@pytest.mark.parametrize("whiten", ["after_pca", "before_pca", "none"])
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
-def test_cluster_latent_classes_odd_classes_follow_the_written_rules(random, whiten, shrinkage):
+@pytest.mark.parametrize(
+    ("scoring", "whiten", "shrinkage"),
+    [
+        ("contrastive", "after_pca", "within"),
+        *itertools.product(["paper"], ["after_pca", "before_pca", "none"], SHRINKAGES),
+    ],
+)
+def test_cluster_latent_classes_odd_classes_follow_the_written_rules(random, scoring, whiten, shrinkage):
     latents, labels = odd_classes(random)
-    found = cluster_latent_classes(latents, labels, 6, whiten=whiten, shrinkage=shrinkage)
+    found = cluster_latent_classes(latents, labels, 6, scoring=scoring, whiten=whiten, shrinkage=shrinkage)
     assert set(found.not_judged) == {2, 3, 4}
     assert found.not_judged[2].startswith("0 samples")
     assert found.not_judged[3].startswith("3 samples")
@@ -137,7 +168,7 @@ def test_cluster_latent_classes_odd_classes_follow_the_written_rules(random, whi
 def test_cluster_latent_classes_lone_outlier_is_not_judged(random):
     latents, labels, _ = planted(random, share=0.0)
     latents[np.flatnonzero(labels == 2)[7]] += 1e6
-    found = cluster_latent_classes(latents, labels, K, whiten="none")
+    found = cluster_latent_classes(latents, labels, K, scoring="paper", whiten="none")
     assert np.isnan(found.class_scores[2])
     assert "fewer than 2" in found.not_judged[2]
     assert not found.suspects[labels == 2].any()
@@ -163,7 +194,7 @@ def test_cluster_latent_classes_components_follow_the_median_class(random, nb_di
 @pytest.mark.parametrize("refine", [True, False])
 def test_cluster_latent_classes_split_is_that_of_the_leading_components_refined_if_asked(random, refine):
     latents, labels, _ = planted(random, share=0.0)
-    found = cluster_latent_classes(latents, labels, K, refine=refine, random_state=3)
+    found = cluster_latent_classes(latents, labels, K, scoring="paper", refine=refine, random_state=3)
     nb_clustered = SIZE // latent_classes.SAMPLES_PER_CLUSTERED_DIM
     assert nb_clustered < found.nb_dims
     both_agree = []
@@ -211,6 +242,7 @@ def test_cluster_latent_classes_any_labels_and_latents_are_judged_without_a_cras
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("scoring", "best"),
         ("nb_dims", 0),
         ("nb_dims", 2.5),
         ("nb_trials", 0),
