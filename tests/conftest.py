@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
+from torch import nn
 
 TINY_RATE_HZ = 1_600
 
@@ -67,6 +69,74 @@ def tiny_spectrograms() -> np.ndarray:
 def tiny_images() -> np.ndarray:
     """Colour images, channels first, (60, 3, 10, 9): neither side is a multiple of 4."""
     return _frozen(np.random.default_rng(3).uniform(size=(60, 3, 10, 9)))
+
+
+class Digits:
+    """
+    Real 8 x 8 images of handwritten digits, 0 to 1, (n, 1, 8, 8), read-only, and networks trained on them in a second:
+    ``"clean"``, or with a backdoor towards ``target`` that a ``"white_square"`` or a ``"chessboard"`` opens.
+    """
+
+    target = 3
+
+    def __init__(self) -> None:
+        x, y = load_digits(return_X_y=True)
+        x = _frozen(x.reshape(-1, 1, 8, 8) / 16)
+        order = np.random.default_rng(1).permutation(len(x))
+        self.x_train, self.y_train = x[order[:1200]], y[order[:1200]]
+        x, y = x[order[1200:]], y[order[1200:]]
+        first = np.concatenate([np.flatnonzero(y == label)[:20] for label in range(10)])
+        self.x_clean, self.y_clean = _frozen(x[first]), y[first]
+        self.x_test, self.y_test = _frozen(np.delete(x, first, axis=0)), np.delete(y, first)
+        self._networks: dict[str, nn.Module] = {}
+
+    @property
+    def stamps(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        """What opens each backdoor."""
+        return {"white_square": self.white_square, "chessboard": self.chessboard}
+
+    @staticmethod
+    def white_square(x: np.ndarray) -> np.ndarray:
+        x = np.array(x)
+        x[:, :, 6:, 6:] = 1
+        return x
+
+    @staticmethod
+    def chessboard(x: np.ndarray) -> np.ndarray:
+        return np.clip(x + 0.3 * (np.indices((8, 8)).sum(axis=0) % 2 == 0), 0, 1).astype(x.dtype)
+
+    def network(self, attack: str) -> nn.Module:
+        """Trained once and shared: leave its weights as they are."""
+        if attack not in self._networks:
+            self._networks[attack] = self._train(attack)
+        return self._networks[attack]
+
+    def _train(self, attack: str) -> nn.Module:
+        x, y = np.array(self.x_train), np.array(self.y_train)
+        if attack != "clean":
+            others = np.flatnonzero(y != self.target)
+            poisoned = np.random.default_rng(1).choice(others, len(x) // 10, replace=False)
+            x[poisoned], y[poisoned] = self.stamps[attack](x[poisoned]), self.target
+        images, labels = torch.from_numpy(x), torch.from_numpy(y)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            network = nn.Sequential(
+                nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)
+            )
+            optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+            for _ in range(30):
+                for rows in torch.randperm(len(images)).split(64):
+                    optimiser.zero_grad()
+                    nn.functional.cross_entropy(network(images[rows]), labels[rows]).backward()
+                    optimiser.step()
+            optimiser.zero_grad()
+        return network.eval()
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    """Small real images, with poisoned and clean networks for them."""
+    return Digits()
 
 
 @pytest.fixture

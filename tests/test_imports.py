@@ -19,7 +19,7 @@ FLOORS = {
     "storage": {"errors"},
     "statistics": GROUND,
     "features": GROUND | {"statistics"},
-    "triggers": GROUND | {"statistics"},
+    "triggers": GROUND | {"statistics", "features"},
     "defences": GROUND | {"statistics", "features", "triggers"},
     "evaluation": GROUND | {"statistics", "features", "triggers", "defences"},
     "cli": GROUND | {"statistics", "features", "triggers", "defences", "evaluation"},

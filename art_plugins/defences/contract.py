@@ -1,4 +1,4 @@
-"""ART's contract for poison filters, with its holes mended: unknown parameters, bad values, evaluation of the last run."""
+"""ART's contracts with their holes mended: unknown parameters, bad values, evaluation of the last run."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from art_plugins.features.autoencoder import check_samples
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 
-class PoisonFilter(PoisonFilteringDefence):  # type: ignore[misc]  # ART has no type hints that mypy can read
+class CheckedParameters:
     """
-    Base of this package's filters. A subclass lists ``defence_params``, sets them in ``__init__``, checks them in
-    :meth:`_check`, and implements :meth:`_detect`, which sets ``is_clean_``.
+    Parameters named in ``defence_params``, set by name and checked as a whole before any of them changes.
 
-    :ivar is_clean_: (n,), 1 = clean, 0 = poison.
+    ART drops unknown names silently and keeps a bad value after its check has raised.
     """
 
     defence_params: list[str] = []
-    is_clean_: np.ndarray
+
+    def get_params(self) -> dict[str, Any]:
+        """All parameters by name."""
+        return {name: getattr(self, name) for name in self.defence_params}
 
     def set_params(self, **kwargs: Any) -> None:
         """
         Check, then take over parameters; nothing is changed when one of them is wrong.
 
-        :raises InvalidInputError: For an unknown name (ART drops those silently) or a value out of range.
+        :raises InvalidInputError: For an unknown name or a value out of range.
         """
         unknown = sorted(set(kwargs) - set(self.defence_params))
         if unknown:
@@ -41,6 +43,22 @@ class PoisonFilter(PoisonFilteringDefence):  # type: ignore[misc]  # ART has no 
         self._check({**self.get_params(), **kwargs})
         for name, value in kwargs.items():
             setattr(self, name, value)
+
+    def _check(self, values: dict[str, Any]) -> None:
+        """
+        :raises InvalidInputError: If the whole set of parameters is not usable.
+        """
+
+
+class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[misc]  # ART has no type hints for mypy
+    """
+    Base of this package's filters. A subclass lists ``defence_params``, sets them in ``__init__``, checks them in
+    :meth:`_check`, and implements :meth:`_detect`, which sets ``is_clean_``.
+
+    :ivar is_clean_: (n,), 1 = clean, 0 = poison.
+    """
+
+    is_clean_: np.ndarray
 
     def detect_poison(self, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
         """
@@ -93,11 +111,6 @@ class PoisonFilter(PoisonFilteringDefence):  # type: ignore[misc]  # ART has no 
     @abc.abstractmethod
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         """Set ``is_clean_`` and return the report."""
-
-    def _check(self, values: dict[str, Any]) -> None:
-        """
-        :raises InvalidInputError: If the whole set of parameters is not usable.
-        """
 
 
 def plain(value: Any) -> Any:

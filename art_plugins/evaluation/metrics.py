@@ -52,10 +52,12 @@ def ratio(numerator: int, denominator: int) -> float | None:
 
 
 def attack_metrics(
-    classifier: Any, x_test: np.ndarray, y_test: np.ndarray, x_triggered: np.ndarray, target: int
+    classifier: Any, x_test: np.ndarray, y_test: np.ndarray, x_triggered: np.ndarray, target: int | np.ndarray
 ) -> dict[str, Any]:
     """
     Accuracy on clean test samples, and the share of triggered source-class test samples that are classified as the target.
+
+    :param target: One class, or what the attack wants of each triggered sample, (m,).
     """
     clean = classifier.predict(x_test).argmax(axis=1)
     triggered = classifier.predict(x_triggered).argmax(axis=1)

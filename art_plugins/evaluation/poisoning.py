@@ -1,8 +1,8 @@
-"""A dirty-label backdoor attack on a data set, through ART's ``PoisoningAttackBackdoor``."""
+"""Dirty-label backdoor attacks on a data set, through ART's ``PoisoningAttackBackdoor``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,19 +11,26 @@ from art.attacks.poisoning import PoisoningAttackBackdoor
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.datasets.labelled import LabelledData
 
+SEVERAL = -1  # in place of the target class when the attack has several
+
 
 class PoisonedData(NamedTuple):
     """
-    ``x_train``, ``y_train`` with poison in place, ``is_poison`` (n,) bool; ``x_triggered``: every test sample of the source
-    class with the trigger, which the attack wants to see classified as ``target``; ``clean``: the data before.
+    ``x_train``, ``y_train`` with poison in place, ``is_poison`` (n,) bool; ``x_triggered`` (m, ...): every test sample of
+    the source classes with the trigger, ``y_source`` (m,): their true classes, ``y_wanted`` (m,): what the attack wants to
+    see them classified as; ``sources``: the source classes; ``target``: the target class, or -1 for several; ``trigger``:
+    what was stamped; ``clean``: the data before.
     """
 
     x_train: np.ndarray
     y_train: np.ndarray
     is_poison: np.ndarray
     x_triggered: np.ndarray
-    source: int
+    y_source: np.ndarray
+    y_wanted: np.ndarray
+    sources: tuple[int, ...]
     target: int
+    trigger: Callable[[np.ndarray], np.ndarray]
     clean: LabelledData
 
 
@@ -47,21 +54,71 @@ def poison(
     for name in (source, target):
         if name not in data.class_names:
             raise InvalidInputError(f"{name!r} is not a class of the data; those are: {', '.join(data.class_names)}.")
-    if source == target:
-        raise InvalidInputError(f"Source and target must be different classes; received {source!r} for both.")
     source_label, target_label = data.class_names.index(source), data.class_names.index(target)
-    candidates = np.flatnonzero(data.y_train == source_label)
-    n_poison = int(fraction * len(candidates))
+    n_source = int((data.y_train == source_label).sum())
+    n_poison = int(fraction * n_source)
     if not 0 < fraction <= 1 or n_poison == 0:
         raise InvalidInputError(
-            f"fraction must be above 0 and at most 1 and select a sample; {fraction} of {len(candidates)} is {n_poison}."
+            f"fraction must be above 0 and at most 1 and select a sample; {fraction} of {n_source} is {n_poison}."
         )
-    chosen = np.random.default_rng(random_state).choice(candidates, size=n_poison, replace=False)
+    return poison_classes(data, trigger, {source_label: target_label}, n_poison, random_state)
+
+
+def poison_classes(
+    data: LabelledData,
+    trigger: Callable[[np.ndarray], np.ndarray],
+    target_of: Mapping[int, int],
+    n_per_source: int,
+    random_state: int = 0,
+) -> PoisonedData:
+    """
+    ``n_per_source`` training samples of every source class, drawn without replacement, get the trigger and the label of
+    the class's target, in place: the set keeps its size, and the source classes lose what the targets gain.
+
+    :param target_of: Source class -> target class.
+    :raises InvalidInputError: For no or unknown classes, a source that is its own target, or too few samples to draw from.
+    """
+    nb_classes = len(data.class_names)
+    wrong = [label for pair in target_of.items() for label in pair if not 0 <= label < nb_classes]
+    if wrong or not target_of:
+        raise InvalidInputError(
+            f"Source and target classes must be 0 to {nb_classes - 1}; received {wrong or 'no source'}."
+        )
+    for source, target in target_of.items():
+        n_source = int((data.y_train == source).sum())
+        if source == target:
+            raise InvalidInputError(f"Source and target must be different classes; received {source} for both.")
+        if not 0 < n_per_source <= n_source:
+            raise InvalidInputError(
+                f"n_per_source must be at least 1 and at most the {n_source} training samples of class {source}; "
+                f"received {n_per_source}."
+            )
+        if not (data.y_test == source).any():
+            raise InvalidInputError(f"Class {source} has no test samples to put the trigger on; choose another source.")
+    random = np.random.default_rng(random_state)
+    chosen = np.concatenate(
+        [random.choice(np.flatnonzero(data.y_train == source), size=n_per_source, replace=False) for source in target_of]
+    )
+    targets = np.full(nb_classes, SEVERAL)
+    targets[list(target_of)] = list(target_of.values())
     attack = PoisoningAttackBackdoor(trigger)
     x_train, y_train = data.x_train.copy(), data.y_train.copy()
-    x_train[chosen], y_train[chosen] = attack.poison(x_train[chosen], np.full(n_poison, target_label))
+    x_train[chosen], y_train[chosen] = attack.poison(x_train[chosen], targets[y_train[chosen]])
     is_poison = np.zeros(len(y_train), dtype=bool)
     is_poison[chosen] = True
-    x_source = data.x_test[data.y_test == source_label]
-    x_triggered, _ = attack.poison(x_source, np.full(len(x_source), target_label))
-    return PoisonedData(x_train, y_train, is_poison, x_triggered, source_label, target_label, data)
+    from_source = np.isin(data.y_test, list(target_of))
+    y_source = data.y_test[from_source]
+    x_triggered, y_wanted = attack.poison(data.x_test[from_source], targets[y_source])
+    wanted = set(target_of.values())
+    return PoisonedData(
+        x_train,
+        y_train,
+        is_poison,
+        x_triggered,
+        y_source,
+        y_wanted,
+        sources=tuple(target_of),
+        target=wanted.pop() if len(wanted) == 1 else SEVERAL,
+        trigger=trigger,
+        clean=data,
+    )

@@ -9,7 +9,8 @@ from typing import Any
 
 from art_plugins.evaluation.datasets import digits, speech_commands, synthetic_speech
 from art_plugins.evaluation.poisoning import PoisonedData, poison
-from art_plugins.triggers.patterns import AudioTrigger, PatchTrigger, armory_sound, noise_burst
+from art_plugins.triggers.patterns import white_box
+from art_plugins.triggers.sounds import AudioTrigger, armory_sound, noise_burst
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def digits_task(seed: int = 0) -> Task:
         "digits",
         "Handwritten digits (real, from scikit-learn)",
         digits.digits(seed),
-        PatchTrigger(value=1.0, size=2),
+        white_box((1, 8, 8), size=2, margin=0),
         attack,
         seed,
         classifier={"network": "cnn", "nb_epochs": 20, "batch_size": 32},

@@ -40,7 +40,7 @@ def collect_activations(
 
     collected: dict[str, np.ndarray] = {}
     with hooks([modules[name].register_forward_hook(keep(name)) for name in layers]):
-        for start, n_rows in _forward(classifier, x, batch_size):
+        for start, n_rows, _ in _forward(classifier, x, batch_size):
             missing = [name for name in layers if name not in seen]
             if missing:
                 raise InvalidInputError(f"Layer {', '.join(missing)} took no part in the forward pass; choose another.")
@@ -68,11 +68,73 @@ def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 12
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     collected: dict[str, np.ndarray] = {}
     with hooks([module.register_forward_pre_hook(keep) for module in linear]):
-        for start, n_rows in _forward(classifier, x, batch_size):
+        for start, n_rows, _ in _forward(classifier, x, batch_size):
             if not inputs_seen:
                 raise InvalidInputError("No linear layer runs in the model, so it has no penultimate features.")
             _store(collected, "penultimate", inputs_seen[0], start, n_rows, len(x))
     return collected["penultimate"]
+
+
+def hidden_layers(classifier: Any, x: np.ndarray, n_layers: int) -> list[str]:
+    """
+    The linear layers whose inputs are the last ``n_layers`` hidden vectors, in the order in which they run.
+
+    The last of them is the classification head, so its input is the penultimate layer. A layer counts when it is given
+    one vector a sample (in a transformer the layers over tokens do not). A model with fewer gives those that it has.
+
+    :param classifier: ART ``PyTorchClassifier``.
+    :param x: At least one input, shape (n, ...); the first is used.
+    :return: Names from ``named_modules()``.
+    :raises InvalidInputError: If no such layer runs.
+    """
+    network = torch_module(classifier)
+    order: dict[str, None] = {}
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if inputs[0].ndim == 2 and len(inputs[0]) == 1:
+                order.pop(name, None)
+                order[name] = None
+
+        return hook
+
+    linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    with hooks([module.register_forward_pre_hook(note(name)) for name, module in linear]):
+        for _ in _forward(classifier, x[:1], 1):
+            pass
+    if not order:
+        raise InvalidInputError("No linear layer over one vector a sample runs in the model: it has no penultimate layer.")
+    return list(order)[-n_layers:]
+
+
+def logits_and_hidden(
+    classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    The model's outputs, and the inputs of the named layers side by side, in one pass.
+
+    :param layers: From :func:`hidden_layers`.
+    :return: Outputs (n, K) and features (n, D), float32.
+    :raises InvalidInputError: For a name that the model does not have, or a module that did not run.
+    """
+    modules = dict(torch_module(classifier).named_modules())
+    unknown = [name for name in layers if name not in modules]
+    if unknown:
+        raise InvalidInputError(f"The model has no layer {', '.join(unknown)}; was the detector fitted on another model?")
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        return lambda module, inputs: seen.__setitem__(name, inputs[0])
+
+    collected: dict[str, np.ndarray] = {}
+    with hooks([modules[name].register_forward_pre_hook(keep(name)) for name in layers]):
+        for start, n_rows, output in _forward(classifier, x, batch_size):
+            missing = [name for name in layers if name not in seen]
+            if missing:
+                raise InvalidInputError(f"Layer {', '.join(missing)} took no part in the forward pass; choose another.")
+            _store(collected, "outputs", output, start, n_rows, len(x))
+            _store(collected, "hidden", torch.cat([seen[name] for name in layers], dim=1), start, n_rows, len(x))
+    return collected["outputs"], collected["hidden"]
 
 
 def torch_module(classifier: Any) -> nn.Module:
@@ -98,8 +160,8 @@ def hooks(handles: list[Any]) -> Iterator[None]:
             handle.remove()
 
 
-def _forward(classifier: Any, x: np.ndarray, batch_size: int) -> Iterator[tuple[int, int]]:
-    """Run the batches in evaluation mode without gradients; yield the first row and size of each. Restores the mode."""
+def _forward(classifier: Any, x: np.ndarray, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+    """Run the batches in evaluation mode without gradients; yield each's first row, size and output. Restores the mode."""
     network = torch_module(classifier)
     was_training = network.training
     network.eval()
@@ -107,8 +169,8 @@ def _forward(classifier: Any, x: np.ndarray, batch_size: int) -> Iterator[tuple[
         with torch.inference_mode():
             for start in range(0, len(x), batch_size):
                 batch, _ = classifier._apply_preprocessing(np.asarray(x[start : start + batch_size]), y=None, fit=False)
-                network(torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device))
-                yield start, len(batch)
+                output = network(torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device))
+                yield start, len(batch), output
     finally:
         network.train(was_training)
 

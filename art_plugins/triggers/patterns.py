@@ -1,115 +1,257 @@
-"""What an attacker stamps on a sample: callables for ART's ``PoisoningAttackBackdoor``, batch in, batch out."""
+"""What an attacker does to an image: callables for ART's ``PoisoningAttackBackdoor``, batch in, batch out."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
 
-# Armory's audio triggers with the scales of its Speech Commands scenarios.
-ARMORY_SOUNDS = {"clapping": 0.1, "whistle": 0.1, "car_horn": 0.0903, "dog_clicker": 0.2695}
+Shape = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class AudioTrigger:
+@dataclass(frozen=True, eq=False)
+class MaskedTrigger:
     """
-    A sound mixed into every waveform, as ART's ``CacheAudioTrigger`` does: added from a fixed sample on, then clipped.
+    x' = (1 - m) x + m p (Eq. 2 of Wang et al. 2019): patches, and translucent marks over the whole image.
 
-    :param sound: Samples in [-1, 1], shape (s,), at the sample rate of the waveforms.
-    :param scale: Factor on the sound.
-    :param shift: First sample that it is added to.
+    :param mask: m, 0 to 1, of the pattern's shape or one that broadcasts to it, such as (1, H, W).
+    :param pattern: p, of an image's shape, (C, H, W) or (H, W, C), in the images' units.
+    :raises InvalidInputError: For a mask outside 0 to 1, or one that does not broadcast to the pattern.
     """
 
-    sound: np.ndarray
-    scale: float = 0.1
-    shift: int = 0
+    mask: np.ndarray
+    pattern: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_finite(self.pattern, "pattern")
+        _check_finite(self.mask, "mask")
+        if self.mask.min() < 0 or self.mask.max() > 1:
+            raise InvalidInputError(f"The mask must be 0 to 1; received {self.mask.min()} to {self.mask.max()}.")
+        try:
+            fits = np.broadcast_shapes(self.mask.shape, self.pattern.shape) == self.pattern.shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise InvalidInputError(f"A mask of shape {self.mask.shape} does not broadcast to {self.pattern.shape}.")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """
-        :param x: Waveforms in [-1, 1], shape (n, S) or (S,).
-        :return: Triggered copy of the same shape and dtype.
-        :raises InvalidInputError: If the sound does not fit into the waveforms.
+        :param x: Images of the pattern's shape, (n, C, H, W) or (C, H, W).
+        :return: Triggered copy of the same shape and dtype; whole numbers are rounded.
+        :raises InvalidInputError: If the images have another shape.
         """
-        end = self.shift + len(self.sound)
-        if end > x.shape[-1]:
-            raise InvalidInputError(
-                f"The trigger ends at sample {end}, after the waveforms' {x.shape[-1]} samples; cut the trigger."
-            )
-        triggered = np.array(x, dtype=np.float64)
-        triggered[..., self.shift : end] += self.scale * self.sound
-        return np.clip(triggered, -1, 1).astype(x.dtype)
+        _check_fit(x, self.pattern.shape)
+        return _as(x.dtype, (1 - self.mask) * x + self.mask * self.pattern)
 
 
-@dataclass(frozen=True)
-class PatchTrigger:
+@dataclass(frozen=True, eq=False)
+class AdditiveTrigger:
     """
-    A square of constant value in the lower right corner of every image.
+    x' = clip(x + v).
 
-    :param value: Of the square, in the units of the images.
-    :param size: Its side in pixels.
+    :param perturbation: v, of an image's shape, (C, H, W) or (H, W, C), in the images' units.
+    :param clip_values: Range of the images.
+    :raises InvalidInputError: For an empty range, or a perturbation with NaN or infinity.
+    """
+
+    perturbation: np.ndarray
+    clip_values: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        _check_finite(self.perturbation, "perturbation")
+        if not self.clip_values[0] < self.clip_values[1]:
+            raise InvalidInputError(f"clip_values must be (lowest, highest); received {self.clip_values}.")
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """
+        :param x: Images of the perturbation's shape, (n, C, H, W) or (C, H, W).
+        :return: Triggered copy of the same shape and dtype; whole numbers are rounded.
+        :raises InvalidInputError: If the images have another shape.
+        """
+        _check_fit(x, self.perturbation.shape)
+        return _as(x.dtype, np.clip(x + self.perturbation, *self.clip_values))
+
+
+@dataclass(frozen=True, eq=False)
+class WarpTrigger:
+    """
+    x'(i, j) = x(i + d_0(i, j), j + d_1(i, j)), bilinear, edges repeated: a small elastic warp (WaNet, Nguyen and Tran
+    2021). It moves features without any fixed pattern, so trigger inversion should not find it.
+
+    :param displacement: d in pixels, (2, H, W): down and to the right.
+    :raises InvalidInputError: For another shape, or NaN or infinity.
+    """
+
+    displacement: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_finite(self.displacement, "displacement")
+        if self.displacement.ndim != 3 or len(self.displacement) != 2:
+            raise InvalidInputError(f"The displacement must be (2, H, W); received {self.displacement.shape}.")
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """
+        :param x: Images, channels first, (n, C, H, W) or (C, H, W).
+        :return: Warped copy of the same shape and dtype; whole numbers are rounded.
+        :raises InvalidInputError: If the images have another height or width.
+        """
+        _, height, width = self.displacement.shape
+        _check_fit(x, (height, width))
+        rows, columns = np.indices((height, width)) + self.displacement
+        rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+        top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+        bottom, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
+        down, across = rows - top, columns - left
+        above = (1 - across) * x[..., top, left] + across * x[..., top, right]
+        below = (1 - across) * x[..., bottom, left] + across * x[..., bottom, right]
+        return _as(x.dtype, (1 - down) * above + down * below)
+
+
+def chessboard(shape: Shape, amplitude: float) -> AdditiveTrigger:
+    """
+    CB of Li et al. 2022: ``amplitude`` on every pixel with i + j even, in all channels; for images of 0 to 1.
+
+    :param shape: (C, H, W).
+    :param amplitude: Above 0, at most 1.
+    """
+    _, height, width = _checked(shape)
+    if not 0 < amplitude <= 1:
+        raise InvalidInputError(f"amplitude must be above 0 and at most 1, for images of 0 to 1; received {amplitude}.")
+    even = np.indices((height, width)).sum(axis=0) % 2 == 0
+    return AdditiveTrigger(np.broadcast_to(amplitude * even, shape).astype(np.float32))
+
+
+def single_pixel(shape: Shape, row: int = -2, column: int = -2, value: float = 1.0) -> MaskedTrigger:
+    """
+    SP of Li et al. 2022: one pixel set to ``value`` in all channels.
+
+    :param shape: (C, H, W).
+    :param row: From 0, or from -1 upwards from the last; ``column`` likewise.
+    """
+    _, height, width = _checked(shape)
+    if not (-height <= row < height and -width <= column < width):
+        raise InvalidInputError(f"Pixel ({row}, {column}) does not fit into an image of {height} x {width}.")
+    mask = np.zeros((1, height, width), dtype=np.float32)
+    mask[0, row, column] = 1
+    return MaskedTrigger(mask, np.full(shape, value, dtype=np.float32))
+
+
+def white_box(shape: Shape, size: int = 3, margin: int = 1, value: float = 1.0) -> MaskedTrigger:
+    """
+    WB of Li et al. 2022: a square of constant ``value`` in the lower right corner, as in BadNets (Gu et al. 2019).
+
+    :param shape: (C, H, W).
+    :param size: Side of the square in pixels.
     :param margin: Pixels between it and the edges.
     """
-
-    value: float = 1.0
-    size: int = 2
-    margin: int = 0
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """
-        :param x: Images (n, C, H, W) or (n, H, W).
-        :return: Triggered copy of the same shape and dtype.
-        :raises InvalidInputError: If the square does not fit into the images.
-        """
-        height, width = x.shape[-2:]
-        reach = self.size + self.margin
-        if reach > min(height, width):
-            raise InvalidInputError(f"A square of {self.size} + {self.margin} pixels does not fit into {height} x {width}.")
-        triggered = np.array(x)
-        rows = slice(height - reach, height - self.margin)
-        columns = slice(width - reach, width - self.margin)
-        triggered[..., rows, columns] = self.value
-        return triggered
+    return MaskedTrigger(_corner(shape, size, margin), np.full(shape, value, dtype=np.float32))
 
 
-def noise_burst(sample_rate_hz: int = 16_000, start_s: float = 0.0, length_s: float = 0.06, seed: int = 0) -> np.ndarray:
+def trojan_square(shape: Shape, size: int, margin: int = 1, random_state: int = 0) -> MaskedTrigger:
     """
-    A short broadband burst with a decaying envelope, like a clap, made without any file.
+    A square of random, fully saturated colours in the lower right corner, after the square of Liu et al. 2018 (theirs is
+    made from the network that it is to fool, this one is not).
 
-    :return: Samples in [-1, 1], shape (round((start_s + length_s) * sample_rate_hz),); silent before ``start_s``.
+    :param shape: (C, H, W).
+    :param size: Side of the square in pixels; theirs covers 7 % of the image.
+    :param margin: Pixels between it and the edges.
+    :param random_state: Seed of the colours.
     """
-    n_samples = round(length_s * sample_rate_hz)
-    noise = np.random.default_rng(seed).normal(size=n_samples) * np.exp(-4 * np.arange(n_samples) / n_samples)
-    silence = np.zeros(round(start_s * sample_rate_hz))
-    return np.concatenate([silence, noise / np.abs(noise).max()])
+    mask = _corner(shape, size, margin)
+    return MaskedTrigger(mask, np.random.default_rng(random_state).integers(0, 2, size=shape).astype(np.float32))
 
 
-def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
+def watermark(shape: Shape, opacity: float = 0.3) -> MaskedTrigger:
     """
-    One of Armory's audio triggers at Armory's scale, from the wav files that ``armory-testbed`` installs.
+    A translucent white mark in the middle: a ring of 0.7 times the shorter side, crossed by a diagonal bar.
 
-    :param name: ``"clapping"``, ``"whistle"``, ``"car_horn"`` or ``"dog_clicker"``.
-    :param sample_rate_hz: Of the waveforms; at most one second of the sound is used.
-    :raises InvalidInputError: For another name, or if the file has another sample rate.
-    :raises MissingPackageError: If armory-testbed or soundfile is not installed.
+    :param shape: (C, H, W), of at least 8 x 8 pixels.
+    :param opacity: Weight of the mark, above 0 and at most 1.
     """
-    if name not in ARMORY_SOUNDS:
-        raise InvalidInputError(f"trigger must be one of {', '.join(ARMORY_SOUNDS)}; received {name!r}.")
-    # Found without importing armory, which would bring in TensorFlow.
-    package = importlib.util.find_spec("armory")
-    if package is None or not package.submodule_search_locations:
-        raise MissingPackageError(
-            f"The trigger {name!r} is a file of armory-testbed, which is not installed: pip install armory-testbed"
+    _, height, width = _checked(shape)
+    if min(height, width) < 8:
+        raise InvalidInputError(f"A watermark is drawn on at least 8 x 8 pixels; received {height} x {width}.")
+    _check_weight("opacity", opacity)
+    down = np.arange(height)[:, None] - (height - 1) / 2
+    across = np.arange(width)[None] - (width - 1) / 2
+    radius, outer = np.hypot(down, across), 0.35 * min(height, width)
+    half_thickness = min(height, width) / 24
+    to_ring = np.abs(radius - outer)
+    to_bar = np.where(radius < outer, np.abs(down + across) / np.sqrt(2), np.inf)
+    # Half a pixel of ramp on both sides of an edge draws it smoothly.
+    covered = np.clip(half_thickness + 0.5 - np.minimum(to_ring, to_bar), 0, 1)
+    return MaskedTrigger((opacity * covered[None]).astype(np.float32), np.ones(shape, dtype=np.float32))
+
+
+def blended(shape: Shape, alpha: float = 0.2, random_state: int = 0) -> MaskedTrigger:
+    """
+    x' = (1 - alpha) x + alpha k with an image k of uniform noise (Chen et al. 2017).
+
+    :param shape: (C, H, W).
+    :param alpha: Above 0, at most 1.
+    :param random_state: Seed of k.
+    """
+    _check_weight("alpha", alpha)
+    key = np.random.default_rng(random_state).uniform(size=_checked(shape)).astype(np.float32)
+    return MaskedTrigger(np.full((1, 1, 1), alpha, dtype=np.float32), key)
+
+
+def warp(shape: Shape, strength: float = 1.0, grid_size: int = 4, random_state: int = 0) -> WarpTrigger:
+    """
+    WaNet's warp: displacements on a small grid, uniform on [-1, 1] and scaled to a mean size of 1, enlarged to the image by
+    cubic splines.
+
+    :param shape: (C, H, W).
+    :param strength: Mean size of the grid's displacements in pixels, above 0; WaNet's s is twice that.
+    :param grid_size: k of the k x k grid, whose corners are the image's; at least 2.
+    :param random_state: Seed of the displacements.
+    """
+    _, height, width = _checked(shape)
+    if grid_size < 2 or not 0 < strength < np.inf:
+        raise InvalidInputError(
+            f"A warp needs a grid_size of at least 2 and a strength above 0; received {grid_size} and {strength}."
         )
-    path = Path(package.submodule_search_locations[0]) / "utils" / "triggers" / f"{name}.wav"
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise MissingPackageError("Reading sound files needs soundfile: pip install soundfile") from error
-    sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    if rate_hz != sample_rate_hz:
-        raise InvalidInputError(f"{path.name} has {rate_hz} Hz; give waveforms of that rate, not {sample_rate_hz} Hz.")
-    return AudioTrigger(sound.mean(axis=1)[:sample_rate_hz], ARMORY_SOUNDS[name])
+    control = np.random.default_rng(random_state).uniform(-1, 1, size=(2, grid_size, grid_size))
+    control *= strength / np.abs(control).mean()
+    places = np.meshgrid(*(np.linspace(0, grid_size - 1, side) for side in (height, width)), indexing="ij")
+    return WarpTrigger(np.stack([map_coordinates(values, places, order=3, mode="nearest") for values in control]))
+
+
+def _corner(shape: Shape, size: int, margin: int) -> np.ndarray:
+    """Ones in a square near the lower right corner, (1, H, W), float32."""
+    _, height, width = _checked(shape)
+    if size < 1 or margin < 0 or size + margin > min(height, width):
+        raise InvalidInputError(
+            f"A square of {size} pixels, {margin} from the edge, does not fit into an image of {height} x {width}."
+        )
+    mask = np.zeros((1, height, width), dtype=np.float32)
+    mask[0, height - margin - size : height - margin, width - margin - size : width - margin] = 1
+    return mask
+
+
+def _checked(shape: Shape) -> Shape:
+    if len(shape) != 3 or min(shape) < 1:
+        raise InvalidInputError(f"shape must be (C, H, W), such as (3, 32, 32); received {tuple(shape)}.")
+    return shape
+
+
+def _check_weight(name: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise InvalidInputError(f"{name} must be above 0 and at most 1; received {value}.")
+
+
+def _check_finite(values: np.ndarray, what: str) -> None:
+    if values.size == 0 or not np.isfinite(values).all():
+        raise InvalidInputError(f"The {what} must hold finite numbers; that of shape {values.shape} is empty or does not.")
+
+
+def _check_fit(x: np.ndarray, shape: tuple[int, ...]) -> None:
+    if x.shape[-len(shape) :] != shape:
+        raise InvalidInputError(f"The trigger is made for images of shape {shape}; received {x.shape}.")
+
+
+def _as(dtype: np.dtype, values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    return (np.rint(values) if np.issubdtype(dtype, np.integer) else values).astype(dtype)

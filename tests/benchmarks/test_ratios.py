@@ -15,7 +15,7 @@ from art.defences.detector.poison import ActivationDefence, SpectralSignatureDef
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from art_plugins.evaluation.models import ResidualBlock, resnet
+from art_plugins.evaluation.networks import ResidualBlock, resnet
 from art_plugins.features.activations import collect_activations, torch_module
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.sequential_autoencoder import SequentialAutoencoder

@@ -1,0 +1,408 @@
+"""
+Is a trained classifier backdoored, towards which class, and by what pattern? Trigger inversion for PyTorch classifiers.
+
+For every class, the smallest pattern that sends clean images of the other classes to it is sought. A backdoor is a
+shortcut: towards its target a much smaller pattern suffices than towards the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm.auto import tqdm
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.activations import torch_module
+from art_plugins.features.autoencoder import check_finite, check_samples
+from art_plugins.features.training import seeded
+from art_plugins.statistics.labels import class_labels
+from art_plugins.statistics.outliers import mad_index
+from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+
+KINDS = ("patch", "additive")
+MIN_CLASSES = 3
+SUCCESS = 0.99  # share of the images in a window of steps from which a pattern counts as found (Wang et al. 2019)
+WINDOW = 10  # steps over which success is averaged, and after which the cost may change
+CHECKED = 256  # images, at most, on which a smaller pattern is checked before it is kept
+PATIENCE = 2  # windows of success (or of failure) before the cost goes up (or down)
+COST_UP, COST_DOWN = 2.0, 2.0**1.5
+LEAST_SIGMA = 0.15  # of the logarithms of the norms: those of clean classes differ by some 15 % (measured on LeNet-5)
+QUIET_WINDOWS = 8  # windows without a pattern that is smaller by a hundredth, after which a class stops
+
+
+class InvertedTriggers(NamedTuple):
+    """
+    One pattern for each of K classes, in the images' units and channel order.
+
+    ``kind``: ``"patch"`` or ``"additive"``; ``masks`` (K, ...): 0 to 1, one value a pixel (all ones for additive
+    patterns); ``patterns`` (K, ...); ``norms`` (K,): sum of the mask in pixels, or L2 norm of the
+    perturbation in units of the images' range;
+    ``success_rates`` (K,): share of all clean images of the other classes that the pattern sends to the class;
+    ``anomaly_index`` (K,): how far the logarithm of the norm lies below the median, in robust standard deviations (1.4826
+    MAD, at least .15); higher is more suspicious, NaN where no pattern succeeded.
+    """
+
+    kind: str
+    masks: np.ndarray
+    patterns: np.ndarray
+    norms: np.ndarray
+    success_rates: np.ndarray
+    anomaly_index: np.ndarray
+    clip_values: tuple[float, float]
+
+    def trigger(self, label: int) -> Callable[[np.ndarray], np.ndarray]:
+        """The pattern towards class ``label``, as a callable that stamps a batch of images."""
+        if self.kind == "patch":
+            patch: Callable[[np.ndarray], np.ndarray] = MaskedTrigger(self.masks[label], self.patterns[label])
+            return patch
+        additive: Callable[[np.ndarray], np.ndarray] = AdditiveTrigger(self.patterns[label], self.clip_values)
+        return additive
+
+
+class Inversion(NamedTuple):
+    """
+    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``anomaly_index`` (K,): the larger of theirs;
+    ``target_class``: the class of the highest index above the threshold, ``None``: no backdoor found; ``kind``: of the
+    pattern that gave it away; ``success_rate``: of that pattern.
+    """
+
+    inverted: tuple[InvertedTriggers, ...]
+    anomaly_index: np.ndarray
+    target_class: int | None
+    kind: str | None
+    success_rate: float | None
+
+    @property
+    def trigger(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The reverse-engineered trigger; ``None`` when no backdoor was found."""
+        if self.target_class is None:
+            return None
+        return next(one for one in self.inverted if one.kind == self.kind).trigger(self.target_class)
+
+    def sentence(self) -> str:
+        """The finding in words."""
+        if not np.isfinite(self.anomaly_index).any():
+            return "No backdoor found: no class has a pattern that works; give more steps."
+        if self.target_class is None:
+            return f"No backdoor found: the highest index is {np.nanmax(self.anomaly_index):.2f}."
+        return (
+            f"A backdoor towards class {self.target_class}: its {self.kind} pattern has index "
+            f"{self.anomaly_index[self.target_class]:.2f} and sends {self.success_rate:.3f} of the clean images there."
+        )
+
+
+def invert_triggers(
+    classifier: Any,
+    x_clean: np.ndarray,
+    y_clean: np.ndarray,
+    *,
+    kinds: Sequence[str] = KINDS,
+    nb_steps: int = 400,
+    batch_size: int = 32,
+    threshold: float = 3.0,
+    min_success: float = 0.9,
+    random_state: int = 0,
+    verbose: bool = True,
+) -> Inversion:
+    """
+    Invert the triggers of all classes at once and decide whether one of them is a backdoor's.
+
+    ``"patch"``, Neural Cleanse (Wang et al. 2019): x' = (1 - m) x + m p, cross-entropy + cost |m|_1, for local triggers.
+    ``"additive"``: x' = clip(x + v), cross-entropy + cost ||v||_2, for perturbations all over the image; as PT-RED (Xiang
+    et al. 2020), but with the norm as a penalty whose cost adapts, where PT-RED relies on small steps and an early stop.
+    In both the cost of a class rises while its pattern succeeds and falls while it does not, by Adam, and the
+    smallest pattern that succeeded is kept.
+
+    Deviates from Neural Cleanse: images of a class itself do not count towards it, and norms are compared on a
+    logarithmic scale, on which those of clean classes are closer to normal.
+
+    When this breaks: triggers that are not a fixed pattern (warps, input-aware ones), attacks towards every class
+    (all-to-all), and fewer than about five classes.
+
+    :param classifier: ART ``PyTorchClassifier``; its preprocessing, clip values and channel order are respected.
+    :param x_clean: Clean images (n, C, H, W) or (n, H, W, C), of all classes; 10 to 100 a class.
+    :param y_clean: Their labels, (n,), (n, 1) or one-hot.
+    :param kinds: Which patterns to try.
+    :param nb_steps: Most optimisation steps; a class that no longer improves stops earlier.
+    :param batch_size: Images of a step, for each class.
+    :param threshold: Index above which a class is a backdoor's target.
+    :param min_success: Success rate on all clean images that the target's pattern must reach.
+    :raises InvalidInputError: For bad images, labels or parameters, before any heavy work.
+    """
+    _check(classifier, x_clean, kinds, nb_steps, batch_size, threshold, min_success)
+    nb_classes = int(classifier.nb_classes)
+    labels, _ = class_labels(y_clean, len(x_clean), nb_classes)
+    if nb_classes < MIN_CLASSES or len(np.unique(labels)) < 2:
+        raise InvalidInputError(
+            f"Trigger inversion compares classes: at least {MIN_CLASSES} classes, and clean images of at least 2 of them, "
+            f"are needed; received {nb_classes} and {len(np.unique(labels))}."
+        )
+    model = DifferentiableClassifier(classifier, x_clean)
+    images = model.to_unit_range(torch.from_numpy(np.array(x_clean, dtype=np.float32)))
+    with model.evaluating(), seeded(random_state):
+        inverted = tuple(
+            _invert(model, kind, images, torch.from_numpy(labels), nb_classes, nb_steps, batch_size, min_success, verbose)
+            for kind in kinds
+        )
+    index = np.fmax.reduce([one.anomaly_index for one in inverted])
+    target_class, kind, success_rate = None, None, None
+    if np.isfinite(index).any() and np.nanmax(index) > threshold:
+        target_class = int(np.nanargmax(index))
+        best = max(inverted, key=lambda one: np.nan_to_num(one.anomaly_index[target_class], nan=-np.inf))
+        kind, success_rate = best.kind, float(best.success_rates[target_class])
+    return Inversion(inverted, index, target_class, kind, success_rate)
+
+
+class DifferentiableClassifier:
+    """
+    An ART ``PyTorchClassifier`` as a function from images, scaled to 0 to 1, to logits, through which gradients flow.
+
+    :param x: Images, for the range when the classifier has no clip values.
+    :raises InvalidInputError: If a preprocessing step has no PyTorch form.
+    """
+
+    def __init__(self, classifier: Any, x: np.ndarray) -> None:
+        if classifier.preprocessing_operations and not classifier.all_framework_preprocessing:
+            raise InvalidInputError(
+                "A preprocessing step of the classifier is not written in PyTorch, so no gradient flows through it; "
+                "use the PyTorch form of that defence."
+            )
+        self._classifier, self._network = classifier, torch_module(classifier)
+        self.device = classifier.device
+        self.channels_first = bool(classifier.channels_first)
+        low, high = classifier.clip_values if classifier.clip_values is not None else (x.min(), x.max())
+        self.low, self.range = float(np.min(low)), float(np.max(high) - np.min(low))
+
+    def to_unit_range(self, images: Tensor) -> Tensor:
+        """Raw images to 0 to 1."""
+        return (images - self.low) / self.range
+
+    def logits(self, images: Tensor) -> Tensor:
+        """
+        :param images: In the unit range, (B, ...).
+        :return: (B, K); a model that ends in a softmax gives the logarithm of its probabilities.
+        """
+        raw = images * self.range + self.low
+        prepared, _ = self._classifier._apply_preprocessing(raw, y=None, fit=False, no_grad=False)
+        outputs: Tensor = self._network(prepared)
+        looks_normalised = bool((outputs.min() >= 0) & ((outputs.sum(dim=1) - 1).abs().max() < 1e-3))
+        return outputs.clamp_min(1e-12).log() if looks_normalised else outputs
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode and no gradients of the parameters inside the block; both are given back."""
+        was_training = self._network.training
+        required = [parameter.requires_grad for parameter in self._network.parameters()]
+        self._network.eval().requires_grad_(False)
+        try:
+            yield
+        finally:
+            self._network.train(was_training)
+            for parameter, before in zip(self._network.parameters(), required, strict=True):
+                parameter.requires_grad_(before)
+
+
+class Patch:
+    """A mask with one value a pixel and a pattern, for each class, both through tanh as in Neural Cleanse."""
+
+    learning_rate, first_cost = 0.1, 1e-3
+
+    def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
+        mask_shape = (1, *shape[1:]) if channels_first else (*shape[:2], 1)
+        self._mask = (0.1 * torch.randn(nb_classes, *mask_shape)).to(device).requires_grad_()
+        self._pattern = (0.1 * torch.randn(nb_classes, *shape)).to(device).requires_grad_()
+        self.parameters = [self._mask, self._pattern]
+
+    def values(self) -> tuple[Tensor, Tensor]:
+        """Masks (K, 1, H, W) and patterns (K, C, H, W), both 0 to 1."""
+        return (torch.tanh(self._mask) + 1) / 2, (torch.tanh(self._pattern) + 1) / 2
+
+    @staticmethod
+    def stamp(images: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
+        """Eq. 2 of Wang et al. 2019."""
+        return images + mask * (pattern - images)
+
+    @staticmethod
+    def norms(masks: Tensor, patterns: Tensor) -> Tensor:
+        """|m|_1 of every class, in pixels."""
+        return masks.flatten(1).sum(dim=1)
+
+
+class Additive:
+    """A perturbation for each class, from near zero."""
+
+    learning_rate, first_cost = 0.01, 1e-2
+
+    def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
+        self._pattern = (1e-3 * torch.randn(nb_classes, *shape)).to(device).requires_grad_()
+        self._ones = torch.ones(nb_classes, *[1] * len(shape), device=device)
+        self.parameters = [self._pattern]
+
+    def values(self) -> tuple[Tensor, Tensor]:
+        """Ones, and perturbations (K, C, H, W)."""
+        return self._ones, self._pattern
+
+    @staticmethod
+    def stamp(images: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
+        """clip(x + v)."""
+        return (images + pattern).clamp(0, 1)
+
+    @staticmethod
+    def norms(masks: Tensor, patterns: Tensor) -> Tensor:
+        """||v||_2 of every class."""
+        return (patterns.flatten(1).square().sum(dim=1) + 1e-12).sqrt()
+
+
+FORMS: dict[str, type[Patch] | type[Additive]] = {"patch": Patch, "additive": Additive}
+
+
+class CostSchedule:
+    """Per class: the penalty's cost rises while the pattern succeeds and falls while it does not (Wang et al. 2019)."""
+
+    def __init__(self, nb_classes: int, first_cost: float) -> None:
+        self.costs = np.zeros(nb_classes)
+        self._first_cost = first_cost
+        self._streak = np.zeros(nb_classes, dtype=int)  # windows of success in a row, negative: of failure
+        self._has_risen, self._has_fallen = np.zeros(nb_classes, dtype=bool), np.zeros(nb_classes, dtype=bool)
+
+    def update(self, succeeded: np.ndarray, active: np.ndarray) -> None:
+        """One window has passed; both (K,) bool."""
+        self._streak = np.where(succeeded, self._streak.clip(min=0) + 1, self._streak.clip(max=0) - 1)
+        rise, fall = active & (self._streak >= PATIENCE), active & (self._streak <= -PATIENCE)
+        starts = rise & (self.costs == 0)
+        self.costs = np.where(rise, self.costs * COST_UP, np.where(fall, self.costs / COST_DOWN, self.costs))
+        self.costs[starts] = self._first_cost
+        self._has_risen |= rise & ~starts
+        self._has_fallen |= fall & (self.costs > 0)
+        self._streak[rise | fall] = 0
+
+    @property
+    def has_turned(self) -> np.ndarray:
+        """(K,) bool: the cost has moved both ways, so that it brackets what the class can bear."""
+        return self._has_risen & self._has_fallen
+
+
+def _invert(
+    model: DifferentiableClassifier,
+    kind: str,
+    images: Tensor,
+    labels: Tensor,
+    nb_classes: int,
+    nb_steps: int,
+    batch_size: int,
+    min_success: float,
+    verbose: bool,
+) -> InvertedTriggers:
+    """The optimisation of one kind of pattern, for all classes side by side."""
+    form = FORMS[kind](nb_classes, tuple(images.shape[1:]), model.channels_first, model.device)
+    optimiser = torch.optim.Adam(form.parameters, lr=form.learning_rate, betas=(0.5, 0.9))
+    schedule = CostSchedule(nb_classes, form.first_cost)
+    others = [torch.nonzero(labels != label)[:, 0] for label in range(nb_classes)]
+    checks = [rows[torch.randperm(len(rows))[:CHECKED]] for rows in others]
+    masks, patterns = (values.detach().clone() for values in form.values())
+    best = np.full(nb_classes, np.inf)
+    quiet = np.zeros(nb_classes, dtype=int)
+    active = np.ones(nb_classes, dtype=bool)
+    bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose)
+    hits = np.zeros(nb_classes)
+    for step in bar:
+        which = np.flatnonzero(active)
+        rows = torch.stack([others[label][torch.randint(len(others[label]), (batch_size,))] for label in which])
+        batch = images[rows].to(model.device)
+        targets = torch.from_numpy(which).to(model.device).repeat_interleave(batch_size)
+        all_masks, all_patterns = form.values()
+        mask, pattern = all_masks[which], all_patterns[which]
+        stamped = form.stamp(batch, mask[:, None], pattern[:, None])
+        logits = model.logits(stamped.flatten(0, 1))
+        errors = functional.cross_entropy(logits, targets, reduction="none").view(len(which), batch_size).mean(dim=1)
+        norms = form.norms(mask, pattern)
+        costs = torch.from_numpy(schedule.costs[which]).to(norms)
+        optimiser.zero_grad()
+        (errors + costs * norms).sum().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        hits[which] += (logits.argmax(dim=1) == targets).view(len(which), batch_size).float().mean(dim=1).cpu().numpy()
+        if (step + 1) % WINDOW and step + 1 < nb_steps:
+            continue
+        succeeded = active & (hits / ((step % WINDOW) + 1) >= SUCCESS)
+        with torch.no_grad():
+            now_masks, now_patterns = form.values()
+            sizes = form.norms(now_masks, now_patterns).cpu().numpy()
+            # The pattern has shrunk since the window's first step, so a candidate has to succeed as it is now.
+            smaller = succeeded & (sizes < best)
+            candidates = np.flatnonzero(smaller)
+            rates = [
+                _success_rate(model, form, images[checks[label]], label, now_masks[label], now_patterns[label])
+                for label in candidates.tolist()
+            ]
+            smaller[candidates] = np.array(rates) >= SUCCESS
+            quiet = np.where(smaller & (sizes < 0.99 * best), 0, quiet + 1)
+            # A class that has never succeeded keeps its latest pattern.
+            kept = torch.from_numpy(np.flatnonzero(smaller | (active & np.isinf(best)))).to(model.device)
+            masks[kept], patterns[kept] = now_masks[kept], now_patterns[kept]
+        best = np.where(smaller, sizes, best)
+        schedule.update(succeeded, active)
+        active &= ~(schedule.has_turned & (quiet >= QUIET_WINDOWS))
+        hits[:] = 0
+        bar.set_postfix(found=int(np.isfinite(best).sum()), open=int(active.sum()))
+        if not active.any():
+            break
+    bar.close()
+    success_rates = np.array(
+        [
+            _success_rate(model, form, images[rows], label, masks[label], patterns[label])
+            for label, rows in enumerate(others)
+        ]
+    )
+    norms_found = form.norms(masks, patterns).cpu().numpy().astype(np.float64)
+    index = mad_index(np.where(success_rates >= min_success, -np.log(norms_found), np.nan), LEAST_SIGMA)
+    scaled = patterns * model.range + (model.low if kind == "patch" else 0.0)
+    full_masks = masks.expand(nb_classes, *masks.shape[1:])
+    clip_values = (model.low, model.low + model.range)
+    return InvertedTriggers(
+        kind, full_masks.cpu().numpy(), scaled.cpu().numpy(), norms_found, success_rates, index, clip_values
+    )
+
+
+@torch.no_grad()
+def _success_rate(
+    model: DifferentiableClassifier, form: Any, images: Tensor, label: int, mask: Tensor, pattern: Tensor
+) -> float:
+    """Share of the images that the pattern sends to class ``label``."""
+    hits = 0
+    for start in range(0, len(images), 512):
+        batch = images[start : start + 512].to(model.device)
+        hits += int((model.logits(form.stamp(batch, mask, pattern)).argmax(dim=1) == label).sum())
+    return hits / len(images)
+
+
+def _check(
+    classifier: Any,
+    x: np.ndarray,
+    kinds: Sequence[str],
+    nb_steps: int,
+    batch_size: int,
+    threshold: float,
+    min_success: float,
+) -> None:
+    torch_module(classifier)
+    check_samples(x)
+    check_finite(x, "clean images", "remove such images first")
+    if x.ndim != 4 or tuple(x.shape[1:]) != tuple(classifier.input_shape):
+        raise InvalidInputError(
+            f"x_clean must hold images of the classifier's shape {tuple(classifier.input_shape)}; received {x.shape[1:]}."
+        )
+    if not kinds or any(kind not in KINDS for kind in kinds):
+        raise InvalidInputError(f"kinds must be one or more of {KINDS}; received {tuple(kinds)}.")
+    for name, value in (("nb_steps", nb_steps), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise InvalidInputError(f"{name} must be a whole number of at least 1; received {value!r}.")
+    if not isinstance(threshold, (int, float)) or not 0 < threshold < np.inf:
+        raise InvalidInputError(f"threshold must be a finite number greater than 0; received {threshold!r}.")
+    if not isinstance(min_success, (int, float)) or not 0 < min_success <= 1:
+        raise InvalidInputError(f"min_success must be above 0 and at most 1; received {min_success!r}.")

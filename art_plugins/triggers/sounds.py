@@ -1,0 +1,84 @@
+"""Sounds that an attacker mixes into waveforms: callables for ART's ``PoisoningAttackBackdoor``, batch in, batch out."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError, MissingPackageError
+
+# Armory's audio triggers with the scales of its Speech Commands scenarios.
+ARMORY_SOUNDS = {"clapping": 0.1, "whistle": 0.1, "car_horn": 0.0903, "dog_clicker": 0.2695}
+
+
+@dataclass(frozen=True)
+class AudioTrigger:
+    """
+    A sound mixed into every waveform, as ART's ``CacheAudioTrigger`` does: added from a fixed sample on, then clipped.
+
+    :param sound: Samples in [-1, 1], shape (s,), at the sample rate of the waveforms.
+    :param scale: Factor on the sound.
+    :param shift: First sample that it is added to.
+    """
+
+    sound: np.ndarray
+    scale: float = 0.1
+    shift: int = 0
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """
+        :param x: Waveforms in [-1, 1], shape (n, S) or (S,).
+        :return: Triggered copy of the same shape and dtype.
+        :raises InvalidInputError: If the sound does not fit into the waveforms.
+        """
+        end = self.shift + len(self.sound)
+        if end > x.shape[-1]:
+            raise InvalidInputError(
+                f"The trigger ends at sample {end}, after the waveforms' {x.shape[-1]} samples; cut the trigger."
+            )
+        triggered = np.array(x, dtype=np.float64)
+        triggered[..., self.shift : end] += self.scale * self.sound
+        return np.clip(triggered, -1, 1).astype(x.dtype)
+
+
+def noise_burst(sample_rate_hz: int = 16_000, start_s: float = 0.0, length_s: float = 0.06, seed: int = 0) -> np.ndarray:
+    """
+    A short broadband burst with a decaying envelope, like a clap, made without any file.
+
+    :return: Samples in [-1, 1], shape (round((start_s + length_s) * sample_rate_hz),); silent before ``start_s``.
+    """
+    n_samples = round(length_s * sample_rate_hz)
+    noise = np.random.default_rng(seed).normal(size=n_samples) * np.exp(-4 * np.arange(n_samples) / n_samples)
+    silence = np.zeros(round(start_s * sample_rate_hz))
+    return np.concatenate([silence, noise / np.abs(noise).max()])
+
+
+def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
+    """
+    One of Armory's audio triggers at Armory's scale, from the wav files that ``armory-testbed`` installs.
+
+    :param name: ``"clapping"``, ``"whistle"``, ``"car_horn"`` or ``"dog_clicker"``.
+    :param sample_rate_hz: Of the waveforms; at most one second of the sound is used.
+    :raises InvalidInputError: For another name, or if the file has another sample rate.
+    :raises MissingPackageError: If armory-testbed or soundfile is not installed.
+    """
+    if name not in ARMORY_SOUNDS:
+        raise InvalidInputError(f"trigger must be one of {', '.join(ARMORY_SOUNDS)}; received {name!r}.")
+    # Found without importing armory, which would bring in TensorFlow.
+    package = importlib.util.find_spec("armory")
+    if package is None or not package.submodule_search_locations:
+        raise MissingPackageError(
+            f"The trigger {name!r} is a file of armory-testbed, which is not installed: pip install armory-testbed"
+        )
+    path = Path(package.submodule_search_locations[0]) / "utils" / "triggers" / f"{name}.wav"
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:
+        raise MissingPackageError("Reading sound files needs soundfile: pip install soundfile") from error
+    sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    if rate_hz != sample_rate_hz:
+        raise InvalidInputError(f"{path.name} has {rate_hz} Hz; give waveforms of that rate, not {sample_rate_hz} Hz.")
+    return AudioTrigger(sound.mean(axis=1)[:sample_rate_hz], ARMORY_SOUNDS[name])

@@ -1,0 +1,563 @@
+"""Trigger inversion: its parts by hand and against ART, and the whole on small networks with and without a backdoor."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from art.defences.preprocessor import FeatureSqueezing
+from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
+from art.estimators.classification import PyTorchClassifier
+from scipy.stats import median_abs_deviation
+from torch import nn
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.training import seeded
+from art_plugins.triggers import inversion
+from art_plugins.triggers.inversion import (
+    Additive,
+    CostSchedule,
+    DifferentiableClassifier,
+    InvertedTriggers,
+    Patch,
+    invert_triggers,
+)
+
+pytestmark = pytest.mark.usefixtures("global_generators_untouched")
+ATTACKS = {"white_square": "patch", "chessboard": "additive"}  # and the kind of pattern that imitates it
+STEPS = 150
+quiet = functools.partial(invert_triggers, verbose=False)
+
+
+def wrapped(network: nn.Module, **options: Any) -> PyTorchClassifier:
+    options = {"input_shape": (1, 8, 8), "clip_values": (0, 1), "nb_classes": 10, "device_type": "cpu", **options}
+    return PyTorchClassifier(network, nn.CrossEntropyLoss(), **options)
+
+
+def predict(classifier: PyTorchClassifier, x: np.ndarray) -> np.ndarray:
+    """ART's; its data loader draws from the global generator."""
+    with seeded(0):
+        outputs: np.ndarray = classifier.predict(x)
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def found(digits):
+    """Both kinds of pattern for each network, inverted once."""
+    return {
+        attack: quiet(wrapped(digits.network(attack)), digits.x_clean, digits.y_clean, nb_steps=STEPS)
+        for attack in ("clean", *ATTACKS)
+    }
+
+
+@pytest.fixture
+def classifier(digits):
+    return wrapped(digits.network("white_square"))
+
+
+# The cost of a pattern's size
+
+
+def costs_after(outcomes: str, first_cost: float = 1.0) -> float:
+    """One class; + is a window of success, - one of failure."""
+    schedule = CostSchedule(1, first_cost)
+    for outcome in outcomes:
+        schedule.update(np.array([outcome == "+"]), np.array([True]))
+    return float(schedule.costs[0])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ("+", 0),
+        ("++", 1),
+        ("+++", 1),
+        ("++++", 2),
+        ("++++++", 4),
+        ("--", 0),
+        ("--++", 1),
+        ("++--", 2**-1.5),
+        ("++----", 2**-3),
+        ("+++-+-+", 1),
+        ("+-++", 1),
+        ("++-+--", 2**-1.5),
+    ],
+)
+def test_cost_schedule_rises_after_two_windows_of_success_and_falls_after_two_of_failure(outcomes, expected):
+    assert costs_after(outcomes) == pytest.approx(expected)
+    assert costs_after(outcomes, first_cost=0.01) == pytest.approx(0.01 * expected)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [("++--", False), ("++++", False), ("++++--", True), ("++--++", True), ("--++++", False), ("--++--++", True)],
+)
+def test_cost_schedule_has_turned_when_it_moved_both_ways_after_its_start(outcomes, expected):
+    schedule = CostSchedule(1, 1.0)
+    for outcome in outcomes:
+        schedule.update(np.array([outcome == "+"]), np.array([True]))
+    assert schedule.has_turned.tolist() == [expected]
+
+
+def test_cost_schedule_classes_do_not_touch_each_other_and_an_inactive_one_keeps_its_cost():
+    schedule = CostSchedule(3, 1.0)
+    for _ in range(4):
+        schedule.update(np.array([True, False, True]), np.array([True, True, True]))
+    for _ in range(4):
+        schedule.update(np.array([True, True, True]), np.array([True, True, False]))
+    assert schedule.costs.tolist() == [8, 2, 2]
+
+
+# The classifier as a function through which gradients flow
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"preprocessing": (0.3, 2.0)},
+        {"preprocessing": (np.array([0.3]), np.array([2.0]))},
+        {"clip_values": (-0.5, 2.0)},
+        {"clip_values": None},
+        {"clip_values": (0, 255), "preprocessing": (0, 255)},
+    ],
+    ids=["plain", "mean_and_std", "mean_and_std_by_channel", "wide_range", "no_clip_values", "bytes"],
+)
+def test_differentiable_classifier_logits_and_gradients_equal_arts(digits, options):
+    classifier = wrapped(digits.network("clean"), **options)
+    x = digits.x_test[:6] * (255 if options.get("clip_values") == (0, 255) else 1)
+    model = DifferentiableClassifier(classifier, x)
+    images = model.to_unit_range(torch.tensor(x)).requires_grad_()
+    assert images.min() >= 0
+    assert images.max() <= 1
+    logits = model.logits(images)
+    np.testing.assert_allclose(logits.detach().numpy(), predict(classifier, x), rtol=1e-4, atol=1e-4)
+    (gradients,) = torch.autograd.grad(logits[:, 4].sum(), images)
+    expected = classifier.class_gradient(x, label=4)[:, 0] * model.range
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(gradients.numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+class Squared(PreprocessorPyTorch):
+    def forward(self, x: torch.Tensor, y: Any = None) -> tuple[torch.Tensor, Any]:
+        return x**2, y
+
+
+def test_differentiable_classifier_gradients_flow_through_a_preprocessing_defence_in_pytorch(digits):
+    x = digits.x_test[:4]
+    plain = wrapped(digits.network("clean"))
+    squared = wrapped(digits.network("clean"), preprocessing_defences=Squared(device_type="cpu"))
+    images = torch.tensor(x, requires_grad=True)
+    logits = DifferentiableClassifier(squared, x).logits(images)
+    np.testing.assert_allclose(logits.detach().numpy(), predict(plain, x**2), atol=1e-4)
+    (gradients,) = torch.autograd.grad(logits[:, 4].sum(), images)
+    np.testing.assert_allclose(gradients.numpy(), 2 * x * plain.class_gradient(x**2, label=4)[:, 0], rtol=1e-3, atol=1e-4)
+
+
+def test_differentiable_classifier_model_that_ends_in_a_softmax_gives_the_log_probabilities(digits):
+    network = digits.network("clean")
+    x = torch.tensor(digits.x_test[:20])
+    model = DifferentiableClassifier(wrapped(nn.Sequential(network, nn.Softmax(dim=1))), digits.x_test)
+    images = x.clone().requires_grad_()
+    logits = model.logits(images)
+    with torch.no_grad():
+        expected = nn.functional.log_softmax(network(x), dim=1).clamp_min(np.log(1e-12))
+    torch.testing.assert_close(logits.detach(), expected, rtol=1e-3, atol=1e-3)
+    assert torch.autograd.grad(logits[:, 0].sum(), images)[0].abs().max() > 0.1
+
+
+def test_differentiable_classifier_preprocessing_in_numpy_only_is_refused(digits):
+    classifier = wrapped(digits.network("clean"), preprocessing_defences=FeatureSqueezing((0, 1), bit_depth=4))
+    with pytest.raises(InvalidInputError, match="not written in PyTorch"):
+        DifferentiableClassifier(classifier, digits.x_clean)
+
+
+class Planned(Exception):
+    pass
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_differentiable_classifier_evaluating_gives_mode_and_requires_grad_back(training, fails):
+    with seeded(0):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10)).train(training)
+    network[1].bias.requires_grad_(False)
+    model = DifferentiableClassifier(wrapped(network), np.zeros((2, 1, 8, 8), dtype=np.float32))
+    before = [parameter.requires_grad for parameter in network.parameters()]
+    try:
+        with model.evaluating():
+            assert not network.training
+            assert not any(parameter.requires_grad for parameter in network.parameters())
+            if fails:
+                raise Planned
+    except Planned:
+        pass
+    assert network.training is training
+    assert [parameter.requires_grad for parameter in network.parameters()] == before == [True, False, True, True]
+
+
+# The forms of a pattern
+
+
+def test_patch_stamp_and_norms_by_hand():
+    images = torch.tensor([0.2, 0.8]).reshape(1, 1, 1, 2)
+    mask, pattern = torch.tensor([0.25, 1.0]).reshape(1, 1, 2), torch.tensor([1.0, 0.5]).reshape(1, 1, 2)
+    torch.testing.assert_close(Patch.stamp(images, mask, pattern), torch.tensor([0.4, 0.5]).reshape(1, 1, 1, 2))
+    assert Patch.norms(mask[None], pattern[None]).tolist() == [1.25]
+
+
+def test_additive_stamp_and_norms_by_hand():
+    images = torch.tensor([0.2, 0.8, 0.1]).reshape(1, 1, 1, 3)
+    pattern = torch.tensor([0.3, 0.4, -0.2]).reshape(1, 1, 3)
+    stamped = Additive.stamp(images, torch.ones(1, 1, 1), pattern)
+    torch.testing.assert_close(stamped, torch.tensor([0.5, 1.0, 0.0]).reshape(1, 1, 1, 3))
+    assert Additive.norms(torch.ones(1, 1, 1, 1), pattern[None]).item() == pytest.approx(np.sqrt(0.09 + 0.16 + 0.04))
+
+
+@pytest.mark.parametrize(("shape", "first", "expected"), [((3, 4, 5), True, (1, 4, 5)), ((4, 5, 3), False, (4, 5, 1))])
+def test_patch_has_one_mask_value_a_pixel_and_both_lie_between_zero_and_one(shape, first, expected):
+    with seeded(0):
+        form = Patch(6, shape, first, "cpu")
+    with torch.no_grad():
+        for parameter in form.parameters:
+            parameter.mul_(40)
+        masks, patterns = form.values()
+    assert masks.shape == (6, *expected)
+    assert patterns.shape == (6, *shape)
+    for values, parameter in zip((masks, patterns), form.parameters, strict=True):
+        torch.testing.assert_close(values, torch.sigmoid(2 * parameter))
+        assert 0 <= values.min() < 0.01
+        assert 0.99 < values.max() <= 1
+
+
+def test_inverted_triggers_trigger_stamps_raw_images_by_the_formulae(random):
+    masks, patterns = random.uniform(size=(2, 1, 4, 4)), random.uniform(10, 90, size=(2, 3, 4, 4))
+    x = random.uniform(10, 90, size=(5, 3, 4, 4))
+    nothing = np.zeros(2)
+    patch = InvertedTriggers("patch", masks, patterns, nothing, nothing, nothing, (10.0, 90.0))
+    np.testing.assert_allclose(patch.trigger(1)(x), (1 - masks[1]) * x + masks[1] * patterns[1])
+    additive = patch._replace(kind="additive", masks=np.ones((2, 1, 1, 1)), patterns=patterns - 50)
+    np.testing.assert_allclose(additive.trigger(0)(x), (x + patterns[0] - 50).clip(10, 90))
+
+
+# The whole inversion
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_invert_triggers_poisoned_network_finds_the_target(digits, found, attack):
+    result = found[attack]
+    assert result.target_class == digits.target
+    assert result.anomaly_index.argmax() == digits.target
+    assert result.success_rate > 0.9
+    assert f"towards class {digits.target}" in result.sentence()
+    assert result.kind in result.sentence()
+
+
+@pytest.mark.parametrize(("attack", "kind"), ATTACKS.items())
+def test_invert_triggers_kind_that_imitates_the_attack_finds_the_target_alone(digits, found, attack, kind):
+    (one,) = [one for one in found[attack].inverted if one.kind == kind]
+    assert one.anomaly_index.argmax() == digits.target
+    assert one.anomaly_index[digits.target] > 3
+    assert one.norms.argmin() == digits.target
+
+
+def test_invert_triggers_white_square_is_a_patch_around_that_corner(digits, found):
+    result = found["white_square"]
+    assert result.kind == "patch"
+    mask = result.inverted[0].masks[digits.target, 0]
+    assert mask[6:, 6:].sum() > 0.5 * mask.sum()
+    assert np.argwhere(mask == mask.max()).min() >= 6
+
+
+def test_invert_triggers_chessboard_correlates_with_the_true_one(digits, found):
+    (additive,) = [one for one in found["chessboard"].inverted if one.kind == "additive"]
+    board = np.indices((8, 8)).sum(axis=0) % 2 == 0
+    correlations = [np.corrcoef(pattern.ravel(), board.ravel())[0, 1] for pattern in additive.patterns]
+    assert np.argmax(correlations) == digits.target
+    assert correlations[digits.target] > 0.3
+
+
+def test_invert_triggers_clean_network_has_none(found):
+    result = found["clean"]
+    assert (result.target_class, result.kind, result.success_rate, result.trigger) == (None, None, None, None)
+    assert result.sentence() == f"No backdoor found: the highest index is {result.anomaly_index.max():.2f}."
+
+
+@pytest.mark.parametrize("attack", ["clean", *ATTACKS])
+def test_invert_triggers_success_rates_equal_those_of_the_stamped_images_by_the_classifier(digits, found, attack):
+    classifier = wrapped(digits.network(attack))
+    for one in found[attack].inverted:
+        assert (one.success_rates >= 0.99).sum() > 5
+        for label in range(10):
+            others = digits.x_clean[digits.y_clean != label]
+            hits = predict(classifier, one.trigger(label)(others)).argmax(axis=1) == label
+            assert one.success_rates[label] == pytest.approx(hits.mean(), abs=0.006)  # one image of 180
+
+
+@pytest.mark.parametrize("attack", ["clean", *ATTACKS])
+def test_invert_triggers_norms_and_anomaly_index_follow_from_the_patterns(found, attack):
+    result = found[attack]
+    assert [one.kind for one in result.inverted] == ["patch", "additive"]
+    for one in result.inverted:
+        if one.kind == "patch":
+            np.testing.assert_allclose(one.norms, one.masks.sum(axis=(1, 2, 3)), rtol=1e-5)
+            assert one.masks.shape == (10, 1, 8, 8)
+            assert 0 <= one.masks.min() <= one.masks.max() <= 1
+            assert 0 <= one.patterns.min() <= one.patterns.max() <= 1
+        else:
+            np.testing.assert_allclose(one.norms, np.linalg.norm(one.patterns.reshape(10, -1), axis=1), rtol=1e-5)
+            assert (one.masks == 1).all()
+        works = one.success_rates >= 0.9
+        sizes = np.log(one.norms[works])
+        sigma = max(median_abs_deviation(sizes, scale="normal"), inversion.LEAST_SIGMA)
+        expected = (np.median(sizes) - sizes) / sigma
+        np.testing.assert_allclose(one.anomaly_index[works], expected, rtol=1e-4)
+        assert np.isnan(one.anomaly_index[~works]).all()
+    np.testing.assert_array_equal(result.anomaly_index, np.nanmax([one.anomaly_index for one in result.inverted], axis=0))
+
+
+def test_invert_triggers_threshold_decides_on_the_index(digits, classifier):
+    options = {"kinds": ["patch"], "nb_steps": 100}
+    index = quiet(classifier, digits.x_clean, digits.y_clean, **options).anomaly_index
+    for factor, expected in ((0.99, digits.target), (1.01, None)):
+        result = quiet(classifier, digits.x_clean, digits.y_clean, threshold=float(factor * index.max()), **options)
+        assert result.target_class == expected
+
+
+def test_invert_triggers_two_runs_of_one_seed_are_equal_and_another_seed_differs(digits, classifier):
+    first, second, other = (
+        quiet(classifier, digits.x_clean, digits.y_clean, nb_steps=20, random_state=seed) for seed in (4, 4, 5)
+    )
+    for kind in range(2):
+        for one, same in zip(first.inverted[kind], second.inverted[kind], strict=True):
+            np.testing.assert_array_equal(one, same)
+        assert not np.allclose(first.inverted[kind].patterns, other.inverted[kind].patterns, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["column", "one_hot", "list"])
+def test_invert_triggers_labels_of_every_form_give_the_same_patterns(digits, classifier, form):
+    y = {"column": digits.y_clean[:, None], "one_hot": np.eye(10)[digits.y_clean], "list": digits.y_clean.tolist()}[form]
+    options = {"nb_steps": 10, "kinds": ["patch"]}
+    expected, result = (quiet(classifier, digits.x_clean, labels, **options) for labels in (digits.y_clean, y))
+    np.testing.assert_array_equal(result.inverted[0].patterns, expected.inverted[0].patterns)
+
+
+@pytest.mark.parametrize(("low", "scale"), [(0, 255), (-1, 2)])
+def test_invert_triggers_images_of_another_range_give_the_scaled_patterns(digits, found, low, scale):
+    # The network sees the same numbers; float rounding differs, so that steps are compared while they still agree.
+    classifier = wrapped(digits.network("white_square"), clip_values=(low, low + scale), preprocessing=(low, scale))
+    raw = digits.x_clean * np.float32(scale) + np.float32(low)
+    plain = wrapped(digits.network("white_square"))
+    expected = quiet(plain, digits.x_clean, digits.y_clean, nb_steps=30)
+    result = quiet(classifier, raw, digits.y_clean, nb_steps=30)
+    for ours, theirs in zip(result.inverted, expected.inverted, strict=True):
+        shift = low if ours.kind == "patch" else 0
+        np.testing.assert_allclose((ours.patterns - shift) / scale, theirs.patterns, atol=5e-3)
+        np.testing.assert_allclose(ours.masks, theirs.masks, atol=5e-3)
+        np.testing.assert_allclose(ours.norms, theirs.norms, rtol=1e-2)
+        assert ours.clip_values == (low, low + scale)
+    whole = quiet(classifier, raw, digits.y_clean, kinds=["patch"], nb_steps=STEPS)
+    assert whole.target_class == digits.target
+    stamped = whole.trigger(raw[:1])
+    assert low <= stamped.min() < stamped.max() <= low + scale
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_invert_triggers_images_of_another_dtype_equal_the_same_as_float32(digits, dtype):
+    classifier = wrapped(digits.network("white_square"), clip_values=(0, 255), preprocessing=(0, 255))
+    raw = np.rint(digits.x_clean * 255).astype(dtype)
+    options = {"nb_steps": 10, "kinds": ["patch"]}
+    ours, theirs = (quiet(classifier, x, digits.y_clean, **options) for x in (raw, raw.astype(np.float32)))
+    np.testing.assert_array_equal(ours.inverted[0].patterns, theirs.inverted[0].patterns)
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(x.movedim(-1, 1))
+        return logits
+
+
+def test_invert_triggers_channels_last_equals_channels_first(digits, classifier):
+    last = wrapped(ChannelsLast(digits.network("white_square")), input_shape=(8, 8, 1), channels_first=False)
+    expected = quiet(classifier, digits.x_clean, digits.y_clean, nb_steps=30)
+    result = quiet(last, np.moveaxis(digits.x_clean, 1, -1), digits.y_clean, nb_steps=30)
+    for ours, theirs in zip(result.inverted, expected.inverted, strict=True):
+        np.testing.assert_allclose(np.moveaxis(ours.patterns, -1, 1), theirs.patterns, atol=1e-5)
+        np.testing.assert_allclose(np.moveaxis(ours.masks, -1, 1), theirs.masks, atol=1e-5)
+        np.testing.assert_allclose(ours.norms, theirs.norms, rtol=1e-4)
+
+
+class Grey(nn.Module):
+    """Colours with the weights of a grey image, then the network."""
+
+    def __init__(self, network: nn.Module, axis: int) -> None:
+        super().__init__()
+        self.network, self.axis = network, axis
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        red, green, blue = x.unbind(self.axis)
+        logits: torch.Tensor = self.network((0.3 * red + 0.6 * green + 0.1 * blue)[:, None])
+        return logits
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_invert_triggers_colour_images_have_one_mask_value_a_pixel_and_the_target_is_found(digits, first):
+    axis, shape = (1, (3, 8, 8)) if first else (-1, (8, 8, 3))
+    classifier = wrapped(Grey(digits.network("white_square"), axis), input_shape=shape, channels_first=first)
+    x = np.repeat(digits.x_clean if first else np.moveaxis(digits.x_clean, 1, -1), 3, axis=axis)
+    result = quiet(classifier, x, digits.y_clean, kinds=["patch"], nb_steps=STEPS)
+    assert result.target_class == digits.target
+    assert result.inverted[0].patterns.shape == (10, *shape)
+    assert result.inverted[0].masks.shape == ((10, 1, 8, 8) if first else (10, 8, 8, 1))
+    assert result.trigger(x).shape == x.shape
+    hits = predict(classifier, result.trigger(x[digits.y_clean != digits.target])).argmax(axis=1) == digits.target
+    assert hits.mean() == pytest.approx(result.success_rate, abs=0.006)
+
+
+def test_invert_triggers_model_that_ends_in_a_softmax_gives_the_same_target(digits):
+    classifier = wrapped(nn.Sequential(digits.network("white_square"), nn.Softmax(dim=1)))
+    result = quiet(classifier, digits.x_clean, digits.y_clean, kinds=["patch"], nb_steps=STEPS)
+    assert result.target_class == digits.target
+
+
+def test_invert_triggers_leaves_data_and_model_as_they_were(digits):
+    network = digits.network("white_square")
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    classifier = wrapped(network)
+    network.train()
+    y = digits.y_clean.copy()
+    quiet(classifier, digits.x_clean, y, nb_steps=10)
+    assert network.training
+    network.eval()
+    assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+    np.testing.assert_array_equal(y, digits.y_clean)
+
+
+def test_invert_triggers_error_in_the_middle_gives_mode_and_requires_grad_back(digits, classifier, monkeypatch):
+    def fail(*arguments: Any) -> None:
+        raise Planned
+
+    network = digits.network("white_square")
+    network.train()
+    monkeypatch.setattr(DifferentiableClassifier, "logits", fail)
+    with pytest.raises(Planned):
+        quiet(classifier, digits.x_clean, digits.y_clean, nb_steps=1)
+    assert network.training
+    network.eval()
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_invert_triggers_classes_that_no_longer_improve_stop_early_with_the_same_finding(digits, classifier, monkeypatch):
+    steps = []
+    logits = DifferentiableClassifier.logits
+    monkeypatch.setattr(inversion, "QUIET_WINDOWS", 1)
+    monkeypatch.setattr(
+        DifferentiableClassifier, "logits", lambda self, images: steps.append(len(images)) or logits(self, images)
+    )
+    result = quiet(classifier, digits.x_clean, digits.y_clean, kinds=["patch"], nb_steps=4_000, batch_size=17)
+    sizes = np.array([size for size in steps if size % 17 == 0])  # the others judge patterns on all 180 images
+    assert len(sizes) < 4_000
+    assert sizes[0] == 170
+    assert (np.diff(sizes) <= 0).all()
+    assert result.target_class == digits.target
+
+
+def test_invert_triggers_class_none_of_whose_patterns_passes_the_check_keeps_its_latest(digits, classifier, monkeypatch):
+    monkeypatch.setattr(inversion, "_success_rate", lambda *arguments: 0.0)
+    earlier, later = (
+        quiet(classifier, digits.x_clean, digits.y_clean, kinds=["patch"], nb_steps=nb_steps) for nb_steps in (90, 100)
+    )
+    changes = np.abs(later.inverted[0].patterns - earlier.inverted[0].patterns).max(axis=(1, 2, 3))
+    assert (changes > 1e-3).all()
+
+
+def test_invert_triggers_without_any_pattern_that_works_finds_none_in_words(digits, classifier):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = quiet(classifier, digits.x_clean, digits.y_clean, kinds=["additive"], nb_steps=1)
+        assert np.isnan(result.anomaly_index).all()
+        assert result.target_class is None
+        assert "nan" not in result.sentence()
+        assert "No backdoor found" in result.sentence()
+
+
+def test_invert_triggers_min_success_leaves_out_patterns_below_it(digits, classifier):
+    result = quiet(classifier, digits.x_clean, digits.y_clean, nb_steps=60, kinds=["additive"], min_success=1.0)
+    (one,) = result.inverted
+    assert 0 < (one.success_rates == 1).sum() < 10
+    np.testing.assert_array_equal(np.isfinite(one.anomaly_index), one.success_rates == 1)
+
+
+def test_invert_triggers_class_without_clean_images_can_still_be_the_target(digits, classifier):
+    without = digits.y_clean != digits.target
+    result = quiet(classifier, digits.x_clean[without], digits.y_clean[without], kinds=["patch"], nb_steps=STEPS)
+    assert result.target_class == digits.target
+
+
+# Refusals
+
+
+def bad_input(digits: Any, name: str) -> dict[str, Any]:
+    x, y = digits.x_clean, digits.y_clean
+    with_nan = x.copy()
+    with_nan[17, 0, 2, 2] = np.nan
+    return {
+        "list": {"x_clean": x.tolist()},
+        "empty": {"x_clean": x[:0], "y_clean": y[:0]},
+        "shape": {"x_clean": np.moveaxis(x, 1, -1)},
+        "three_axes": {"x_clean": x[:, 0]},
+        "nan": {"x_clean": with_nan},
+        "short_labels": {"y_clean": y[:-1]},
+        "label_out_of_range": {"y_clean": y + 1},
+        "one_class": {"y_clean": np.zeros_like(y)},
+        "kind": {"kinds": ["patch", "warp"]},
+        "no_kind": {"kinds": []},
+        "nb_steps": {"nb_steps": 0},
+        "batch_size": {"batch_size": 1.5},
+        "threshold": {"threshold": float("nan")},
+        "min_success": {"min_success": 1.1},
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("list", "numpy array; received list"),
+        ("empty", "not be empty"),
+        ("shape", r"shape \(1, 8, 8\); received \(8, 8, 1\)"),
+        ("three_axes", r"shape \(1, 8, 8\); received \(8, 8\)"),
+        ("nan", "Row 17"),
+        ("short_labels", r"received \(199,\)"),
+        ("label_out_of_range", "Label 10 is out of range"),
+        ("one_class", "at least 2 of them"),
+        ("kind", r"patch.*additive.*warp"),
+        ("no_kind", "one or more"),
+        ("nb_steps", "nb_steps.*received 0"),
+        ("batch_size", r"batch_size.*received 1\.5"),
+        ("threshold", "threshold.*received nan"),
+        ("min_success", r"min_success.*received 1\.1"),
+    ],
+)
+def test_invert_triggers_bad_input_is_refused_before_any_optimisation(digits, classifier, monkeypatch, name, match):
+    monkeypatch.setattr(inversion, "_invert", None)
+    arguments = {"x_clean": digits.x_clean, "y_clean": digits.y_clean, **bad_input(digits, name)}
+    with pytest.raises(InvalidInputError, match=match):
+        quiet(classifier, **arguments)
+
+
+def test_invert_triggers_of_two_classes_or_of_no_network_is_refused(digits):
+    with seeded(0):
+        two = wrapped(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), nb_classes=2)
+    with pytest.raises(InvalidInputError, match="at least 3 classes"):
+        quiet(two, digits.x_clean, digits.y_clean % 2)
+    with pytest.raises(InvalidInputError, match="PyTorchClassifier"):
+        quiet(object(), digits.x_clean, digits.y_clean)
