@@ -1,7 +1,8 @@
-"""The command ``art-plugins``: compare filters on an attacked data set, scan a folder, measure the curve of Fig. 7."""
+"""The command ``art-plugins``: compare filters, scan a folder, look for a model's backdoor, measure the curve of Fig. 7."""
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -27,6 +28,7 @@ app = typer.Typer(
     help="Published defences against backdoor poisoning, beside the baselines of the Adversarial Robustness Toolbox.",
 )
 console = Console()
+MAX_LISTED = 10  # caught images
 
 Root = Annotated[Path, typer.Option(help="Folder that holds SpeechCommands/speech_commands_v0.02.")]
 Trigger = Annotated[
@@ -116,7 +118,7 @@ def scan(
     save_autoencoder: Annotated[Path | None, typer.Option(help="Keep the trained autoencoder for other scans.")] = None,
     kind: Annotated[Literal["auto", "sound", "image"], typer.Option(help="What the files are.")] = "auto",
     seconds: Annotated[float | None, typer.Option(help="Length of a clip; default: the median of the folder.")] = None,
-    threshold: Annotated[float, typer.Option(help="A class is poisoned when its index is above it.")] = 2.24,
+    threshold: Annotated[float, typer.Option(help="A class is poisoned when its index is above it.")] = 3.5,
     nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
     precision: Precision = "32-true",
     max_listed: Annotated[int, typer.Option(min=1, help="Files shown of each kind and class on the page.")] = 8,
@@ -152,6 +154,99 @@ def scan(
     for sentence in (record["finding"], *record["notes"]):
         console.print(sentence, markup=False)
     console.print(f"Written: {out / 'report.html'}, {out / 'suspects.csv'}, {out / 'record.json'}", markup=False)
+
+
+@app.command()
+def detect(
+    model: Annotated[
+        Path, typer.Argument(help="A TorchScript file; or weights, safetensors or state_dict: see --factory.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Holds the png or jpg images to judge, at any depth.")],
+    clean: Annotated[Path, typer.Option(help="Holds one folder of clean images for each class, 10 to 100 each.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/detect"),
+    classes: Annotated[
+        str | None, typer.Option(help="The class folders in the order of the model's outputs: a,b,c.")
+    ] = None,
+    factory: Annotated[
+        str | None, typer.Option(help="package.module:function that makes the network of the weights; it is run.")
+    ] = None,
+    factory_args: Annotated[str | None, typer.Option(help='Its arguments as JSON, such as {"num_classes": 10}.')] = None,
+    size: Annotated[
+        str | None, typer.Option(help="WxH in pixels; default: the most common size of the clean images.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="Subtracted from the images (0 to 1); one a channel: .5,.5,.5.")] = None,
+    std: Annotated[str | None, typer.Option(help="Then divided by; 0.0039216 for a model of images from 0 to 255.")] = None,
+    save_detector: Annotated[Path | None, typer.Option(help="Keep the detector, to judge other images in Python.")] = None,
+    threshold: Annotated[float, typer.Option(help="Index above which a class is a backdoor's target.")] = 3.0,
+    nb_steps: Annotated[int, typer.Option(min=1, help="Most steps of the trigger inversion.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Of the inversion.")] = 0,
+) -> None:
+    """Is a trained image classifier backdoored, towards which class, and which of these images carry the trigger?"""
+    options: dict[str, Any] = {
+        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+        "size": _size(size),
+        "mean": _numbers("--mean", mean),
+        "std": _numbers("--std", std),
+        "factory_args": _keyword_arguments(factory_args),
+    }
+    if factory_args is not None and factory is None:
+        raise InvalidInputError("--factory-args are the arguments of --factory package.module:function, which is missing.")
+    from art_plugins.evaluation.detect import TARGET, detect_folder
+
+    # The page and the record name the classes; the detector's own warnings know only their numbers.
+    logging.getLogger("art_plugins.defences.in_flight").setLevel(logging.ERROR)
+    record = detect_folder(
+        model,
+        folder,
+        clean,
+        out,
+        factory=factory,
+        save_detector=save_detector,
+        threshold=threshold,
+        nb_steps=nb_steps,
+        random_state=seed,
+        command=_command(),
+        **options,
+    )
+    kinds = list(record["classes"][0]["patterns"])
+    table = Table(
+        title="Smallest pattern towards each class, most suspicious first",
+        caption="px: size of the patch in pixels. L2: norm of the additive pattern. success: share of the clean images "
+        "that it sends to the class. index: of the more suspicious one; higher = more suspicious.",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("class", overflow="fold")
+    for kind in kinds:
+        for title in (f"{kind}, px" if kind == "patch" else f"{kind}, L2", "success"):
+            table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("index", justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in record["classes"]:
+        cells = [
+            cell
+            for kind in kinds
+            for cell in (f"{row['patterns'][kind]['norm']:.2f}", f"{row['patterns'][kind]['success_rate']:.3f}")
+        ]
+        index = "-" if row["index"] is None else f"{row['index']:.2f}"
+        style = "bold" if row["verdict"] == TARGET else None
+        table.add_row(escape(row["name"]), *cells, index, row["verdict"], style=style)
+    console.print(table)
+    for sentence in (record["finding"], *record["notes"]):
+        console.print(sentence, markup=False)
+    for row in record["suspects"][:MAX_LISTED]:
+        console.print(
+            f"  {row['file']}: {row['predicted_class']} to the model, probably {row['source_class']} "
+            f"(score {row['score']:.1f})",
+            markup=False,
+            highlight=False,
+        )
+    if len(record["suspects"]) > MAX_LISTED:
+        console.print(f"  and {len(record['suspects']) - MAX_LISTED} more, listed in {out / 'suspects.csv'}", markup=False)
+    written = [out / "report.html", out / "suspects.csv", out / "record.json"]
+    if save_detector is not None and record["target_class"] is not None:
+        written.append(save_detector)
+    console.print(f"Written: {', '.join(map(str, written))}", markup=False)
 
 
 @app.command("fraction-curve")
@@ -234,6 +329,38 @@ def _cell(value: float | int | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """WxH."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
+        raise InvalidInputError(f"--size is a width and a height in pixels, such as 32x32; received {text!r}.")
+    return int(sides[0]), int(sides[1])
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    """a,b,c"""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{option} is one number, or one a channel, such as .5,.5,.5; received {text!r}."
+        ) from error
+
+
+def _keyword_arguments(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise InvalidInputError(f'--factory-args is a JSON object, such as {{"num_classes": 10}}; received {text!r}.')
+    return arguments
 
 
 def _command() -> str:

@@ -43,10 +43,7 @@ def find_class_folders(folder: str | Path, kind: str = "auto") -> ClassFolders:
     """
     if kind not in ("auto", *SUFFIXES):
         raise InvalidInputError(f"kind must be one of {('auto', *SUFFIXES)}; received {kind!r}.")
-    root = Path(folder)
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise InvalidInputError(f"{root} {what}; give a folder that holds one folder of files for each class.")
+    root = _existing(folder, "give a folder that holds one folder of files for each class")
     skipped_files: dict[str, str] = {}
     skipped_folders: dict[str, str] = {}
     by_class: dict[str, list[str]] = {}
@@ -84,8 +81,39 @@ def find_class_folders(folder: str | Path, kind: str = "auto") -> ClassFolders:
         [label for _, label in found],
         skipped_files,
         skipped_folders,
-        {suffix or "no suffix": n for suffix, n in sorted(suffixes.items()) if suffix not in SUFFIXES[kind]},
+        _ignored(suffixes, kind),
     )
+
+
+def find_files(folder: str | Path, kind: str) -> ClassFolders:
+    """
+    List the files of one kind in a folder, at any depth, whatever their classes; nothing is opened.
+
+    :param kind: ``"sound"`` or ``"image"``.
+    :return: With no class names; every label is 0.
+    :raises InvalidInputError: If the folder is missing or holds no such file.
+    """
+    wanted = " or ".join(suffix.removeprefix(".") for suffix in SUFFIXES[kind])
+    root = _existing(folder, f"give a folder that holds {wanted} files")
+    skipped_files: dict[str, str] = {}
+    skipped_folders: dict[str, str] = {}
+    found = _files_below(root, root, skipped_files, skipped_folders)
+    files = [file for file in found if _suffix(file) in SUFFIXES[kind]]
+    if not files:
+        raise InvalidInputError(f"{root} holds no {wanted} file; convert the files to one of these types.")
+    ignored = _ignored(Counter(map(_suffix, found)), kind)
+    return ClassFolders(kind, (), files, [0] * len(files), skipped_files, skipped_folders, ignored)
+
+
+def _existing(folder: str | Path, what_to_do: str) -> Path:
+    root = Path(folder)
+    if not root.is_dir():
+        raise InvalidInputError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {what_to_do}.")
+    return root
+
+
+def _ignored(suffixes: Counter[str], kind: str) -> dict[str, int]:
+    return {suffix or "no suffix": n for suffix, n in sorted(suffixes.items()) if suffix not in SUFFIXES[kind]}
 
 
 def _files_below(

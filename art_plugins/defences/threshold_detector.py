@@ -1,0 +1,158 @@
+"""ART's detector contract for a score and a threshold that is set on clean images."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from art.defences.detector.evasion import EvasionDetector
+
+from art_plugins.defences.contract import CheckedParameters
+from art_plugins.errors import InvalidInputError, NotFittedError
+from art_plugins.features.activations import collect_activations
+from art_plugins.features.autoencoder import check_finite, check_samples
+from art_plugins.statistics.labels import class_labels
+from art_plugins.statistics.thresholds import threshold_at_fpr
+
+Trigger = Callable[[np.ndarray], np.ndarray]
+WHOLE_MODEL = ""  # torch's name of the model itself among its modules
+
+
+class ThresholdDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]  # ART has no type hints for mypy
+    """
+    Base of detectors that catch an image when its score is above a threshold. A subclass adds to ``defence_params`` and
+    ``_check`` and implements :meth:`_learn` and :meth:`_scores`. Parameters take effect at the next :meth:`fit`.
+
+    :param classifier: ART ``PyTorchClassifier`` that returns logits; its postprocessing is not applied.
+    :param target_class: Only images that the model sends to this class are judged, the others pass untouched; ``None``: all
+        are judged.
+    :param threshold: Scores above it are caught; ``None``: set by :meth:`fit`.
+    :param fpr: False-positive rate, 0 to below 1, on the clean images at which :meth:`fit` sets the threshold.
+
+    :ivar threshold_: The threshold in use.
+    """
+
+    defence_params = ["threshold", "fpr"]
+
+    def __init__(self, classifier: Any, target_class: int | None, threshold: float | None, fpr: float) -> None:
+        super().__init__()
+        self.classifier, self.target_class = classifier, target_class
+        self.threshold, self.fpr = threshold, fpr
+
+    def fit(self, x: np.ndarray, y: np.ndarray, batch_size: int = 128, nb_epochs: int = 20, **kwargs: Any) -> None:
+        """
+        Learn from clean images, and set the threshold on those of the target class that the model sends there (on all of
+        them without a target class).
+
+        :param x: Clean images (n, ...).
+        :param y: Their labels, (n,), (n, 1) or one-hot.
+        :param batch_size: Images that the model is given at once; on an accelerator some thousands are faster.
+        :param nb_epochs: ART's; not needed.
+        :param kwargs: Any of ``defence_params``; they stay set.
+        :raises InvalidInputError: For bad images, labels or parameters, or when there is no image to set the threshold on.
+        """
+        self.set_params(**kwargs)
+        self._check(self.get_params())
+        self._check_images(x)
+        labels, _ = class_labels(y, len(x), int(self.classifier.nb_classes))
+        held, target = x, None if self.target_class is None else self._target()
+        if self.threshold is None and target is not None:
+            own = x[labels == target]
+            held = own[self._predicted(own, batch_size) == target] if len(own) else own
+            if not len(held):
+                raise InvalidInputError(
+                    f"None of the {len(own)} clean images of class {target} is sent there by the model, so no "
+                    "threshold can be set; give threshold."
+                )
+        self._learn(x, batch_size)
+        if self.threshold is None:
+            self.threshold_ = threshold_at_fpr(self._scores(held, batch_size), self.fpr)
+        else:
+            self.threshold_ = float(self.threshold)
+
+    def outlier_scores(self, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
+        """
+        :param x: Images (n, ...), whatever class the model sends them to.
+        :return: (n,), float64; higher is more suspicious.
+        :raises NotFittedError: Before :meth:`fit`.
+        :raises InvalidInputError: For images of another shape, or that are not finite.
+        """
+        self._check_fitted()
+        self._check_images(x)
+        return self._scores(x, batch_size)
+
+    def detect(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> tuple[dict[str, Any], np.ndarray]:
+        """
+        Judge images.
+
+        :param x: Images (n, ...).
+        :param kwargs: None are accepted.
+        :return: A report with ``predicted_class`` (n,) and ``outlier_scores`` (n,), higher is more suspicious, NaN for
+            images that pass untouched. And ``is_trigger`` (n,), bool.
+        :raises NotFittedError: Before :meth:`fit`.
+        :raises InvalidInputError: For images of another shape, or that are not finite.
+        """
+        if kwargs:
+            raise InvalidInputError(f"detect() takes no {', '.join(sorted(kwargs))}; set parameters with fit().")
+        self._check_fitted()
+        self._check_images(x)
+        predicted = self._predicted(x, batch_size)
+        judged = np.arange(len(x)) if self.target_class is None else np.flatnonzero(predicted == self._target())
+        scores = np.full(len(x), np.nan)
+        if len(judged):
+            scores[judged] = self._scores(x[judged], batch_size)
+        return {"predicted_class": predicted, "outlier_scores": scores}, scores > self.threshold_
+
+    @abc.abstractmethod
+    def _learn(self, x: np.ndarray, batch_size: int) -> None:
+        """Take what the scores need from the clean images (n, ...)."""
+
+    @abc.abstractmethod
+    def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
+        """Scores (n,) of at least one image, float64; higher is more suspicious."""
+
+    def _outputs(self, x: np.ndarray, batch_size: int) -> np.ndarray:
+        """Logits (n, K) in float64: in single precision, log-probabilities of confident models are all 0."""
+        return collect_activations(self.classifier, x, [WHOLE_MODEL], batch_size)[WHOLE_MODEL].astype(np.float64)
+
+    def _predicted(self, x: np.ndarray, batch_size: int) -> np.ndarray:
+        predicted: np.ndarray = self._outputs(x, batch_size).argmax(axis=1)
+        return predicted
+
+    def _target(self) -> int:
+        target, nb_classes = self.target_class, int(self.classifier.nb_classes)
+        if not isinstance(target, (int, np.integer)) or not 0 <= target < nb_classes:
+            raise InvalidInputError(f"target_class must be a class from 0 to {nb_classes - 1}; received {target!r}.")
+        return int(target)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "threshold_"):
+            raise NotFittedError("This detector has no threshold; call fit(x_clean, y_clean) first.")
+
+    def _check_images(self, x: np.ndarray) -> None:
+        check_samples(x)
+        shape = tuple(self.classifier.input_shape)
+        if tuple(x.shape[1:]) != shape:
+            raise InvalidInputError(f"The images must have the classifier's shape {shape}; received {x.shape[1:]}.")
+        check_finite(x, "images", "remove such images first")
+
+    def _check(self, values: dict[str, Any]) -> None:
+        threshold, fpr = values["threshold"], values["fpr"]
+        if threshold is not None and not (isinstance(threshold, (int, float)) and np.isfinite(threshold)):
+            raise InvalidInputError(f"threshold must be a finite number, or None; received {threshold!r}.")
+        if not isinstance(fpr, (int, float)) or not 0 <= fpr < 1:
+            raise InvalidInputError(f"fpr must be a share from 0 to below 1; received {fpr!r}.")
+
+
+def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
+    """
+    Triggered copy of the images (n, ...), of their shape and dtype.
+
+    :raises InvalidInputError: If the trigger changes their shape.
+    """
+    triggered = np.asarray(trigger(x), dtype=x.dtype)
+    if triggered.shape != x.shape:
+        raise InvalidInputError(f"The trigger turned images of shape {x.shape} into {triggered.shape}.")
+    return triggered
