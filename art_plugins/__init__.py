@@ -5,28 +5,45 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from art_plugins.defences.baselines import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
+    from art_plugins.defences.in_flight import InFlightDetector
+    from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter
     from art_plugins.defences.latent_clustering import VAELatentDefence
     from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+    from art_plugins.triggers.inversion import Inversion, invert_triggers
 
 __all__ = [
+    "B3D",
+    "STRIP",
     "ActivationClustering",
     "Autoencoder",
     "AutoencoderSettings",
+    "InFlightDetector",
+    "Inversion",
+    "NeuralCleanseFilter",
     "PerfectFilter",
     "RandomFilter",
     "SpectralSignatures",
     "VAELatentDefence",
+    "invert_triggers",
 ]
 
 _BASELINES = "art_plugins.defences.baselines"
+_IN_FLIGHT_BASELINES = "art_plugins.defences.in_flight_baselines"
+_INVERSION = "art_plugins.triggers.inversion"
 _HOMES = {
+    "B3D": _IN_FLIGHT_BASELINES,
+    "STRIP": _IN_FLIGHT_BASELINES,
     "ActivationClustering": _BASELINES,
     "Autoencoder": "art_plugins.features.autoencoder",
     "AutoencoderSettings": "art_plugins.features.autoencoder",
+    "InFlightDetector": "art_plugins.defences.in_flight",
+    "Inversion": _INVERSION,
+    "NeuralCleanseFilter": _IN_FLIGHT_BASELINES,
     "PerfectFilter": _BASELINES,
     "RandomFilter": _BASELINES,
     "SpectralSignatures": _BASELINES,
     "VAELatentDefence": "art_plugins.defences.latent_clustering",
+    "invert_triggers": _INVERSION,
 }
 
 

@@ -249,6 +249,44 @@ def detect(
     console.print(f"Written: {', '.join(map(str, written))}", markup=False)
 
 
+@app.command("in-flight")
+def in_flight(
+    root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz or cifar10.npz.")],
+    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10; repeat for several.")] = [  # noqa: B006
+        "mnist",
+        "fashion_mnist",
+    ],
+    trigger: Annotated[list[str], typer.Option(help="Repeat for several; none: a clean model, to find nothing in.")] = [  # noqa: B006
+        "white_box",
+        "chessboard",
+        "none",
+    ],
+    sources: Annotated[Literal["multi", "single", "all_to_all"], typer.Option(help="Classes that are poisoned.")] = "multi",
+    network: Annotated[
+        Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="Of the attacked model.")
+    ] = "lenet5",
+    width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
+    nb_epochs: Annotated[int | None, typer.Option(min=1, help="Its training epochs; default: by network.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Run Neural Cleanse, B3D and STRIP as well.")] = True,
+    download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
+    seed: Seeds = [0],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
+) -> None:
+    """Train backdoored models, invert their triggers, and catch triggered test images beside the baselines."""
+    from art_plugins.evaluation.in_flight_experiment import InFlightCase, check_case, run_in_flight
+
+    cases = [
+        InFlightCase(name, pattern, sources, network, width=width, nb_epochs=nb_epochs, seed=number)
+        for number in seed
+        for name in dataset
+        for pattern in trigger
+    ]
+    for case in cases:
+        check_case(case)
+    run_in_flight(cases, root, out, _command(), with_baselines=baselines, download=download, on_run=_show_in_flight_run)
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
+
+
 @app.command("fraction-curve")
 def fraction_curve(
     root: Root,
@@ -323,6 +361,17 @@ def _show_comparison(task: dict[str, Any]) -> None:
         cells = (f"{row[key]:.1f}" if key == "seconds" else _cell(row[key]) for key in columns.values())
         table.add_row(row["title"], *cells)
     console.print(table)
+
+
+def _show_in_flight_run(run: dict[str, Any]) -> None:
+    found = run["inversion"]
+    verdict = "no backdoor found" if found["target_class"] is None else f"backdoor towards class {found['target_class']}"
+    line = f"{run['title']}, seed {run['seed']}: clean {_cell(run['model']['clean_accuracy'])}, "
+    line += f"attack {_cell(run['model']['attack_success'])}; {verdict} ({found['seconds']:.0f} s)"
+    if "detectors" in run:
+        default = run["detectors"][-1]
+        line += f"; TPR {_cell(default['tpr'])}, FPR {_cell(default['fpr'])}, SIA {_cell(default['sia'])}"
+    console.print(line, markup=False, highlight=False)
 
 
 def _cell(value: float | int | None) -> str:

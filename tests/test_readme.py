@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from art_plugins import cli
-from art_plugins.evaluation.tables import markdown_report
+from art_plugins.evaluation.in_flight_tables import in_flight_report
+from art_plugins.evaluation.tables import fraction_table, markdown, markdown_report
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,7 +28,11 @@ def test_readme_tables_are_those_of_the_records(path: Path) -> None:
 
 
 def readme_tables(record: dict) -> str:  # type: ignore[type-arg]
-    """Of a run over several seeds only the means; of others every task."""
+    """Of a run over several seeds only the means; of others every task; of detectors every table."""
+    if "runs" in record:
+        return in_flight_report(record)
+    if "points" in record:
+        return markdown(fraction_table(record))
     tables = markdown_report(record)
     if len({task["seed"] for task in record["tasks"]}) == 1:
         return tables

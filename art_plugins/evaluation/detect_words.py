@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from art_plugins.defences.in_flight import FEW_SAMPLES, WEAK_PATTERN
+from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.image_files import ImageReader
 from art_plugins.evaluation.trigger_figures import norm_text
 from art_plugins.triggers.inversion import Inversion
@@ -54,24 +55,28 @@ def input_note(reader: ImageReader, channels_first: bool, names: Sequence[str]) 
 
 def clean_cautions(predicted: np.ndarray, y_clean: np.ndarray, names: Sequence[str]) -> list[str]:
     """
-    :param predicted: The model's classes of the clean images, (n,).
-    :param y_clean: The classes of their folders, (n,).
+    What the model does to the clean images, and how many there are.
+
+    :param predicted: The model's classes, (n,).
+    :param y_clean: Those of the images' folders, (n,).
+    :raises InvalidInputError: If the model is right on few of the images, and on most with the folders in another order.
     """
     cautions = []
     accuracy = float((predicted == y_clean).mean())
     if accuracy < LOW_ACCURACY:
-        caution = (
-            f"The model puts only {accuracy:.3f} of the clean images into the class of their folder, so nothing here can "
-            "be relied on: the order of the classes (--classes), the normalisation (--mean, --std) or --size is probably "
-            "wrong."
-        )
         counts = np.zeros((len(names), len(names)), dtype=int)
         np.add.at(counts, (predicted, y_clean), 1)
         outputs, folders = linear_sum_assignment(-counts)
         reached = counts[outputs, folders].sum() / len(y_clean)
         if reached >= LOW_ACCURACY:
-            caution += f" It would be {reached:.3f} with --classes {','.join(names[label] for label in folders)}"
-        cautions.append(caution)
+            raise InvalidInputError(
+                f"The classes are not in the order of the model's outputs: it puts {accuracy:.3f} of the clean images into "
+                f"the class of their folder, and {reached:.3f} with --classes {','.join(names[label] for label in folders)}"
+            )
+        cautions.append(
+            f"The model puts only {accuracy:.3f} of the clean images into the class of their folder, so nothing here can "
+            "be relied on: the normalisation (--mean, --std), --size or the clean images are probably wrong."
+        )
     fewest = int(np.bincount(y_clean, minlength=len(names)).min())
     if fewest < FEW_SAMPLES:
         cautions.append(

@@ -12,6 +12,7 @@ import soundfile
 from art_plugins.evaluation.datasets.speech_commands import COMMANDS, FOLDER
 from art_plugins.evaluation.experiment import run_fraction_curve
 from art_plugins.evaluation.fractions import fraction_curve
+from art_plugins.evaluation.tables import fraction_table
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 
 N_CLIPS, N_UNKNOWN = 100, 120
@@ -52,3 +53,26 @@ def test_fraction_curve_counts_the_poison_of_each_point(root: Path, tmp_path: Pa
     record = run_fraction_curve(str(root), path, attack, [0], 1, "32-true", tmp_path / "out", "art-plugins fraction-curve")
     assert json.loads((tmp_path / "out" / "record.json").read_text())["points"] == record["points"]
     assert (tmp_path / "out" / "fraction_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_fraction_table_has_a_row_a_fraction_over_the_seeds():
+    points = [
+        {
+            "fraction": f,
+            "seed": seed,
+            "n_poison": 8,
+            "target_share": f,
+            "ari": f + seed / 10,
+            "rank": 1 + seed,
+            "found": True,
+        }
+        for f in (0.1, 0.05)
+        for seed in (0, 1)
+    ]
+    attack = {"trigger": "clapping", "source": "right", "target": "left"}
+    table = fraction_table({"attack": attack, "points": points})
+    assert table.rows == [
+        ["0.05", "8", "0.050", "0.100 (0.050 to 0.150)", "1 of 2", "2 of 2"],
+        ["0.10", "8", "0.100", "0.150 (0.100 to 0.200)", "1 of 2", "2 of 2"],
+    ]
+    assert "clapping on a share of right, relabelled left; mean over seeds 0, 1" in table.caption
