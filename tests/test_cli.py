@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from PIL import Image
 
 from art_plugins import cli
 from art_plugins.evaluation import compare, tasks
@@ -38,6 +41,11 @@ def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["compare", "--root", "somewhere"], "need --dataset speech_commands"),
         (["compare", "--dataset", "speech_commands", "--root", ".", "--autoencoder", "none.safetensors"], "does not exist"),
         (["scan", "no-such-folder"], "no-such-folder"),
+        (["detect", "gone.pt", "images", "--clean", "clean"], "images does not exist"),
+        (["detect", "gone.pt", "images", "--clean", "clean", "--size", "32"], "--size is a width and a height"),
+        (["detect", "gone.pt", "images", "--clean", "clean", "--mean", ".5;.5"], "--mean is one number, or one a channel"),
+        (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "{}"], "which is missing"),
+        (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "[1]"], "--factory-args is a JSON object"),
         (["fraction-curve", "--root", "nowhere", "--autoencoder", "none.safetensors"], "nowhere"),
     ],
 )
@@ -137,3 +145,40 @@ def test_scan_prints_the_ranking_and_writes_its_files(
     assert all(word in printed for word in ("high", "low", "mid"))
     assert {path.name for path in out.iterdir()} == {"record.json", "report.html", "suspects.csv"}
     assert len(keep.read_text().split()) <= 36
+
+
+def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], digits: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    factory = f"factory_{tmp_path.name}"
+    Path(f"{factory}.py").write_text(
+        "from torch import nn\n"
+        "def network(hidden):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, hidden), nn.ReLU(),\n"
+        "                         nn.Linear(hidden, 10))\n"
+    )
+    torch.save(digits.network("white_square").state_dict(), "weights.pt")
+    for row, (image, label) in enumerate(zip(digits.x_clean, digits.y_clean, strict=True)):
+        write_png(Path("clean", "abcdefghij"[label], f"{row}.png"), image)
+    others = digits.x_test[digits.y_test != digits.target][:30]
+    for row, image in enumerate(digits.white_square(others)):
+        write_png(Path("images", f"{row}.png"), image)
+    arguments = ["detect", "weights.pt", "images", "--clean", "clean", "--factory", f"{factory}:network", "--seed", "1"]
+    arguments += ["--factory-args", '{"hidden": 32}', "--size", "8x8", "--nb-steps", "150"]
+    arguments += ["--classes", "a, b,c,d,e,f,g,h,i,j", "--save-detector", "d.safetensors", "--out", "out"]
+    assert main_with(monkeypatch, *arguments) == 0
+    sys.modules.pop(factory, None)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"The model has a backdoor towards {'abcdefghij'[digits.target]}" in printed
+    assert "backdoor's target" in printed
+    assert "more, listed in out/suspects.csv" in printed
+    assert printed.count("to the model, probably") == cli.MAX_LISTED
+    assert {path.name for path in Path("out").iterdir()} == {"record.json", "report.html", "suspects.csv"}
+    assert Path("d.safetensors").is_file()
+    assert json.loads(Path("out/record.json").read_text())["command"].startswith("art-plugins detect weights.pt images")
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(path)

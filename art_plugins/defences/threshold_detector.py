@@ -54,7 +54,6 @@ class ThresholdDetector(CheckedParameters, EvasionDetector):  # type: ignore[mis
         :raises InvalidInputError: For bad images, labels or parameters, or when there is no image to set the threshold on.
         """
         self.set_params(**kwargs)
-        self._check(self.get_params())
         self._check_images(x)
         labels, _ = class_labels(y, len(x), int(self.classifier.nb_classes))
         held, target = x, None if self.target_class is None else self._target()

@@ -240,11 +240,11 @@ def fraction_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
     fractions, values = _by_fraction(points)
     if len({point["seed"] for point in points}) > 1:
         lowest, highest = [min(some) for some in values], [max(some) for some in values]
-        axes.fill_between(fractions, lowest, highest, color=PLAIN, alpha=0.35, linewidth=0, label="lowest to highest seed")
-    axes.plot(fractions, [float(np.mean(some)) for some in values], color=CURVE, label="mean of the seeds")
+        axes.fill_between(fractions, lowest, highest, color=PLAIN, alpha=0.35, linewidth=0, label="range")
+    axes.plot(fractions, [float(np.mean(some)) for some in values], color=CURVE, label="mean")
     for found, marker, colour, label in (
-        (True, "o", CURVE, "one seed: target class found"),
-        (False, "X", SUSPECT, "one seed: target class not found"),
+        (True, "o", CURVE, "class called poisoned"),
+        (False, "X", SUSPECT, "not called"),
     ):
         some = [point for point in points if bool(point["found"]) is found]
         if some:

@@ -314,13 +314,14 @@ def _probe(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _normalisation(name: str, values: Sequence[float] | None, n_channels: int, default: float) -> np.ndarray:
+    """One value for each channel: ART asks for equal shapes of mean and std."""
     array = np.asarray([default] if values is None else values, dtype=np.float32)
     fits = array.ndim == 1 and len(array) in (1, n_channels) and np.isfinite(array).all()
     if not fits or (name == "std" and (array <= 0).any()):
-        kind = "numbers above 0" if name == "std" else "numbers"
-        one_each = "" if n_channels == 1 else f" or {n_channels}"
-        raise InvalidInputError(f"--{name} must be 1{one_each} {kind}, in units of 0 to 1; received {values}.")
-    return array
+        above = " above 0" if name == "std" else ""
+        each = "" if n_channels == 1 else f", or one for each of the {n_channels} channels"
+        raise InvalidInputError(f"--{name} must be one number{above}{each}, in units of 0 to 1; received {values}.")
+    return np.repeat(array, n_channels) if len(array) == 1 else array
 
 
 def _last_line(error: Exception) -> str:

@@ -309,6 +309,13 @@ def test_fit_given_threshold_is_used_as_it_is_and_needs_no_image_of_the_target(c
     np.testing.assert_array_equal(is_trigger, report["outlier_scores"] > -0.75)
 
 
+def test_detect_score_equal_to_the_threshold_is_not_caught():
+    detector = B3D(two_pixels(), lambda x: x)  # all scores are 0
+    for threshold, caught in ((0.0, False), (-1e-9, True)):
+        detector.fit(pixels((1, 0)), [0], threshold=threshold)
+        assert detector.detect(pixels((1, 0)))[1].tolist() == [caught]
+
+
 @every_case
 def test_fit_without_a_clean_image_that_the_model_sends_to_the_target_is_refused(case, digits):
     others = digits.y_clean != digits.target
@@ -360,13 +367,13 @@ def test_scores_equal_under_arts_preprocessing_and_its_equivalent_in_the_model(c
 # STRIP
 
 
-def two_pixels(scale: float = 1.0) -> Any:
+def two_pixels(scale: float = 1.0, **options: Any) -> Any:
     """The logits are the two pixels, times ``scale``."""
     with seeded(0):
         network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
     with torch.no_grad():
         network[1].weight.copy_(scale * torch.eye(2))
-    return wrapped(network, (1, 1, 2), 2)
+    return wrapped(network, (1, 1, 2), 2, **options)
 
 
 def pixels(*rows: tuple[float, float]) -> np.ndarray:
@@ -595,11 +602,11 @@ def test_patching_leaves_the_original_and_the_data_as_they_were(digits):
 
 
 def test_patching_one_step_equals_a_step_of_gradient_descent_by_hand():
-    """Both images in one batch, none stamped: W' = W - rate * mean of (p - y) x'."""
-    classifier = two_pixels()
+    """Both images in one batch, none stamped: W' = W - rate * mean of (p - y) x', of x after ART's preprocessing."""
+    classifier = two_pixels(preprocessing=(0.25, 0.5))
     x = pixels((1, 0), (0.5, 2))
     patched = neural_cleanse_patching(classifier, lambda images: images, x, [0, 0], 0.3, fraction_stamped=0)
-    rows = x.reshape(2, 2).astype(np.float64)
+    rows = (x.reshape(2, 2).astype(np.float64) - 0.25) / 0.5
     gradient = np.mean([np.outer(softmax(row) - [1, 0], row) for row in rows], axis=0)
     np.testing.assert_allclose(torch_module(patched)[1].weight.detach().numpy(), np.eye(2) - 0.3 * gradient, rtol=1e-5)
 
@@ -656,10 +663,11 @@ def test_patching_copy_takes_over_the_classifiers_settings(digits):
 
 def test_patching_batch_normalisation_and_frozen_weights_are_no_hindrance(digits):
     with seeded(0):
-        network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10)).requires_grad_(False)
+        network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10)).requires_grad_(False).eval()
     x, y = digits.x_clean[:33], digits.y_clean[:33]  # a batch of 32 would leave one image
     patched = neural_cleanse_patching(wrapped(network), digits.white_square, x, y, 0.1)
     assert not torch.equal(torch_module(patched)[2].weight, network[2].weight)
+    assert not torch.equal(torch_module(patched)[1].running_mean, network[1].running_mean)
     assert not network[2].weight.requires_grad
 
 

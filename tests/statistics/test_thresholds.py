@@ -65,10 +65,11 @@ def test_best_tpr_near_fpr_four_and_three_scores_by_hand():
 
 
 def test_best_tpr_near_fpr_of_equally_close_rates_more_triggers_are_caught():
-    # Rates 0 and .1 are equally far from .05, though not as floating-point numbers.
     clean = np.arange(10.0)
     assert best_tpr_near_fpr(clean, np.array([8.5, 9.5]), 0.05) == (8.0, 1.0, 0.1)
     assert best_tpr_near_fpr(clean, np.array([8.5, 9.5]), 0.15) == (7.0, 1.0, 0.2)
+    # 14 and 15 of 50 are equally far from .29, though 50 * .29 is below 14.5 as a floating-point number.
+    assert best_tpr_near_fpr(np.arange(50.0), np.array([34.5]), 0.29) == (34.0, 1.0, 0.3)
 
 
 def test_best_tpr_near_fpr_clean_scores_all_equal_give_a_rate_that_is_none_near():
