@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from art.defences.detector.evasion import EvasionDetector
 from art.defences.detector.poison.ground_truth_evaluator import GroundTruthEvaluator
 from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.autoencoder import check_samples
+from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.statistics.labels import class_labels, indices_by_class
+
+Trigger = Callable[[np.ndarray], np.ndarray]
 
 
 class CheckedParameters:
@@ -111,6 +115,44 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
     @abc.abstractmethod
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         """Set ``is_clean_`` and return the report."""
+
+
+class TriggerDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]  # ART has no type hints for mypy
+    """Base of this package's detectors of triggered images: what they ask of a classifier's images and target class."""
+
+    classifier: Any
+    target_class: int | None
+
+    def _check_images(self, x: np.ndarray) -> None:
+        """
+        :raises InvalidInputError: If ``x`` is not finite images of the classifier's shape.
+        """
+        check_samples(x)
+        shape = tuple(self.classifier.input_shape)
+        if tuple(x.shape[1:]) != shape:
+            raise InvalidInputError(f"The images must have the classifier's shape {shape}; received {x.shape[1:]}.")
+        check_finite(x, "images", "remove such images first")
+
+    def _target(self) -> int:
+        """
+        :raises InvalidInputError: If the target class is none of the classifier's.
+        """
+        target, nb_classes = self.target_class, int(self.classifier.nb_classes)
+        if not isinstance(target, (int, np.integer)) or not 0 <= target < nb_classes:
+            raise InvalidInputError(f"target_class must be a class from 0 to {nb_classes - 1}; received {target!r}.")
+        return int(target)
+
+
+def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
+    """
+    Triggered copy of the images (n, ...), of their shape and dtype.
+
+    :raises InvalidInputError: If the trigger changes their shape.
+    """
+    triggered = np.asarray(trigger(x), dtype=x.dtype)
+    if triggered.shape != x.shape:
+        raise InvalidInputError(f"The trigger turned images of shape {x.shape} into {triggered.shape}.")
+    return triggered
 
 
 def plain(value: Any) -> Any:

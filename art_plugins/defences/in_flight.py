@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from art.defences.detector.evasion import EvasionDetector
 
-from art_plugins.defences.contract import CheckedParameters
+from art_plugins.defences.contract import Trigger, TriggerDetector, stamped
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden, torch_module
-from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.statistics.density import ClassDensities, check_density, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
 from art_plugins.storage import load_arrays, save_arrays
@@ -27,7 +24,7 @@ FEW_SAMPLES = 10  # clean images a class below which the false-positive rate ris
 ABSTAIN = -1
 
 
-class InFlightDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]  # ART has no type hints for mypy
+class InFlightDetector(TriggerDetector):
     """
     Does this image carry the backdoor's trigger, and which class is it really?
 
@@ -68,7 +65,7 @@ class InFlightDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc
     def __init__(
         self,
         classifier: Any,
-        trigger: Callable[[np.ndarray], np.ndarray],
+        trigger: Trigger,
         target_class: int,
         *,
         family: str = "regularised",
@@ -129,7 +126,7 @@ class InFlightDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc
         self._check_images(x)
         nb_classes = int(self.classifier.nb_classes)
         labels, _ = class_labels(y, len(x), nb_classes)
-        target = self._target(nb_classes)
+        target = self._target()
         sizes = np.array([len(indices) for indices in indices_by_class(labels, nb_classes)])
         if sizes[target] == 0 or np.count_nonzero(sizes) < 2:
             raise InvalidInputError(
@@ -143,12 +140,10 @@ class InFlightDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc
                 FEW_SAMPLES,
             )
         is_source = labels != target
-        stamped, triggered = np.array(x), np.asarray(self.trigger(x[is_source]))
-        if triggered.shape != x[is_source].shape:
-            raise InvalidInputError(f"The trigger turned images of shape {x[is_source].shape} into {triggered.shape}.")
-        stamped[is_source] = triggered
-        layers = hidden_layers(self.classifier, stamped, self.n_layers)
-        outputs, features = logits_and_hidden(self.classifier, stamped, layers, batch_size)
+        images = np.array(x)
+        images[is_source] = stamped(self.trigger, x[is_source])
+        layers = hidden_layers(self.classifier, images, self.n_layers)
+        outputs, features = logits_and_hidden(self.classifier, images, layers, batch_size)
         self.fit_features(features, labels)
         self.layers_ = layers
         self.success_rate_ = float((outputs[is_source].argmax(axis=1) == target).mean())
@@ -167,7 +162,7 @@ class InFlightDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc
         :param labels: True classes, (n,), int.
         """
         nb_classes = int(self.classifier.nb_classes)
-        self._target(nb_classes)
+        self._target()
         self._densities = fit_class_densities(
             features,
             labels,
@@ -204,7 +199,7 @@ class InFlightDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc
         """
         if self._densities is None:
             raise NotFittedError("This detector has no densities; call fit(x_clean, y_clean) first.")
-        target = int(self.target_class)
+        target = self._target()
         predicted = outputs.argmax(axis=1)
         rows = np.flatnonzero(predicted == target)
         log_likelihoods = np.full(outputs.shape, np.nan)
@@ -273,7 +268,7 @@ class InFlightDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc
         assert self._densities is not None
         settings = {
             "parameters": self.get_params(),
-            "target_class": int(self.target_class),
+            "target_class": self._target(),
             "layers": layers,
             "success_rate": self.success_rate_,
         }
@@ -308,20 +303,6 @@ class InFlightDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc
         if self._densities is None:
             raise NotFittedError("This detector has no densities; call fit(x_clean, y_clean) first.")
         return self.layers_
-
-    def _check_images(self, x: np.ndarray) -> None:
-        check_samples(x)
-        if tuple(x.shape[1:]) != tuple(self.classifier.input_shape):
-            raise InvalidInputError(
-                f"The images must have the classifier's shape {tuple(self.classifier.input_shape)}; received {x.shape[1:]}."
-            )
-        check_finite(x, "images", "remove such images first")
-
-    def _target(self, nb_classes: int) -> int:
-        target = self.target_class
-        if not isinstance(target, (int, np.integer)) or not 0 <= target < nb_classes:
-            raise InvalidInputError(f"target_class must be a class from 0 to {nb_classes - 1}; received {target!r}.")
-        return int(target)
 
     def _check(self, values: dict[str, Any]) -> None:
         check_density(values["family"], values["tie"], values["power"])

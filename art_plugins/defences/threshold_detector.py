@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from art.defences.detector.evasion import EvasionDetector
 
-from art_plugins.defences.contract import CheckedParameters
+from art_plugins.defences.contract import TriggerDetector
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import collect_activations
-from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
-Trigger = Callable[[np.ndarray], np.ndarray]
 WHOLE_MODEL = ""  # torch's name of the model itself among its modules
 
 
-class ThresholdDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]  # ART has no type hints for mypy
+class ThresholdDetector(TriggerDetector):
     """
     Base of detectors that catch an image when its score is above a threshold. A subclass adds to ``defence_params`` and
     ``_check`` and implements :meth:`_learn` and :meth:`_scores`. Parameters take effect at the next :meth:`fit`.
@@ -120,22 +116,9 @@ class ThresholdDetector(CheckedParameters, EvasionDetector):  # type: ignore[mis
         predicted: np.ndarray = self._outputs(x, batch_size).argmax(axis=1)
         return predicted
 
-    def _target(self) -> int:
-        target, nb_classes = self.target_class, int(self.classifier.nb_classes)
-        if not isinstance(target, (int, np.integer)) or not 0 <= target < nb_classes:
-            raise InvalidInputError(f"target_class must be a class from 0 to {nb_classes - 1}; received {target!r}.")
-        return int(target)
-
     def _check_fitted(self) -> None:
         if not hasattr(self, "threshold_"):
             raise NotFittedError("This detector has no threshold; call fit(x_clean, y_clean) first.")
-
-    def _check_images(self, x: np.ndarray) -> None:
-        check_samples(x)
-        shape = tuple(self.classifier.input_shape)
-        if tuple(x.shape[1:]) != shape:
-            raise InvalidInputError(f"The images must have the classifier's shape {shape}; received {x.shape[1:]}.")
-        check_finite(x, "images", "remove such images first")
 
     def _check(self, values: dict[str, Any]) -> None:
         threshold, fpr = values["threshold"], values["fpr"]
@@ -143,15 +126,3 @@ class ThresholdDetector(CheckedParameters, EvasionDetector):  # type: ignore[mis
             raise InvalidInputError(f"threshold must be a finite number, or None; received {threshold!r}.")
         if not isinstance(fpr, (int, float)) or not 0 <= fpr < 1:
             raise InvalidInputError(f"fpr must be a share from 0 to below 1; received {fpr!r}.")
-
-
-def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
-    """
-    Triggered copy of the images (n, ...), of their shape and dtype.
-
-    :raises InvalidInputError: If the trigger changes their shape.
-    """
-    triggered = np.asarray(trigger(x), dtype=x.dtype)
-    if triggered.shape != x.shape:
-        raise InvalidInputError(f"The trigger turned images of shape {x.shape} into {triggered.shape}.")
-    return triggered

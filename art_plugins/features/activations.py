@@ -169,7 +169,8 @@ def _forward(classifier: Any, x: np.ndarray, batch_size: int) -> Iterator[tuple[
         with torch.inference_mode():
             for start in range(0, len(x), batch_size):
                 batch, _ = classifier._apply_preprocessing(np.asarray(x[start : start + batch_size]), y=None, fit=False)
-                output = network(torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device))
+                tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device)
+                output = network(tensor.float() if tensor.dtype == torch.float64 else tensor)
                 yield start, len(batch), output
     finally:
         network.train(was_training)
