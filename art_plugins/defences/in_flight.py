@@ -69,7 +69,7 @@ class InFlightDetector(TriggerDetector):
         target_class: int,
         *,
         family: str = "regularised",
-        tie: float = 0.75,
+        tie: float = 0.9,
         power: float = 0.5,
         n_layers: int = 2,
         random_state: int = 0,

@@ -60,7 +60,7 @@ def fit_class_densities(
     nb_classes: int,
     *,
     family: str = "regularised",
-    tie: float = 0.75,
+    tie: float = 0.9,
     power: float = 1.0,
     random_state: int = 0,
 ) -> ClassDensities:

@@ -140,7 +140,7 @@ def test_bad_value_is_refused_by_name_and_the_old_one_stays(digits, through, nam
 def test_fit_parameters_given_to_it_stay_set_and_equal_those_of_the_constructor(digits, mixed):
     given = make(digits)
     given.fit(digits.x_clean, digits.y_clean, family="oas", n_layers=1)
-    assert given.get_params() == {"family": "oas", "tie": 0.75, "power": 0.5, "n_layers": 1, "random_state": 0}
+    assert given.get_params() == {"family": "oas", "tie": 0.9, "power": 0.5, "n_layers": 1, "random_state": 0}
     assert_same_verdict(given.detect(mixed[0]), fitted(digits, family="oas", n_layers=1).detect(mixed[0]))
 
 
@@ -402,7 +402,7 @@ def test_detect_scores_equal_a_recomputation_by_scikit_learn_and_scipy(detector,
     z_new = scaler.transform(features(mixed[0][rows])[:, alive])
     expected = np.stack(
         [
-            multivariate_normal(one.mean(axis=0), 0.25 * np.cov(one, rowvar=False, bias=True) + 0.75 * tied).logpdf(z_new)
+            multivariate_normal(one.mean(axis=0), 0.1 * np.cov(one, rowvar=False, bias=True) + 0.9 * tied).logpdf(z_new)
             for one in classes
         ],
         axis=1,

@@ -81,6 +81,7 @@ def write_images(root: Path) -> Path:
     return root
 
 
+SCORING = {"scoring": "paper", "threshold": 2.24}  # three latents, five classes: no common covariance to compare with
 SOUND_SETTINGS = {  # of the quickest scan that finds the planted cluster, whatever the seed
     "n_mels": 8,
     "window_s": 0.02,
@@ -93,9 +94,8 @@ SOUND_SETTINGS = {  # of the quickest scan that finds the planted cluster, whate
     "nb_epochs": 15,
     "batch_size": 16,
     "learning_rate": 3e-3,
-    "scoring": "paper",  # with three latents and five classes there is no common covariance to compare with
-    "threshold": 2.24,
     "verbose": False,
+    **SCORING,
 }
 
 
@@ -129,7 +129,7 @@ def scanned_odd(scanned, tmp_path_factory):
     (root / "spoilt" / "a.wav").write_bytes(b"not a sound")
     before = sorted(path.relative_to(root) for path in root.rglob("*"))
     autoencoder, keep = scanned[0].parent / "a.safetensors", root.parent / "keep.txt"
-    record = scan_folder(root, root.parent / "out", autoencoder=autoencoder, apply_to=keep, verbose=False)
+    record = scan_folder(root, root.parent / "out", autoencoder=autoencoder, apply_to=keep, verbose=False, **SCORING)
     assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
     return root, root.parent / "out", record
 
@@ -231,7 +231,8 @@ def test_scan_same_seed_gives_equal_results_and_saved_autoencoder_judges_alike(s
     again = scan_folder(root, tmp_path / "again", **SOUND_SETTINGS)
     assert again["classes"] == record["classes"]
     assert rows_of(tmp_path / "again") == rows_of(out)
-    loaded = scan_folder(root, tmp_path / "loaded", autoencoder=root.parent / "a.safetensors", verbose=False)
+    autoencoder = root.parent / "a.safetensors"
+    loaded = scan_folder(root, tmp_path / "loaded", autoencoder=autoencoder, verbose=False, **SCORING)
     assert [row["name"] for row in loaded["classes"]] == [row["name"] for row in record["classes"]]
     np.testing.assert_allclose(
         [row["mad_index"] for row in loaded["classes"]], [row["mad_index"] for row in record["classes"]], atol=1e-4
