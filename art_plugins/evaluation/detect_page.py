@@ -12,7 +12,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.figures import png_data_uri
 from art_plugins.evaluation.image_files import ImageReader, png_bytes
 from art_plugins.evaluation.pages import picture, render_page
-from art_plugins.evaluation.trigger_figures import inversion_figure, inversion_words
+from art_plugins.evaluation.trigger_figures import MAX_CLASSES, inversion_figure, inversion_words
 from art_plugins.triggers.inversion import Inversion
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def detect_page(
         name=Path(record["model"]).name,
         figure=picture(
             "patterns",
-            "The smallest pattern towards each class, the most suspicious class first.",
+            "The smallest pattern towards each class, the most suspicious class first"
+            + (f", {MAX_CLASSES} of {len(names)}." if len(names) > MAX_CLASSES else "."),
             inversion_figure(inversion, names),
             inversion_words(inversion, names),
         ),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_CLASSES = 10  # columns
-COLUMN_IN, MARGIN_IN, LINE_IN = 0.98, 0.3, 0.15
+COLUMN_IN, MARGIN_IN, LINE_IN = 0.98, 0.3, 0.15  # of a panel, of the names of the rows, and of a line of a title
 MAX_LETTERS = 13  # of each of the two lines of a class's name over a panel
 ROW_NAMES = {"patch": "patch", "additive": "additive,\nscaled"}
 
