@@ -30,12 +30,14 @@ def test_clap_at_a_third_of_the_target_class_is_found_and_removed(attacked: Pois
     defence = VAELatentDefence(None, attacked.x_train, attacked.y_train, autoencoder=autoencoder)
     _, verdicts = defence.detect_poison()
     target = attacked.y_train == attacked.target
-    # What was measured is in tests/records; these bounds leave room for another machine's arithmetic.
-    assert adjusted_rand_score(attacked.is_poison[target], defence.suspects_[target]) >= 0.8
+    removed = np.array(verdicts) == 0
+    # What 30 epochs give is in tests/records; these bounds leave room for ten, and for another machine's arithmetic. After
+    # ten, "yes", whose clips come from another collection, has been called as well.
+    assert adjusted_rand_score(attacked.is_poison[target], defence.suspects_[target]) >= 0.7
     assert np.argmax(defence.class_scores_) == attacked.target
-    assert defence.poisoned_classes_ == [attacked.target]
-    assert defence.suspects_[attacked.is_poison].mean() >= 0.9
-    assert len(verdicts) == len(attacked.y_train)
+    assert attacked.target in defence.poisoned_classes_
+    assert removed[attacked.is_poison].mean() >= 0.9
+    assert removed[~attacked.is_poison].mean() <= 0.05
 
 
 @pytest.mark.slow
