@@ -8,11 +8,11 @@ directions equal variance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.special import softmax
+from scipy.special import expit
 from sklearn.covariance import oas
 
 from art_plugins.statistics.labels import indices_by_class
@@ -21,7 +21,7 @@ from art_plugins.statistics.two_means import TwoMeans, averaged_trials, repeated
 SPLIT_DIMS = 2  # directions on which the split is found: a trigger takes one, and a second where its effect is not linear
 VOTING_DIMS = (3, 5, 8, 12, 18, 27)
 PRIOR_SAMPLES = 10
-MAX_STEPS = 100
+MAX_STEPS = 50
 WINSORISED = 0.02  # share of a class, the farthest out, that is drawn in before variances are taken: lone oddities
 
 
@@ -96,14 +96,21 @@ def split_by_mixture(projections: np.ndarray, n_dims: int, nb_trials: int, n_ini
     :return: A trial for every start and number of directions, aligned; those that start alike are computed once.
     """
     start = repeated_two_means(projections[:, :SPLIT_DIMS], nb_trials, n_init, random_state=random_state)
-    splits, which = np.unique(start.trial_labels, axis=0, return_inverse=True)
-    voters = []
-    for labels in splits:
-        first = _mixture_labels(projections[:, :SPLIT_DIMS], labels)
-        more = [_mixture_labels(projections[:, :dims], first) for dims in VOTING_DIMS if dims <= n_dims]
-        voters.append(np.stack([first, *more]))
-    votes = np.concatenate([voters[split] for split in which.reshape(-1)])
-    return averaged_trials(votes, np.repeat(start.inertia, len(voters[0])))
+    firsts, first_of = _each_once(start.trial_labels, lambda labels: _mixture_labels(projections[:, :SPLIT_DIMS], labels))
+    dims = [dims for dims in VOTING_DIMS if dims <= n_dims]
+    voters, voter_of = _each_once(
+        firsts[first_of],
+        lambda first: np.stack([first, *(_mixture_labels(projections[:, :n], first) for n in dims)]),
+    )
+    votes = np.concatenate(voters[voter_of])
+    return averaged_trials(votes, np.repeat(start.inertia, 1 + len(dims)))
+
+
+def _each_once(splits: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What ``compute`` makes of every distinct split, and which of those is each split's; a mirrored split is the same."""
+    mirrored = np.where(splits[:, :1] == 1, 1 - splits, splits)
+    distinct, which = np.unique(mirrored, axis=0, return_inverse=True)
+    return np.stack([compute(split) for split in distinct]), which.reshape(-1)
 
 
 def _mixture_labels(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -125,11 +132,12 @@ def _mixture_labels(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
             delta = x - shares[:, side] @ x / sizes[side]
             covariance = (delta.T @ (shares[:, side, None] * delta) + weight * np.eye(n_dims)) / (sizes[side] + weight)
             factor = np.linalg.cholesky(covariance)
-            whitened = solve_triangular(factor, delta.T, lower=True)
-            log_densities[:, side] = np.log(sizes[side]) - 0.5 * (whitened**2).sum(0) - np.log(np.diag(factor)).sum()
-        new = softmax(log_densities, axis=1)
-        settled = np.abs(new - shares).max() < 1e-3
-        shares = new
+            whitened = delta @ np.linalg.inv(factor).T
+            squared = np.einsum("ij,ij->i", whitened, whitened)
+            log_densities[:, side] = np.log(sizes[side]) - 0.5 * squared - np.log(np.diag(factor)).sum()
+        second = expit(log_densities[:, 1] - log_densities[:, 0])
+        settled = np.abs(second - shares[:, 1]).max() < 1e-3
+        shares = np.stack([1 - second, second], axis=1)
         if settled:
             break
     found = (shares[:, 1] > 0.5).astype(np.int8)
