@@ -122,7 +122,6 @@ class InFlightDetector(TriggerDetector):
             another one.
         """
         self.set_params(**kwargs)
-        self._check(self.get_params())
         self._check_images(x)
         nb_classes = int(self.classifier.nb_classes)
         labels, _ = class_labels(y, len(x), nb_classes)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from art_plugins.defences.contract import Trigger, stamped
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
 from art_plugins.evaluation.metrics import ratio
@@ -50,7 +50,7 @@ class TestSplit(NamedTuple):
 def split_test_set(
     x_test: np.ndarray,
     y_test: np.ndarray,
-    trigger: Callable[[np.ndarray], np.ndarray],
+    trigger: Trigger,
     sources: list[int],
     n_per_class: int = 100,
     random_state: int = 0,
@@ -96,16 +96,14 @@ def evaluate_in_flight(
         (classifier.predict(trigger(x_stampable)).argmax(axis=1) == target).mean()
     )
     record["detectors"] = _form_rows(classifier, split, trigger, target, random_state)
-    record["wrong_target"] = _wrong_target_figures(
-        classifier, split, found, (target + 1) % len(found.anomaly_index), target
-    )
+    record["wrong_target"] = _wrong_target_figures(classifier, split, found, (target + 1) % len(found.anomaly_index))
     if with_baselines:
         record["baselines"] = _baseline_rows(classifier, split, trigger, target, random_state)
         record["patching"] = _patching_rows(classifier, split, trigger, target, random_state)
     return record
 
 
-def best_trigger(found: Inversion, target: int) -> Callable[[np.ndarray], np.ndarray]:
+def best_trigger(found: Inversion, target: int) -> Trigger:
     """The pattern towards ``target`` of the kind that makes it stand out most."""
     best = max(found.inverted, key=lambda one: float(np.nan_to_num(one.anomaly_index[target], nan=-np.inf)))
     return best.trigger(target)
@@ -179,16 +177,17 @@ def source_accuracy(inferred: np.ndarray, y_source: np.ndarray, predicted: np.nd
 def _form_rows(
     classifier: Any,
     split: TestSplit,
-    trigger: Callable[[np.ndarray], np.ndarray],
+    trigger: Trigger,
     target: int,
     random_state: int,
 ) -> list[dict[str, Any]]:
     """Every form of the detector, on features that are computed once."""
     layers = hidden_layers(classifier, split.x_defence, max(n_layers for _, n_layers, _ in FORMS))
-    stamped = split.x_defence.copy()
-    stamped[split.y_defence != target] = trigger(split.x_defence[split.y_defence != target])
+    is_source = split.y_defence != target
+    defence = split.x_defence.copy()
+    defence[is_source] = stamped(trigger, split.x_defence[is_source])
     by_layer = [
-        [logits_and_hidden(classifier, x, [layer]) for layer in layers] for x in (stamped, split.x_clean, split.x_triggered)
+        [logits_and_hidden(classifier, x, [layer]) for layer in layers] for x in (defence, split.x_clean, split.x_triggered)
     ]
     rows = []
     for family, n_layers, power in FORMS:
@@ -212,7 +211,7 @@ def _form_rows(
     return rows
 
 
-def _wrong_target_figures(classifier: Any, split: TestSplit, found: Inversion, wrong: int, target: int) -> dict[str, Any]:
+def _wrong_target_figures(classifier: Any, split: TestSplit, found: Inversion, wrong: int) -> dict[str, Any]:
     """What a detector does that was made for the class ``wrong`` while the backdoor leads to another one."""
     detector = InFlightDetector(classifier, best_trigger(found, wrong), wrong)
     detector.fit(split.x_defence, split.y_defence)
@@ -227,7 +226,7 @@ def _wrong_target_figures(classifier: Any, split: TestSplit, found: Inversion, w
 
 
 def _baseline_rows(
-    classifier: Any, split: TestSplit, trigger: Callable[[np.ndarray], np.ndarray], target: int, random_state: int
+    classifier: Any, split: TestSplit, trigger: Trigger, target: int, random_state: int
 ) -> list[dict[str, Any]]:
     """Each baseline with its threshold swept on the test images, as in the paper, and set on the defender's."""
     detectors = {
@@ -260,7 +259,7 @@ def _baseline_rows(
 
 
 def _patching_rows(
-    classifier: Any, split: TestSplit, trigger: Callable[[np.ndarray], np.ndarray], target: int, random_state: int
+    classifier: Any, split: TestSplit, trigger: Trigger, target: int, random_state: int
 ) -> list[dict[str, Any]]:
     """Neural Cleanse's patching on the defender's images, by learning rate (Table 3)."""
     rows = []

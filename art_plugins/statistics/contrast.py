@@ -20,7 +20,7 @@ from art_plugins.statistics.two_means import TwoMeans, averaged_trials, repeated
 
 SPLIT_DIMS = 2  # directions on which the split is found: a trigger takes one, and a second where its effect is not linear
 VOTING_DIMS = (3, 5, 8, 12, 18, 27)
-PRIOR_SAMPLES = 10
+PRIOR_SAMPLES = 10  # for each direction, that the other classes' covariance counts as in a component's
 MAX_STEPS = 50
 WINSORISED = 0.02  # share of a class, the farthest out, that is drawn in before variances are taken: lone oddities
 

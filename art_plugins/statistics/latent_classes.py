@@ -1,4 +1,4 @@
-"""Latents and labels in; class scores, verdicts and suspects out (Mehlman et al. 2023, sections 3.1 and 3.2)."""
+"""Latents and labels in; class scores, verdicts and suspects out (after Mehlman et al. 2023, sections 3.1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def cluster_latent_classes(
 
     ``scoring="contrastive"`` compares each class with all the others: its score is the logarithm of its largest variance
     ratio (:meth:`~art_plugins.statistics.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most
-    unusual directions splits it. A deviation from the paper, which finds the poison more often; it needs another class.
+    unusual directions splits it. This deviates from the paper, and needs another class to compare with.
 
     ``scoring="paper"`` looks at each class by itself: 2-means finds a first split on the leading components, Fisher's
     discriminant refines it on all ``nb_dims``, and Eq. 1 describes the halves there. Its scores are comparable only in
