@@ -295,6 +295,9 @@ def fraction_curve(
     source: Source = "_unknown_",
     target: Target = "left",
     cap: Cap = 3000,
+    scoring: Annotated[
+        Literal["contrastive", "paper"], typer.Option(help="Each class against the others, or by itself.")
+    ] = "contrastive",
     precision: Precision = "32-true",
     nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
     seed: Seeds = [0, 1, 2],  # noqa: B006
@@ -304,7 +307,7 @@ def fraction_curve(
     from art_plugins.evaluation.experiment import run_fraction_curve
 
     attack = {"trigger": trigger, "source": source, "target": target, "cap": cap}
-    record = run_fraction_curve(str(root), autoencoder, attack, seed, nb_epochs, precision, out, _command())
+    record = run_fraction_curve(str(root), autoencoder, attack, seed, scoring, nb_epochs, precision, out, _command())
     table = Table(title=f"Adjusted Rand index on {target!r}, by share of {source!r} poisoned with {trigger}")
     for title in ("fraction", "seed", "poison", "share of target", "ARI", "rank", "called poisoned"):
         table.add_column(title, justify="right")

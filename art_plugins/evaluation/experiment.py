@@ -78,6 +78,7 @@ def run_fraction_curve(
     autoencoder_path: Path,
     attack: dict[str, Any],
     seeds: Sequence[int],
+    scoring: str,
     nb_epochs: int,
     precision: str,
     out: Path,
@@ -100,7 +101,7 @@ def run_fraction_curve(
             fabric=make_fabric(precision),
             checkpoint=autoencoder_path.with_suffix(".checkpoint"),
         ).save(autoencoder_path)
-    points = fraction_curve(root, Autoencoder.load(autoencoder_path), seeds=seeds, **attack)
+    points = fraction_curve(root, Autoencoder.load(autoencoder_path), seeds=seeds, scoring=scoring, **attack)
     record = {
         "command": command,
         "versions": versions(),

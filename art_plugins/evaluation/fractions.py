@@ -21,6 +21,7 @@ def fraction_curve(
     *,
     fractions: Sequence[float] = PAPER_FRACTIONS,
     seeds: Sequence[int] = (0, 1, 2),
+    scoring: str = "contrastive",
     verbose: bool = True,
     **attack: Any,
 ) -> list[dict[str, Any]]:
@@ -30,6 +31,7 @@ def fraction_curve(
     :param root: Folder of Speech Commands.
     :param fractions: Shares of the source class, each above 0 and at most 1.
     :param seeds: One attack is drawn per fraction and seed.
+    :param scoring: ``"contrastive"`` or ``"paper"``; see :class:`VAELatentDefence`.
     :param attack: ``trigger``, ``source``, ``target``, ``cap`` of :func:`speech_commands_task`.
     :return: For each fraction and seed: ``fraction``, ``seed``, ``n_poison``, ``target_share``, ``ari`` of the target
         class's two clusters, ``rank`` of the target class by score (1 = highest) and ``found`` (called poisoned).
@@ -38,7 +40,9 @@ def fraction_curve(
     for fraction, seed in tqdm([(f, s) for f in fractions for s in seeds], desc="fractions", disable=not verbose):
         task = speech_commands_task(root, fraction=fraction, seed=seed, **attack)
         data = task.data
-        defence = VAELatentDefence(None, data.x_train, data.y_train, autoencoder=autoencoder, random_state=seed)
+        defence = VAELatentDefence(
+            None, data.x_train, data.y_train, autoencoder=autoencoder, random_state=seed, scoring=scoring
+        )
         defence.detect_poison()
         rows = data.y_train == data.target
         points.append(

@@ -50,7 +50,9 @@ def test_fraction_curve_counts_the_poison_of_each_point(root: Path, tmp_path: Pa
 
     path = tmp_path / "autoencoder.safetensors"
     autoencoder.save(path)
-    record = run_fraction_curve(str(root), path, attack, [0], 1, "32-true", tmp_path / "out", "art-plugins fraction-curve")
+    record = run_fraction_curve(
+        str(root), path, attack, [0], "contrastive", 1, "32-true", tmp_path / "out", "art-plugins fraction-curve"
+    )
     assert json.loads((tmp_path / "out" / "record.json").read_text())["points"] == record["points"]
     assert (tmp_path / "out" / "fraction_curve.png").read_bytes().startswith(b"\x89PNG")
 
