@@ -273,10 +273,11 @@ def in_flight(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
 ) -> None:
     """Train backdoored models, invert their triggers, and catch triggered test images beside the baselines."""
-    from art_plugins.evaluation.in_flight_experiment import InFlightCase, check_case, run_in_flight
+    from art_plugins.evaluation.attacked_models import ModelCase, check_case
+    from art_plugins.evaluation.in_flight_experiment import run_in_flight
 
     cases = [
-        InFlightCase(name, pattern, sources, network, width=width, nb_epochs=nb_epochs, seed=number)
+        ModelCase(name, pattern, sources, network, width=width, nb_epochs=nb_epochs, seed=number)
         for number in seed
         for name in dataset
         for pattern in trigger

@@ -7,82 +7,24 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.backdoored_models import assert_attack_works, train_backdoored, train_image_classifier
-from art_plugins.evaluation.datasets.images import image_data
+from art_plugins.evaluation.attacked_models import ModelCase, attacked_model
+from art_plugins.evaluation.backdoored_models import assert_attack_works
 from art_plugins.evaluation.environment import versions
-from art_plugins.evaluation.image_attacks import poison_all_to_all, poison_images
 from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row, split_test_set
 from art_plugins.evaluation.in_flight_tables import in_flight_report
+from art_plugins.evaluation.poisoning import SEVERAL
 from art_plugins.storage import write_json, write_text
-from art_plugins.triggers import patterns
 from art_plugins.triggers.inversion import invert_triggers
-
-TARGET = 9  # of all attacks of the paper
-# Amplitude at which the chessboard's attack success is above .95 on every seed.
-CHESSBOARD_AMPLITUDES = {"mnist": 25 / 255, "fashion_mnist": 40 / 255, "cifar10": 10 / 255}
-SHORT = {"mnist": "MNIST", "fashion_mnist": "F-MNIST", "cifar10": "CIFAR-10", "gtsrb32": "GTSRB"}
-# Learning rates and epochs by network.
-RECIPES: dict[str, dict[str, Any]] = {
-    "lenet5": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
-    "resnet18_cifar": {"nb_epochs": 30, "learning_rate": 0.1, "augment": True},
-    "vgg16": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True},
-}
-TRIGGERS: dict[str, Callable[[str, tuple[int, int, int]], Callable[[np.ndarray], np.ndarray]]] = {
-    "chessboard": lambda dataset, shape: patterns.chessboard(shape, CHESSBOARD_AMPLITUDES.get(dataset, 10 / 255)),
-    "single_pixel": lambda dataset, shape: patterns.single_pixel(shape),
-    "white_box": lambda dataset, shape: patterns.white_box(shape),
-    "trojan_square": lambda dataset, shape: patterns.trojan_square(shape, 5),
-    "watermark": lambda dataset, shape: patterns.watermark(shape),
-    "blended": lambda dataset, shape: patterns.blended(shape),
-    "warp": lambda dataset, shape: patterns.warp(shape, strength=2.0),
-}
-SOURCES = ("multi", "single", "all_to_all")
-
-
-@dataclass(frozen=True)
-class InFlightCase:
-    """
-    One attacked model.
-
-    :param trigger: A name in ``TRIGGERS``, or ``"none"``: a clean model, of which the inversion must find nothing.
-    :param sources: ``"multi"``: ``n_poison / (K - 1)`` images of every class but the target; ``"single"``: all of class 0;
-        ``"all_to_all"``: every class is sent to the next.
-    :param n_poison: Poisoned training images in all; the paper has 900 and 1,000.
-    :param width: Channels of the network's first stage; ``None``: its own.
-    """
-
-    dataset: str
-    trigger: str
-    sources: str = "multi"
-    network: str = "lenet5"
-    n_poison: int = 900
-    width: int | None = None
-    nb_epochs: int | None = None
-    seed: int = 0
-
-    @property
-    def title(self) -> str:
-        """What it is besides its seed."""
-        attack = "no attack" if self.trigger == "none" else self.trigger.replace("_", " ")
-        kind = {"multi": "", "single": ", single source", "all_to_all": ", all to all"}[self.sources]
-        return f"{SHORT[self.dataset]}, {self.network}, {attack}{kind}"
-
-    def recipe(self) -> dict[str, Any]:
-        """Keyword arguments of the training."""
-        recipe = {**RECIPES[self.network], "width": self.width}
-        return recipe if self.nb_epochs is None else {**recipe, "nb_epochs": self.nb_epochs}
 
 
 def run_in_flight(
-    cases: Sequence[InFlightCase],
+    cases: Sequence[ModelCase],
     root: str | Path,
     out: Path,
     command: str,
@@ -108,7 +50,7 @@ def run_in_flight(
         if file.is_file():
             run = json.loads(file.read_text(encoding="utf-8"))
         else:
-            run = run_case(case, root, with_baselines=with_baselines, download=download, verbose=verbose)
+            run = run_case(case, root, out / "models", with_baselines=with_baselines, download=download, verbose=verbose)
             write_json(file, run)
         record["runs"].append(run)
         on_run(run)
@@ -120,69 +62,40 @@ def run_in_flight(
 
 
 def run_case(
-    case: InFlightCase, root: str | Path, *, with_baselines: bool = True, download: bool = False, verbose: bool = True
+    case: ModelCase,
+    root: str | Path,
+    models: Path | None = None,
+    *,
+    with_baselines: bool = True,
+    download: bool = False,
+    verbose: bool = True,
 ) -> dict[str, Any]:
     """
     Train the attacked model, make sure that the attack works, and judge it.
 
     :raises InvalidInputError: For an unknown name, or an attack that works on less than 95 % of the images.
     """
-    check_case(case)
-    data = image_data(case.dataset, root, download)
-    train = partial(train_image_classifier, data.x_train, data.y_train, len(data.class_names))
-    settings = {"network": case.network, "random_state": case.seed, "verbose": verbose, **case.recipe()}
+    classifier, data, attack, seconds = attacked_model(case, root, models, download=download, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
-    run |= {"n_train": len(data.y_train), "target": TARGET}
-    if case.trigger == "none":
-        return run | _clean_model(train(**settings), data, case, verbose)
-    trigger = TRIGGERS[case.trigger](case.dataset, data.x_train.shape[1:])
-    if case.sources == "all_to_all":
-        attack = poison_all_to_all(data, trigger, case.n_poison // len(data.class_names), case.seed)
+    run |= {"n_train": len(data.y_train), "training_seconds": seconds}
+    if attack is None:
+        accuracy = float((classifier.predict(data.x_test).argmax(axis=1) == data.y_test).mean())
+        run["model"] = {"clean_accuracy": accuracy, "attack_success": None, "n_clean_test": len(data.y_test)}
     else:
-        sources = [0] if case.sources == "single" else None
-        n_sources = 1 if case.sources == "single" else len(data.class_names) - 1
-        attack = poison_images(data, trigger, sources, TARGET, case.n_poison // n_sources, case.seed)
-    start = time.perf_counter()
-    classifier = train_backdoored(attack, **settings)
-    run |= {"n_poison": int(attack.is_poison.sum()), "training_seconds": time.perf_counter() - start}
-    if case.sources == "all_to_all":
-        run["target"] = None  # there is none to find
-        run["model"] = assert_attack_works(classifier, attack, least=0.0)
-        run |= _inversion_only(classifier, data, case, verbose)
-        run["inversion"]["right_target"] = run["inversion"]["target_class"] is not None
-        return run
-    run["model"] = assert_attack_works(classifier, attack)
-    split = split_test_set(data.x_test, data.y_test, trigger, [*attack.sources], _n_defence(data), case.seed)
+        run["n_poison"] = int(attack.is_poison.sum())
+        run["model"] = assert_attack_works(classifier, attack, least=0.0 if attack.target == SEVERAL else 0.95)
+    if attack is None or attack.target == SEVERAL:  # no single target to guard
+        split = split_test_set(data.x_test, data.y_test, lambda x: x, [], _n_defence(data), case.seed)
+        start = time.perf_counter()
+        found = invert_triggers(classifier, split.x_defence, split.y_defence, random_state=case.seed, verbose=verbose)
+        inversion = inversion_row(found, None, time.perf_counter() - start)
+        inversion["right_target"] = (found.target_class is None) == (attack is None)
+        return run | {"target": None, "inversion": inversion}
+    split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], _n_defence(data), case.seed)
+    run["target"] = attack.target
     return run | evaluate_in_flight(
-        classifier, split, TARGET, with_baselines=with_baselines, random_state=case.seed, verbose=verbose
+        classifier, split, attack.target, with_baselines=with_baselines, random_state=case.seed, verbose=verbose
     )
-
-
-def check_case(case: InFlightCase) -> None:
-    """
-    :raises InvalidInputError: For a name that does not exist.
-    """
-    for name, value, known in (
-        ("dataset", case.dataset, SHORT),
-        ("trigger", case.trigger, [*TRIGGERS, "none"]),
-        ("sources", case.sources, SOURCES),
-        ("network", case.network, RECIPES),
-    ):
-        if value not in known:
-            raise InvalidInputError(f"{name} must be one of {', '.join(known)}; received {value!r}.")
-
-
-def _clean_model(classifier: Any, data: Any, case: InFlightCase, verbose: bool) -> dict[str, Any]:
-    accuracy = float((classifier.predict(data.x_test).argmax(axis=1) == data.y_test).mean())
-    model = {"clean_accuracy": accuracy, "attack_success": None, "n_clean_test": len(data.y_test)}
-    return {"target": None, "model": model} | _inversion_only(classifier, data, case, verbose)
-
-
-def _inversion_only(classifier: Any, data: Any, case: InFlightCase, verbose: bool) -> dict[str, Any]:
-    split = split_test_set(data.x_test, data.y_test, lambda x: x, [], _n_defence(data), case.seed)
-    start = time.perf_counter()
-    found = invert_triggers(classifier, split.x_defence, split.y_defence, random_state=case.seed, verbose=verbose)
-    return {"inversion": inversion_row(found, None, time.perf_counter() - start)}
 
 
 def _n_defence(data: Any) -> int:
@@ -190,6 +103,6 @@ def _n_defence(data: Any) -> int:
     return int(min(100, np.bincount(data.y_test).min() // 2))
 
 
-def _identity(case: InFlightCase, with_baselines: bool) -> str:
+def _identity(case: ModelCase, with_baselines: bool) -> str:
     settings = (asdict(case), case.recipe(), with_baselines, versions())
     return f"{case.dataset}-{case.trigger}-{case.seed}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}"

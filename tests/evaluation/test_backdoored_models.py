@@ -216,7 +216,7 @@ IMAGES, LABELS = np.zeros((6, 1, 28, 28), dtype=np.float32), np.arange(6) % 2
         ({"network": "alexnet"}, "one of cnn, .*; received 'alexnet'"),
         ({"width": 8}, "'lenet5' .* received 8"),
         ({"network": "vgg16", "width": 0}, "width"),
-        ({"nb_epochs": 0}, "nb_epochs"),
+        ({"nb_epochs": -1}, "nb_epochs"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"trigger": SQUARE}, "come together"),

@@ -10,11 +10,12 @@ import pytest
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import in_flight_experiment
+from art_plugins.evaluation.attacked_models import ModelCase, check_case
 from art_plugins.evaluation.in_flight import detection_figures, source_accuracy, split_test_set
-from art_plugins.evaluation.in_flight_experiment import InFlightCase, check_case, run_in_flight
+from art_plugins.evaluation.in_flight_experiment import run_in_flight
 from art_plugins.evaluation.in_flight_tables import in_flight_report
 
-CASE = InFlightCase("mnist", "white_box")
+CASE = ModelCase("mnist", "white_box")
 
 
 def test_detection_figures_of_a_few_images_have_both_denominators() -> None:
@@ -74,7 +75,7 @@ def test_check_case_unknown_name_is_refused_with_the_known_ones(wrong, named) ->
         check_case(replace(CASE, **wrong))
 
 
-def fake_run(case: InFlightCase, *arguments, **options) -> dict:
+def fake_run(case: ModelCase, *arguments, **options) -> dict:
     figures = {"tpr": 0.5, "fpr": 0.25, "sia": 0.125, "tpr_of_all": 0.5, "sia_of_all": 0.1}
     figures |= {"n_triggered_as_target": 8, "n_triggered": 9, "n_clean_target": 4}
     return {

@@ -1,0 +1,64 @@
+"""Trained classifiers on disk, so that several evaluations, or a second run, share one training."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from art_plugins.features.activations import torch_module
+from art_plugins.storage import load_arrays, save_arrays
+
+FILE_KIND = "image_classifier"
+NO_SETTINGS = ("verbose", "fabric")  # arguments of a training that do not change its result
+
+
+def load_or_train(folder: str | Path | None, train: Callable[..., Any], **arguments: Any) -> Any:
+    """
+    ``train(**arguments)``, or its result from ``folder``.
+
+    The file is named by a fingerprint of the arguments (arrays by their content, a trigger by what it does to the rows that
+    it is stamped on) and of PyTorch's version. On another machine the same training may give slightly other weights.
+
+    :param folder: ``None``: nothing is read or kept.
+    :param train: Gives an ART ``PyTorchClassifier``; takes ``x`` and ``nb_epochs``. With ``nb_epochs=0`` it must give
+        an untrained one.
+    """
+    if folder is None:
+        return train(**arguments)
+    file = Path(folder) / f"{arguments['network']}-{fingerprint(train, **arguments)}.safetensors"
+    if file.is_file():
+        weights, _ = load_arrays(file, FILE_KIND)
+        classifier = train(**{**arguments, "nb_epochs": 0, "verbose": False})
+        torch_module(classifier).load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        return classifier
+    classifier = train(**arguments)
+    state = torch_module(classifier).state_dict()
+    settings = {name: value for name, value in arguments.items() if isinstance(value, (bool, int, float, str))}
+    save_arrays(file, FILE_KIND, {name: tensor.cpu().numpy() for name, tensor in state.items()}, settings)
+    return classifier
+
+
+def fingerprint(train: Callable[..., Any], **arguments: Any) -> str:
+    """Twelve hexadecimal digits that tell trainings apart; defaults of ``train`` count as given."""
+    bound = inspect.signature(train).bind(**arguments)
+    bound.apply_defaults()
+    digest = hashlib.sha256(str(torch.__version__).encode())
+    for name, value in sorted(bound.arguments.items()):
+        if name in NO_SETTINGS:
+            continue
+        digest.update(name.encode())
+        if callable(value):
+            value = value(arguments["x"][arguments["is_poison"]])
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype.str}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(json.dumps(value).encode())
+    return digest.hexdigest()[:12]
