@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from art_plugins.features.activations import (
     hidden_layers,
     logits_and_hidden,
     penultimate_activations,
+    stream_activations,
     torch_module,
 )
 from art_plugins.features.training import seeded
@@ -282,3 +284,166 @@ def test_mode_and_gradients_after_a_refusal_in_the_middle_of_the_pass_are_restor
     assert held.value.__traceback__ is not None
     assert network.training
     assert not torch.is_inference_mode_enabled()
+
+
+# A batch at a time
+
+
+class Overwriting(nn.Module):
+    """What torchvision's residual blocks do: the sum and the rectifier overwrite what the layers before put out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.rectifier = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        identity = self.rectifier(self.first(x.flatten(1)))
+        z = self.second(identity)
+        z += identity
+        logits: torch.Tensor = self.head(self.rectifier(z))
+        return logits
+
+
+class Wrapping(nn.Module):
+    """A module that gives its input in a container."""
+
+    def __init__(self, wrap: Any) -> None:
+        super().__init__()
+        self.wrap = wrap
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.wrap(x)
+
+
+class Containers(nn.Module):
+    """Modules that give tuples, mappings and nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = Wrapping(lambda x: (None, x, -x))
+        self.named = Wrapping(lambda x: OrderedDict(loss=None, last_hidden_state=x, others=(-x,)))
+        self.nested = Wrapping(lambda x: {"all": [(x, -x)]})
+        self.nothing = Wrapping(lambda x: (None, "nothing"))
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.flatten(1)
+        for module in (self.pair, self.named, self.nested, self.nothing):
+            module(flat)
+        logits: torch.Tensor = self.head(flat)
+        return logits
+
+
+def test_stream_activations_batches_are_those_of_the_modules_run_by_hand(classifier: Any, x: np.ndarray) -> None:
+    network = torch_module(classifier).eval()
+    starts = []
+    for batch in stream_activations(classifier, x, ["features.0", "head.0", ""], batch_size=4):
+        rows = torch.from_numpy((x[batch.start : batch.start + 4] - 0.5) / 2.0)
+        with torch.no_grad():
+            convolution = network.features[0](rows)  # type: ignore[index]
+            hidden = network.head[0](network.features(rows))  # type: ignore[index, operator]
+            logits = network.head(network.features(rows))  # type: ignore[operator]
+        assert list(batch.activations) == ["features.0", "head.0", ""]
+        torch.testing.assert_close(batch.activations["features.0"], convolution)
+        torch.testing.assert_close(batch.activations["head.0"], hidden)
+        torch.testing.assert_close(batch.activations[""], logits)
+        torch.testing.assert_close(batch.outputs, logits)
+        starts.append(batch.start)
+    assert starts == [0, 4, 8]
+
+
+def test_stream_activations_bfloat16_is_handed_out_as_float32_and_near_the_exact_values(
+    classifier: Any, x: np.ndarray
+) -> None:
+    exact = next(stream_activations(classifier, x, ["features.0"]))
+    rounded = next(stream_activations(classifier, x, ["features.0"], precision="bf16-mixed"))
+    for a, b in ((exact.outputs, rounded.outputs), (exact.activations["features.0"], rounded.activations["features.0"])):
+        assert b.dtype == torch.float32
+        assert 0 < (a - b).abs().max() < 0.03 * a.abs().max()  # 8 bits of mantissa
+    bits = rounded.activations["features.0"]
+    assert torch.equal(bits, bits.bfloat16().float())
+
+
+def test_stream_activations_bfloat16_is_not_left_on_for_the_caller(classifier: Any, x: np.ndarray) -> None:
+    for batch in stream_activations(classifier, x, ["features.0"], batch_size=4, precision="bf16-mixed"):
+        assert not torch.is_autocast_enabled("cpu")
+        assert torch.is_grad_enabled()
+        batch.outputs.sub_(batch.outputs.mean())  # an ordinary tensor of the caller's
+
+
+def test_stream_activations_output_overwritten_later_in_the_pass_is_what_the_module_gave(x: np.ndarray) -> None:
+    with seeded(0):
+        model = Overwriting()
+    seen = collect_activations(wrapped(model), x, ["first", "second", "rectifier"], batch_size=4)
+    with torch.no_grad():
+        first = model.first(torch.from_numpy(x).flatten(1))
+        second = model.second(torch.relu(first))
+        last = torch.relu(second + torch.relu(first))
+    assert (first < 0).any()
+    np.testing.assert_allclose(seen["first"], first.numpy(), atol=1e-6)
+    np.testing.assert_allclose(seen["second"], second.numpy(), atol=1e-6)
+    np.testing.assert_allclose(seen["rectifier"], last.numpy(), atol=1e-6)
+
+
+def test_stream_activations_layer_that_runs_twice_gives_its_last_output(x: np.ndarray) -> None:
+    with seeded(0):
+        model = Backwards()
+    seen = collect_activations(wrapped(model), x, ["between", "twice"])
+    with torch.no_grad():
+        expected = model.twice(torch.relu(torch.from_numpy(seen["between"]))).numpy()
+    np.testing.assert_allclose(seen["twice"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pair", "named", "nested"])
+def test_stream_activations_of_a_container_is_its_first_tensor(x: np.ndarray, name: str) -> None:
+    with seeded(0):
+        classifier = wrapped(Containers())
+    np.testing.assert_array_equal(collect_activations(classifier, x, [name])[name], x.reshape(len(x), -1))
+
+
+def test_stream_activations_of_a_container_without_a_tensor_is_refused_and_leaves_no_hook(x: np.ndarray) -> None:
+    with seeded(0):
+        classifier = wrapped(Containers())
+    with pytest.raises(InvalidInputError, match="tuple without a tensor"):
+        next(stream_activations(classifier, x, ["nothing"]))
+    assert n_hooks(classifier) == 0
+
+
+def test_stream_activations_leaves_the_model_as_it_was_between_two_batches(classifier: Any, x: np.ndarray) -> None:
+    network = torch_module(classifier).train()
+    network.features[1].eval()  # type: ignore[index]  # as one freezes a normalisation
+    modes = [module.training for module in network.modules()]
+    stream = stream_activations(classifier, x, ["features", "head"], batch_size=4)
+    for _ in range(2):
+        next(stream)
+        assert n_hooks(classifier) == 0
+        assert [module.training for module in network.modules()] == modes
+    stream.close()
+    assert n_hooks(classifier) == 0
+    assert [module.training for module in network.modules()] == modes
+
+
+def test_stream_activations_batch_is_emptied_when_the_next_is_asked_for(classifier: Any, x: np.ndarray) -> None:
+    stream = stream_activations(classifier, x, ["features"], batch_size=4)
+    first = next(stream)
+    kept = first.activations["features"]
+    copy = kept.clone()
+    next(stream)
+    assert first.activations == {}
+    assert torch.equal(kept, copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"layers": ["neck"]}, r"no layer neck.*features\.0"),
+        ({"batch_size": 0}, "at least 1; received 0"),
+        ({"precision": "16"}, "32-true, bf16-mixed; received '16'"),
+    ],
+)
+def test_stream_activations_bad_argument_is_refused_before_anything_runs(
+    classifier: Any, x: np.ndarray, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=words):
+        stream_activations(classifier, x, **{"layers": ["head"], **change})
