@@ -1,4 +1,4 @@
-"""Networks to attack: small ones for CPUs, and LeNet-5, VGG-16 and the residual networks of the papers."""
+"""Networks to attack: small ones for CPUs, and LeNet-5, VGG-16, MobileNetV2 and the residual networks of the papers."""
 
 from __future__ import annotations
 
@@ -153,6 +153,61 @@ def vgg16(in_channels: int, nb_classes: int, width: int = 64) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(channels, nb_classes))
 
 
+class InvertedResidual(nn.Module):
+    """Block of Sandler et al. 2018: expand, filter each channel, project linearly; a shortcut where the shapes allow."""
+
+    def __init__(self, into: int, out: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = into * expansion
+        layers = _convolution(into, hidden, 1) if expansion > 1 else []
+        layers += _convolution(hidden, hidden, 3, stride, groups=hidden)
+        self.body = nn.Sequential(*layers, nn.Conv2d(hidden, out, 1, bias=False), nn.BatchNorm2d(out))
+        self.has_shortcut = stride == 1 and into == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
+        z: Tensor = self.body(x)
+        return x + z if self.has_shortcut else z
+
+
+def mobilenet_v2(in_channels: int, nb_classes: int, width: int = 32) -> nn.Sequential:
+    """
+    MobileNetV2 (Sandler et al. 2018, Table 2) for images of 32 x 32: of the five strides of 2 the first and the last are 1,
+    so that the last maps are 4 x 4. Without dropout.
+
+    :param width: Channels of the first convolution; 32 in the paper, whose width multiplier is ``width`` / 32. As in the
+        authors' code, numbers of channels are multiples of 8, and the last convolution never has less than 1,280.
+    """
+    multiplier = width / 32
+
+    def scaled(n_channels: int) -> int:
+        rounded = max(8, int(n_channels * multiplier + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * n_channels * multiplier else rounded
+
+    channels = scaled(32)
+    layers: list[nn.Module] = _convolution(in_channels, channels, 3)
+    for expansion, out, n_blocks, first_stride in (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 1),
+        (6, 320, 1, 1),
+    ):
+        for index in range(n_blocks):
+            layers.append(InvertedResidual(channels, scaled(out), first_stride if index == 0 else 1, expansion))
+            channels = scaled(out)
+    last = max(1280, scaled(1280))
+    layers += _convolution(channels, last, 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, nb_classes))
+
+
+def _convolution(into: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(out), nn.ReLU6(inplace=True)]
+
+
 NETWORKS: dict[str, Any] = {
     "cnn": small_cnn,
     "resnet18": lambda channels, nb_classes: resnet(channels, nb_classes, 18),
@@ -161,4 +216,5 @@ NETWORKS: dict[str, Any] = {
     "resnet50": lambda channels, nb_classes: resnet(channels, nb_classes, 50),
     "lenet5": lenet5,
     "vgg16": vgg16,
+    "mobilenet_v2": mobilenet_v2,
 }

@@ -7,7 +7,16 @@ import pytest
 import torch
 from scipy.signal import stft
 
-from art_plugins.evaluation.networks import NETWORKS, STFTMagnitude, lenet5, resnet, resnet18_cifar, vgg16
+from art_plugins.evaluation.networks import (
+    NETWORKS,
+    InvertedResidual,
+    STFTMagnitude,
+    lenet5,
+    mobilenet_v2,
+    resnet,
+    resnet18_cifar,
+    vgg16,
+)
 
 
 def test_stft_magnitude_of_a_second_has_armorys_shape_and_scipys_values() -> None:
@@ -73,3 +82,29 @@ def test_vgg16_has_the_papers_convolutions_and_two_hidden_layers() -> None:
 @pytest.mark.parametrize("side", [28, 32, 64])
 def test_vgg16_takes_images_of_any_size(side: int) -> None:
     assert vgg16(3, 7, width=2).eval()(torch.zeros(2, 3, side, side)).shape == (2, 7)
+
+
+def test_mobilenet_v2_at_full_width_has_the_papers_number_of_parameters_and_17_blocks() -> None:
+    # Sandler et al. 2018, Table 4: 3.4 million with 1,000 classes; torchvision's: 3,504,872.
+    network = mobilenet_v2(3, 1_000)
+    assert sum(value.numel() for value in network.parameters()) == 3_504_872
+    assert sum(isinstance(module, InvertedResidual) for module in network) == 17
+
+
+def test_mobilenet_v2_on_32_pixels_ends_in_maps_of_four_by_four_and_a_last_convolution_of_1280() -> None:
+    network = mobilenet_v2(3, 10, width=8).eval()
+    assert network[:-3](torch.zeros(1, 3, 32, 32)).shape == (1, 1280, 4, 4)
+    assert [module.body[-1].num_features for module in network if isinstance(module, InvertedResidual)] == [
+        8, 8, 8, 8, 8, 8, 16, 16, 16, 16, 24, 24, 24, 40, 40, 40, 80
+    ]  # fmt: skip
+
+
+def test_inverted_residual_adds_its_input_where_shapes_allow_and_rectifies_no_sum() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 8, 4, 4, generator=generator)
+    for block, has_shortcut in ((InvertedResidual(8, 8, 1, 6), True), (InvertedResidual(8, 8, 2, 6), False)):
+        output = block.eval()(x)
+        torch.nn.init.zeros_(block.body[-1].weight)
+        torch.nn.init.zeros_(block.body[-1].bias)
+        assert (output < 0).any()
+        assert torch.equal(block(x), x if has_shortcut else torch.zeros_like(output))
