@@ -32,7 +32,6 @@ WINDOW = 10  # steps over which success is averaged, and after which the cost ma
 CHECKED = 256  # images, at most, on which a smaller pattern is checked before it is kept
 PATIENCE = 2  # windows of success (or of failure) before the cost goes up (or down)
 COST_UP, COST_DOWN = 2.0, 2.0**1.5
-LEAST_SIGMA = 0.15  # of the logarithms of the norms: those of clean classes differ by some 15 % (measured on LeNet-5)
 QUIET_WINDOWS = 8  # windows without a pattern that is smaller by a hundredth, after which a class stops
 
 
@@ -45,7 +44,8 @@ class InvertedTriggers(NamedTuple):
     perturbation in units of the images' range;
     ``success_rates`` (K,): share of all clean images of the other classes that the pattern sends to the class;
     ``anomaly_index`` (K,): how far the logarithm of the norm lies below the median, in robust standard deviations (1.4826
-    MAD, at least .15); higher is more suspicious, NaN where no pattern succeeded.
+    MAD, but at least what is usual among clean classes: .25 for patches, .12 for additive patterns); higher is more
+    suspicious, NaN where no pattern succeeded.
     """
 
     kind: str
@@ -67,9 +67,9 @@ class InvertedTriggers(NamedTuple):
 
 class Inversion(NamedTuple):
     """
-    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``anomaly_index`` (K,): the larger of theirs;
-    ``target_class``: the class of the highest index above the threshold, ``None``: no backdoor found; ``kind``: of the
-    pattern that gave it away; ``success_rate``: of that pattern.
+    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``anomaly_index`` (K,): the indices of all kinds
+    taken together; ``target_class``: the class of the highest one above the threshold, ``None``: no backdoor found;
+    ``kind``: of the pattern that stands out most; ``success_rate``: of that pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]
@@ -120,7 +120,9 @@ def invert_triggers(
     smallest pattern that succeeded is kept.
 
     Deviates from Neural Cleanse: images of a class itself do not count towards it, and norms are compared on a
-    logarithmic scale, on which those of clean classes are closer to normal.
+    logarithmic scale, on which those of clean classes are closer to normal. A class that is easy to reach by a small patch
+    is seldom easy to reach by a small perturbation as well, while a backdoor is: the indices of the kinds are added
+    and divided by the square root of their number (Stouffer et al. 1949).
 
     When this breaks: triggers that are not a fixed pattern (warps, input-aware ones), attacks towards every class
     (all-to-all), and fewer than about five classes.
@@ -150,13 +152,41 @@ def invert_triggers(
             _invert(model, kind, images, torch.from_numpy(labels), nb_classes, nb_steps, batch_size, min_success, verbose)
             for kind in kinds
         )
-    index = np.fmax.reduce([one.anomaly_index for one in inverted])
+    index = combined_index([one.anomaly_index for one in inverted])
     target_class, kind, success_rate = None, None, None
     if np.isfinite(index).any() and np.nanmax(index) > threshold:
         target_class = int(np.nanargmax(index))
         best = max(inverted, key=lambda one: np.nan_to_num(one.anomaly_index[target_class], nan=-np.inf))
         kind, success_rate = best.kind, float(best.success_rates[target_class])
     return Inversion(inverted, index, target_class, kind, success_rate)
+
+
+def combined_index(indices: Sequence[np.ndarray]) -> np.ndarray:
+    """
+    Stouffer's sum of standardised indices of several kinds of pattern.
+
+    :param indices: (K,) each; NaN, where no pattern succeeded, speaks neither for nor against the class.
+    :return: (K,), NaN where no kind of pattern succeeded.
+    """
+    known = np.isfinite(indices).any(axis=0)
+    return np.where(known, np.nansum(indices, axis=0) / np.sqrt(len(indices)), np.nan)
+
+
+def norm_index(norms: np.ndarray, succeeded: np.ndarray, least_sigma: float) -> np.ndarray:
+    """
+    How far the logarithm of each norm lies below the median, in robust standard deviations.
+
+    A class without a pattern that succeeds needs a larger one than was tried, and a larger one than the others': such a
+    lower bound takes its norm's place among those that the others are compared with.
+
+    :param norms: (K,), above 0.
+    :param succeeded: (K,), bool.
+    :return: (K,), NaN where no pattern succeeded.
+    """
+    if not succeeded.any():
+        return np.full(len(norms), np.nan)
+    bounds = np.where(succeeded, norms, np.maximum(norms, norms[succeeded].max()))
+    return np.where(succeeded, mad_index(-np.log(bounds), least_sigma), np.nan)
 
 
 class DifferentiableClassifier:
@@ -212,6 +242,7 @@ class Patch:
     """A mask with one value a pixel and a pattern, for each class, both through tanh as in Neural Cleanse."""
 
     learning_rate, first_cost = 0.1, 1e-3
+    least_sigma = 0.25  # of the logarithms of the norms of clean classes, measured on LeNet-5
 
     def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
         mask_shape = (1, *shape[1:]) if channels_first else (*shape[:2], 1)
@@ -238,6 +269,7 @@ class Additive:
     """A perturbation for each class, from near zero."""
 
     learning_rate, first_cost = 0.01, 1e-2
+    least_sigma = 0.12
 
     def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
         self._pattern = (1e-3 * torch.randn(nb_classes, *shape)).to(device).requires_grad_()
@@ -360,7 +392,7 @@ def _invert(
         ]
     )
     norms_found = form.norms(masks, patterns).cpu().numpy().astype(np.float64)
-    index = mad_index(np.where(success_rates >= min_success, -np.log(norms_found), np.nan), LEAST_SIGMA)
+    index = norm_index(norms_found, success_rates >= min_success, form.least_sigma)
     scaled = patterns * model.range + (model.low if kind == "patch" else 0.0)
     full_masks = masks.expand(nb_classes, *masks.shape[1:])
     clip_values = (model.low, model.low + model.range)
