@@ -267,9 +267,11 @@ def in_flight(
     ] = "lenet5",
     width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
     nb_epochs: Annotated[int | None, typer.Option(min=1, help="Its training epochs; default: by network.")] = None,
+    n_clean: Annotated[int, typer.Option(min=1, help="Clean images a class that the defender has.")] = 100,
     baselines: Annotated[bool, typer.Option(help="Run Neural Cleanse, B3D and STRIP as well.")] = True,
     download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
     seed: Seeds = [0],  # noqa: B006
+    models: Annotated[Path, typer.Option(help="Trained models; what is there is not trained again.")] = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
 ) -> None:
     """Train backdoored models, invert their triggers, and catch triggered test images beside the baselines."""
@@ -284,7 +286,8 @@ def in_flight(
     ]
     for case in cases:
         check_case(case)
-    run_in_flight(cases, root, out, _command(), with_baselines=baselines, download=download, on_run=_show_in_flight_run)
+    options: dict[str, Any] = {"n_clean": n_clean, "with_baselines": baselines, "download": download}
+    run_in_flight(cases, root, out, _command(), models, **options, on_run=_show_in_flight_run)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 
 

@@ -133,10 +133,10 @@ def _form(run: Run, form: tuple[Any, ...]) -> dict[str, Any]:
     return next(row for row in run["detectors"] if tuple(row["form"]) == form)
 
 
-def _form_title(family: str, n_layers: int, power: float) -> str:
+def _form_title(family: str, n_layers: int, power: float, margin: float) -> str:
     layers = "1 layer" if n_layers == 1 else f"{n_layers} layers"
     root = ", square root" if power == 0.5 else "" if power == 1 else f", power {power:g}"
-    return f"{FORM_TITLES[family]}, {layers}{root}"
+    return f"{FORM_TITLES[family]}, {layers}{root}{', margin' if margin else ''}"
 
 
 def _over(runs: Sequence[Run], value: Callable[[Run], float | None], show: Callable[[float | None], str]) -> str:
