@@ -266,6 +266,9 @@ def in_flight(
         Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="Of the attacked model.")
     ] = "lenet5",
     width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
+    n_poison: Annotated[
+        int | None, typer.Option(min=1, help="Poisoned training images; default: the paper's share of the training set.")
+    ] = None,
     nb_epochs: Annotated[int | None, typer.Option(min=1, help="Its training epochs; default: by network.")] = None,
     n_clean: Annotated[int, typer.Option(min=1, help="Clean images a class that the defender has.")] = 100,
     baselines: Annotated[bool, typer.Option(help="Run Neural Cleanse, B3D and STRIP as well.")] = True,
@@ -279,7 +282,7 @@ def in_flight(
     from art_plugins.evaluation.in_flight_experiment import run_in_flight
 
     cases = [
-        ModelCase(name, pattern, sources, network, width=width, nb_epochs=nb_epochs, seed=number)
+        ModelCase(name, pattern, sources, network, n_poison, width, nb_epochs, number)
         for number in seed
         for name in dataset
         for pattern in trigger

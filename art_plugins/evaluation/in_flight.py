@@ -75,6 +75,7 @@ def evaluate_in_flight(
     target: int,
     *,
     with_baselines: bool = True,
+    precision: str = "32-true",
     random_state: int = 0,
     verbose: bool = True,
 ) -> dict[str, Any]:
@@ -85,11 +86,13 @@ def evaluate_in_flight(
     target all the same, and ``right_target`` is false.
 
     :param classifier: The attacked model, an ART ``PyTorchClassifier``.
+    :param precision: Of the inversion; see :func:`~art_plugins.triggers.inversion.invert_triggers`.
     :return: JSON-safe: ``inversion``, ``detectors`` (a row a form), ``wrong_target`` (a detector for another class),
         ``baselines``, ``patching``.
     """
     start = time.perf_counter()
-    found = invert_triggers(classifier, split.x_defence, split.y_defence, random_state=random_state, verbose=verbose)
+    options: dict[str, Any] = {"precision": precision, "random_state": random_state, "verbose": verbose}
+    found = invert_triggers(classifier, split.x_defence, split.y_defence, **options)
     seconds = time.perf_counter() - start
     trigger = best_trigger(found, target)
     record: dict[str, Any] = {"inversion": inversion_row(found, target, seconds)}

@@ -82,6 +82,8 @@ def run_case(
     """
     classifier, data, attack, seconds = attacked_model(case, root, models, download=download, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
+    options: dict[str, Any] = {"random_state": case.seed, "verbose": verbose}
+    options["precision"] = case.recipe().get("precision", "32-true")
     n_clean = int(min(n_clean, np.bincount(data.y_test).min() // 2))
     if n_clean != 100:
         run["title"] += f", {n_clean} clean images a class"
@@ -95,15 +97,13 @@ def run_case(
     if attack is None or attack.target == SEVERAL:  # no single target to guard
         split = split_test_set(data.x_test, data.y_test, lambda x: x, [], n_clean, case.seed)
         start = time.perf_counter()
-        found = invert_triggers(classifier, split.x_defence, split.y_defence, random_state=case.seed, verbose=verbose)
+        found = invert_triggers(classifier, split.x_defence, split.y_defence, **options)
         inversion = inversion_row(found, None, time.perf_counter() - start)
         inversion["right_target"] = (found.target_class is None) == (attack is None)
         return run | {"target": None, "inversion": inversion}
     split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], n_clean, case.seed)
     run["target"] = attack.target
-    return run | evaluate_in_flight(
-        classifier, split, attack.target, with_baselines=with_baselines, random_state=case.seed, verbose=verbose
-    )
+    return run | evaluate_in_flight(classifier, split, attack.target, with_baselines=with_baselines, **options)
 
 
 def _identity(case: ModelCase, n_clean: int, with_baselines: bool) -> str:
