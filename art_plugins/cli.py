@@ -261,7 +261,9 @@ def in_flight(
         "chessboard",
         "none",
     ],
-    sources: Annotated[Literal["multi", "single", "all_to_all"], typer.Option(help="Classes that are poisoned.")] = "multi",
+    sources: Annotated[list[str], typer.Option(help="Classes that are poisoned: multi, single, all_to_all; repeat.")] = [  # noqa: B006
+        "multi"
+    ],
     network: Annotated[
         Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="Of the attacked model.")
     ] = "lenet5",
@@ -270,7 +272,9 @@ def in_flight(
         int | None, typer.Option(min=1, help="Poisoned training images; default: the paper's share of the training set.")
     ] = None,
     nb_epochs: Annotated[int | None, typer.Option(min=1, help="Its training epochs; default: by network.")] = None,
-    n_clean: Annotated[int, typer.Option(min=1, help="Clean images a class that the defender has.")] = 100,
+    n_clean: Annotated[
+        list[int], typer.Option(min=1, help="Clean images a class that the defender has; repeat for several.")
+    ] = [100],  # noqa: B006
     baselines: Annotated[bool, typer.Option(help="Run Neural Cleanse, B3D and STRIP as well.")] = True,
     download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
     seed: Seeds = [0],  # noqa: B006
@@ -282,9 +286,10 @@ def in_flight(
     from art_plugins.evaluation.in_flight_experiment import run_in_flight
 
     cases = [
-        ModelCase(name, pattern, sources, network, n_poison, width, nb_epochs, number)
+        ModelCase(name, pattern, kind, network, n_poison, width, nb_epochs, number)
         for number in seed
         for name in dataset
+        for kind in sources
         for pattern in trigger
     ]
     for case in cases:

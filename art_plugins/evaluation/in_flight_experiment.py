@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def run_in_flight(
     command: str,
     models: Path | None = None,
     *,
-    n_clean: int = 100,
+    n_clean: Sequence[int] = (100,),
     with_baselines: bool = True,
     download: bool = False,
     verbose: bool = True,
@@ -43,18 +44,20 @@ def run_in_flight(
 
     :param root: Folder with ``<dataset>.npz``.
     :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
-    :param n_clean: Clean images a class that the defender has; at most half of the test images of a class are taken.
+    :param n_clean: Clean images a class that the defender has, one or several numbers; at most half of the test images of
+        a class are taken.
     :return: The record.
     """
     start = time.perf_counter()
     unfinished = out / "unfinished"
+    options: dict[str, Any] = {"with_baselines": with_baselines, "download": download, "verbose": verbose}
     record: dict[str, Any] = {"command": command, "versions": versions(), "seconds": 0.0, "runs": []}
-    for case in cases:
-        file = unfinished / f"{_identity(case, n_clean, with_baselines)}.json"
+    for case, number in product(cases, n_clean):
+        file = unfinished / f"{_identity(case, number, with_baselines)}.json"
         if file.is_file():
             run = json.loads(file.read_text(encoding="utf-8"))
         else:
-            run = run_case(case, root, out / "models", with_baselines=with_baselines, download=download, verbose=verbose)
+            run = run_case(case, root, models, n_clean=number, **options)
             write_json(file, run)
         record["runs"].append(run)
         on_run(run)
