@@ -261,15 +261,24 @@ def in_flight(
         "chessboard",
         "none",
     ],
-    sources: Annotated[Literal["multi", "single", "all_to_all"], typer.Option(help="Classes that are poisoned.")] = "multi",
+    sources: Annotated[list[str], typer.Option(help="Classes that are poisoned: multi, single, all_to_all; repeat.")] = [  # noqa: B006
+        "multi"
+    ],
     network: Annotated[
         Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="Of the attacked model.")
     ] = "lenet5",
     width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
+    n_poison: Annotated[
+        int | None, typer.Option(min=1, help="Poisoned training images; default: the paper's share of the training set.")
+    ] = None,
     nb_epochs: Annotated[int | None, typer.Option(min=1, help="Its training epochs; default: by network.")] = None,
+    n_clean: Annotated[
+        list[int], typer.Option(min=1, help="Clean images a class that the defender has; repeat for several.")
+    ] = [100],  # noqa: B006
     baselines: Annotated[bool, typer.Option(help="Run Neural Cleanse, B3D and STRIP as well.")] = True,
     download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
     seed: Seeds = [0],  # noqa: B006
+    models: Annotated[Path, typer.Option(help="Trained models; what is there is not trained again.")] = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
 ) -> None:
     """Train backdoored models, invert their triggers, and catch triggered test images beside the baselines."""
@@ -277,14 +286,16 @@ def in_flight(
     from art_plugins.evaluation.in_flight_experiment import run_in_flight
 
     cases = [
-        ModelCase(name, pattern, sources, network, width=width, nb_epochs=nb_epochs, seed=number)
+        ModelCase(name, pattern, kind, network, n_poison, width, nb_epochs, number)
         for number in seed
         for name in dataset
+        for kind in sources
         for pattern in trigger
     ]
     for case in cases:
         check_case(case)
-    run_in_flight(cases, root, out, _command(), with_baselines=baselines, download=download, on_run=_show_in_flight_run)
+    options: dict[str, Any] = {"n_clean": n_clean, "with_baselines": baselines, "download": download}
+    run_in_flight(cases, root, out, _command(), models, **options, on_run=_show_in_flight_run)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from art_plugins.defences.contract import Trigger, TriggerDetector, stamped
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden, torch_module
-from art_plugins.statistics.density import ClassDensities, check_density, fit_class_densities
+from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.inversion import Inversion, invert_triggers
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 FILE_KIND = "in_flight_detector"
 WEAK_PATTERN = 0.93  # success rate of the estimated pattern below which a detector rests on a weak estimate
 FEW_SAMPLES = 10  # clean images a class below which the false-positive rate rises
+MISSED = 0.01  # share of the stamped images below the ratio that the margin is a share of
 ABSTAIN = -1
 
 
@@ -39,7 +40,8 @@ class InFlightDetector(TriggerDetector):
     Stands inside ART's ``DetectorClassifier``. Higher scores are more suspicious.
 
     Deviates from the paper: Gaussians whose covariances are shrunk to a common one, on the square roots of the last two
-    hidden layers; ``family="mixture", n_layers=1, power=1`` is the paper's form.
+    hidden layers; and the other class has to explain an image better by a margin, which the clean images that were stamped
+    set by how far beyond it they lie. ``family="mixture", n_layers=1, power=1, margin=0`` is the paper's form.
 
     When this breaks: a wrong target class or a pattern that does not work on the model; triggers that move an image's
     features like no fixed pattern does (warps); fewer than about ten clean images a class.
@@ -52,14 +54,17 @@ class InFlightDetector(TriggerDetector):
     :param tie: Weight of the common covariance, 0 to 1, of the family ``"regularised"``.
     :param power: Exponent of a signed power of the features, above 0 and at most 1; 1 leaves them as they are.
     :param n_layers: How many of the last hidden layers are used; at most as many as the model has.
-    :param random_state: Seed of the mixtures.
+    :param margin: Share, 0 to below 1, of the log-likelihood ratio that all but 1 % of the stamped images exceed when they
+        are scored by densities fitted without them; an image is caught above it. 0: any better class will do.
+    :param random_state: Seed of the mixtures and of the folds.
 
     :ivar layers_: The linear layers whose inputs are the features.
+    :ivar margin_: The margin in nats.
     :ivar success_rate_: Share of the clean images of other classes that the stamped trigger sends to the target.
     :ivar inversion_: The :class:`Inversion` that :meth:`from_classifier` ran.
     """
 
-    defence_params = ["family", "tie", "power", "n_layers", "random_state"]
+    defence_params = ["family", "tie", "power", "n_layers", "margin", "random_state"]
     inversion_: Inversion | None = None
 
     def __init__(
@@ -72,12 +77,13 @@ class InFlightDetector(TriggerDetector):
         tie: float = 0.9,
         power: float = 0.5,
         n_layers: int = 2,
+        margin: float = 0.5,
         random_state: int = 0,
     ) -> None:
         super().__init__()
         self.classifier, self.trigger, self.target_class = classifier, trigger, target_class
         self.family, self.tie, self.power = family, tie, power
-        self.n_layers, self.random_state = n_layers, random_state
+        self.n_layers, self.margin, self.random_state = n_layers, margin, random_state
         self._densities: ClassDensities | None = None
 
     @classmethod
@@ -96,7 +102,7 @@ class InFlightDetector(TriggerDetector):
         :param x_clean: Clean images of all classes, (n, ...).
         :param y_clean: Their labels, (n,), (n, 1) or one-hot.
         :param inversion: Keyword arguments of :func:`~art_plugins.triggers.inversion.invert_triggers`.
-        :param parameters: ``family``, ``tie``, ``power``, ``n_layers``, ``random_state``.
+        :param parameters: ``family``, ``tie``, ``power``, ``n_layers``, ``margin``, ``random_state``.
         """
         planned = cls(classifier, _no_trigger, 0, **parameters)
         planned._check(planned.get_params())
@@ -160,17 +166,19 @@ class InFlightDetector(TriggerDetector):
         :param features: Of stamped images of the other classes and clean ones of the target, (n, D).
         :param labels: True classes, (n,), int.
         """
-        nb_classes = int(self.classifier.nb_classes)
-        self._target()
-        self._densities = fit_class_densities(
-            features,
-            labels,
-            nb_classes,
-            family=self.family,
-            tie=self.tie,
-            power=self.power,
-            random_state=self.random_state,
-        )
+        nb_classes, target = int(self.classifier.nb_classes), self._target()
+        density: dict[str, Any] = {
+            "family": self.family,
+            "tie": self.tie,
+            "power": self.power,
+            "random_state": self.random_state,
+        }
+        self._densities = fit_class_densities(features, labels, nb_classes, **density)
+        self.margin_ = 0.0
+        if self.margin > 0:
+            held_out = cross_fitted_log_likelihoods(features, labels, nb_classes, **density)
+            ratios = _log_likelihood_ratios(held_out[labels != target], target)
+            self.margin_ = self.margin * max(0.0, float(np.quantile(ratios, MISSED)))
 
     def detect(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> tuple[dict[str, Any], np.ndarray]:
         """
@@ -207,10 +215,9 @@ class InFlightDetector(TriggerDetector):
         is_trigger = np.zeros(len(outputs), dtype=bool)
         if len(rows):
             log_likelihoods[rows] = found = self._densities.log_likelihoods(features[rows])
-            others = found.copy()
-            others[:, target] = -np.inf
-            scores[rows] = others.max(axis=1) - found[:, target]
-            is_trigger[rows] = scores[rows] > 0
+            scores[rows] = _log_likelihood_ratios(found, target)
+            is_trigger[rows] = scores[rows] > self.margin_
+            others = np.where(np.arange(found.shape[1]) == target, -np.inf, found)
             source[rows] = np.where(is_trigger[rows], others.argmax(axis=1), -1)
         report = {
             "predicted_class": predicted,
@@ -270,6 +277,7 @@ class InFlightDetector(TriggerDetector):
             "target_class": self._target(),
             "layers": layers,
             "success_rate": self.success_rate_,
+            "margin": self.margin_,
         }
         save_arrays(path, FILE_KIND, self._densities._asdict(), settings)
 
@@ -288,6 +296,7 @@ class InFlightDetector(TriggerDetector):
             detector.set_params(**settings["parameters"])
             detector.layers_ = [str(name) for name in settings["layers"]]
             detector.success_rate_ = float(settings["success_rate"])
+            detector.margin_ = float(settings["margin"])
             shapes = {len(array) for array in (densities.centre, densities.scale, densities.used)}
             width = sum(getattr(modules.get(name), "in_features", 0) for name in detector.layers_)
             fits = shapes == {width} and len(densities.means) == classifier.nb_classes
@@ -307,8 +316,17 @@ class InFlightDetector(TriggerDetector):
         check_density(values["family"], values["tie"], values["power"])
         if not isinstance(values["n_layers"], int) or values["n_layers"] < 1:
             raise InvalidInputError(f"n_layers must be a whole number of at least 1; received {values['n_layers']!r}.")
+        if not isinstance(values["margin"], (int, float)) or not 0 <= values["margin"] < 1:
+            raise InvalidInputError(f"margin must be a share from 0 to below 1; received {values['margin']!r}.")
         if not isinstance(values["random_state"], int) or values["random_state"] < 0:
             raise InvalidInputError(f"random_state must be a whole number from 0; received {values['random_state']!r}.")
+
+
+def _log_likelihood_ratios(log_likelihoods: np.ndarray, target: int) -> np.ndarray:
+    """The best other class's log-likelihood less the target's, (n,), from (n, K)."""
+    others = np.delete(log_likelihoods, target, axis=1)
+    ratios: np.ndarray = others.max(axis=1) - log_likelihoods[:, target]
+    return ratios
 
 
 def _no_trigger(x: np.ndarray) -> np.ndarray:

@@ -15,16 +15,18 @@ from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.statistics.thresholds import best_tpr_near_fpr
 from art_plugins.triggers.inversion import Inversion, invert_triggers
 
-PAPER_FORM, DEFAULT_FORM = ("mixture", 1, 1.0), ("regularised", 2, 0.5)  # family, hidden layers, power of the features
+# Family, hidden layers, power of the features, margin.
+PAPER_FORM, DEFAULT_FORM = ("mixture", 1, 1.0, 0.0), ("regularised", 2, 0.5, 0.5)
 FORMS = (
     PAPER_FORM,
-    ("oas", 1, 1.0),
-    ("tied", 1, 1.0),
-    ("regularised", 1, 1.0),
-    ("mixture", 2, 0.5),
-    ("oas", 2, 0.5),
-    ("tied", 2, 0.5),
-    ("regularised", 2, 1.0),
+    ("oas", 1, 1.0, 0.0),
+    ("tied", 1, 1.0, 0.0),
+    ("regularised", 1, 1.0, 0.0),
+    ("mixture", 2, 0.5, 0.0),
+    ("oas", 2, 0.5, 0.0),
+    ("tied", 2, 0.5, 0.0),
+    ("regularised", 2, 1.0, 0.0),
+    ("regularised", 2, 0.5, 0.0),
     DEFAULT_FORM,
 )
 LEARNING_RATES = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -73,6 +75,7 @@ def evaluate_in_flight(
     target: int,
     *,
     with_baselines: bool = True,
+    precision: str = "32-true",
     random_state: int = 0,
     verbose: bool = True,
 ) -> dict[str, Any]:
@@ -83,11 +86,13 @@ def evaluate_in_flight(
     target all the same, and ``right_target`` is false.
 
     :param classifier: The attacked model, an ART ``PyTorchClassifier``.
+    :param precision: Of the inversion; see :func:`~art_plugins.triggers.inversion.invert_triggers`.
     :return: JSON-safe: ``inversion``, ``detectors`` (a row a form), ``wrong_target`` (a detector for another class),
         ``baselines``, ``patching``.
     """
     start = time.perf_counter()
-    found = invert_triggers(classifier, split.x_defence, split.y_defence, random_state=random_state, verbose=verbose)
+    options: dict[str, Any] = {"precision": precision, "random_state": random_state, "verbose": verbose}
+    found = invert_triggers(classifier, split.x_defence, split.y_defence, **options)
     seconds = time.perf_counter() - start
     trigger = best_trigger(found, target)
     record: dict[str, Any] = {"inversion": inversion_row(found, target, seconds)}
@@ -182,7 +187,7 @@ def _form_rows(
     random_state: int,
 ) -> list[dict[str, Any]]:
     """Every form of the detector, on features that are computed once."""
-    layers = hidden_layers(classifier, split.x_defence, max(n_layers for _, n_layers, _ in FORMS))
+    layers = hidden_layers(classifier, split.x_defence, max(n_layers for _, n_layers, _, _ in FORMS))
     is_source = split.y_defence != target
     defence = split.x_defence.copy()
     defence[is_source] = stamped(trigger, split.x_defence[is_source])
@@ -190,10 +195,9 @@ def _form_rows(
         [logits_and_hidden(classifier, x, [layer]) for layer in layers] for x in (defence, split.x_clean, split.x_triggered)
     ]
     rows = []
-    for family, n_layers, power in FORMS:
-        detector = InFlightDetector(
-            classifier, trigger, target, family=family, n_layers=n_layers, power=power, random_state=random_state
-        )
+    for family, n_layers, power, margin in FORMS:
+        options: dict[str, Any] = {"family": family, "n_layers": n_layers, "power": power, "margin": margin}
+        detector = InFlightDetector(classifier, trigger, target, **options, random_state=random_state)
         fitted, clean, triggered = (
             (parts[0][0], np.concatenate([hidden for _, hidden in parts[-n_layers:]], axis=1)) for parts in by_layer
         )
@@ -207,7 +211,7 @@ def _form_rows(
             target,
         )
         sources = source_accuracy(on_triggered["source_class"], split.y_source, on_triggered["predicted_class"], target)
-        rows.append({"form": [family, n_layers, power], **figures, **sources})
+        rows.append({"form": [family, n_layers, power, margin], **figures, **sources})
     return rows
 
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ def run_in_flight(
     root: str | Path,
     out: Path,
     command: str,
+    models: Path | None = None,
     *,
+    n_clean: Sequence[int] = (100,),
     with_baselines: bool = True,
     download: bool = False,
     verbose: bool = True,
@@ -40,17 +43,21 @@ def run_in_flight(
     A finished case is kept under ``out/unfinished`` until the end, so that the same call goes on where it stopped.
 
     :param root: Folder with ``<dataset>.npz``.
+    :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
+    :param n_clean: Clean images a class that the defender has, one or several numbers; at most half of the test images of
+        a class are taken.
     :return: The record.
     """
     start = time.perf_counter()
     unfinished = out / "unfinished"
+    options: dict[str, Any] = {"with_baselines": with_baselines, "download": download, "verbose": verbose}
     record: dict[str, Any] = {"command": command, "versions": versions(), "seconds": 0.0, "runs": []}
-    for case in cases:
-        file = unfinished / f"{_identity(case, with_baselines)}.json"
+    for case, number in product(cases, n_clean):
+        file = unfinished / f"{_identity(case, number, with_baselines)}.json"
         if file.is_file():
             run = json.loads(file.read_text(encoding="utf-8"))
         else:
-            run = run_case(case, root, out / "models", with_baselines=with_baselines, download=download, verbose=verbose)
+            run = run_case(case, root, models, n_clean=number, **options)
             write_json(file, run)
         record["runs"].append(run)
         on_run(run)
@@ -66,6 +73,7 @@ def run_case(
     root: str | Path,
     models: Path | None = None,
     *,
+    n_clean: int = 100,
     with_baselines: bool = True,
     download: bool = False,
     verbose: bool = True,
@@ -77,7 +85,12 @@ def run_case(
     """
     classifier, data, attack, seconds = attacked_model(case, root, models, download=download, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
-    run |= {"n_train": len(data.y_train), "training_seconds": seconds}
+    options: dict[str, Any] = {"random_state": case.seed, "verbose": verbose}
+    options["precision"] = case.recipe().get("precision", "32-true")
+    n_clean = int(min(n_clean, np.bincount(data.y_test).min() // 2))
+    if n_clean != 100:
+        run["title"] += f", {n_clean} clean images a class"
+    run |= {"n_train": len(data.y_train), "n_clean": n_clean, "training_seconds": seconds}
     if attack is None:
         accuracy = float((classifier.predict(data.x_test).argmax(axis=1) == data.y_test).mean())
         run["model"] = {"clean_accuracy": accuracy, "attack_success": None, "n_clean_test": len(data.y_test)}
@@ -85,24 +98,17 @@ def run_case(
         run["n_poison"] = int(attack.is_poison.sum())
         run["model"] = assert_attack_works(classifier, attack, least=0.0 if attack.target == SEVERAL else 0.95)
     if attack is None or attack.target == SEVERAL:  # no single target to guard
-        split = split_test_set(data.x_test, data.y_test, lambda x: x, [], _n_defence(data), case.seed)
+        split = split_test_set(data.x_test, data.y_test, lambda x: x, [], n_clean, case.seed)
         start = time.perf_counter()
-        found = invert_triggers(classifier, split.x_defence, split.y_defence, random_state=case.seed, verbose=verbose)
+        found = invert_triggers(classifier, split.x_defence, split.y_defence, **options)
         inversion = inversion_row(found, None, time.perf_counter() - start)
         inversion["right_target"] = (found.target_class is None) == (attack is None)
         return run | {"target": None, "inversion": inversion}
-    split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], _n_defence(data), case.seed)
+    split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], n_clean, case.seed)
     run["target"] = attack.target
-    return run | evaluate_in_flight(
-        classifier, split, attack.target, with_baselines=with_baselines, random_state=case.seed, verbose=verbose
-    )
+    return run | evaluate_in_flight(classifier, split, attack.target, with_baselines=with_baselines, **options)
 
 
-def _n_defence(data: Any) -> int:
-    """100 a class, as in the paper; half of the test images where there are fewer than 200."""
-    return int(min(100, np.bincount(data.y_test).min() // 2))
-
-
-def _identity(case: ModelCase, with_baselines: bool) -> str:
-    settings = (asdict(case), case.recipe(), with_baselines, versions())
+def _identity(case: ModelCase, n_clean: int, with_baselines: bool) -> str:
+    settings = (asdict(case), case.recipe(), n_clean, with_baselines, versions())
     return f"{case.dataset}-{case.trigger}-{case.seed}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -116,6 +116,32 @@ def fit_class_densities(
     return ClassDensities(
         np.array(power), centre, np.where(used, scale, 1.0), used, log_weights, all_means, whitening, log_scales
     )
+
+
+def cross_fitted_log_likelihoods(
+    features: np.ndarray, labels: np.ndarray, nb_classes: int, n_folds: int = 5, random_state: int = 0, **density: Any
+) -> np.ndarray:
+    """
+    Log-likelihoods of samples under densities that were fitted without them: those of :func:`fit_class_densities` on the
+    other folds, into which every class is spread evenly.
+
+    :param features: Shape (n, D), finite.
+    :param labels: Class of each sample, (n,), 0 to K - 1.
+    :param density: Further arguments of :func:`fit_class_densities`.
+    :return: (n, K) in nats; -inf for a class that has no sample in the other folds.
+    """
+    random = np.random.default_rng(random_state)
+    folds = np.empty(len(labels), dtype=int)
+    for indices in indices_by_class(labels, nb_classes):
+        folds[random.permutation(indices)] = np.arange(len(indices)) % n_folds
+    found = np.empty((len(labels), nb_classes))
+    for fold in range(min(n_folds, folds.max() + 1)):
+        held_out = folds == fold
+        densities = fit_class_densities(
+            features[~held_out], labels[~held_out], nb_classes, random_state=random_state, **density
+        )
+        found[held_out] = densities.log_likelihoods(features[held_out])
+    return found
 
 
 def signed_power(features: np.ndarray, power: float) -> np.ndarray:

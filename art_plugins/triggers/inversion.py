@@ -26,13 +26,13 @@ from art_plugins.statistics.outliers import mad_index
 from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
 
 KINDS = ("patch", "additive")
+INVERSION_PRECISIONS = ("32-true", "bf16-mixed")
 MIN_CLASSES = 3
 SUCCESS = 0.99  # share of the images in a window of steps from which a pattern counts as found (Wang et al. 2019)
 WINDOW = 10  # steps over which success is averaged, and after which the cost may change
 CHECKED = 256  # images, at most, on which a smaller pattern is checked before it is kept
 PATIENCE = 2  # windows of success (or of failure) before the cost goes up (or down)
 COST_UP, COST_DOWN = 2.0, 2.0**1.5
-LEAST_SIGMA = 0.15  # of the logarithms of the norms: those of clean classes differ by some 15 % (measured on LeNet-5)
 QUIET_WINDOWS = 8  # windows without a pattern that is smaller by a hundredth, after which a class stops
 
 
@@ -45,7 +45,8 @@ class InvertedTriggers(NamedTuple):
     perturbation in units of the images' range;
     ``success_rates`` (K,): share of all clean images of the other classes that the pattern sends to the class;
     ``anomaly_index`` (K,): how far the logarithm of the norm lies below the median, in robust standard deviations (1.4826
-    MAD, at least .15); higher is more suspicious, NaN where no pattern succeeded.
+    MAD, but at least what is usual among clean classes: .25 for patches, .12 for additive patterns); higher is more
+    suspicious, NaN where no pattern succeeded.
     """
 
     kind: str
@@ -67,9 +68,9 @@ class InvertedTriggers(NamedTuple):
 
 class Inversion(NamedTuple):
     """
-    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``anomaly_index`` (K,): the larger of theirs;
-    ``target_class``: the class of the highest index above the threshold, ``None``: no backdoor found; ``kind``: of the
-    pattern that gave it away; ``success_rate``: of that pattern.
+    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``anomaly_index`` (K,): the indices of all kinds
+    taken together; ``target_class``: the class of the highest one above the threshold, ``None``: no backdoor found;
+    ``kind``: of the pattern that stands out most; ``success_rate``: of that pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]
@@ -107,6 +108,7 @@ def invert_triggers(
     batch_size: int = 32,
     threshold: float = 3.0,
     min_success: float = 0.9,
+    precision: str = "32-true",
     random_state: int = 0,
     verbose: bool = True,
 ) -> Inversion:
@@ -120,7 +122,9 @@ def invert_triggers(
     smallest pattern that succeeded is kept.
 
     Deviates from Neural Cleanse: images of a class itself do not count towards it, and norms are compared on a
-    logarithmic scale, on which those of clean classes are closer to normal.
+    logarithmic scale, on which those of clean classes are closer to normal. A class that is easy to reach by a small patch
+    is seldom easy to reach by a small perturbation as well, while a backdoor is: the indices of the kinds are added
+    and divided by the square root of their number (Stouffer et al. 1949).
 
     When this breaks: triggers that are not a fixed pattern (warps, input-aware ones), attacks towards every class
     (all-to-all), and fewer than about five classes.
@@ -133,9 +137,11 @@ def invert_triggers(
     :param batch_size: Images of a step, for each class.
     :param threshold: Index above which a class is a backdoor's target.
     :param min_success: Success rate on all clean images that the target's pattern must reach.
+    :param precision: ``"32-true"``, or ``"bf16-mixed"``: the model's forward and backward passes in bfloat16, which is
+        faster for convolutional networks of some size where the processor has it.
     :raises InvalidInputError: For bad images, labels or parameters, before any heavy work.
     """
-    _check(classifier, x_clean, kinds, nb_steps, batch_size, threshold, min_success)
+    _check(classifier, x_clean, kinds, nb_steps, batch_size, threshold, min_success, precision)
     nb_classes = int(classifier.nb_classes)
     labels, _ = class_labels(y_clean, len(x_clean), nb_classes)
     if nb_classes < MIN_CLASSES or len(np.unique(labels)) < 2:
@@ -143,14 +149,14 @@ def invert_triggers(
             f"Trigger inversion compares classes: at least {MIN_CLASSES} classes, and clean images of at least 2 of them, "
             f"are needed; received {nb_classes} and {len(np.unique(labels))}."
         )
-    model = DifferentiableClassifier(classifier, x_clean)
+    model = DifferentiableClassifier(classifier, x_clean, precision)
     images = model.to_unit_range(torch.from_numpy(np.array(x_clean, dtype=np.float32)))
     with model.evaluating(), seeded(random_state):
         inverted = tuple(
             _invert(model, kind, images, torch.from_numpy(labels), nb_classes, nb_steps, batch_size, min_success, verbose)
             for kind in kinds
         )
-    index = np.fmax.reduce([one.anomaly_index for one in inverted])
+    index = combined_index([one.anomaly_index for one in inverted])
     target_class, kind, success_rate = None, None, None
     if np.isfinite(index).any() and np.nanmax(index) > threshold:
         target_class = int(np.nanargmax(index))
@@ -159,22 +165,51 @@ def invert_triggers(
     return Inversion(inverted, index, target_class, kind, success_rate)
 
 
+def combined_index(indices: Sequence[np.ndarray]) -> np.ndarray:
+    """
+    Stouffer's sum of standardised indices of several kinds of pattern.
+
+    :param indices: (K,) each; NaN, where no pattern succeeded, speaks neither for nor against the class.
+    :return: (K,), NaN where no kind of pattern succeeded.
+    """
+    known = np.isfinite(indices).any(axis=0)
+    return np.where(known, np.nansum(indices, axis=0) / np.sqrt(len(indices)), np.nan)
+
+
+def norm_index(norms: np.ndarray, succeeded: np.ndarray, least_sigma: float) -> np.ndarray:
+    """
+    How far the logarithm of each norm lies below the median, in robust standard deviations.
+
+    A class without a pattern that succeeds needs a larger one than was tried, and a larger one than the others': such a
+    lower bound takes its norm's place among those that the others are compared with.
+
+    :param norms: (K,), above 0.
+    :param succeeded: (K,), bool.
+    :return: (K,), NaN where no pattern succeeded.
+    """
+    if not succeeded.any():
+        return np.full(len(norms), np.nan)
+    bounds = np.where(succeeded, norms, np.maximum(norms, norms[succeeded].max()))
+    return np.where(succeeded, mad_index(-np.log(bounds), least_sigma), np.nan)
+
+
 class DifferentiableClassifier:
     """
     An ART ``PyTorchClassifier`` as a function from images, scaled to 0 to 1, to logits, through which gradients flow.
 
     :param x: Images, for the range when the classifier has no clip values.
+    :param precision: A name in ``INVERSION_PRECISIONS``.
     :raises InvalidInputError: If a preprocessing step has no PyTorch form.
     """
 
-    def __init__(self, classifier: Any, x: np.ndarray) -> None:
+    def __init__(self, classifier: Any, x: np.ndarray, precision: str = "32-true") -> None:
         if classifier.preprocessing_operations and not classifier.all_framework_preprocessing:
             raise InvalidInputError(
                 "A preprocessing step of the classifier is not written in PyTorch, so no gradient flows through it; "
                 "use the PyTorch form of that defence."
             )
         self._classifier, self._network = classifier, torch_module(classifier)
-        self.device = classifier.device
+        self.device, self._is_mixed = classifier.device, precision == "bf16-mixed"
         self.channels_first = bool(classifier.channels_first)
         low, high = classifier.clip_values if classifier.clip_values is not None else (x.min(), x.max())
         self.low, self.range = float(np.min(low)), float(np.max(high) - np.min(low))
@@ -190,7 +225,9 @@ class DifferentiableClassifier:
         """
         raw = images * self.range + self.low
         prepared, _ = self._classifier._apply_preprocessing(raw, y=None, fit=False, no_grad=False)
-        outputs: Tensor = self._network(prepared)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_mixed):
+            outputs: Tensor = self._network(prepared)
+        outputs = outputs.float()
         looks_normalised = bool((outputs.min() >= 0) & ((outputs.sum(dim=1) - 1).abs().max() < 1e-3))
         return outputs.clamp_min(1e-12).log() if looks_normalised else outputs
 
@@ -212,6 +249,7 @@ class Patch:
     """A mask with one value a pixel and a pattern, for each class, both through tanh as in Neural Cleanse."""
 
     learning_rate, first_cost = 0.1, 1e-3
+    least_sigma = 0.25  # of the logarithms of the norms of clean classes, measured on LeNet-5
 
     def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
         mask_shape = (1, *shape[1:]) if channels_first else (*shape[:2], 1)
@@ -238,6 +276,7 @@ class Additive:
     """A perturbation for each class, from near zero."""
 
     learning_rate, first_cost = 0.01, 1e-2
+    least_sigma = 0.12
 
     def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
         self._pattern = (1e-3 * torch.randn(nb_classes, *shape)).to(device).requires_grad_()
@@ -360,7 +399,7 @@ def _invert(
         ]
     )
     norms_found = form.norms(masks, patterns).cpu().numpy().astype(np.float64)
-    index = mad_index(np.where(success_rates >= min_success, -np.log(norms_found), np.nan), LEAST_SIGMA)
+    index = norm_index(norms_found, success_rates >= min_success, form.least_sigma)
     scaled = patterns * model.range + (model.low if kind == "patch" else 0.0)
     full_masks = masks.expand(nb_classes, *masks.shape[1:])
     clip_values = (model.low, model.low + model.range)
@@ -389,6 +428,7 @@ def _check(
     batch_size: int,
     threshold: float,
     min_success: float,
+    precision: str,
 ) -> None:
     torch_module(classifier)
     check_samples(x)
@@ -402,6 +442,8 @@ def _check(
     for name, value in (("nb_steps", nb_steps), ("batch_size", batch_size)):
         if not isinstance(value, int) or value < 1:
             raise InvalidInputError(f"{name} must be a whole number of at least 1; received {value!r}.")
+    if precision not in INVERSION_PRECISIONS:
+        raise InvalidInputError(f"precision must be one of {INVERSION_PRECISIONS}; received {precision!r}.")
     if not isinstance(threshold, (int, float)) or not 0 < threshold < np.inf:
         raise InvalidInputError(f"threshold must be a finite number greater than 0; received {threshold!r}.")
     if not isinstance(min_success, (int, float)) or not 0 < min_success <= 1:

@@ -13,8 +13,10 @@ from art.defences.transformer.poisoning import STRIP as ArtSTRIP
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
+from art_plugins import InFlightDetector
 from art_plugins.defences.in_flight_baselines import STRIP
-from art_plugins.evaluation.networks import lenet5
+from art_plugins.evaluation.networks import lenet5, resnet18_cifar
+from art_plugins.triggers.patterns import white_box
 
 pytestmark = pytest.mark.benchmark
 N_BLENDS, N_CLASSES = 100, 10
@@ -80,3 +82,56 @@ def test_strip_against_arts_with_the_same_number_of_blends(benchmark: Any) -> No
     benchmark.extra_info.update(figures)
     print({name: round(value, 4) for name, value in figures.items()})
     assert figures["ratio"] > 1
+
+
+def fitted_detector(network: nn.Module, shape: tuple[int, int, int]) -> tuple[InFlightDetector, PyTorchClassifier]:
+    """For the class that the untrained network gives most often, so that many images are judged."""
+    random = np.random.default_rng(0)
+    wrapped = PyTorchClassifier(network.eval(), nn.CrossEntropyLoss(), shape, N_CLASSES, device_type="cpu")
+    x = random.uniform(size=(1_000, *shape)).astype(np.float32)
+    target = int(np.bincount(wrapped.predict(x).argmax(axis=1)).argmax())
+    detector = InFlightDetector(wrapped, white_box(shape), target)
+    detector.fit(x, np.arange(len(x)) % N_CLASSES)
+    return detector, wrapped
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18_cifar"])
+def test_detection_against_a_forward_pass(benchmark: Any, name: str) -> None:
+    """
+    Batches of 128 of which all but few images are sent to the target and judged, the worst case; and one image at a time.
+    The reference is the network alone, under ``inference_mode``.
+    """
+    torch.manual_seed(0)
+    network, shape = {
+        "lenet5": (lenet5(1, N_CLASSES), (1, 28, 28)),
+        "resnet18_cifar": (resnet18_cifar(3, N_CLASSES, width=16), (3, 32, 32)),
+    }[name]
+    detector, _ = fitted_detector(network, shape)
+    x = np.random.default_rng(1).uniform(size=(1_024, *shape)).astype(np.float32)
+
+    def network_alone(images: np.ndarray, batch_size: int = 128) -> None:
+        with torch.inference_mode():
+            for start in range(0, len(images), batch_size):
+                network(torch.from_numpy(images[start : start + batch_size])).numpy()
+
+    seconds = best_seconds(
+        {
+            "forward_s": lambda: network_alone(x),
+            "detect_s": lambda: detector.detect(x),
+            "forward_one_s": lambda: network_alone(x[:1]),
+            "detect_one_s": lambda: detector.detect_one(x[0]),
+        },
+        rounds=10,
+    )
+    report, _ = detector.detect(x)
+    benchmark.pedantic(detector.detect, args=(x,), rounds=3)
+    figures = {
+        **seconds,
+        "judged": float((report["predicted_class"] == detector.target_class).mean()),
+        "percent_added": 100 * (seconds["detect_s"] / seconds["forward_s"] - 1),
+        "one_added_ms": 1e3 * (seconds["detect_one_s"] - seconds["forward_one_s"]),
+    }
+    benchmark.extra_info.update(figures)
+    print({key: round(value, 4) for key, value in figures.items()})
+    assert figures["one_added_ms"] < 2
+    assert figures["percent_added"] < (5 if name == "resnet18_cifar" else 60)

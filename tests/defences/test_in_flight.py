@@ -22,7 +22,7 @@ from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.activations import logits_and_hidden
 from art_plugins.features.training import seeded
-from art_plugins.statistics.density import FAMILIES
+from art_plugins.statistics.density import FAMILIES, cross_fitted_log_likelihoods
 from art_plugins.storage import save_arrays
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
@@ -93,6 +93,7 @@ def test_init_is_one_of_arts_detectors_and_looks_at_nothing():
         "tie": 7,
         "power": 0.5,
         "n_layers": 2,
+        "margin": 0.5,
         "random_state": 0,
     }
 
@@ -100,7 +101,14 @@ def test_init_is_one_of_arts_detectors_and_looks_at_nothing():
 def test_set_params_good_values_are_taken_also_numpys(digits):
     detector = make(digits)
     detector.set_params(family="oas", tie=np.float64(0.5), power=np.int64(1), n_layers=np.int64(1), random_state=3)
-    assert detector.get_params() == {"family": "oas", "tie": 0.5, "power": 1, "n_layers": 1, "random_state": 3}
+    assert detector.get_params() == {
+        "family": "oas",
+        "tie": 0.5,
+        "power": 1,
+        "n_layers": 1,
+        "margin": 0.5,
+        "random_state": 3,
+    }
     assert type(detector.n_layers) is int
 
 
@@ -109,7 +117,7 @@ def test_unknown_parameter_is_refused_naming_the_accepted_ones_and_changes_nothi
     detector = make(digits)
     before = detector.get_params()
     data = {"x": digits.x_clean, "y": digits.y_clean} if through == "fit" else {}
-    with pytest.raises(InvalidInputError, match=r"Unknown parameter ties.*family, n_layers, power, random_state, tie"):
+    with pytest.raises(InvalidInputError, match=r"Unknown parameter ties.*family, margin, n_layers, power, random_sta"):
         getattr(detector, through)(**data, ties=0.5, family="oas")
     assert detector.get_params() == before
 
@@ -140,7 +148,7 @@ def test_bad_value_is_refused_by_name_and_the_old_one_stays(digits, through, nam
 def test_fit_parameters_given_to_it_stay_set_and_equal_those_of_the_constructor(digits, mixed):
     given = make(digits)
     given.fit(digits.x_clean, digits.y_clean, family="oas", n_layers=1)
-    assert given.get_params() == {"family": "oas", "tie": 0.9, "power": 0.5, "n_layers": 1, "random_state": 0}
+    assert given.get_params() == {**make(digits).get_params(), "family": "oas", "n_layers": 1}
     assert_same_verdict(given.detect(mixed[0]), fitted(digits, family="oas", n_layers=1).detect(mixed[0]))
 
 
@@ -360,9 +368,30 @@ def test_detect_features_on_the_way_from_a_clean_to_a_caught_image_turn_where_th
     way = np.linspace(features[passed], features[caught], 2_001)
     report, is_trigger = detector.detect_features(np.tile(outputs[caught], (len(way), 1)), way)
     scores = report["outlier_scores"]
-    assert ((scores > -1) & (scores < 0)).any()
-    assert ((scores > 0) & (scores < 1)).any()
-    np.testing.assert_array_equal(is_trigger, scores > 0)
+    margin = detector.margin_
+    assert ((scores > margin - 1) & (scores < margin)).any()
+    assert ((scores > margin) & (scores < margin + 1)).any()
+    np.testing.assert_array_equal(is_trigger, scores > margin)
+
+
+def test_margin_is_a_share_of_the_ratio_that_99_percent_of_held_out_stamped_images_exceed(digits):
+    detector = fitted(digits, margin=0.25)
+    is_source = digits.y_clean != digits.target
+    images = np.array(digits.x_clean)
+    images[is_source] = detector.trigger(images[is_source])
+    _, features = logits_and_hidden(detector.classifier, images, detector.layers_)
+    held_out = cross_fitted_log_likelihoods(features, digits.y_clean, 10, tie=0.9, power=0.5)
+    ratios = [np.delete(row, digits.target).max() - row[digits.target] for row in held_out[is_source]]
+    assert detector.margin_ == pytest.approx(0.25 * np.quantile(ratios, 0.01))
+    assert detector.margin_ > 0
+    assert fitted(digits, margin=0).margin_ == 0
+
+
+def test_margin_where_stamped_images_lie_on_both_sides_is_0(digits):
+    random = np.random.default_rng(0)
+    detector = make(digits, margin=0.9)
+    detector.fit_features(random.normal(size=(200, 6)), np.arange(200) % 10)
+    assert detector.margin_ == 0
 
 
 def test_fit_hands_every_parameter_to_the_densities(digits, monkeypatch):

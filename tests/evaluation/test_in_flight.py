@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -98,7 +98,8 @@ def in_flight_forms():
 def test_run_in_flight_goes_on_where_it_stopped_and_tabulates_over_seeds(tmp_path, monkeypatch) -> None:
     seen = []
 
-    def interrupted(case, *arguments, **options):
+    def interrupted(case, root, models, **options):
+        assert (root, models, options["n_clean"]) == ("nowhere", tmp_path / "models", 20)
         if case.seed == 1 and len(seen) == 1:
             seen.append("stop")
             raise KeyboardInterrupt
@@ -108,9 +109,9 @@ def test_run_in_flight_goes_on_where_it_stopped_and_tabulates_over_seeds(tmp_pat
     monkeypatch.setattr(in_flight_experiment, "run_case", interrupted)
     cases = [replace(CASE, seed=seed) for seed in (0, 1)]
     with pytest.raises(KeyboardInterrupt):
-        run_in_flight(cases, "nowhere", tmp_path, "command")
+        run_in_flight(cases, "nowhere", tmp_path, "command", tmp_path / "models", n_clean=[20])
     assert not (tmp_path / "record.json").exists()
-    record = run_in_flight(cases, "nowhere", tmp_path, "command")
+    record = run_in_flight(cases, "nowhere", tmp_path, "command", tmp_path / "models", n_clean=[20])
     assert seen == [0, "stop", 1]
     assert json.loads((tmp_path / "record.json").read_text()) == record
     assert not (tmp_path / "unfinished").exists()
@@ -118,7 +119,18 @@ def test_run_in_flight_goes_on_where_it_stopped_and_tabulates_over_seeds(tmp_pat
     row = "| MNIST, lenet5, white box | 0, 1 | 0.905 (0.900 to 0.910) | 1.000 | 1 of 2 | 7.00 | 1.00 | 0.990 |"
     assert row in table
     assert "| MNIST, lenet5, white box | default | 0.5000 | 0.2500 | 0.1250 |" in table
+    assert "<details><summary>A detector made for the class after the target</summary>" in table
+    assert "| MNIST, lenet5, white box | 0.0000 | 0.5000 |" in table
+    assert "reported by the paper" not in table  # the runs do not say what was attacked
     assert table == in_flight_report(record)
+
+
+def test_in_flight_report_has_the_papers_figures_for_its_own_cases_only() -> None:
+    cases = [CASE, replace(CASE, trigger="watermark")]
+    runs = [{**fake_run(case), "case": asdict(case)} for case in cases]
+    lines = in_flight_report({"runs": runs}).splitlines()
+    reported = [line for line in lines if "reported by the paper" in line]
+    assert reported == ["| MNIST, lenet5, white box | reported by the paper | 1.0000 | 0.0022 | 0.9764 " + "| — " * 5 + "|"]
 
 
 @pytest.mark.slow

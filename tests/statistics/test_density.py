@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics.density import FAMILIES, fit_class_densities
+from art_plugins.statistics.density import FAMILIES, cross_fitted_log_likelihoods, fit_class_densities
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 K, D, PER_CLASS = 4, 5, 25
@@ -319,3 +319,39 @@ def test_fit_class_densities_power_out_of_range_is_refused(random, power):
 def test_fit_class_densities_features_that_are_all_constant_are_refused(value):
     with pytest.raises(InvalidInputError, match="constant"):
         fit_class_densities(np.full((30, 3), value), np.arange(30) % K, K)
+
+
+def test_cross_fitted_log_likelihoods_leave_the_sample_out_of_its_own_density() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    features = random.normal(size=(30, 4)) + 3 * labels[:, None]
+    found = cross_fitted_log_likelihoods(features, labels, 3, n_folds=5, family="tied")
+    moved = features.copy()
+    moved[7] += 100
+    others = cross_fitted_log_likelihoods(moved, labels, 3, n_folds=5, family="tied")
+    # Only the others of its fold, two a class, were scored without it both times.
+    unmoved = np.isclose(found, others).all(axis=1)
+    assert unmoved.sum() == 5
+    assert not unmoved[7]
+
+
+def test_cross_fitted_log_likelihoods_equal_those_of_fits_without_the_fold_by_hand() -> None:
+    random = np.random.default_rng(1)
+    labels = np.repeat([0, 1], 5)
+    features = random.normal(size=(10, 2)) + 4 * labels[:, None]
+    found = cross_fitted_log_likelihoods(features, labels, 2, n_folds=5, family="tied", random_state=3)
+    order, folds = np.random.default_rng(3), np.empty(10, dtype=int)
+    for indices in (np.arange(5), np.arange(5, 10)):
+        folds[order.permutation(indices)] = np.arange(5)
+    for row in range(10):
+        kept = folds != folds[row]
+        by_hand = fit_class_densities(features[kept], labels[kept], 2, family="tied").log_likelihoods(features[[row]])
+        np.testing.assert_allclose(found[row], by_hand[0])
+
+
+def test_cross_fitted_log_likelihoods_of_a_class_with_one_sample_are_minus_infinity_in_its_fold() -> None:
+    features = np.random.default_rng(2).normal(size=(11, 3))
+    labels = np.array([0] * 10 + [1])
+    found = cross_fitted_log_likelihoods(features, labels, 2, family="tied")
+    assert found[10, 1] == -np.inf
+    assert np.isfinite(found[:, 0]).all()

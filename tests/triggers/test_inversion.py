@@ -24,7 +24,9 @@ from art_plugins.triggers.inversion import (
     DifferentiableClassifier,
     InvertedTriggers,
     Patch,
+    combined_index,
     invert_triggers,
+    norm_index,
 )
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
@@ -312,12 +314,48 @@ def test_invert_triggers_norms_and_anomaly_index_follow_from_the_patterns(found,
             np.testing.assert_allclose(one.norms, np.linalg.norm(one.patterns.reshape(10, -1), axis=1), rtol=1e-5)
             assert (one.masks == 1).all()
         works = one.success_rates >= 0.9
-        sizes = np.log(one.norms[works])
-        sigma = max(median_abs_deviation(sizes, scale="normal"), inversion.LEAST_SIGMA)
+        sizes = np.log(np.where(works, one.norms, np.maximum(one.norms, one.norms[works].max())))
+        sigma = max(median_abs_deviation(sizes, scale="normal"), inversion.FORMS[one.kind].least_sigma)
         expected = (np.median(sizes) - sizes) / sigma
-        np.testing.assert_allclose(one.anomaly_index[works], expected, rtol=1e-4)
+        np.testing.assert_allclose(one.anomaly_index[works], expected[works], rtol=1e-4)
         assert np.isnan(one.anomaly_index[~works]).all()
-    np.testing.assert_array_equal(result.anomaly_index, np.nanmax([one.anomaly_index for one in result.inverted], axis=0))
+    summed = np.nansum([one.anomaly_index for one in result.inverted], axis=0) / np.sqrt(2)
+    np.testing.assert_allclose(result.anomaly_index, summed)
+
+
+def test_norm_index_by_hand() -> None:
+    # Logarithms 0, 1, 2, 3, 4: median 2, MAD 1.
+    index = norm_index(np.exp([0.0, 1, 2, 3, 4]), np.ones(5, dtype=bool), 0.1)
+    np.testing.assert_allclose(index, np.array([2, 1, 0, -1, -2]) / 1.4826)
+    np.testing.assert_allclose(
+        norm_index(np.exp([0.0, 1, 2, 3, 4]), np.ones(5, dtype=bool), 4.0), [0.5, 0.25, 0, -0.25, -0.5]
+    )
+
+
+def test_norm_index_the_only_class_with_a_pattern_stands_out_from_the_bounds_of_the_others() -> None:
+    # The others were given patterns of e^2 and more in vain.
+    succeeded = np.array([True, False, False, False])
+    index = norm_index(np.exp([0.0, 2, 2, 5]), succeeded, 0.5)
+    assert index[0] == pytest.approx(2 / 1.4826)  # deviations 2, 0, 0, 3 from the median 2
+    assert np.isnan(index[1:]).all()
+
+
+def test_norm_index_a_small_pattern_that_failed_does_not_count_as_small() -> None:
+    norms, succeeded = np.array([4.0, 5, 6, 0.01]), np.array([True, True, True, False])
+    np.testing.assert_allclose(
+        norm_index(norms, succeeded, 0.1)[:3], norm_index(np.array([4.0, 5, 6, 6]), succeeded, 0.1)[:3]
+    )
+    assert np.isnan(norm_index(norms, ~np.ones(4, dtype=bool), 0.1)).all()
+
+
+def test_combined_index_adds_in_units_of_one_standard_deviation() -> None:
+    nan = np.nan
+    combined = combined_index([np.array([3.0, nan, nan, 2]), np.array([4.0, 5, nan, -2])])
+    np.testing.assert_allclose(combined, np.array([7, 5, nan, 0]) / np.sqrt(2))
+    np.testing.assert_array_equal(combined_index([np.array([1.0, nan])]), [1, nan])
+    # Of independent standard normal indices the sum is standard normal again.
+    drawn = np.random.default_rng(0).standard_normal((2, 20_000))
+    assert combined_index(list(drawn)).std() == pytest.approx(1, abs=0.02)
 
 
 def test_invert_triggers_threshold_decides_on_the_index(digits, classifier):
