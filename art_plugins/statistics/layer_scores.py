@@ -1,0 +1,219 @@
+"""How far a sample lies from its class at each layer, in terms of benign samples, and what all layers say together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from sklearn.covariance import oas
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.moments import centre_and_spread
+from art_plugins.statistics.thresholds import threshold_at_fpr
+
+LEAST_DISTANCE = 1e-6  # squared; what is nearer to its class's mean counts as this near
+MOST_DEVIATIONS = 5.0  # at one layer; a benign sample that is odd at a single layer shall not outweigh all others
+
+
+class LayerGaussian(NamedTuple):
+    """
+    Gaussians of K classes with one covariance, over the d of D features of a layer that vary.
+
+    ``centre``, ``scale`` (D,): of the standardisation; ``used`` (D,) bool; ``means`` (K, d): whitened; ``whitening`` (d, d):
+    lower triangular with ``W' W`` the inverse covariance.
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+    used: np.ndarray
+    means: np.ndarray
+    whitening: np.ndarray
+
+    def log_distances(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """
+        Logarithm of the squared Mahalanobis distance to the mean of each sample's class.
+
+        Squared distances have a long tail on the right; their logarithms are close to normal.
+
+        :param features: (n, D).
+        :param labels: Class of each sample, (n,).
+        :return: (n,); higher is further. A layer without varying features gives equal values.
+        """
+        z = (np.asarray(features, dtype=np.float64)[:, self.used] - self.centre[self.used]) / self.scale[self.used]
+        delta = z @ self.whitening.T - self.means[labels]
+        squared = np.einsum("ij,ij->i", delta, delta)
+        return np.log(np.maximum(squared, LEAST_DISTANCE))
+
+
+def fit_layer_gaussian(features: np.ndarray, labels: np.ndarray, nb_classes: int) -> LayerGaussian:
+    """
+    Standardise the features, and fit class means and one covariance within classes, shrunk to a sphere (Chen et al. 2010).
+
+    The covariance is shared since a class has far fewer samples than a layer has features. A class without samples gets
+    the mean of all.
+
+    :param features: Of benign samples, (n, D).
+    :param labels: Their classes, (n,).
+    """
+    features = np.asarray(features, dtype=np.float64)
+    centre, deviation = features.mean(axis=0), features.std(axis=0)
+    used = (np.ptp(features, axis=0) > 0) & (deviation > 1e-6 * deviation.max(initial=0))
+    scale = np.where(used, deviation, 1.0)
+    z = (features[:, used] - centre[used]) / scale[used]
+    n_dims = z.shape[1]
+    if n_dims == 0:
+        return LayerGaussian(centre, scale, used, np.zeros((nb_classes, 0)), np.zeros((0, 0)))
+    members = indices_by_class(labels, nb_classes)
+    means = np.stack([z[rows].mean(axis=0) if len(rows) else np.zeros(n_dims) for rows in members])
+    n_classes = sum(len(rows) > 0 for rows in members)
+    covariance = oas(z - means[labels], assume_centered=True)[0] * len(z) / max(len(z) - n_classes, 1)
+    # One sample a class leaves nothing around the means; the features' own variance is 1.
+    floor = 1e-3 * np.trace(covariance) / n_dims
+    covariance = covariance + (floor or 1.0) * np.eye(n_dims)
+    whitening = solve_triangular(np.linalg.cholesky(covariance), np.eye(n_dims), lower=True)
+    return LayerGaussian(centre, scale, used, means @ whitening.T, whitening)
+
+
+def cross_fitted_log_distances(
+    features: np.ndarray,
+    labels: np.ndarray,
+    judged: np.ndarray,
+    fits: np.ndarray,
+    nb_classes: int,
+    n_folds: int,
+    random_state: int = 0,
+) -> np.ndarray:
+    """
+    Log-distance of each sample by Gaussians that were fitted without it: those of a fold by the other folds.
+
+    A Gaussian is nearer to the samples that it was fitted on than to new ones, the more so the more features there are; a
+    threshold from such distances would catch far more benign samples than it says.
+
+    :param features: (n, D).
+    :param labels: True classes, (n,), that the Gaussians are fitted by.
+    :param judged: Classes that the distances are to, (n,).
+    :param fits: Whether a sample takes part in the fits, (n,), bool; all get a distance.
+    :param n_folds: At least 2; at most n are used.
+    :return: (n,).
+    """
+    n_samples = len(features)
+    random = np.random.default_rng(random_state)
+    order = random.permutation(n_samples)
+    order = order[np.argsort(labels[order], kind="stable")]  # every class is spread over all folds
+    fold = np.empty(n_samples, dtype=int)
+    fold[order] = np.arange(n_samples) % min(n_folds, n_samples)
+    distances = np.empty(n_samples)
+    for index in range(min(n_folds, n_samples)):
+        held, rest = fold == index, (fold != index) & fits
+        if not rest.any():
+            rest = fits
+        gaussian = fit_layer_gaussian(features[rest], labels[rest], nb_classes)
+        distances[held] = gaussian.log_distances(features[held], judged[held])
+    return distances
+
+
+class Calibration(NamedTuple):
+    """What benign samples look like: ``means``, ``deviations`` (K, L) of their log-distances."""
+
+    means: np.ndarray
+    deviations: np.ndarray
+
+    def standardise(self, log_distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """
+        In standard deviations above the mean of benign samples of the class, at each layer.
+
+        :param log_distances: (n, L).
+        :return: (n, L); 0 where benign samples do not vary.
+        """
+        deviations = self.deviations[labels]
+        varies = deviations > 1e-9
+        return np.where(varies, (log_distances - self.means[labels]) / np.where(varies, deviations, 1), 0.0)
+
+
+def fit_calibration(
+    log_distances: np.ndarray, labels: np.ndarray, nb_classes: int, least: int, robust: bool = False
+) -> Calibration:
+    """
+    Mean and standard deviation at each layer for each class; for classes of fewer than ``least`` samples, of all together.
+
+    :param log_distances: Cross-fitted, of benign samples, (n, L).
+    :param labels: The classes that they are judged by, (n,).
+    :param robust: Medians in place of means, for samples of which a minority may not be benign.
+    """
+    means, deviations = (np.tile(row, (nb_classes, 1)) for row in centre_and_spread(log_distances, robust))
+    for label, rows in enumerate(indices_by_class(labels, nb_classes)):
+        if len(rows) >= max(least, 2):
+            means[label], deviations[label] = centre_and_spread(log_distances[rows], robust)
+    return Calibration(means, deviations)
+
+
+def left_out_deviations(log_distances: np.ndarray, labels: np.ndarray, calibration: Calibration, least: int) -> np.ndarray:
+    """
+    :meth:`Calibration.standardise` for the samples that it was fitted on, each by the mean and deviation of the *others*.
+
+    With m and v the mean and variance of n samples, those without x are m + (m - x) / (n - 1) and
+    (n v - (x - m)^2 n / (n - 1)) / (n - 1). With 100 samples a class, an odd one widens the deviation that it is measured
+    in by some percent, and a threshold set so catches more than it says.
+
+    :return: (n, L).
+    """
+    sizes = np.bincount(labels, minlength=len(calibration.means))
+    counts = np.where(sizes[labels] >= max(least, 2), sizes[labels], len(labels))[:, None]
+    means, variances = calibration.means[labels], calibration.deviations[labels] ** 2
+    rest = np.maximum(counts - 1, 1)
+    delta = log_distances - means
+    variances = np.maximum(counts * variances - delta**2 * counts / rest, 0) / rest
+    varies = variances > 1e-18
+    return np.where(varies, delta * counts / rest / np.sqrt(np.where(varies, variances, 1)), 0.0)
+
+
+def combine_layers(standardised: np.ndarray) -> np.ndarray:
+    """
+    Sum over the layers of what each says, none less than 0 nor more than 5 deviations.
+
+    A trigger is seen at most layers between where the model reads it and where it has turned it into the class; a benign
+    oddity at one or two. So it counts how many layers find a sample odd more than how odd the oddest finds it.
+
+    :param standardised: (n, L).
+    :return: (n,).
+    """
+    total: np.ndarray = np.clip(standardised, 0, MOST_DEVIATIONS).sum(axis=1)
+    return total
+
+
+def benign_threshold(
+    scores: np.ndarray, tau: float | None = None, quantile: float | None = None, fpr: float | None = None
+) -> float:
+    """
+    A threshold on scores that are standardised to benign samples, in one of three terms; above it is suspicious.
+
+    :param scores: Of benign samples that the model of the scores was not fitted on, (n,).
+    :param tau: Standard deviations above their mean: the threshold itself.
+    :param quantile: Share of benign samples that shall pass, above 0, at most 1; the same as ``fpr = 1 - quantile``.
+    :param fpr: Share of benign samples that may be caught, 0 to below 1.
+    :raises InvalidInputError: If not exactly one is given, or it is out of range.
+    """
+    check_terms(tau, quantile, fpr)
+    if tau is not None:
+        return float(tau)
+    # 1 - .99 is a little more than .01.
+    share = fpr if fpr is not None else round(1 - float(quantile or 0), 12)
+    return threshold_at_fpr(scores, share)
+
+
+def check_terms(tau: float | None, quantile: float | None, fpr: float | None) -> None:
+    """
+    :raises InvalidInputError: If not exactly one is given, or it is out of range.
+    """
+    given = {name: value for name, value in (("tau", tau), ("quantile", quantile), ("fpr", fpr)) if value is not None}
+    if len(given) != 1:
+        said = ", ".join(f"{name}={value!r}" for name, value in given.items()) or "none"
+        raise InvalidInputError(f"Give exactly one of tau, quantile and fpr; received {said}.")
+    ((name, value),) = given.items()
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    ranges = {"tau": (-np.inf, np.inf), "quantile": (1e-12, 1), "fpr": (0, 1 - 1e-12)}
+    if not number or not ranges[name][0] <= value <= ranges[name][1]:
+        accepted = {"tau": "a finite number", "quantile": "a share above 0, at most 1", "fpr": "a share from 0 to below 1"}[name]
+        raise InvalidInputError(f"{name} must be {accepted}; received {value!r}.")
