@@ -299,6 +299,44 @@ def in_flight(
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 
 
+@app.command()
+def layerwise(
+    root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz, cifar10.npz, gtsrb32.npz.")],
+    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10, gtsrb32; repeat for several.")] = [  # noqa: B006
+        "mnist",
+        "fashion_mnist",
+    ],
+    trigger: Annotated[list[str], typer.Option(help="Repeat for several.")] = ["white_box", "chessboard"],  # noqa: B006
+    network: Annotated[str, typer.Option(help="lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")] = "lenet5",
+    width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
+    n_poison: Annotated[
+        int | None, typer.Option(min=1, help="Poisoned training images; default: the share that Li et al. poison.")
+    ] = None,
+    nb_epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs; default: by network.")] = None,
+    n_trusted: Annotated[int, typer.Option(min=1, help="Trusted images a class.")] = 100,
+    filters: Annotated[bool, typer.Option(help="Filter the training set as well, beside ART's filters.")] = True,
+    download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
+    seed: Seeds = [0],  # noqa: B006
+    models: Annotated[Path, typer.Option(help="Trained models; what is there is not trained again.")] = Path("out/models"),
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
+) -> None:
+    """Layer-wise feature analysis of backdoored models: at test time, and as a filter beside ART's."""
+    from art_plugins.evaluation.attacked_models import ModelCase, check_case
+    from art_plugins.evaluation.layerwise_experiment import run_layerwise
+
+    cases = [
+        ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number)
+        for number in seed
+        for name in dataset
+        for pattern in trigger
+    ]
+    for case in cases:
+        check_case(case)
+    options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": filters, "download": download}
+    run_layerwise(cases, root, out, _command(), models, **options, on_run=_show_layerwise_run)
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)
+
+
 @app.command("fraction-curve")
 def fraction_curve(
     root: Root,
@@ -387,6 +425,13 @@ def _show_in_flight_run(run: dict[str, Any]) -> None:
         default = run["detectors"][-1]
         line += f"; TPR {_cell(default['tpr'])}, FPR {_cell(default['fpr'])}, SIA {_cell(default['sia'])}"
     console.print(line, markup=False, highlight=False)
+
+
+def _show_layerwise_run(run: dict[str, Any]) -> None:
+    console.print(f"{run['title']}, seed {run['seed']}: attack {_cell(run['model']['attack_success'])}", markup=False)
+    for row in (*run["detectors"], *run.get("filters", [])):
+        line = f"  {row['title']}: TPR {_cell(row['tpr'])}, FPR {_cell(row['fpr'])}"
+        console.print(line, markup=False, highlight=False)
 
 
 def _cell(value: float | int | None) -> str:

@@ -110,7 +110,7 @@ def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, thresh
     column.set_yticks(range(len(classes)), [_score_label(row) for row in classes])
     column.tick_params(length=0)
     axes.set_xlabel("class score (nats); higher = more suspicious")
-    _legend(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -265,7 +265,7 @@ def fraction_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set_xlabel("poisoned share of the source class")
     axes.set_ylabel("adjusted Rand index of the target class")
     axes.grid(axis="y", color="0.85")
-    _legend(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -322,7 +322,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: Figure, axes: Axes) -> None:
     """One entry per label, under the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))

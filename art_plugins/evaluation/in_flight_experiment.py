@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ import numpy as np
 
 from art_plugins.evaluation.attacked_models import ModelCase, attacked_model
 from art_plugins.evaluation.backdoored_models import assert_attack_works
-from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row, split_test_set
 from art_plugins.evaluation.in_flight_tables import in_flight_report
 from art_plugins.evaluation.poisoning import SEVERAL
-from art_plugins.storage import write_json, write_text
+from art_plugins.evaluation.runs import recorded_runs, run_name
 from art_plugins.triggers.inversion import invert_triggers
 
 
@@ -48,24 +45,14 @@ def run_in_flight(
         a class are taken.
     :return: The record.
     """
-    start = time.perf_counter()
-    unfinished = out / "unfinished"
     options: dict[str, Any] = {"with_baselines": with_baselines, "download": download, "verbose": verbose}
-    record: dict[str, Any] = {"command": command, "versions": versions(), "seconds": 0.0, "runs": []}
-    for case, number in product(cases, n_clean):
-        file = unfinished / f"{_identity(case, number, with_baselines)}.json"
-        if file.is_file():
-            run = json.loads(file.read_text(encoding="utf-8"))
-        else:
-            run = run_case(case, root, models, n_clean=number, **options)
-            write_json(file, run)
-        record["runs"].append(run)
-        on_run(run)
-    record["seconds"] = time.perf_counter() - start
-    write_json(out / "record.json", record)
-    write_text(out / "table.md", in_flight_report(record))
-    shutil.rmtree(unfinished, ignore_errors=True)
-    return record
+    jobs = {
+        run_name(
+            f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), number, with_baselines
+        ): partial(run_case, case, root, models, n_clean=number, **options)
+        for case, number in product(cases, n_clean)
+    }
+    return recorded_runs(jobs, out, command, in_flight_report, on_run)
 
 
 def run_case(
@@ -107,8 +94,3 @@ def run_case(
     split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], n_clean, case.seed)
     run["target"] = attack.target
     return run | evaluate_in_flight(classifier, split, attack.target, with_baselines=with_baselines, **options)
-
-
-def _identity(case: ModelCase, n_clean: int, with_baselines: bool) -> str:
-    settings = (asdict(case), case.recipe(), n_clean, with_baselines, versions())
-    return f"{case.dataset}-{case.trigger}-{case.seed}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}"

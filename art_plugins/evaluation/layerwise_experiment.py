@@ -1,0 +1,102 @@
+"""The evaluation of layer-wise feature analysis: attacked models are trained, guarded, and their training sets filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from art_plugins.evaluation import layerwise_figures as figures
+from art_plugins.evaluation.attacked_models import ModelCase, attacked_model
+from art_plugins.evaluation.backdoored_models import assert_attack_works
+from art_plugins.evaluation.figures import png_bytes
+from art_plugins.evaluation.in_flight import split_test_set
+from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
+from art_plugins.evaluation.layerwise_tables import layerwise_report
+from art_plugins.evaluation.runs import recorded_runs, run_name
+from art_plugins.storage import atomic_path, write_text
+
+
+def run_layerwise(
+    cases: Sequence[ModelCase],
+    root: str | Path,
+    out: Path,
+    command: str,
+    models: Path | None = None,
+    *,
+    n_trusted: int = 100,
+    with_filters: bool = True,
+    download: bool = False,
+    verbose: bool = True,
+    on_run: Callable[[dict[str, Any]], None] = lambda run: None,
+) -> dict[str, Any]:
+    """
+    Run every case and write ``record.json`` and ``table.md``; the same call goes on where it stopped.
+
+    :param root: Folder with ``<dataset>.npz``.
+    :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
+    :param n_trusted: Trusted images a class; at most half of the test images of a class are taken.
+    :param with_filters: Filter the training set as well, with these rules and with ART's.
+    :return: The record.
+    """
+    options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": with_filters, "download": download}
+    jobs = {
+        run_name(
+            f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), n_trusted, with_filters
+        ): partial(run_case, case, root, models, verbose=verbose, **options)
+        for case in cases
+    }
+    record = recorded_runs(jobs, out, command, layerwise_report, on_run)
+    draw(record, out)
+    return record
+
+
+def draw(record: dict[str, Any], out: Path) -> list[Path]:
+    """Write the figures of every attack as PNG, and what they show as ``figures.txt``; gives the files."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for run in record["runs"]:
+        groups.setdefault(run["title"], []).append(run)
+    pictures: dict[str, tuple[Any, str]] = {}
+    for title, runs in groups.items():
+        stem = "".join(letter if letter.isalnum() else "_" for letter in title.lower())
+        pictures[f"{stem}_profile.png"] = figures.profile_figure(runs[0]), figures.profile_words(runs[0])
+        pictures[f"{stem}_layers_of_interest.png"] = figures.interest_figure(runs), figures.interest_words(runs)
+        pictures[f"{stem}_tau.png"] = figures.tau_figure(runs), figures.tau_words(runs)
+    for name, (figure, _) in pictures.items():
+        with atomic_path(out / name) as partial_file:
+            partial_file.write_bytes(png_bytes(figure))
+    write_text(out / "figures.txt", "".join(f"{name}: {words}\n" for name, (_, words) in pictures.items()))
+    return [out / name for name in pictures]
+
+
+def run_case(
+    case: ModelCase,
+    root: str | Path,
+    models: Path | None = None,
+    *,
+    n_trusted: int = 100,
+    with_filters: bool = True,
+    download: bool = False,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """
+    One attacked model.
+
+    :raises InvalidInputError: For an unknown name, a clean model, or an attack that works on less than 90 % of the images.
+    """
+    classifier, data, attack, _ = attacked_model(case, root, models, download=download, verbose=verbose)
+    run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
+    assert attack is not None
+    run["model"] = assert_attack_works(classifier, attack, least=0.9)
+    n_trusted = int(min(n_trusted, np.bincount(data.y_test).min() // 2))
+    split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], n_trusted, case.seed)
+    run |= {"target": attack.target, "n_train": len(data.y_train), "n_poison": int(attack.is_poison.sum())}
+    run |= {"n_trusted": len(split.y_defence), "class_names": list(data.class_names)}
+    run |= evaluate_detectors(classifier, split, attack.target, case.seed)
+    if with_filters:
+        run["filters"] = evaluate_filters(classifier, attack, split.x_defence, split.y_defence, case.seed)
+    return run

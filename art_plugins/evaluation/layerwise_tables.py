@@ -1,0 +1,98 @@
+"""The record of layer-wise runs as tables; runs that differ in nothing but their seed are one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from art_plugins.evaluation.tables import Table, count, fixed, markdown, one_decimal, rate, spread
+
+four_decimals = partial(fixed, digits=4)
+PUBLISHED = "published elsewhere"
+# TPR, FPR on CIFAR-10, ResNet-18. Preetha et al., Fig. 4, and the notebook of Jebreel et al.: input-aware attack.
+INPUT_AWARE = {
+    "tau 0.5": (1.0, 0.2745),
+    "tau 1": (0.9998, 0.1604),
+    "tau 1.5": (0.9988, 0.0767),
+    "tau 2": (0.9976, 0.0329),
+    "tau 2.5": (0.9946, 0.0122),
+    "tau 3": (0.9528, 0.0024),
+}
+# TPR, FPR of other detectors, as published. AC: activation clustering, a filter.
+PEERS = {
+    "BadNets": {"IBD-PSC": (0.98, 0.0075), "CT": (1.0, 0.0065), "SCALE-UP": (0.946, 0.277), "AC": (0.0, 0.0015)},
+    "Blended": {"IBD-PSC": (0.9999, 0.066), "CT": (0.941, 0.14), "SCALE-UP": (0.917, 0.049), "AC": (0.465, 0.0)},
+    "WaNet": {"IBD-PSC": (0.966, 0.002), "CT": (0.794, 0.034), "SCALE-UP": (0.0, 0.053), "AC": (0.622, 0.0)},
+}
+Run = Mapping[str, Any]
+
+
+def layerwise_report(record: Mapping[str, Any]) -> str:
+    """All tables of a record, as Markdown."""
+    groups: dict[str, list[Run]] = {}
+    for run in record["runs"]:
+        groups.setdefault(run["title"], []).append(run)
+    tables = [detector_table(groups)]
+    if any("filters" in run for run in record["runs"]):
+        tables.append(filter_table(groups))
+    if any(run["case"]["dataset"] == "cifar10" for run in record["runs"]):
+        tables.append(published_table())
+    return "\n".join(markdown(table) for table in tables)
+
+
+def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
+    """Both rules at test time."""
+    columns = {"Attack": False, "Seeds": False, "Clean accuracy": True, "Attack success": True, "Rule": False}
+    columns |= {"TPR": True, "FPR": True, "AUROC": True, "TPR of all": True, "Triggered as target": True, "Clean": True}
+    rows = []
+    for title, runs in groups.items():
+        model = [
+            spread([run["model"][key] for run in runs], rate)  # type: ignore[index]
+            for key in ("clean_accuracy", "attack_success")
+        ]
+        for index, first in enumerate(runs[0]["detectors"]):
+            found = [run["detectors"][index] for run in runs]
+            measures = [spread([row[key] for row in found], four_decimals) for key in ("tpr", "fpr", "auroc", "tpr_of_all")]
+            sizes = [spread([row[key] for row in found], count) for key in ("n_triggered_as_target", "n_clean")]
+            rows.append([title, ", ".join(str(run["seed"]) for run in runs), *model, first["title"], *measures, *sizes])
+    return Table(
+        "At test time. TPR, AUROC: over the triggered images that the model sends to the target; FPR: over all clean test "
+        "images that are not in the trusted set",
+        columns,
+        rows,
+    )
+
+
+def filter_table(groups: Mapping[str, Sequence[Run]]) -> Table:
+    """The same rules on the training set, beside ART's filters."""
+    columns = {"Attack": False, "Filter": False, "TPR": True, "FPR": True, "AUROC": True}
+    columns |= {"Poison": True, "Clean": True, "Seconds": True, "Peak memory (MB)": True}
+    rows = []
+    for title, runs in groups.items():
+        filtered = [run["filters"] for run in runs if "filters" in run]
+        for index, first in enumerate(filtered[0] if filtered else []):
+            found = [one[index] for one in filtered]
+            measures = [spread([row[key] for row in found], four_decimals) for key in ("tpr", "fpr", "auroc")]
+            sizes = [spread([row[a] + row[b] for row in found], count) for a, b in (("tp", "fn"), ("fp", "tn"))]
+            cost = [
+                spread([row["seconds"] for row in found], one_decimal),
+                spread([row["peak_memory_mb"] for row in found], count),
+            ]
+            rows.append([title, first["title"], *measures, *sizes, *cost])
+    return Table("As a filter of the training set", columns, rows)
+
+
+def published_table() -> Table:
+    """What others report for ResNet-18 on CIFAR-10; none of it was measured here."""
+    rows = [
+        ["Input-aware", f"Layer-wise features, {tau}", *map(four_decimals, figures), PUBLISHED]
+        for tau, figures in INPUT_AWARE.items()
+    ]
+    rows += [
+        [attack, name, *map(four_decimals, figures), PUBLISHED]
+        for attack, peers in PEERS.items()
+        for name, figures in peers.items()
+    ]
+    columns = {"Attack": False, "Detector": False, "TPR": True, "FPR": True, "": False}
+    return Table("Published by others for ResNet-18 on CIFAR-10, all classes to one; not measured here", columns, rows)

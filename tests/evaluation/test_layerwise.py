@@ -1,0 +1,131 @@
+"""Rates by hand, the tables and figures of a made-up record, and a whole run on real digits."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from art_plugins.evaluation import layerwise_figures as figures
+from art_plugins.evaluation.attacked_models import ModelCase
+from art_plugins.evaluation.figures import png_bytes
+from art_plugins.evaluation.layerwise import DETECTORS, TAUS, rates
+from art_plugins.evaluation.layerwise_experiment import draw, run_layerwise
+from art_plugins.evaluation.layerwise_tables import layerwise_report
+
+LAYERS = ["stem", "block 1", "block 2", "hidden", "logits"]
+
+
+def run(seed: int = 0, dataset: str = "mnist", with_filters: bool = True) -> dict[str, Any]:
+    row = {"tpr": 0.5, "fpr": 0.25, "auroc": 0.75, "tpr_of_all": 0.4, "n_triggered_as_target": 8, "n_triggered": 10}
+    filtered = {"tp": 9, "fn": 1, "fp": 20, "tn": 80, "tpr": 0.9, "fpr": 0.2, "auroc": None, "seconds": 1.5}
+    record = {
+        "title": f"{dataset}, net, box",
+        "seed": seed,
+        "case": {"dataset": dataset},
+        "target": 1,
+        "class_names": ["ant", "bee", "cat"],
+        "model": {"clean_accuracy": 0.9 + seed / 100, "attack_success": 1.0},
+        "layers": LAYERS,
+        "detectors": [{"title": setting.title, **row, "n_clean": 100} for setting in DETECTORS],
+        "curves": {
+            mode: [{"tau": tau, "tpr": 1 / (1 + tau), "fpr": share / (1 + tau)} for tau in TAUS]
+            for mode, share in (("paper", 0.5), ("mahalanobis", 0.1))
+        },
+        "profiles": {
+            "benign": [[0.5, 0.6, 0.7, 0.8, 0.9], [0.4, 0.5, 0.6, 0.9, 0.95], [None] * 5],
+            "layer_of_interest": [2, 3, 4],
+            "poisoned": [0.3, 0.3, 0.3, 0.8, 0.9],
+        },
+    }
+    if with_filters:
+        record["filters"] = [{"title": "one", **filtered, "peak_memory_mb": 7.0}]
+    return record
+
+
+def test_rates_of_a_few_images_have_both_denominators() -> None:
+    clean = np.array([0.0, 1.0, 3.0, 2.0])
+    triggered, as_target = np.array([3.0, 2.5, 1.0, 9.0]), np.array([True, True, True, False])
+    assert rates(clean, triggered, as_target, 2.0) == {
+        "tpr": 2 / 3,
+        "tpr_of_all": 2 / 4,
+        "fpr": 1 / 4,
+        "n_triggered_as_target": 3,
+        "n_triggered": 4,
+        "n_clean": 4,
+    }
+    assert rates(clean, triggered, np.zeros(4, dtype=bool), 2.0)["tpr"] is None
+
+
+def test_layerwise_report_means_over_seeds_and_published_figures_for_cifar_only() -> None:
+    report = layerwise_report({"runs": [run(0), run(2)]})
+    assert "| mnist, net, box | 0, 2 | 0.910 (0.900 to 0.920) | 1.000 | paper, tau 2 | 0.5000 | 0.2500 | 0.7500 |" in report
+    assert "| mnist, net, box | one | 0.9000 | 0.2000 | \u2014 | 10 | 100 | 1.5 | 7 |" in report
+    assert "published elsewhere" not in report
+    assert "filter" not in layerwise_report({"runs": [run(with_filters=False)]})
+    published = layerwise_report({"runs": [run(dataset="cifar10")]})
+    assert "| Input-aware | Layer-wise features, tau 2.5 | 0.9946 | 0.0122 | published elsewhere |" in published
+    assert "| BadNets | SCALE-UP | 0.9460 | 0.2770 | published elsewhere |" in published
+
+
+def lines_of(axes) -> dict[str, np.ndarray]:
+    return {line.get_label(): np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()}
+
+
+def test_profile_figure_shows_the_target_beside_the_trigger_and_skips_classes_without_samples() -> None:
+    axes = figures.profile_figure(run()).axes[0]
+    lines = lines_of(axes)
+    np.testing.assert_allclose(lines["benign, target class"], [0.4, 0.5, 0.6, 0.9, 0.95])
+    np.testing.assert_allclose(lines["with the trigger"], [0.3, 0.3, 0.3, 0.8, 0.9])
+    np.testing.assert_allclose(lines["benign, other classes"], [0.5, 0.6, 0.7, 0.8, 0.9])
+    assert len(axes.get_lines()) == 4
+    assert [label.get_text() for label in axes.get_xticklabels()] == LAYERS
+    words = figures.profile_words(run())
+    assert "hidden: 0.90 and 0.80" in words
+    assert words.endswith("Layer of interest of the target class: hidden.")
+
+
+def test_interest_figure_has_a_dot_for_every_class_and_run() -> None:
+    axes = figures.interest_figure([run(0), run(1)]).axes[0]
+    dots = [tuple(point) for one in axes.collections for point in np.asarray(one.get_offsets())]
+    assert sorted({x for x, _ in dots}) == [3, 4, 5]
+    assert len(dots) == 6
+    assert "bee: hidden" in figures.interest_words([run(0), run(1)])
+
+
+def test_tau_figure_shows_means_over_runs_of_both_rules() -> None:
+    other = run(1)
+    for point in other["curves"]["paper"]:
+        point["tpr"] = 0.0
+    panels = figures.tau_figure([run(0), other]).axes
+    np.testing.assert_allclose(lines_of(panels[0])["paper's rule"], [0.5 / (1 + tau) for tau in TAUS])
+    np.testing.assert_allclose(lines_of(panels[1])["default rule"], [0.1 / (1 + tau) for tau in TAUS])
+    assert "paper's rule: 0.250 and 0.250 at 1" in figures.tau_words([run(0), other])
+
+
+def test_draw_writes_pictures_that_are_not_blank_and_says_what_they_show(tmp_path) -> None:
+    files = draw({"runs": [run(0), run(1)]}, tmp_path)
+    assert [file.name for file in files] == [
+        f"mnist__net__box_{kind}.png" for kind in ("profile", "layers_of_interest", "tau")
+    ]
+    for file in files:
+        assert np.asarray(Image.open(io.BytesIO(file.read_bytes())).convert("L")).std() > 5
+        assert f"{file.name}: " in (tmp_path / "figures.txt").read_text()
+    assert png_bytes(figures.profile_figure(run())) == files[0].read_bytes()
+
+
+@pytest.mark.slow
+def test_layerwise_on_mnist_finds_the_white_box_and_writes_all_it_promises(data_root, tmp_path) -> None:
+    case = ModelCase("mnist", "white_box", nb_epochs=4)
+    record = run_layerwise([case], data_root, tmp_path, "command", with_filters=False, verbose=False)
+    assert json.loads((tmp_path / "record.json").read_text()) == record
+    assert (tmp_path / "table.md").read_text() == layerwise_report(record)
+    assert len(list(tmp_path.glob("*.png"))) == 3
+    (only,) = record["runs"]
+    default = next(row for row in only["detectors"] if row["title"] == "default, target FPR 0.01")
+    assert default["tpr"] >= 0.99
+    assert default["fpr"] <= 0.03
