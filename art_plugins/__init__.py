@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from art_plugins.defences.in_flight import InFlightDetector
     from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter
     from art_plugins.defences.latent_clustering import VAELatentDefence
+    from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
     from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
     from art_plugins.triggers.inversion import Inversion, invert_triggers
 
@@ -19,6 +20,8 @@ __all__ = [
     "AutoencoderSettings",
     "InFlightDetector",
     "Inversion",
+    "LayerwiseFeatureDefence",
+    "LayerwiseFeatureDetector",
     "NeuralCleanseFilter",
     "PerfectFilter",
     "RandomFilter",
@@ -30,6 +33,7 @@ __all__ = [
 _BASELINES = "art_plugins.defences.baselines"
 _IN_FLIGHT_BASELINES = "art_plugins.defences.in_flight_baselines"
 _INVERSION = "art_plugins.triggers.inversion"
+_LAYERWISE = "art_plugins.defences.layerwise"
 _HOMES = {
     "B3D": _IN_FLIGHT_BASELINES,
     "STRIP": _IN_FLIGHT_BASELINES,
@@ -38,6 +42,8 @@ _HOMES = {
     "AutoencoderSettings": "art_plugins.features.autoencoder",
     "InFlightDetector": "art_plugins.defences.in_flight",
     "Inversion": _INVERSION,
+    "LayerwiseFeatureDefence": _LAYERWISE,
+    "LayerwiseFeatureDetector": _LAYERWISE,
     "NeuralCleanseFilter": _IN_FLIGHT_BASELINES,
     "PerfectFilter": _BASELINES,
     "RandomFilter": _BASELINES,

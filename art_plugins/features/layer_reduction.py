@@ -14,9 +14,9 @@ def pool_activations(activation: Tensor, max_dims: int = 512) -> Tensor:
     """
     A short vector of each sample's activation; its length depends on the layer alone.
 
-    Maps (B, C, H, W) are averaged over a grid of p x p cells, with p at most 4 and C p^2 at most ``max_dims`` where that can
-    be: a trigger in a corner stays in a corner. Sequences (B, A, T) of channels or tokens give their averages over either
-    axis, whichever is the channels. All else is flattened.
+    Maps (B, C, H, W) are averaged over a grid of p x p cells, with p at most 4 and C p^2 at most ``max_dims`` where that
+    can be: a trigger in a corner stays in a corner. Sequences (B, A, T) of channels or tokens give their averages over
+    either axis, whichever is the channels. All else is flattened.
 
     :param activation: (B, ...).
     :return: (B, D), float32.

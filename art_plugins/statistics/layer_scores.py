@@ -21,8 +21,8 @@ class LayerGaussian(NamedTuple):
     """
     Gaussians of K classes with one covariance, over the d of D features of a layer that vary.
 
-    ``centre``, ``scale`` (D,): of the standardisation; ``used`` (D,) bool; ``means`` (K, d): whitened; ``whitening`` (d, d):
-    lower triangular with ``W' W`` the inverse covariance.
+    ``centre``, ``scale`` (D,): of the standardisation; ``used`` (D,) bool; ``means`` (K, d): whitened; ``whitening``
+    (d, d): lower triangular with ``W' W`` the inverse covariance.
     """
 
     centre: np.ndarray
@@ -44,7 +44,8 @@ class LayerGaussian(NamedTuple):
         z = (np.asarray(features, dtype=np.float64)[:, self.used] - self.centre[self.used]) / self.scale[self.used]
         delta = z @ self.whitening.T - self.means[labels]
         squared = np.einsum("ij,ij->i", delta, delta)
-        return np.log(np.maximum(squared, LEAST_DISTANCE))
+        log_distances: np.ndarray = np.log(np.maximum(squared, LEAST_DISTANCE))
+        return log_distances
 
 
 def fit_layer_gaussian(features: np.ndarray, labels: np.ndarray, nb_classes: int) -> LayerGaussian:
@@ -215,5 +216,6 @@ def check_terms(tau: float | None, quantile: float | None, fpr: float | None) ->
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
     ranges = {"tau": (-np.inf, np.inf), "quantile": (1e-12, 1), "fpr": (0, 1 - 1e-12)}
     if not number or not ranges[name][0] <= value <= ranges[name][1]:
-        accepted = {"tau": "a finite number", "quantile": "a share above 0, at most 1", "fpr": "a share from 0 to below 1"}[name]
+        words = {"tau": "a finite number", "quantile": "a share above 0, at most 1", "fpr": "a share from 0 to below 1"}
+        accepted = words[name]
         raise InvalidInputError(f"{name} must be {accepted}; received {value!r}.")

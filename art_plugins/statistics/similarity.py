@@ -1,4 +1,4 @@
-"""Cosine similarities to class centroids, the layer of interest, and the sum of three layers (Preetha et al., section V)."""
+"""Cosine similarities to class centroids, the layer of interest, and the sum of three layers (Preetha et al., V)."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ def deviations_below(sums: np.ndarray, labels: np.ndarray, thresholds: ClassThre
     # Cosines are computed to about 1e-6; a smaller spread is none.
     spread = np.maximum(thresholds.deviations[labels], 1e-6)
     delta = thresholds.means[labels] - sums
-    return np.where(np.abs(delta) < 1e-6, 0.0, delta) / spread
+    scores: np.ndarray = np.where(np.abs(delta) < 1e-6, 0.0, delta) / spread
+    return scores
 
 
 def check_layers(n_layers: int) -> None:

@@ -1,0 +1,229 @@
+"""The core that the filter and the detector share: options, learning from benign samples, thresholds, files."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
+from art_plugins.defences.layerwise_paper import PaperRule
+from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
+from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.features.blocks import find_blocks
+from art_plugins.features.fingerprint import model_fingerprint
+from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.layer_scores import benign_threshold, check_terms
+from art_plugins.statistics.similarity import check_layers
+from art_plugins.storage import load_arrays, save_arrays
+
+logger = logging.getLogger(__name__)
+
+FILE_KIND = "layerwise_feature_detector"
+RULES: dict[str, type[LayerRule]] = {"paper": PaperRule, "mahalanobis": MahalanobisRule}
+DEFAULT_TERMS = {"paper": {"tau": 2.5}, "mahalanobis": {"fpr": 0.01}}
+MOST_PER_CLASS = 500  # samples that are learned from
+N_TRIMMINGS, TRIMMED = 3, 0.2  # rounds, and share of each class, without trusted data
+RULE_OPTIONS = ("n_folds", "max_dims", "random_state")
+OPTIONS = ("mode", "layers", "tau", "quantile", "fpr", "pooled", *RULE_OPTIONS)
+
+
+@dataclass
+class LayerwiseModel:
+    """
+    A rule that has learned, with the scores of its benign samples, (n,), and the classes that they were judged by, (n,).
+
+    :param trusted: Whether the samples were known to be benign.
+    """
+
+    rule: LayerRule
+    benign_scores: np.ndarray
+    benign_classes: np.ndarray
+    trusted: bool
+
+    @property
+    def not_judged(self) -> list[int]:
+        """Classes without benign samples that the model predicts right."""
+        return [int(label) for label in np.flatnonzero(self.rule.n_benign == 0)]
+
+    def threshold(self, tau: float | None, quantile: float | None, fpr: float | None) -> float:
+        """
+        In the given terms, or the rule's own. Without trusted data, the median over the classes of each class's threshold:
+        poison in a minority of the classes does not raise it.
+        """
+        terms = given_terms(tau, quantile, fpr) or DEFAULT_TERMS[mode_of(self.rule)]
+        known = np.isin(self.benign_classes, self.not_judged, invert=True)
+        scores, classes = self.benign_scores[known], self.benign_classes[known]
+        if self.trusted:
+            return benign_threshold(scores, **terms)
+        members = [rows for rows in indices_by_class(classes, self.rule.nb_classes) if len(rows)]
+        return float(np.median([benign_threshold(scores[rows], **terms) for rows in members]))
+
+
+def learn_benign(
+    classifier: Any,
+    x: np.ndarray,
+    labels: np.ndarray,
+    nb_classes: int,
+    options: dict[str, Any],
+    batch_size: int,
+    **how: bool,
+) -> LayerwiseModel:
+    """
+    Learn what benign samples look like at every layer.
+
+    Of each class at most 500 samples are used. Without trusted samples, the fifth of each class that scores highest is left
+    out of centroids, Gaussians and their moments, three times over; the thresholds look at all samples, by medians.
+
+    :param options: By the names in ``OPTIONS``.
+    :param how: ``by_label``: judge samples by their labels, not by the model's classes; ``trusted``: they are benign.
+    :raises InvalidInputError: For too few samples or layers.
+    """
+    chosen = _at_most(labels, nb_classes, MOST_PER_CLASS, options["random_state"])
+    x, labels = x[chosen], labels[chosen]
+    if options["mode"] == "paper" and not options["pooled"]:
+        _check_sizes(np.bincount(labels, minlength=nb_classes), "trusted samples" if how["trusted"] else "samples")
+    layers = find_layers(classifier, x, options["layers"], options["mode"])
+    shared = {name: options[name] for name in RULE_OPTIONS}
+    rule = RULES[options["mode"]](layers, nb_classes, batch_size=batch_size, **shared)
+    rule.observe(classifier, x)
+    kept = np.ones(len(x), dtype=bool)
+    for _ in range(0 if how["trusted"] else N_TRIMMINGS):
+        scores, _ = rule.learn(labels, how["by_label"], kept, robust=True)
+        kept = _lowest(scores, labels, nb_classes, 1 - TRIMMED)
+    scores, judged = rule.learn(labels, how["by_label"], kept, robust=not how["trusted"])
+    if options["mode"] == "paper" and not options["pooled"]:
+        _check_sizes(rule.n_benign, "samples that the model predicts right")
+    few = [str(label) for label in np.flatnonzero((rule.n_benign > 0) & (rule.n_benign < LEAST_SAMPLES))]
+    if few:
+        logger.warning(
+            "Fewer than %d benign samples of class %s are predicted right: they take the spread of all classes.",
+            LEAST_SAMPLES,
+            ", ".join(few),
+        )
+    model = LayerwiseModel(rule, scores, judged, how["trusted"])
+    if model.not_judged:
+        logger.warning("No benign sample of class %s is predicted right: what is sent there passes.", model.not_judged)
+    return model
+
+
+def find_layers(classifier: Any, x: np.ndarray, layers: list[str] | None, mode: str) -> list[str]:
+    """
+    :raises InvalidInputError: If the paper's rule has fewer than four.
+    """
+    found = list(find_blocks(classifier, x[:1]) if layers is None else layers)
+    logger.info("Layers: %s.", ", ".join(found))
+    if mode == "paper":
+        check_layers(len(found))
+    return found
+
+
+def check_options(values: dict[str, Any]) -> None:
+    """
+    :raises InvalidInputError: If an option cannot be used; see ``OPTIONS``.
+    """
+    if values["mode"] not in RULES:
+        raise InvalidInputError(f"mode must be one of {', '.join(RULES)}; received {values['mode']!r}.")
+    layers = values["layers"]
+    names = isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers)
+    if layers is not None and not (names and len(set(layers)) == len(layers) > 0):
+        raise InvalidInputError(
+            f"layers must be a list of different names of the model's modules, or None; received {layers!r}."
+        )
+    if given_terms(values["tau"], values["quantile"], values["fpr"]):
+        check_terms(values["tau"], values["quantile"], values["fpr"])
+    if not isinstance(values["pooled"], bool):
+        raise InvalidInputError(f"pooled must be True or False; received {values['pooled']!r}.")
+    for name, least in (("n_folds", 2), ("max_dims", 1), ("random_state", 0), ("batch_size", 1)):
+        value = values.get(name, least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InvalidInputError(f"{name} must be a whole number of at least {least}; received {value!r}.")
+
+
+def given_terms(tau: float | None, quantile: float | None, fpr: float | None) -> dict[str, float]:
+    """Those that are not ``None``."""
+    return {name: v for name, v in (("tau", tau), ("quantile", quantile), ("fpr", fpr)) if v is not None}
+
+
+def mode_of(rule: LayerRule) -> str:
+    """The rule's name."""
+    return next(name for name, kind in RULES.items() if type(rule) is kind)
+
+
+def save_model(path: str | Path, model: LayerwiseModel, classifier: Any, parameters: dict[str, Any]) -> None:
+    """One safetensors file, with a checksum of the network's weights."""
+    rule = model.rule
+    settings = {
+        "parameters": parameters,
+        "layers": rule.layers,
+        "nb_classes": rule.nb_classes,
+        "trusted": model.trusted,
+        "network_sha256": model_fingerprint(classifier),
+    }
+    benign = {"benign_scores": model.benign_scores, "benign_classes": model.benign_classes}
+    save_arrays(path, FILE_KIND, {**benign, **rule.arrays()}, settings)
+
+
+def load_model(path: str | Path, classifier: Any) -> tuple[LayerwiseModel, dict[str, Any]]:
+    """
+    :return: The model and the parameters that were saved with it.
+    :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another network.
+    """
+    arrays, settings = load_arrays(path, FILE_KIND)
+    try:
+        if settings["network_sha256"] != model_fingerprint(classifier):
+            raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")
+        parameters = dict(settings["parameters"])
+        shared = {name: parameters[name] for name in RULE_OPTIONS}
+        rule = RULES[parameters["mode"]](list(settings["layers"]), int(settings["nb_classes"]), **shared)
+        rule.take_arrays(arrays)
+        model = LayerwiseModel(rule, arrays["benign_scores"], arrays["benign_classes"], bool(settings["trusted"]))
+    except (KeyError, TypeError, InvalidInputError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(f"{path} does not hold a detector of this release: {error}") from error
+    return model, parameters
+
+
+def take_paper(owner: Any, model: LayerwiseModel, found: Judgement | None = None) -> None:
+    """What Preetha et al. show; gone when the mode is another."""
+    for name in ("layer_of_interest_", "layer_profiles_", "layer_similarities_"):
+        vars(owner).pop(name, None)
+    if isinstance(model.rule, PaperRule):
+        owner.layer_of_interest_, owner.layer_profiles_ = model.rule.thresholds.layer_of_interest, model.rule.profiles
+        if found is not None:
+            owner.layer_similarities_ = found.by_layer
+
+
+def listed(value: Any) -> Any:
+    """A tuple as a list, as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check_sizes(sizes: np.ndarray, what: str) -> None:
+    few = {int(label): int(sizes[label]) for label in np.flatnonzero(sizes < LEAST_SAMPLES)}
+    if few:
+        said = ", ".join(f"{n} of class {label}" for label, n in few.items())
+        raise InvalidInputError(
+            f'mode="paper" needs {LEAST_SAMPLES} {what} of every class; there are {said}. Give more, or pooled=True.'
+        )
+
+
+def _at_most(labels: np.ndarray, nb_classes: int, most: int, random_state: int) -> np.ndarray:
+    """Rows of at most so many samples of each class, drawn without replacement, in order."""
+    random = np.random.default_rng(random_state)
+    members = indices_by_class(labels, nb_classes)
+    rows: np.ndarray = np.sort(np.concatenate([random.permutation(indices)[:most] for indices in members]))
+    return rows
+
+
+def _lowest(scores: np.ndarray, labels: np.ndarray, nb_classes: int, share: float) -> np.ndarray:
+    """Which samples are among the given share of their class that scores lowest, (n,), bool."""
+    kept = np.zeros(len(scores), dtype=bool)
+    for indices in indices_by_class(labels, nb_classes):
+        order = indices[np.argsort(scores[indices], kind="stable")]
+        kept[order[: int(np.ceil(share * len(order)))]] = True
+    return kept
