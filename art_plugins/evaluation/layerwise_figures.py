@@ -37,6 +37,7 @@ def profile_figure(run: Run) -> Figure:
     interest = profiles["layer_of_interest"][target] + 1
     axes.axvline(interest, color="0.4", linestyle=":", label="layer of interest of the target class")
     axes.set_xticks(steps, [short_name(name, 16) for name in layers], rotation=40, ha="right")
+    axes.set_xlabel("layer, by its name in the model")
     axes.set_ylabel("cosine similarity to the centroid")
     axes.set_title(short_name(f"{run['title']}, seed {run['seed']}", 70), fontsize=11)
     legend_below(figure, axes)
@@ -72,7 +73,9 @@ def interest_figure(runs: Sequence[Run]) -> Figure:
     axes.axvspan(len(layers) // 2 + 0.5, len(layers) + 0.5, color=PLAIN, alpha=0.2, label="layers that are searched")
     axes.set_xlim(0.5, len(layers) + 0.5)
     axes.set_xticks(range(1, len(layers) + 1), [short_name(name, 16) for name in layers], rotation=40, ha="right")
+    axes.set_xlabel("layer, by its name in the model")
     axes.set_yticks(range(len(names)), [short_name(name) for name in names])
+    axes.set_ylabel("class")
     axes.invert_yaxis()
     axes.grid(axis="y", color="0.9")
     legend_below(figure, axes)
