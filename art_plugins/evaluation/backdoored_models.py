@@ -38,7 +38,7 @@ def train_image_classifier(
     nb_epochs: int = 10,
     batch_size: int = 128,
     learning_rate: float = 0.05,
-    augment: bool = False,
+    augment: bool | str = False,
     trigger: Callable[[np.ndarray], np.ndarray] | None = None,
     is_poison: np.ndarray | None = None,
     random_state: int = 0,
@@ -55,10 +55,11 @@ def train_image_classifier(
 
     :param x: Clean images (n, C, H, W), 0 to 1.
     :param y: Labels, (n,), (n, 1) or one-hot; the poisoned ones already with the attack's.
-    :param network: A name in ``NETWORKS``, such as ``"lenet5"``, ``"resnet18_cifar"`` or ``"vgg16"``.
+    :param network: A name in ``NETWORKS``, such as ``"lenet5"``, ``"resnet18_cifar"`` or ``"mobilenet_v2"``.
     :param width: Channels of the network's first stage, where it has such a parameter; ``None``: its default.
     :param learning_rate: The highest of the schedule.
-    :param augment: Random crops after padding by 4, and mirror images.
+    :param augment: ``True``: random crops after padding by 4, and mirror images. ``"crop"``: crops alone, where a mirror
+        image is another thing, such as a traffic sign.
     :param trigger: Stamped on the rows in ``is_poison``, *after* augmenting: a crop or a mirror image of a stamped image
         would move the trigger, and the backdoor would be of another kind than the test images ask for.
     :param is_poison: (n,) bool; needs ``trigger``.
@@ -76,6 +77,8 @@ def train_image_classifier(
             "nb_epochs must be at least 0, batch_size at least 1 and learning_rate above 0; received "
             f"{nb_epochs}, {batch_size} and {learning_rate}."
         )
+    if augment not in (True, False, "crop"):
+        raise InvalidInputError(f'augment must be True, False or "crop"; received {augment!r}.')
     fabric = fabric or make_fabric(precision)
     options = {} if width is None else {"width": width}
     with seeded(random_state):
@@ -97,7 +100,7 @@ def train_image_classifier(
             for rows in torch.randperm(len(x))[: n_batches * batch_size].reshape(n_batches, -1):
                 batch = images[rows]
                 if augment:
-                    batch = augmented(batch)
+                    batch = augmented(batch, mirror=augment != "crop")
                 if trigger is not None:
                     batch = stamped(batch, poisoned[rows], trigger)
                 loss = functional.cross_entropy(wrapped(batch), targets[rows])
@@ -166,18 +169,20 @@ def rate_factor(step: int, total_steps: int) -> float:
     return (1 + math.cos(math.pi * (step - rise + 1) / (total_steps - rise + 1))) / 2
 
 
-def augmented(images: Tensor) -> Tensor:
+def augmented(images: Tensor, mirror: bool = True) -> Tensor:
     """
     Each image cropped at a random place after padding by 4 zeros, and mirrored with probability one half.
 
     :param images: (B, C, H, W).
+    :param mirror: ``False``: never mirrored.
     :return: The same shape.
     """
     n, channels, height, width = images.shape
     top, left = torch.randint(0, 2 * PADDING + 1, (2, n))
     rows = top[:, None] + torch.arange(height)
     columns = left[:, None] + torch.arange(width)
-    columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
+    if mirror:
+        columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
     padded = functional.pad(images, [PADDING] * 4)
     return padded[
         torch.arange(n)[:, None, None, None],

@@ -63,6 +63,23 @@ def test_augmented_images_are_crops_of_the_padded_ones_or_their_mirror_images(ra
     assert {top for top, _ in places} == {left for _, left in places} == set(range(9))
 
 
+def test_augmented_images_without_mirror_are_crops_and_still_drawn_apart(random: np.random.Generator) -> None:
+    images = random.uniform(0.1, 1, size=(200, 2, 5, 7)).astype(np.float32)
+    with seeded(0):
+        results = augmented(torch.from_numpy(images), mirror=False).numpy()
+    places = set()
+    for image, result in zip(np.pad(images, ((0, 0), (0, 0), (4, 4), (4, 4))), results, strict=True):
+        found = [
+            (top, left)
+            for top in range(9)
+            for left in range(9)
+            if (image[:, top : top + 5, left : left + 7] == result).all()
+        ]
+        assert found
+        places.add(found[0])
+    assert len(places) > 55
+
+
 def test_stamped_images_are_those_of_the_poison_rows_only(random: np.random.Generator) -> None:
     images = torch.from_numpy(random.uniform(0, 0.9, size=(4, 1, 8, 8)).astype(np.float32))
     before = images.clone()
@@ -153,6 +170,26 @@ def test_training_without_augmentation_is_that_of_the_poisoned_set(attack: Poiso
 def test_training_leaves_the_global_generators_alone(attack: PoisonedData) -> None:
     trained = train_backdoored(attack, **{**SETTINGS, "nb_epochs": 1, "augment": True})
     assert not trained.model.training
+
+
+@pytest.mark.parametrize(("augment", "mirrors"), [(True, True), ("crop", False)])
+def test_training_mirrors_images_only_when_asked(
+    augment: bool | str, mirrors: bool, attack: PoisonedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def spy(images: Tensor, mirror: bool = True) -> Tensor:
+        asked.append(mirror)
+        return images
+
+    monkeypatch.setattr("art_plugins.evaluation.backdoored_models.augmented", spy)
+    train_backdoored(attack, **{**SETTINGS, "nb_epochs": 1, "augment": augment})
+    assert set(asked) == {mirrors}
+
+
+def test_training_unknown_augmentation_is_refused(attack: PoisonedData) -> None:
+    with pytest.raises(InvalidInputError, match=r'True, False or "crop"; received \'mirror\''):
+        train_backdoored(attack, **{**SETTINGS, "augment": "mirror"})
 
 
 @pytest.mark.parametrize("total_steps", [1, 2, 9, 10, 200])
