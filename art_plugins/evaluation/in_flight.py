@@ -121,6 +121,7 @@ def inversion_row(found: Inversion, target: int | None, seconds: float) -> dict[
         "right_target": found.target_class == target,
         "kind": found.kind,
         "anomaly_index": [_number(value) for value in found.anomaly_index],
+        "expected_distances": [_number(value) for value in found.expected_distances],
         "kinds": [
             {
                 "kind": one.kind,

@@ -44,9 +44,9 @@ class InvertedTriggers(NamedTuple):
     patterns); ``patterns`` (K, ...); ``norms`` (K,): sum of the mask in pixels, or L2 norm of the
     perturbation in units of the images' range;
     ``success_rates`` (K,): share of all clean images of the other classes that the pattern sends to the class;
-    ``anomaly_index`` (K,): how far the logarithm of the norm lies below the median, in robust standard deviations (1.4826
-    MAD, but at least what is usual among clean classes: .25 for patches, .12 for additive patterns); higher is more
-    suspicious, NaN where no pattern succeeded.
+    ``anomaly_index`` (K,): how far the logarithm of norm / expected distance lies below the median, in robust standard
+    deviations (1.4826 MAD, but at least what is usual among clean classes: .25 for patches, .1 for additive patterns);
+    higher is more suspicious, NaN where no pattern succeeded.
     """
 
     kind: str
@@ -68,12 +68,14 @@ class InvertedTriggers(NamedTuple):
 
 class Inversion(NamedTuple):
     """
-    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``anomaly_index`` (K,): the indices of all kinds
-    taken together; ``target_class``: the class of the highest one above the threshold, ``None``: no backdoor found;
-    ``kind``: of the pattern that stands out most; ``success_rate``: of that pattern.
+    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``expected_distances`` (K,): see
+    :func:`expected_distances`; ``anomaly_index`` (K,): the indices of all kinds taken together; ``target_class``: the class
+    of the highest one above the threshold, ``None``: no backdoor found; ``kind``: of the pattern that stands out most;
+    ``success_rate``: of that pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]
+    expected_distances: np.ndarray
     anomaly_index: np.ndarray
     target_class: int | None
     kind: str | None
@@ -106,7 +108,7 @@ def invert_triggers(
     kinds: Sequence[str] = KINDS,
     nb_steps: int = 400,
     batch_size: int = 32,
-    threshold: float = 3.0,
+    threshold: float = 3.6,
     min_success: float = 0.9,
     precision: str = "32-true",
     random_state: int = 0,
@@ -121,10 +123,10 @@ def invert_triggers(
     In both the cost of a class rises while its pattern succeeds and falls while it does not, by Adam, and the
     smallest pattern that succeeded is kept.
 
-    Deviates from Neural Cleanse: images of a class itself do not count towards it, and norms are compared on a
-    logarithmic scale, on which those of clean classes are closer to normal. A class that is easy to reach by a small patch
-    is seldom easy to reach by a small perturbation as well, while a backdoor is: the indices of the kinds are added
-    and divided by the square root of their number (Stouffer et al. 1949).
+    Deviates from Neural Cleanse: images of a class itself do not count towards it. Norms are compared on a logarithmic
+    scale, on which those of clean classes are closer to normal, and relative to :func:`expected_distances`. A class that is
+    easy to reach by a small patch is seldom easy to reach by a small perturbation as well, while a backdoor is: the
+    indices of the kinds are added and divided by the square root of their number (Stouffer et al. 1949).
 
     When this breaks: triggers that are not a fixed pattern (warps, input-aware ones), attacks towards every class
     (all-to-all), and fewer than about five classes.
@@ -152,9 +154,9 @@ def invert_triggers(
     model = DifferentiableClassifier(classifier, x_clean, precision)
     images = model.to_unit_range(torch.from_numpy(np.array(x_clean, dtype=np.float32)))
     with model.evaluating(), seeded(random_state):
+        expected = expected_distances(model, images, labels, nb_classes)
         inverted = tuple(
-            _invert(model, kind, images, torch.from_numpy(labels), nb_classes, nb_steps, batch_size, min_success, verbose)
-            for kind in kinds
+            _invert(model, kind, images, labels, expected, nb_steps, batch_size, min_success, verbose) for kind in kinds
         )
     index = combined_index([one.anomaly_index for one in inverted])
     target_class, kind, success_rate = None, None, None
@@ -162,7 +164,7 @@ def invert_triggers(
         target_class = int(np.nanargmax(index))
         best = max(inverted, key=lambda one: np.nan_to_num(one.anomaly_index[target_class], nan=-np.inf))
         kind, success_rate = best.kind, float(best.success_rates[target_class])
-    return Inversion(inverted, index, target_class, kind, success_rate)
+    return Inversion(inverted, expected, index, target_class, kind, success_rate)
 
 
 def combined_index(indices: Sequence[np.ndarray]) -> np.ndarray:
@@ -174,6 +176,39 @@ def combined_index(indices: Sequence[np.ndarray]) -> np.ndarray:
     """
     known = np.isfinite(indices).any(axis=0)
     return np.where(known, np.nansum(indices, axis=0) / np.sqrt(len(indices)), np.nan)
+
+
+def expected_distances(
+    model: DifferentiableClassifier, images: Tensor, labels: np.ndarray, nb_classes: int, batch_size: int = 128
+) -> np.ndarray:
+    """
+    How far from each class single images of the others lie, by the median image, but at least as far as from the median
+    class.
+
+    The distance of an image is the L2 norm of the perturbation that would take it there if the logits were linear,
+    (max_k z_k - z_c) / ||grad (max_k z_k - z_c)|| (first step of DeepFool, Moosavi-Dezfooli et al. 2016). A class that
+    lies far from all others is expected to need a larger pattern. One that lies near is not excused by it: a
+    backdoor's shortcut may bring single images near as well.
+
+    :param images: In the unit range, (n, ...).
+    :param labels: (n,).
+    :return: (K,), above 0, in units of the images' range.
+    """
+    distances = np.zeros(nb_classes)
+    for label in range(nb_classes):
+        rows = np.flatnonzero(labels != label)
+        rows = rows[:: max(1, len(rows) // CHECKED)]
+        found = []
+        for start in range(0, len(rows), batch_size):
+            batch = images[rows[start : start + batch_size]].to(model.device).requires_grad_()
+            logits = model.logits(batch)
+            others = logits.masked_fill(torch.arange(nb_classes, device=logits.device) == label, -torch.inf)
+            gaps = others.amax(dim=1) - logits[:, label]
+            (gradients,) = torch.autograd.grad(gaps.sum(), batch)
+            found.append((gaps.detach().clamp_min(0) / gradients.flatten(1).norm(dim=1).clamp_min(1e-12)).cpu().numpy())
+        distances[label] = np.median(np.concatenate(found))  # a saturated softmax has no gradient, and no distance
+    median = np.median(distances)
+    return np.maximum(distances, median) if median > 0 else np.ones(nb_classes)
 
 
 def norm_index(norms: np.ndarray, succeeded: np.ndarray, least_sigma: float) -> np.ndarray:
@@ -276,7 +311,7 @@ class Additive:
     """A perturbation for each class, from near zero."""
 
     learning_rate, first_cost = 0.01, 1e-2
-    least_sigma = 0.12
+    least_sigma = 0.1
 
     def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
         self._pattern = (1e-3 * torch.randn(nb_classes, *shape)).to(device).requires_grad_()
@@ -331,18 +366,19 @@ def _invert(
     model: DifferentiableClassifier,
     kind: str,
     images: Tensor,
-    labels: Tensor,
-    nb_classes: int,
+    labels: np.ndarray,
+    expected: np.ndarray,
     nb_steps: int,
     batch_size: int,
     min_success: float,
     verbose: bool,
 ) -> InvertedTriggers:
     """The optimisation of one kind of pattern, for all classes side by side."""
+    nb_classes = len(expected)
     form = FORMS[kind](nb_classes, tuple(images.shape[1:]), model.channels_first, model.device)
     optimiser = torch.optim.Adam(form.parameters, lr=form.learning_rate, betas=(0.5, 0.9))
     schedule = CostSchedule(nb_classes, form.first_cost)
-    others = [torch.nonzero(labels != label)[:, 0] for label in range(nb_classes)]
+    others = [torch.from_numpy(np.flatnonzero(labels != label)) for label in range(nb_classes)]
     checks = [rows[torch.randperm(len(rows))[:CHECKED]] for rows in others]
     masks, patterns = (values.detach().clone() for values in form.values())
     best = np.full(nb_classes, np.inf)
@@ -399,7 +435,7 @@ def _invert(
         ]
     )
     norms_found = form.norms(masks, patterns).cpu().numpy().astype(np.float64)
-    index = norm_index(norms_found, success_rates >= min_success, form.least_sigma)
+    index = norm_index(norms_found / expected, success_rates >= min_success, form.least_sigma)
     scaled = patterns * model.range + (model.low if kind == "patch" else 0.0)
     full_masks = masks.expand(nb_classes, *masks.shape[1:])
     clip_values = (model.low, model.low + model.range)

@@ -301,7 +301,7 @@ def made_up(index: list[float], target: int | None = None, success: float = 0.99
         (0.0, 1.0),
     )
     kind = None if target is None else "patch"
-    return Inversion((one,), np.array(index), target, kind, None if target is None else success)
+    return Inversion((one,), np.ones(len(index)), np.array(index), target, kind, None if target is None else success)
 
 
 def test_finding_in_words():

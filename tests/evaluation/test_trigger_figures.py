@@ -31,7 +31,7 @@ def inverted(kind: str, index: list[float], shape: tuple[int, ...] = (1, 6, 6), 
 def both(index: list[float], target: int | None = None) -> Inversion:
     kind = None if target is None else "additive"
     one, other = inverted("patch", [0.0 if np.isfinite(value) else np.nan for value in index]), inverted("additive", index)
-    return Inversion((one, other), np.array(index), target, kind, None if target is None else 0.995)
+    return Inversion((one, other), np.ones(len(index)), np.array(index), target, kind, None if target is None else 0.995)
 
 
 def titles(figure):
@@ -70,7 +70,12 @@ def test_inversion_figure_fits_a_page_and_shows_at_most_ten_classes(k):
 def test_inversion_figure_panels_and_titles_keep_apart(name, shape):
     index = list(np.linspace(0, 2, 10))
     result = Inversion(
-        (inverted("patch", index, shape), inverted("additive", index, shape)), np.array(index), None, None, None
+        (inverted("patch", index, shape), inverted("additive", index, shape)),
+        np.ones(10),
+        np.array(index),
+        None,
+        None,
+        None,
     )
     figure = inversion_figure(result, [name.format(i) for i in range(10)])
     figure.draw_without_rendering()

@@ -25,6 +25,7 @@ from art_plugins.triggers.inversion import (
     InvertedTriggers,
     Patch,
     combined_index,
+    expected_distances,
     invert_triggers,
     norm_index,
 )
@@ -314,7 +315,8 @@ def test_invert_triggers_norms_and_anomaly_index_follow_from_the_patterns(found,
             np.testing.assert_allclose(one.norms, np.linalg.norm(one.patterns.reshape(10, -1), axis=1), rtol=1e-5)
             assert (one.masks == 1).all()
         works = one.success_rates >= 0.9
-        sizes = np.log(np.where(works, one.norms, np.maximum(one.norms, one.norms[works].max())))
+        relative = one.norms / result.expected_distances
+        sizes = np.log(np.where(works, relative, np.maximum(relative, relative[works].max())))
         sigma = max(median_abs_deviation(sizes, scale="normal"), inversion.FORMS[one.kind].least_sigma)
         expected = (np.median(sizes) - sizes) / sigma
         np.testing.assert_allclose(one.anomaly_index[works], expected[works], rtol=1e-4)
@@ -346,6 +348,46 @@ def test_norm_index_a_small_pattern_that_failed_does_not_count_as_small() -> Non
         norm_index(norms, succeeded, 0.1)[:3], norm_index(np.array([4.0, 5, 6, 6]), succeeded, 0.1)[:3]
     )
     assert np.isnan(norm_index(norms, ~np.ones(4, dtype=bool), 0.1)).all()
+
+
+def linear(weights: list[list[float]], bias: list[float]) -> DifferentiableClassifier:
+    """Logits W x + b of images of 2 x 2."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    network[1].weight.data, network[1].bias.data = torch.tensor(weights), torch.tensor(bias)
+    classifier = wrapped(network, input_shape=(1, 2, 2), nb_classes=3)
+    return DifferentiableClassifier(classifier, np.zeros((1, 1, 2, 2), dtype=np.float32))
+
+
+def seeded_linear(**options: Any) -> DifferentiableClassifier:
+    with seeded(0):
+        return linear(**options)
+
+
+def test_expected_distances_of_a_linear_model_are_the_median_distances_to_the_decision_boundaries() -> None:
+    # The distance of x to the side of class c, past the class k that it is in, is (w_k - w_c)'x / |w_k - w_c|.
+    weights = [[1.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 3, 1]]
+    x = np.random.default_rng(0).uniform(size=(30, 1, 2, 2)).astype(np.float32)
+    labels = np.arange(30) % 3
+    model = seeded_linear(weights=weights, bias=[0.0, 0, 0])
+    found = expected_distances(model, torch.from_numpy(x), labels, 3, batch_size=7)
+    w, by_hand = np.array(weights), []
+    for label in range(3):
+        distances = []
+        for image in x[labels != label].reshape(-1, 4):
+            rival = max((k for k in range(3) if k != label), key=lambda k: w[k] @ image)
+            step = w[rival] - w[label]
+            distances.append(max(0.0, step @ image / np.linalg.norm(step)))
+        by_hand.append(np.median(distances))
+    np.testing.assert_allclose(found, np.maximum(by_hand, np.median(by_hand)), rtol=1e-5)
+    assert max(by_hand) > np.median(by_hand) > min(by_hand)
+
+
+@pytest.mark.parametrize("bias", [[50.0, 0, 0], [0.0, 0, 0]])
+def test_expected_distances_where_nothing_changes_the_class_are_finite_and_above_0(bias) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).uniform(size=(30, 1, 2, 2)).astype(np.float32))
+    found = expected_distances(seeded_linear(weights=[[0.0] * 4] * 3, bias=bias), x, np.arange(30) % 3, 3)
+    assert np.isfinite(found).all()
+    assert (found > 0).all()
 
 
 def test_combined_index_adds_in_units_of_one_standard_deviation() -> None:
