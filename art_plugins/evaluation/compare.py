@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from art_plugins.defences.baselines import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.latent_clustering import VAELatentDefence
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.evaluation.metrics import attack_metrics, filter_metrics, measured
 from art_plugins.evaluation.models import train_classifier
 from art_plugins.evaluation.tasks import Task
@@ -40,6 +41,22 @@ def _vae(task: Task, classifier: Any) -> PoisonFilter:
     return VAELatentDefence(classifier, task.data.x_train, task.data.y_train, **{"random_state": task.seed, **task.defence})
 
 
+def _layerwise(task: Task, classifier: Any) -> PoisonFilter:
+    x, y = task.data.x_train, task.data.y_train
+    return LayerwiseFeatureDefence(classifier, x, y, fpr=LAYERWISE_FPR, random_state=task.seed)
+
+
+def _layerwise_trusted(task: Task, classifier: Any) -> PoisonFilter:
+    """Trusted samples are test samples: the filter sees them, the models that are trained do not."""
+    x_test, y_test = task.data.clean.x_test, task.data.clean.y_test
+    random = np.random.default_rng(task.seed)
+    members = [random.permutation(np.flatnonzero(y_test == label)) for label in np.unique(y_test)]
+    chosen = np.concatenate([rows[: min(N_TRUSTED, len(rows) // 2)] for rows in members])
+    x, y = task.data.x_train, task.data.y_train
+    options: dict[str, Any] = {"fpr": LAYERWISE_FPR, "random_state": task.seed}
+    return LayerwiseFeatureDefence(classifier, x, y, x_test[chosen], y_test[chosen], **options)
+
+
 def _perfect(task: Task, classifier: Any) -> PoisonFilter:
     return PerfectFilter(classifier, task.data.x_train, task.data.y_train, task.data.is_poison)
 
@@ -49,9 +66,18 @@ def _random(task: Task, classifier: Any) -> PoisonFilter:
     return RandomFilter(classifier, task.data.x_train, task.data.y_train, n_removed, task.seed)
 
 
+N_TRUSTED = 20  # samples a class
+LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
 AS_SHIPPED = "as ART ships it: on logits"
 ENTRIES = (
     Entry("vae_latent", "VAE latent clustering", _vae),
+    Entry("layerwise", "Layer-wise features (none trusted)", _layerwise),
+    Entry(
+        "layerwise_trusted",
+        "Layer-wise features (trusted)",
+        _layerwise_trusted,
+        f"has {N_TRUSTED} trusted test samples a class, at most half of them",
+    ),
     Entry(
         "activation_clustering_logits", "Activation clustering (logits)", _art(ActivationClustering, "logits"), AS_SHIPPED
     ),
