@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from art_plugins import cli
 from art_plugins.evaluation.in_flight_tables import in_flight_report
+from art_plugins.evaluation.layerwise_tables import layerwise_report
 from art_plugins.evaluation.tables import fraction_table, markdown, markdown_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +31,7 @@ def test_readme_tables_are_those_of_the_records(path: Path) -> None:
 def readme_tables(record: dict) -> str:  # type: ignore[type-arg]
     """Of a run over several seeds only the means; of others every task; of detectors every table."""
     if "runs" in record:
-        return in_flight_report(record)
+        return in_flight_report(record) if "inversion" in record["runs"][0] else layerwise_report(record)
     if "points" in record:
         return markdown(fraction_table(record))
     tables = markdown_report(record)
