@@ -10,7 +10,8 @@ import numpy as np
 
 from art_plugins.defences.contract import Trigger, TriggerDetector, stamped
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
-from art_plugins.features.activations import hidden_layers, logits_and_hidden, torch_module
+from art_plugins.features.activations import hidden_layers, logits_and_hidden
+from art_plugins.features.fingerprint import model_fingerprint
 from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
 from art_plugins.storage import load_arrays, save_arrays
@@ -266,7 +267,8 @@ class InFlightDetector(TriggerDetector):
 
     def save(self, path: str | Path) -> None:
         """
-        Write what was fitted as one safetensors file, atomically; the classifier and the trigger are not in it.
+        Write what was fitted as one safetensors file, atomically; the classifier and the trigger are not in it, but a
+        checksum of the classifier's weights.
 
         :raises NotFittedError: Before :meth:`fit`.
         """
@@ -278,6 +280,7 @@ class InFlightDetector(TriggerDetector):
             "layers": layers,
             "success_rate": self.success_rate_,
             "margin": self.margin_,
+            "network_sha256": model_fingerprint(self.classifier),
         }
         save_arrays(path, FILE_KIND, self._densities._asdict(), settings)
 
@@ -289,21 +292,18 @@ class InFlightDetector(TriggerDetector):
         :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another model.
         """
         arrays, settings = load_arrays(path, FILE_KIND)
-        modules = dict(torch_module(classifier).named_modules())
         try:
+            network = settings["network_sha256"]
             densities = ClassDensities(**arrays)
             detector = cls(classifier, _no_trigger, int(settings["target_class"]))
             detector.set_params(**settings["parameters"])
             detector.layers_ = [str(name) for name in settings["layers"]]
             detector.success_rate_ = float(settings["success_rate"])
             detector.margin_ = float(settings["margin"])
-            shapes = {len(array) for array in (densities.centre, densities.scale, densities.used)}
-            width = sum(getattr(modules.get(name), "in_features", 0) for name in detector.layers_)
-            fits = shapes == {width} and len(densities.means) == classifier.nb_classes
         except (KeyError, TypeError, InvalidInputError) as error:
             raise FileFormatError(f"{path} does not hold a detector of this release: {error}") from error
-        if not fits:
-            raise FileFormatError(f"{path} was saved for another model; fit a detector for this one.")
+        if network != model_fingerprint(classifier):
+            raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")
         detector._densities = densities
         return detector
 

@@ -590,7 +590,8 @@ def layered(*widths: int) -> nn.Sequential:
 
 
 @pytest.mark.parametrize(
-    ("widths", "nb_classes"), [((64,), 10), ((64, 33), 10), ((32, 32), 10), ((64, 32), 11), ((), 10), ((64, 9, 9), 10)]
+    ("widths", "nb_classes"),
+    [((64, 32), 10), ((64,), 10), ((64, 33), 10), ((32, 32), 10), ((64, 32), 11), ((), 10), ((64, 9, 9), 10)],
 )
 def test_load_for_another_model_is_refused(detector, tmp_path, widths, nb_classes):
     detector.save(tmp_path / "detector")
