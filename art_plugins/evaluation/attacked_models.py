@@ -21,7 +21,7 @@ from art_plugins.triggers import patterns
 
 TARGET = 9  # of all attacks of Li et al. 2022
 # Amplitude at which the chessboard's attack success is above .95 on every seed.
-CHESSBOARD_AMPLITUDES = {"mnist": 25 / 255, "fashion_mnist": 40 / 255, "cifar10": 10 / 255}
+CHESSBOARD_AMPLITUDES = {"mnist": 25 / 255, "fashion_mnist": 25 / 255, "cifar10": 10 / 255}
 SHORT = {"mnist": "MNIST", "fashion_mnist": "F-MNIST", "cifar10": "CIFAR-10", "gtsrb32": "GTSRB"}
 MIRRORED = ("fashion_mnist", "cifar10")  # a mirrored digit or traffic sign is another thing, or none
 # How each network is trained.
