@@ -59,12 +59,10 @@ class ClassSums:
 
     def __init__(self, nb_classes: int, layers: list[str]) -> None:
         self.nb_classes, self.layers = nb_classes, layers
-        self.counts = np.zeros(nb_classes, dtype=np.int64)
         self.sums: dict[str, Tensor] = {}
 
     def add(self, activations: dict[str, Tensor], labels: np.ndarray, rows: np.ndarray) -> None:
         """Add the given rows of a batch to the sums of their classes."""
-        self.counts += np.bincount(labels[rows], minlength=self.nb_classes)
         for name in self.layers:
             flat = activations[name].flatten(1)
             if name not in self.sums:

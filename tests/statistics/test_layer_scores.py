@@ -1,0 +1,164 @@
+"""Layer scores against SciPy and scikit-learn, and the statements that their thresholds make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import mahalanobis
+from sklearn.covariance import OAS
+from sklearn.preprocessing import StandardScaler
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.statistics.layer_scores import (
+    benign_threshold,
+    check_terms,
+    cross_fitted_log_distances,
+    fit_calibration,
+    fit_layer_gaussian,
+    left_out_deviations,
+)
+
+
+def classes(random: np.random.Generator, n: int = 90, n_dims: int = 6, k: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.arange(n) % k
+    return 3 * random.normal(size=(k, n_dims))[labels] + random.normal(size=(n, n_dims)) * np.arange(1, n_dims + 1), labels
+
+
+def test_log_distances_equal_scipys_mahalanobis_with_scikit_learns_shrunk_covariance(random):
+    features, labels = classes(random)
+    z = StandardScaler().fit(features)
+    standard = z.transform(features)
+    means = np.stack([standard[labels == k].mean(axis=0) for k in range(3)])
+    covariance = OAS(assume_centered=True).fit(standard - means[labels]).covariance_ * 90 / 87
+    covariance += 1e-3 * np.trace(covariance) / 6 * np.eye(6)
+    new, judged = random.normal(size=(5, 6)) * 4, np.array([0, 1, 2, 0, 1])
+    expected = [
+        2 * np.log(mahalanobis(row, means[k], np.linalg.inv(covariance)))
+        for row, k in zip(z.transform(new), judged, strict=True)
+    ]
+    found = fit_layer_gaussian(features, labels, 3).log_distances(new, judged)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_log_distances_do_not_change_with_the_units_of_the_features(random):
+    features, labels = classes(random)
+    units, offsets = 10.0 ** random.integers(-3, 4, size=6), random.normal(size=6)
+    expected = fit_layer_gaussian(features, labels, 3).log_distances(features, labels)
+    found = fit_layer_gaussian(features * units + offsets, labels, 3).log_distances(features * units + offsets, labels)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_fit_layer_gaussian_constant_features_are_left_out(random):
+    features, labels = classes(random)
+    expected = fit_layer_gaussian(features, labels, 3).log_distances(features, labels)
+    wider = np.insert(features, 2, 7.0, axis=1)
+    found = fit_layer_gaussian(wider, labels, 3)
+    np.testing.assert_allclose(found.log_distances(wider, labels), expected)
+    np.testing.assert_array_equal(found.used, [True, True, False, True, True, True, True])
+
+
+def test_fit_layer_gaussian_layer_without_varying_features_says_the_same_of_all():
+    gaussian = fit_layer_gaussian(np.ones((9, 4)), np.arange(9) % 3, 3)
+    assert np.ptp(gaussian.log_distances(np.random.default_rng(0).normal(size=(5, 4)), np.arange(5) % 3)) == 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_fit_layer_gaussian_hardly_any_samples_give_finite_distances(random, n):
+    gaussian = fit_layer_gaussian(random.normal(size=(n, 8)), np.arange(n), 5)
+    assert np.isfinite(gaussian.log_distances(random.normal(size=(6, 8)), np.arange(6) % 5)).all()
+
+
+def test_cross_fitted_log_distances_of_n_folds_are_those_left_one_out(random):
+    features, labels = classes(random, n=24)
+    found = cross_fitted_log_distances(features, labels, labels, np.ones(24, dtype=bool), 3, n_folds=24)
+    for i in (0, 7, 23):
+        rest = np.arange(24) != i
+        gaussian = fit_layer_gaussian(features[rest], labels[rest], 3)
+        assert found[i] == pytest.approx(gaussian.log_distances(features[[i]], labels[[i]])[0])
+
+
+def test_cross_fitted_log_distances_are_as_those_of_new_samples_where_the_fitted_ones_are_not(random):
+    labels = np.arange(400) % 3
+    # Of unequal variances and correlated, so that little is shrunk.
+    features = random.normal(size=(400, 100)) * np.geomspace(1, 0.01, 100) @ random.normal(size=(100, 100))
+    fitted, new = features[:200], features[200:]
+    gaussian = fit_layer_gaussian(fitted, labels[:200], 3)
+    of_new = gaussian.log_distances(new, labels[200:]).mean()
+    crossed = cross_fitted_log_distances(fitted, labels[:200], labels[:200], np.ones(200, dtype=bool), 3, 20).mean()
+    of_fitted = gaussian.log_distances(fitted, labels[:200]).mean()
+    assert of_new - of_fitted > 0.15
+    assert abs(of_new - crossed) < 0.04
+
+
+def test_cross_fitted_log_distances_samples_that_take_no_part_do_not_change_the_others(random):
+    features, labels = classes(random)
+    fits = np.arange(90) < 60
+    first = cross_fitted_log_distances(features, labels, labels, fits, 3, 5)
+    changed = np.where(fits[:, None], features, 100.0)
+    second = cross_fitted_log_distances(changed, labels, labels, fits, 3, 5)
+    np.testing.assert_array_equal(first[fits], second[fits])
+    assert (second[~fits] > first[fits].max()).all()
+
+
+def test_fit_calibration_small_class_takes_the_moments_of_all(random):
+    values, labels = random.normal(size=(53, 4)), np.array([0] * 30 + [1] * 3 + [2] * 20)
+    found = fit_calibration(values, labels, 4, least=20)
+    np.testing.assert_allclose(found.means[0], values[:30].mean(axis=0))
+    np.testing.assert_allclose(found.deviations[2], values[33:].std(axis=0))
+    for label in (1, 3):
+        np.testing.assert_allclose(found.means[label], values.mean(axis=0))
+        np.testing.assert_allclose(found.deviations[label], values.std(axis=0))
+    standardised = found.standardise(values, labels)
+    np.testing.assert_allclose(standardised[:30].mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(standardised[:30].std(axis=0), 1)
+
+
+def test_fit_calibration_robust_a_fifth_of_foreign_values_hardly_moves_it(random):
+    values, labels = random.normal(size=(1000, 2)), np.zeros(1000, dtype=int)
+    values[:200] += 50
+    found = fit_calibration(values, labels, 1, least=20, robust=True)
+    np.testing.assert_allclose(found.means[0], 0, atol=0.5)
+    np.testing.assert_allclose(found.deviations[0], 1.2, atol=0.4)
+    assert (fit_calibration(values, labels, 1, least=20).means[0] > 5).all()
+
+
+def test_standardise_layer_that_does_not_vary_says_nothing():
+    values, labels = np.array([[1.0, 2], [1, 3]] * 10), np.zeros(20, dtype=int)
+    calibration = fit_calibration(values, labels, 1, least=5)
+    np.testing.assert_array_equal(calibration.standardise(np.array([[9.0, 2.5]]), np.array([0])), [[0, 0]])
+    assert (left_out_deviations(values, labels, calibration, least=5)[:, 0] == 0).all()
+
+
+def test_left_out_deviations_equal_a_calibration_on_the_others(random):
+    values, labels = random.normal(size=(47, 3)), np.array([0] * 25 + [1] * 20 + [2] * 2)
+    calibration = fit_calibration(values, labels, 3, least=15)
+    found = left_out_deviations(values, labels, calibration, least=15)
+    for i in (0, 24, 30, 46):
+        rest = np.arange(47) != i
+        others = fit_calibration(values[rest], labels[rest], 3, least=15)
+        np.testing.assert_allclose(found[i], others.standardise(values[[i]], labels[[i]])[0])
+
+
+def test_benign_threshold_terms_agree():
+    scores = np.random.default_rng(0).permutation(np.arange(1000.0))
+    assert benign_threshold(scores, fpr=0.01) == benign_threshold(scores, quantile=0.99) == 989
+    assert (scores > 989).mean() == 0.01
+    assert benign_threshold(scores, tau=2.5) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("terms", "match"),
+    [
+        ({}, "exactly one of tau, quantile and fpr; received none"),
+        ({"tau": 1.0, "fpr": 0.1}, r"exactly one.*tau=1\.0, fpr=0\.1"),
+        ({"tau": float("nan")}, "tau must be a finite number; received nan"),
+        ({"fpr": 1.0}, r"fpr must be a share from 0 to below 1; received 1\.0"),
+        ({"fpr": -0.1}, "fpr must be"),
+        ({"fpr": True}, "fpr must be"),
+        ({"quantile": 0}, "quantile must be a share above 0, at most 1; received 0"),
+        ({"quantile": "a"}, "quantile must be"),
+    ],
+)
+def test_check_terms_refuses_none_several_and_bad_ones(terms, match):
+    with pytest.raises(InvalidInputError, match=match):
+        check_terms(**{"tau": None, "quantile": None, "fpr": None, **terms})

@@ -1,0 +1,18 @@
+"""Centre and spread against NumPy and SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import median_abs_deviation
+
+from art_plugins.statistics.moments import centre_and_spread
+
+
+def test_centre_and_spread_equal_numpys_and_when_robust_scipys(random):
+    values = random.normal(3, 2, size=(50, 4))
+    centre, spread = centre_and_spread(values)
+    np.testing.assert_allclose(centre, np.mean(values, axis=0))
+    np.testing.assert_allclose(spread, np.std(values, axis=0))
+    centre, spread = centre_and_spread(values, robust=True)
+    np.testing.assert_allclose(centre, np.median(values, axis=0))
+    np.testing.assert_allclose(spread, median_abs_deviation(values, axis=0, scale="normal"), rtol=1e-4)
