@@ -275,6 +275,7 @@ def in_flight(
     n_clean: Annotated[
         list[int], typer.Option(min=1, help="Clean images a class that the defender has; repeat for several.")
     ] = [100],  # noqa: B006
+    nb_steps: Annotated[int, typer.Option(min=1, help="Most steps of the inversion.")] = 400,
     baselines: Annotated[bool, typer.Option(help="Run Neural Cleanse, B3D and STRIP as well.")] = True,
     download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
     seed: Seeds = [0],  # noqa: B006
@@ -294,7 +295,7 @@ def in_flight(
     ]
     for case in cases:
         check_case(case)
-    options: dict[str, Any] = {"n_clean": n_clean, "with_baselines": baselines, "download": download}
+    options: dict[str, Any] = {"n_clean": n_clean, "nb_steps": nb_steps, "with_baselines": baselines, "download": download}
     run_in_flight(cases, root, out, _command(), models, **options, on_run=_show_in_flight_run)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 

@@ -75,6 +75,7 @@ def evaluate_in_flight(
     target: int,
     *,
     with_baselines: bool = True,
+    nb_steps: int = 400,
     precision: str = "32-true",
     random_state: int = 0,
     verbose: bool = True,
@@ -86,12 +87,14 @@ def evaluate_in_flight(
     target all the same, and ``right_target`` is false.
 
     :param classifier: The attacked model, an ART ``PyTorchClassifier``.
-    :param precision: Of the inversion; see :func:`~art_plugins.triggers.inversion.invert_triggers`.
+    :param nb_steps: Of the inversion; see :func:`~art_plugins.triggers.inversion.invert_triggers`.
+    :param precision: Of the inversion.
     :return: JSON-safe: ``inversion``, ``detectors`` (a row a form), ``wrong_target`` (a detector for another class),
         ``baselines``, ``patching``.
     """
     start = time.perf_counter()
-    options: dict[str, Any] = {"precision": precision, "random_state": random_state, "verbose": verbose}
+    options: dict[str, Any] = {"nb_steps": nb_steps, "precision": precision}
+    options |= {"random_state": random_state, "verbose": verbose}
     found = invert_triggers(classifier, split.x_defence, split.y_defence, **options)
     seconds = time.perf_counter() - start
     trigger = best_trigger(found, target)

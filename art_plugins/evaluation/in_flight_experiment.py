@@ -29,6 +29,7 @@ def run_in_flight(
     models: Path | None = None,
     *,
     n_clean: Sequence[int] = (100,),
+    nb_steps: int = 400,
     with_baselines: bool = True,
     download: bool = False,
     verbose: bool = True,
@@ -43,12 +44,14 @@ def run_in_flight(
     :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
     :param n_clean: Clean images a class that the defender has, one or several numbers; at most half of the test images of
         a class are taken.
+    :param nb_steps: Most steps of the inversion.
     :return: The record.
     """
-    options: dict[str, Any] = {"with_baselines": with_baselines, "download": download, "verbose": verbose}
+    options: dict[str, Any] = {"nb_steps": nb_steps, "with_baselines": with_baselines}
+    options |= {"download": download, "verbose": verbose}
     jobs = {
         run_name(
-            f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), number, with_baselines
+            f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), number, nb_steps, with_baselines
         ): partial(run_case, case, root, models, n_clean=number, **options)
         for case, number in product(cases, n_clean)
     }
@@ -61,6 +64,7 @@ def run_case(
     models: Path | None = None,
     *,
     n_clean: int = 100,
+    nb_steps: int = 400,
     with_baselines: bool = True,
     download: bool = False,
     verbose: bool = True,
@@ -72,7 +76,7 @@ def run_case(
     """
     classifier, data, attack, seconds = attacked_model(case, root, models, download=download, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
-    options: dict[str, Any] = {"random_state": case.seed, "verbose": verbose}
+    options: dict[str, Any] = {"nb_steps": nb_steps, "random_state": case.seed, "verbose": verbose}
     options["precision"] = case.recipe().get("precision", "32-true")
     n_clean = int(min(n_clean, np.bincount(data.y_test).min() // 2))
     if n_clean != 100:
