@@ -177,7 +177,7 @@ def detect(
     mean: Annotated[str | None, typer.Option(help="Subtracted from the images (0 to 1); one a channel: .5,.5,.5.")] = None,
     std: Annotated[str | None, typer.Option(help="Then divided by; 0.0039216 for a model of images from 0 to 255.")] = None,
     save_detector: Annotated[Path | None, typer.Option(help="Keep the detector, to judge other images in Python.")] = None,
-    threshold: Annotated[float, typer.Option(help="Index above which a class is a backdoor's target.")] = 3.6,
+    threshold: Annotated[float, typer.Option(help="Index above which a class is a backdoor's target.")] = 4.2,
     nb_steps: Annotated[int, typer.Option(min=1, help="Most steps of the trigger inversion.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Of the inversion.")] = 0,
 ) -> None:

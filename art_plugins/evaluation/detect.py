@@ -70,7 +70,7 @@ def detect_folder(
     factory: str | None = None,
     factory_args: Mapping[str, Any] | None = None,
     save_detector: str | Path | None = None,
-    threshold: float = 3.6,
+    threshold: float = 4.2,
     nb_steps: int = 400,
     random_state: int = 0,
     command: str = "",

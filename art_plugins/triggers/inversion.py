@@ -108,7 +108,7 @@ def invert_triggers(
     kinds: Sequence[str] = KINDS,
     nb_steps: int = 400,
     batch_size: int = 32,
-    threshold: float = 3.6,
+    threshold: float = 4.2,
     min_success: float = 0.9,
     precision: str = "32-true",
     random_state: int = 0,

@@ -26,7 +26,7 @@ from art_plugins.statistics.density import FAMILIES, cross_fitted_log_likelihood
 from art_plugins.storage import save_arrays
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
-QUICK = {"kinds": ["patch"], "nb_steps": 150, "verbose": False}
+QUICK = {"kinds": ["patch"], "nb_steps": 150, "threshold": 3.0, "verbose": False}  # few steps on images of 8 x 8
 
 
 def wrapped(network: nn.Module, nb_classes: int = 10) -> PyTorchClassifier:
