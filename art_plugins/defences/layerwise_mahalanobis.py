@@ -28,7 +28,7 @@ from art_plugins.statistics.moments import centre_and_spread
 @dataclass
 class MahalanobisRule(LayerRule):
     """
-    Log-distance to the class at every layer, in deviations of benign samples, summed over the layers.
+    Log-distance to the class at every layer, in deviations of benign samples, summed over the four oddest layers.
 
     :ivar gaussians: One for each layer.
     :ivar projections: Random directions of layers that are still long after pooling, else ``None``.
@@ -89,7 +89,7 @@ class MahalanobisRule(LayerRule):
     def _vectors(self, batch: ActivationBatch) -> Iterator[np.ndarray]:
         """A short vector a sample for each layer, (B, D)."""
         for index, name in enumerate(self.layers):
-            pooled = pool_activations(batch.activations[name], self.max_dims)
+            pooled = pool_activations(batch.activations[name])
             if index == len(self.projections):
                 self.projections.append(projection_matrix(pooled.shape[1], self.max_dims, self.random_state))
             matrix = self.projections[index]

@@ -8,26 +8,26 @@ from torch import Tensor
 from torch.nn import functional
 
 GRID = 4  # side of the coarsest picture that a feature map is averaged to
+LONGEST = 1_024  # mean over an axis of a sequence
 
 
-def pool_activations(activation: Tensor, max_dims: int = 512) -> Tensor:
+def pool_activations(activation: Tensor) -> Tensor:
     """
-    A short vector of each sample's activation; its length depends on the layer alone.
+    A shorter vector of each sample's activation; its length depends on the layer alone.
 
-    Maps (B, C, H, W) are averaged over a grid of p x p cells, with p at most 4 and C p^2 at most ``max_dims`` where that
-    can be: a trigger in a corner stays in a corner. Sequences (B, A, T) of channels or tokens give their averages over
-    either axis, whichever is the channels. All else is flattened.
+    Maps (B, C, H, W) are averaged over a grid of 4 x 4 cells: a trigger in a corner stays in a corner. Sequences (B, A, T)
+    of channels or tokens give their averages over either axis, whichever is the channels; axes longer than 1,024 are
+    averaged to that. All else is flattened.
 
     :param activation: (B, ...).
     :return: (B, D), float32.
     """
     if activation.ndim == 4:
-        channels, height, width = activation.shape[1:]
-        side = min(GRID, max(1, int((max_dims / channels) ** 0.5)))
-        activation = functional.adaptive_avg_pool2d(activation, (min(side, height), min(side, width)))
+        height, width = activation.shape[2:]
+        activation = functional.adaptive_avg_pool2d(activation, (min(GRID, height), min(GRID, width)))
     elif activation.ndim == 3:
         means = [activation.mean(dim=axis) for axis in (1, 2)]
-        means = [functional.adaptive_avg_pool1d(one, max_dims) if one.shape[1] > 4 * max_dims else one for one in means]
+        means = [functional.adaptive_avg_pool1d(one, min(one.shape[1], LONGEST)) for one in means]
         activation = torch.cat(means, dim=1)
     return activation.flatten(1).float()
 

@@ -14,7 +14,7 @@ from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 LEAST_DISTANCE = 1e-6  # squared; what is nearer to its class's mean counts as this near
-MOST_DEVIATIONS = 5.0  # at one layer; a benign sample that is odd at a single layer shall not outweigh all others
+N_ODDEST = 4  # layers that count
 
 
 class LayerGaussian(NamedTuple):
@@ -172,15 +172,15 @@ def left_out_deviations(log_distances: np.ndarray, labels: np.ndarray, calibrati
 
 def combine_layers(standardised: np.ndarray) -> np.ndarray:
     """
-    Sum over the layers of what each says, none less than 0 nor more than 5 deviations.
+    Sum of the four largest values of each sample, of all when there are fewer layers.
 
-    A trigger is seen at most layers between where the model reads it and where it has turned it into the class; a benign
-    oddity at one or two. So it counts how many layers find a sample odd more than how odd the oddest finds it.
+    A trigger is seen at several layers, between where the model reads it and where it has turned it into the class; a
+    benign oddity often at one or two. Which layers those are differs between models and is not known.
 
     :param standardised: (n, L).
     :return: (n,).
     """
-    total: np.ndarray = np.clip(standardised, 0, MOST_DEVIATIONS).sum(axis=1)
+    total: np.ndarray = np.sort(standardised, axis=1)[:, -N_ODDEST:].sum(axis=1)
     return total
 
 

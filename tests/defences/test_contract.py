@@ -30,6 +30,7 @@ from art_plugins.defences.baselines import (
     seeded_numpy,
 )
 from art_plugins.defences.latent_clustering import VAELatentDefence
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.training import seeded
@@ -103,6 +104,12 @@ def baseline(kind: type, **options: Any) -> Callable[..., PoisonFilteringDefence
     return lambda x, y, **more: kind(more.pop("classifier", classifier()), x, y, **options, **more)
 
 
+def layerwise(x: Any, y: Any, trusted: bool = True, **more: Any) -> LayerwiseFeatureDefence:
+    """Its trusted samples are others than those that it judges."""
+    val = (samples(SHAPES["image"], seed=1), LABELS) if trusted else (None, None)
+    return LayerwiseFeatureDefence(more.pop("classifier", classifier()), x, y, *val, n_folds=3, **more)
+
+
 def perfect(x: Any, y: Any, **more: Any) -> PerfectFilter:
     return PerfectFilter(more.pop("classifier", None), x, y, is_poison=np.arange(N) % 5 == 0, **more)
 
@@ -128,6 +135,42 @@ CASES = [
             refused=(("features", "pixels"),),
         ),
         id="spectral_signatures",
+    ),
+    pytest.param(
+        Case(
+            layerwise,
+            SHAPES["image"],
+            changed={"fpr": 0.2, "pooled": True, "n_folds": 2, "random_state": np.int64(3)},
+            refused=(
+                ("mode", "best"),
+                ("layers", []),
+                ("layers", ["1", "1"]),
+                ("layers", "fc"),
+                ("tau", 2.0),  # beside fpr
+                ("fpr", 1.0),
+                ("pooled", 1),
+                *[(name, bad) for name in ("n_folds", "max_dims", "batch_size", "random_state") for bad in (-1, 1.5)],
+            ),
+        ),
+        id="layerwise",
+    ),
+    pytest.param(
+        Case(
+            functools.partial(layerwise, trusted=False),
+            SHAPES["image"],
+            changed={"quantile": 0.8, "max_dims": 20},
+            refused=(("quantile", 0), ("quantile", 2)),
+        ),
+        id="layerwise_without_trusted_data",
+    ),
+    pytest.param(
+        Case(
+            functools.partial(layerwise, mode="paper", layers=["0", "1", "2", "3"], pooled=True),
+            SHAPES["image"],
+            changed={"tau": 1.5},
+            refused=(("tau", float("nan")), ("layers", ["no such layer", 3])),
+        ),
+        id="layerwise_paper",
     ),
     pytest.param(Case(perfect, SHAPES["image"], looks_at_data=False), id="perfect"),
     pytest.param(

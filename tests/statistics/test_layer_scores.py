@@ -12,6 +12,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.layer_scores import (
     benign_threshold,
     check_terms,
+    combine_layers,
     cross_fitted_log_distances,
     fit_calibration,
     fit_layer_gaussian,
@@ -137,6 +138,13 @@ def test_left_out_deviations_equal_a_calibration_on_the_others(random):
         rest = np.arange(47) != i
         others = fit_calibration(values[rest], labels[rest], 3, least=15)
         np.testing.assert_allclose(found[i], others.standardise(values[[i]], labels[[i]])[0])
+
+
+def test_combine_layers_sums_the_four_largest_in_any_order(random):
+    values = np.array([[9.0, 1, 2, 3, 4, -50], [-1, -2, -3, -4, -5, -6]])
+    np.testing.assert_array_equal(combine_layers(values), [18, -10])
+    np.testing.assert_array_equal(combine_layers(random.permutation(values, axis=1)), [18, -10])
+    np.testing.assert_array_equal(combine_layers(values[:, :2]), [10, -3])
 
 
 def test_benign_threshold_terms_agree():
