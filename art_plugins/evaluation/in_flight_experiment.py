@@ -20,6 +20,8 @@ from art_plugins.evaluation.poisoning import SEVERAL
 from art_plugins.evaluation.runs import recorded_runs, run_name
 from art_plugins.triggers.inversion import invert_triggers
 
+LEAST_SUCCESS = 0.94  # of an attack that is judged; the weakest of Li et al., Table 1, has .94
+
 
 def run_in_flight(
     cases: Sequence[ModelCase],
@@ -72,7 +74,7 @@ def run_case(
     """
     Train the attacked model, make sure that the attack works, and judge it.
 
-    :raises InvalidInputError: For an unknown name, or an attack that works on less than 95 % of the images.
+    :raises InvalidInputError: For an unknown name, or an attack that works on less than 94 % of the images.
     """
     classifier, data, attack, seconds = attacked_model(case, root, models, download=download, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
@@ -87,7 +89,7 @@ def run_case(
         run["model"] = {"clean_accuracy": accuracy, "attack_success": None, "n_clean_test": len(data.y_test)}
     else:
         run["n_poison"] = int(attack.is_poison.sum())
-        run["model"] = assert_attack_works(classifier, attack, least=0.0 if attack.target == SEVERAL else 0.95)
+        run["model"] = assert_attack_works(classifier, attack, least=0.0 if attack.target == SEVERAL else LEAST_SUCCESS)
     if attack is None or attack.target == SEVERAL:  # no single target to guard
         split = split_test_set(data.x_test, data.y_test, lambda x: x, [], n_clean, case.seed)
         start = time.perf_counter()
