@@ -25,8 +25,8 @@ class LayerwiseFeatureDefence(PoisonFilter):
     to its class another way: at some layers it looks like none of them.
 
     ``mode="mahalanobis"``, the default: at each layer the logarithm of the Mahalanobis distance to the class, with one
-    shrunk covariance, of pooled features; in standard deviations of benign samples of the class; summed over the four
-    layers where it is largest. ``mode="paper"``: the published rule, below.
+    shrunk covariance, of pooled features; in standard deviations of benign samples of the class; at most 6, summed over
+    the five layers where it is largest. ``mode="paper"``: the published rule, below.
 
     | Paper: S. Preetha et al., Investigation of Layer-wise Feature Analysis for Backdoor Attacks Detection in Deep Neural
       Networks, 2023; the algorithm is by N. M. Jebreel, J. Domingo-Ferrer, Y. Li, Defending against backdoor attacks by

@@ -28,7 +28,7 @@ from art_plugins.statistics.moments import centre_and_spread
 @dataclass
 class MahalanobisRule(LayerRule):
     """
-    Log-distance to the class at every layer, in deviations of benign samples, summed over the four oddest layers.
+    Log-distance to the class at every layer, in deviations of benign samples, summed over the five oddest layers.
 
     :ivar gaussians: One for each layer.
     :ivar projections: Random directions of layers that are still long after pooling, else ``None``.

@@ -14,7 +14,8 @@ from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 LEAST_DISTANCE = 1e-6  # squared; what is nearer to its class's mean counts as this near
-N_ODDEST = 4  # layers that count
+N_ODDEST = 5  # layers that count
+MOST_DEVIATIONS = 6.0  # of a layer: a benign sample that is very odd at one of them shall not outweigh all others
 
 
 class LayerGaussian(NamedTuple):
@@ -172,7 +173,7 @@ def left_out_deviations(log_distances: np.ndarray, labels: np.ndarray, calibrati
 
 def combine_layers(standardised: np.ndarray) -> np.ndarray:
     """
-    Sum of the four largest values of each sample, of all when there are fewer layers.
+    Sum of the five largest values of each sample, none above 6; of all when there are fewer layers.
 
     A trigger is seen at several layers, between where the model reads it and where it has turned it into the class; a
     benign oddity often at one or two. Which layers those are differs between models and is not known.
@@ -180,7 +181,7 @@ def combine_layers(standardised: np.ndarray) -> np.ndarray:
     :param standardised: (n, L).
     :return: (n,).
     """
-    total: np.ndarray = np.sort(standardised, axis=1)[:, -N_ODDEST:].sum(axis=1)
+    total: np.ndarray = np.sort(np.minimum(standardised, MOST_DEVIATIONS), axis=1)[:, -N_ODDEST:].sum(axis=1)
     return total
 
 

@@ -140,11 +140,12 @@ def test_left_out_deviations_equal_a_calibration_on_the_others(random):
         np.testing.assert_allclose(found[i], others.standardise(values[[i]], labels[[i]])[0])
 
 
-def test_combine_layers_sums_the_four_largest_in_any_order(random):
-    values = np.array([[9.0, 1, 2, 3, 4, -50], [-1, -2, -3, -4, -5, -6]])
-    np.testing.assert_array_equal(combine_layers(values), [18, -10])
-    np.testing.assert_array_equal(combine_layers(random.permutation(values, axis=1)), [18, -10])
-    np.testing.assert_array_equal(combine_layers(values[:, :2]), [10, -3])
+def test_combine_layers_sums_the_five_largest_in_any_order_and_bounds_each(random):
+    rows = np.array([[1.0, -2, 3, 0.5, 2, 0.25, -9], [-1, -2, -3, -4, -5, -6, -7], [100, 0, 0, 0, 0, 0, -100]])
+    expected = [1 + 3 + 0.5 + 2 + 0.25, -15, 6]
+    np.testing.assert_allclose(combine_layers(rows), expected)
+    np.testing.assert_allclose(combine_layers(random.permuted(rows, axis=1)), expected)
+    np.testing.assert_allclose(combine_layers(rows[:, :3]), [2, -6, 6])
 
 
 def test_benign_threshold_terms_agree():
