@@ -23,6 +23,7 @@ FILE_KIND = "in_flight_detector"
 WEAK_PATTERN = 0.93  # success rate of the estimated pattern below which a detector rests on a weak estimate
 FEW_SAMPLES = 10  # clean images a class below which the false-positive rate rises
 MISSED = 0.01  # share of the stamped images below the ratio that the margin is a share of
+OWN_WEIGHT, ENOUGH_SAMPLES = 0.1, 100  # of a class's own covariance, and from how many samples on
 ABSTAIN = -1
 
 
@@ -32,8 +33,7 @@ class InFlightDetector(TriggerDetector):
 
     Stamp the estimated trigger on clean images of every class but the target, take their hidden features, and the target
     class's clean ones; fit one density for each class. An image that the model sends to the target class is caught when
-    another class's density explains it better, and that class is inferred as its source. No threshold, no fine-tuning,
-    no training set.
+    another class's density explains it better, and that class is inferred as its source. No fine-tuning, no training set.
 
     | Paper: X. Li, Z. Xiang, D. J. Miller, G. Kesidis, Test-time detection of backdoor triggers for poisoned deep neural
       networks, ICASSP 2022, section 4.2.
@@ -52,7 +52,8 @@ class InFlightDetector(TriggerDetector):
         :attr:`Inversion.trigger`.
     :param target_class: The backdoor's target, 0 to K - 1.
     :param family: Density family; see :func:`fit_class_densities`.
-    :param tie: Weight of the common covariance, 0 to 1, of the family ``"regularised"``.
+    :param tie: Weight of the common covariance, 0 to 1, of the family ``"regularised"``; ``None``: .9 for 100 clean images a
+        class and more, nearer to 1 for fewer (.98 for 20), since their own covariances say less.
     :param power: Exponent of a signed power of the features, above 0 and at most 1; 1 leaves them as they are.
     :param n_layers: How many of the last hidden layers are used; at most as many as the model has.
     :param margin: Share, 0 to below 1, of the log-likelihood ratio that all but 1 % of the stamped images exceed when they
@@ -75,7 +76,7 @@ class InFlightDetector(TriggerDetector):
         target_class: int,
         *,
         family: str = "regularised",
-        tie: float = 0.9,
+        tie: float | None = None,
         power: float = 0.5,
         n_layers: int = 2,
         margin: float = 0.5,
@@ -168,12 +169,10 @@ class InFlightDetector(TriggerDetector):
         :param labels: True classes, (n,), int.
         """
         nb_classes, target = int(self.classifier.nb_classes), self._target()
-        density: dict[str, Any] = {
-            "family": self.family,
-            "tie": self.tie,
-            "power": self.power,
-            "random_state": self.random_state,
-        }
+        smallest = min(len(indices) for indices in indices_by_class(labels, nb_classes) if len(indices))
+        tie = 1 - OWN_WEIGHT * min(1.0, smallest / ENOUGH_SAMPLES) if self.tie is None else self.tie
+        density: dict[str, Any] = {"family": self.family, "tie": tie, "power": self.power}
+        density["random_state"] = self.random_state
         self._densities = fit_class_densities(features, labels, nb_classes, **density)
         self.margin_ = 0.0
         if self.margin > 0:
@@ -313,7 +312,7 @@ class InFlightDetector(TriggerDetector):
         return self.layers_
 
     def _check(self, values: dict[str, Any]) -> None:
-        check_density(values["family"], values["tie"], values["power"])
+        check_density(values["family"], 1.0 if values["tie"] is None else values["tie"], values["power"])
         if not isinstance(values["n_layers"], int) or values["n_layers"] < 1:
             raise InvalidInputError(f"n_layers must be a whole number of at least 1; received {values['n_layers']!r}.")
         if not isinstance(values["margin"], (int, float)) or not 0 <= values["margin"] < 1:

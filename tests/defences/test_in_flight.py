@@ -380,7 +380,8 @@ def test_margin_is_a_share_of_the_ratio_that_99_percent_of_held_out_stamped_imag
     images = np.array(digits.x_clean)
     images[is_source] = detector.trigger(images[is_source])
     _, features = logits_and_hidden(detector.classifier, images, detector.layers_)
-    held_out = cross_fitted_log_likelihoods(features, digits.y_clean, 10, tie=0.9, power=0.5)
+    tie = 1 - 0.1 * np.bincount(digits.y_clean).min() / 100
+    held_out = cross_fitted_log_likelihoods(features, digits.y_clean, 10, tie=tie, power=0.5)
     ratios = [np.delete(row, digits.target).max() - row[digits.target] for row in held_out[is_source]]
     assert detector.margin_ == pytest.approx(0.25 * np.quantile(ratios, 0.01))
     assert detector.margin_ > 0
@@ -392,6 +393,22 @@ def test_margin_where_stamped_images_lie_on_both_sides_is_0(digits):
     detector = make(digits, margin=0.9)
     detector.fit_features(random.normal(size=(200, 6)), np.arange(200) % 10)
     assert detector.margin_ == 0
+
+
+@pytest.mark.parametrize(("n_per_class", "expected"), [(5, 0.995), (20, 0.98), (100, 0.9), (150, 0.9)])
+def test_tie_grows_as_the_classes_get_smaller_unless_it_is_given(digits, monkeypatch, n_per_class, expected):
+    seen: list[float] = []
+    fit_class_densities = in_flight.fit_class_densities
+    monkeypatch.setattr(
+        in_flight,
+        "fit_class_densities",
+        lambda *data, **options: seen.append(options["tie"]) or fit_class_densities(*data, **options),
+    )
+    labels = np.repeat(np.arange(10), n_per_class)
+    features = np.random.default_rng(0).normal(size=(len(labels), 4))
+    for tie in (None, 0.3):
+        make(digits, tie=tie, margin=0).fit_features(features, labels)
+    assert seen == [pytest.approx(expected), 0.3]
 
 
 def test_fit_hands_every_parameter_to_the_densities(digits, monkeypatch):
@@ -426,12 +443,15 @@ def test_detect_scores_equal_a_recomputation_by_scikit_learn_and_scipy(detector,
     deviations = np.concatenate([one - one.mean(axis=0) for one in classes])
     tied = LedoitWolf(assume_centered=True).fit(deviations).covariance_
     tied = tied + 1e-3 * np.trace(tied) / len(tied) * np.eye(len(tied))
+    own = 0.1 * min(map(len, classes)) / 100
     report, _ = detector.detect(mixed[0])
     rows = report["predicted_class"] == digits.target
     z_new = scaler.transform(features(mixed[0][rows])[:, alive])
     expected = np.stack(
         [
-            multivariate_normal(one.mean(axis=0), 0.1 * np.cov(one, rowvar=False, bias=True) + 0.9 * tied).logpdf(z_new)
+            multivariate_normal(one.mean(axis=0), own * np.cov(one, rowvar=False, bias=True) + (1 - own) * tied).logpdf(
+                z_new
+            )
             for one in classes
         ],
         axis=1,
