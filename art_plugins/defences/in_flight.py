@@ -52,8 +52,8 @@ class InFlightDetector(TriggerDetector):
         :attr:`Inversion.trigger`.
     :param target_class: The backdoor's target, 0 to K - 1.
     :param family: Density family; see :func:`fit_class_densities`.
-    :param tie: Weight of the common covariance, 0 to 1, of the family ``"regularised"``; ``None``: .9 for 100 clean images a
-        class and more, nearer to 1 for fewer (.98 for 20), since their own covariances say less.
+    :param tie: Weight of the common covariance, 0 to 1, of the family ``"regularised"``; ``None``: .9 for 100 clean images
+        a class and more, nearer to 1 for fewer (.98 for 20), since their own covariances say less.
     :param power: Exponent of a signed power of the features, above 0 and at most 1; 1 leaves them as they are.
     :param n_layers: How many of the last hidden layers are used; at most as many as the model has.
     :param margin: Share, 0 to below 1, of the log-likelihood ratio that all but 1 % of the stamped images exceed when they
