@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
-from sklearn.covariance import oas
 
+from art_plugins.statistics.gaussian import oas_covariance
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.two_means import TwoMeans, averaged_trials, repeated_two_means
 
@@ -65,7 +65,7 @@ def contrast_classes(latents: np.ndarray, labels: np.ndarray, nb_classes: int) -
         if not len(indices) or not others.any():
             contrasted.append(None)
             continue
-        variances, axes = np.linalg.eigh(oas(others, assume_centered=True)[0])
+        variances, axes = np.linalg.eigh(oas_covariance(others))
         whitening = axes / np.sqrt(np.maximum(variances, 1e-12 * variances[-1]))
         own = drawn_in[indices] @ whitening
         ratios, directions = np.linalg.eigh(own.T @ own / len(indices))

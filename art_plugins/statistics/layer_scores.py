@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from sklearn.covariance import oas
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.statistics.gaussian import oas_covariance
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.thresholds import threshold_at_fpr
@@ -70,7 +70,7 @@ def fit_layer_gaussian(features: np.ndarray, labels: np.ndarray, nb_classes: int
     members = indices_by_class(labels, nb_classes)
     means = np.stack([z[rows].mean(axis=0) if len(rows) else np.zeros(n_dims) for rows in members])
     n_classes = sum(len(rows) > 0 for rows in members)
-    covariance = oas(z - means[labels], assume_centered=True)[0] * len(z) / max(len(z) - n_classes, 1)
+    covariance = oas_covariance(z - means[labels]) * len(z) / max(len(z) - n_classes, 1)
     # One sample a class leaves nothing around the means; the features' own variance is 1.
     floor = 1e-3 * np.trace(covariance) / n_dims
     covariance = covariance + (floor or 1.0) * np.eye(n_dims)

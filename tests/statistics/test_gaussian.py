@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
-from sklearn.covariance import OAS, LedoitWolf
+from sklearn.covariance import OAS, LedoitWolf, oas
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.gaussian import (
@@ -13,6 +13,7 @@ from art_plugins.statistics.gaussian import (
     fit_gaussian,
     fit_gaussian_pair,
     mean_negative_log_likelihood,
+    oas_covariance,
 )
 
 OF_ONE_CLUSTER = [shrinkage for shrinkage in SHRINKAGES if shrinkage != "within"]
@@ -131,3 +132,13 @@ def test_fit_gaussian_unknown_shrinkage_is_refused(random):
         fit_gaussian(x, "mcd")
     with pytest.raises(InvalidInputError, match=r"received 'mcd'"):
         fit_gaussian_pair(x, x, "mcd")
+
+
+@pytest.mark.parametrize(("n", "d"), [(50, 3), (5, 20), (1, 4), (300, 40), (30, 1)])
+def test_oas_covariance_equals_scikit_learns(n: int, d: int) -> None:
+    x = np.random.default_rng(n).normal(size=(n, d)) * np.arange(1, d + 1)
+    np.testing.assert_allclose(oas_covariance(x), oas(x, assume_centered=True)[0], rtol=1e-9, atol=1e-12)
+
+
+def test_oas_covariance_of_equal_samples_is_zero() -> None:
+    np.testing.assert_array_equal(oas_covariance(np.zeros((5, 3))), np.zeros((3, 3)))
