@@ -166,7 +166,16 @@ def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights
         write_png(Path("images", f"{row}.png"), image)
     arguments = ["detect", "weights.pt", "images", "--clean", "clean", "--factory", f"{factory}:network", "--seed", "1"]
     arguments += ["--factory-args", '{"hidden": 32}', "--size", "8x8", "--nb-steps", "150"]
-    arguments += ["--classes", "a, b,c,d,e,f,g,h,i,j", "--save-detector", "d.safetensors", "--out", "out"]
+    arguments += [
+        "--classes",
+        "a, b,c,d,e,f,g,h,i,j",
+        "--save-detector",
+        "d.safetensors",
+        "--out",
+        "out",
+        "--threshold",
+        "3",
+    ]
     assert main_with(monkeypatch, *arguments) == 0
     sys.modules.pop(factory, None)
     printed = " ".join(capsys.readouterr().out.split())
