@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import layerwise_figures as figures
 from art_plugins.evaluation.attacked_models import ModelCase, attacked_model
 from art_plugins.evaluation.backdoored_models import assert_attack_works
@@ -88,6 +89,8 @@ def run_case(
 
     :raises InvalidInputError: For an unknown name, a clean model, or an attack that works on less than 90 % of the images.
     """
+    if case.trigger == "none":
+        raise InvalidInputError("Layer-wise analysis is measured on attacked models; name a trigger other than 'none'.")
     classifier, data, attack, _ = attacked_model(case, root, models, download=download, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
     assert attack is not None

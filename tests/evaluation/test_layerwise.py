@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import layerwise_figures as figures
 from art_plugins.evaluation.attacked_models import ModelCase
 from art_plugins.evaluation.figures import png_bytes
@@ -116,6 +117,11 @@ def test_draw_writes_pictures_that_are_not_blank_and_says_what_they_show(tmp_pat
         assert np.asarray(Image.open(io.BytesIO(file.read_bytes())).convert("L")).std() > 5
         assert f"{file.name}: " in (tmp_path / "figures.txt").read_text()
     assert png_bytes(figures.profile_figure(run())) == files[0].read_bytes()
+
+
+def test_run_layerwise_of_a_clean_model_is_refused_before_any_training(tmp_path) -> None:
+    with pytest.raises(InvalidInputError, match="name a trigger"):
+        run_layerwise([ModelCase("mnist", "none")], tmp_path / "nowhere", tmp_path, "command")
 
 
 @pytest.mark.slow
