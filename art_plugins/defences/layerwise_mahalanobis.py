@@ -1,4 +1,4 @@
-"""The default rule: how odd a sample is for its class, by a shrunk Mahalanobis distance at every layer."""
+"""The default rule: does a sample look like another class early on, and foreign to its own class later?"""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from art_plugins.features.layer_reduction import pool_activations, projection_ma
 from art_plugins.statistics.layer_scores import (
     Calibration,
     LayerGaussian,
-    combine_layers,
-    cross_fitted_log_distances,
+    cross_fitted_measures,
+    early_and_late,
+    early_layers,
     fit_calibration,
     fit_layer_gaussian,
+    late_layers,
     left_out_deviations,
 )
 from art_plugins.statistics.moments import centre_and_spread
@@ -28,12 +30,13 @@ from art_plugins.statistics.moments import centre_and_spread
 @dataclass
 class MahalanobisRule(LayerRule):
     """
-    Log-distance to the class at every layer, in deviations of benign samples, summed over the five oddest layers.
+    Shrunk Mahalanobis distances at every layer, in deviations of benign samples; the sum of what the early layers and what
+    the late layers say.
 
     :ivar gaussians: One for each layer.
     :ivar projections: Random directions of layers that are still long after pooling, else ``None``.
-    :ivar calibration: Mean and deviation of benign log-distances for each class and layer.
-    :ivar centre, spread: Mean and deviation of the benign sums.
+    :ivar calibration: Mean and deviation of benign measures for each class.
+    :ivar centre, spread: Mean and deviation of what early layers, late layers and both say of benign samples, (3,).
     """
 
     def observe(self, classifier: Any, x: np.ndarray) -> None:
@@ -53,38 +56,71 @@ class MahalanobisRule(LayerRule):
         fits = (self._predicted == labels) & kept
         self._note_fits(fits, labels)
         judged = labels if by_label else self._predicted
-        distances = np.stack(
-            [
-                cross_fitted_log_distances(layer, labels, judged, fits, self.nb_classes, self.n_folds, self.random_state)
-                for layer in self._features
-            ],
-            axis=1,
-        )
+        found = [
+            cross_fitted_measures(
+                layer, labels, judged, fits, self.nb_classes, self._measures(index), self.n_folds, self.random_state
+            )
+            for index, layer in enumerate(self._features)
+        ]
+        measured = self._in_order(found)
         self.gaussians = [fit_layer_gaussian(layer[fits], labels[fits], self.nb_classes) for layer in self._features]
-        self.calibration = fit_calibration(distances, judged, self.nb_classes, LEAST_SAMPLES, robust)
+        self.calibration = fit_calibration(measured, judged, self.nb_classes, LEAST_SAMPLES, robust)
         # Medians do not notice one sample more or less.
-        by_layer = (
-            self.calibration.standardise(distances, judged)
+        standardised = (
+            self.calibration.standardise(measured, judged)
             if robust
-            else left_out_deviations(distances, judged, self.calibration, LEAST_SAMPLES)
+            else left_out_deviations(measured, judged, self.calibration, LEAST_SAMPLES)
         )
-        sums = combine_layers(by_layer)
-        centre, spread = centre_and_spread(sums, robust)
-        self.centre, self.spread = float(centre), float(spread) or 1.0
-        return self._scores(sums, judged), judged
+        parts = early_and_late(standardised, len(self.layers))
+        self.centre, self.spread = np.zeros(3), np.ones(3)
+        self.centre[:2], self.spread[:2] = centre_and_spread(parts, robust)
+        self.spread[self.spread == 0] = 1.0
+        both = self._both(parts)
+        self.centre[2], self.spread[2] = centre_and_spread(both, robust)
+        self.spread[2] = self.spread[2] or 1.0
+        return self._scores(both, judged), judged
 
     def judge(self, classifier: Any, x: np.ndarray, batch_size: int, labels: np.ndarray | None = None) -> Judgement:
-        """The sum over the layers, in deviations of benign sums."""
+        """What early and late layers say together, in deviations of benign samples."""
         predicted, top_output = np.empty(len(x), dtype=np.int64), np.empty(len(x))
-        distances = np.empty((len(x), len(self.layers)))
+        columns: list[np.ndarray] = [np.empty((len(x), len(self._measures(index)))) for index in range(len(self.layers))]
         for rows, classes, batch in self._stream(classifier, x, batch_size):
             predicted[rows], top_output[rows] = classes, batch.outputs.amax(dim=1).cpu().numpy()
             judged = classes if labels is None else labels[rows]
             for index, vectors in enumerate(self._vectors(batch)):
-                distances[rows, index] = self.gaussians[index].log_distances(vectors, judged)
+                for column, measure in enumerate(self._measures(index)):
+                    columns[index][rows, column] = getattr(self.gaussians[index], measure)(vectors, judged)
         judged = predicted if labels is None else labels
-        by_layer = self.calibration.standardise(distances, judged)
-        return Judgement(predicted, top_output, self._scores(combine_layers(by_layer), judged), distances, by_layer)
+        standardised = self.calibration.standardise(self._in_order(columns), judged)
+        scores = self._scores(self._both(early_and_late(standardised, len(self.layers))), judged)
+        by_layer = self._by_layer(standardised)
+        return Judgement(predicted, top_output, scores, by_layer, by_layer)
+
+    def _measures(self, index: int) -> tuple[str, ...]:
+        """What is measured at a layer."""
+        n_layers = len(self.layers)
+        asked = {"rivalry": early_layers(n_layers), "oddness": late_layers(n_layers)}
+        return tuple(measure for measure, layers in asked.items() if index in layers)
+
+    def _in_order(self, by_layer: list[np.ndarray]) -> np.ndarray:
+        """Rivalries of all early layers, then oddnesses of all late ones, (n, E + L)."""
+        n_layers = len(self.layers)
+        early = [by_layer[index][:, :1] for index in early_layers(n_layers)]
+        late = [by_layer[index][:, -1:] for index in late_layers(n_layers)]
+        return np.concatenate(early + late, axis=1)
+
+    def _by_layer(self, standardised: np.ndarray) -> np.ndarray:
+        """What each layer says, (n, L); the middle one the larger of two."""
+        n_layers = len(self.layers)
+        found = np.full((len(standardised), n_layers), -np.inf)
+        for column, index in enumerate([*early_layers(n_layers), *late_layers(n_layers)]):
+            found[:, index] = np.maximum(found[:, index], standardised[:, column])
+        return found
+
+    def _both(self, parts: np.ndarray) -> np.ndarray:
+        """(n,): the sum of both parts, each in deviations of benign samples."""
+        both: np.ndarray = ((parts - self.centre[:2]) / self.spread[:2]).sum(axis=1)
+        return both
 
     def _vectors(self, batch: ActivationBatch) -> Iterator[np.ndarray]:
         """A short vector a sample for each layer, (B, D)."""
@@ -97,12 +133,12 @@ class MahalanobisRule(LayerRule):
                 pooled = pooled @ torch.as_tensor(matrix, device=pooled.device)
             yield pooled.cpu().numpy()
 
-    def _scores(self, sums: np.ndarray, judged: np.ndarray) -> np.ndarray:
-        return np.where(self.n_benign[judged] > 0, (sums - self.centre) / self.spread, 0.0)
+    def _scores(self, both: np.ndarray, judged: np.ndarray) -> np.ndarray:
+        return np.where(self.n_benign[judged] > 0, (both - self.centre[2]) / self.spread[2], 0.0)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The Gaussians and the projections, and what benign samples look like."""
-        found = {"n_benign": self.n_benign, **self.calibration._asdict(), "sums": np.array([self.centre, self.spread])}
+        found = {"n_benign": self.n_benign, **self.calibration._asdict(), "centre": self.centre, "spread": self.spread}
         for index, (gaussian, matrix) in enumerate(zip(self.gaussians, self.projections, strict=True)):
             found |= {f"{name}_{index}": value for name, value in gaussian._asdict().items()}
             if matrix is not None:
@@ -113,11 +149,12 @@ class MahalanobisRule(LayerRule):
         """See the base class."""
         self.n_benign = arrays["n_benign"]
         self.calibration = Calibration(*(arrays[name] for name in Calibration._fields))
-        self.centre, self.spread = (float(value) for value in arrays["sums"])
+        self.centre, self.spread = arrays["centre"], arrays["spread"]
         indices = range(len(self.layers))
         self.gaussians = [
             LayerGaussian(*(arrays[f"{name}_{index}"] for name in LayerGaussian._fields)) for index in indices
         ]
         self.projections = [arrays.get(f"projection_{index}") for index in indices]
-        if self.calibration.means.shape != (self.nb_classes, len(self.layers)):
+        n_measures = sum(len(self._measures(index)) for index in range(len(self.layers)))
+        if self.calibration.means.shape != (self.nb_classes, n_measures) or self.centre.shape != (3,):
             raise InvalidInputError(f"the calibration has the shape {self.calibration.means.shape}")

@@ -1,7 +1,8 @@
-"""How far a sample lies from its class at each layer, in terms of benign samples, and what all layers say together."""
+"""Does a sample look like another class at early layers, and foreign to its own at late ones, as benign samples go?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 LEAST_DISTANCE = 1e-6  # squared; what is nearer to its class's mean counts as this near
-N_ODDEST = 5  # layers that count
+MOST_RIVAL, MOST_ODD = 2, 3  # early and late layers that count
 MOST_DEVIATIONS = 6.0  # of a layer: a benign sample that is very odd at one of them shall not outweigh all others
 
 
@@ -23,7 +24,7 @@ class LayerGaussian(NamedTuple):
     Gaussians of K classes with one covariance, over the d of D features of a layer that vary.
 
     ``centre``, ``scale`` (D,): of the standardisation; ``used`` (D,) bool; ``means`` (K, d): whitened; ``whitening``
-    (d, d): lower triangular with ``W' W`` the inverse covariance.
+    (d, d): lower triangular with ``W' W`` the inverse covariance; ``known`` (K,) bool: the classes that had samples.
     """
 
     centre: np.ndarray
@@ -31,8 +32,9 @@ class LayerGaussian(NamedTuple):
     used: np.ndarray
     means: np.ndarray
     whitening: np.ndarray
+    known: np.ndarray
 
-    def log_distances(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def oddness(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """
         Logarithm of the squared Mahalanobis distance to the mean of each sample's class.
 
@@ -42,9 +44,30 @@ class LayerGaussian(NamedTuple):
         :param labels: Class of each sample, (n,).
         :return: (n,); higher is further. A layer without varying features gives equal values.
         """
+        own: np.ndarray = self._log_distances(features)[np.arange(len(features)), labels]
+        return own
+
+    def rivalry(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """
+        How much further away the sample's class is than the nearest other class: the difference of the logarithms of both
+        squared distances.
+
+        :return: (n,); above 0 for a sample that looks like another class, 0 where no other class is known.
+        """
+        distances = self._log_distances(features)
+        rows = np.arange(len(features))
+        own = distances[rows, labels]
+        distances[:, ~self.known] = np.inf
+        distances[rows, labels] = np.inf
+        nearest = distances.min(axis=1)
+        rivalry: np.ndarray = np.where(np.isfinite(nearest), own - nearest, 0.0)
+        return rivalry
+
+    def _log_distances(self, features: np.ndarray) -> np.ndarray:
+        """To the mean of every class, (n, K)."""
         z = (np.asarray(features, dtype=np.float64)[:, self.used] - self.centre[self.used]) / self.scale[self.used]
-        delta = z @ self.whitening.T - self.means[labels]
-        squared = np.einsum("ij,ij->i", delta, delta)
+        white = z @ self.whitening.T
+        squared = np.stack([((white - mean) ** 2).sum(axis=1) for mean in self.means], axis=1)
         log_distances: np.ndarray = np.log(np.maximum(squared, LEAST_DISTANCE))
         return log_distances
 
@@ -65,40 +88,42 @@ def fit_layer_gaussian(features: np.ndarray, labels: np.ndarray, nb_classes: int
     scale = np.where(used, deviation, 1.0)
     z = (features[:, used] - centre[used]) / scale[used]
     n_dims = z.shape[1]
-    if n_dims == 0:
-        return LayerGaussian(centre, scale, used, np.zeros((nb_classes, 0)), np.zeros((0, 0)))
     members = indices_by_class(labels, nb_classes)
+    known = np.array([len(rows) > 0 for rows in members])
+    if n_dims == 0:
+        return LayerGaussian(centre, scale, used, np.zeros((nb_classes, 0)), np.zeros((0, 0)), known)
     means = np.stack([z[rows].mean(axis=0) if len(rows) else np.zeros(n_dims) for rows in members])
-    n_classes = sum(len(rows) > 0 for rows in members)
-    covariance = oas_covariance(z - means[labels]) * len(z) / max(len(z) - n_classes, 1)
+    covariance = oas_covariance(z - means[labels]) * len(z) / max(len(z) - known.sum(), 1)
     # One sample a class leaves nothing around the means; the features' own variance is 1.
     floor = 1e-3 * np.trace(covariance) / n_dims
     covariance = covariance + (floor or 1.0) * np.eye(n_dims)
     whitening = solve_triangular(np.linalg.cholesky(covariance), np.eye(n_dims), lower=True)
-    return LayerGaussian(centre, scale, used, means @ whitening.T, whitening)
+    return LayerGaussian(centre, scale, used, means @ whitening.T, whitening, known)
 
 
-def cross_fitted_log_distances(
+def cross_fitted_measures(
     features: np.ndarray,
     labels: np.ndarray,
     judged: np.ndarray,
     fits: np.ndarray,
     nb_classes: int,
+    measures: Sequence[str],
     n_folds: int,
     random_state: int = 0,
 ) -> np.ndarray:
     """
-    Log-distance of each sample by Gaussians that were fitted without it: those of a fold by the other folds.
+    Measures of each sample by Gaussians that were fitted without it: those of a fold by the other folds.
 
     A Gaussian is nearer to the samples that it was fitted on than to new ones, the more so the more features there are; a
     threshold from such distances would catch far more benign samples than it says.
 
     :param features: (n, D).
     :param labels: True classes, (n,), that the Gaussians are fitted by.
-    :param judged: Classes that the distances are to, (n,).
-    :param fits: Whether a sample takes part in the fits, (n,), bool; all get a distance.
+    :param judged: Classes that the samples are held against, (n,).
+    :param fits: Whether a sample takes part in the fits, (n,), bool; all are measured.
+    :param measures: ``"rivalry"``, ``"oddness"`` or both, in this order of columns.
     :param n_folds: At least 2; at most n are used.
-    :return: (n,).
+    :return: (n, number of measures).
     """
     n_samples = len(features)
     random = np.random.default_rng(random_state)
@@ -106,52 +131,53 @@ def cross_fitted_log_distances(
     order = order[np.argsort(labels[order], kind="stable")]  # every class is spread over all folds
     fold = np.empty(n_samples, dtype=int)
     fold[order] = np.arange(n_samples) % min(n_folds, n_samples)
-    distances = np.empty(n_samples)
+    found = np.empty((n_samples, len(measures)))
     for index in range(min(n_folds, n_samples)):
         held, rest = fold == index, (fold != index) & fits
         if not rest.any():
             rest = fits
         gaussian = fit_layer_gaussian(features[rest], labels[rest], nb_classes)
-        distances[held] = gaussian.log_distances(features[held], judged[held])
-    return distances
+        for column, measure in enumerate(measures):
+            found[held, column] = getattr(gaussian, measure)(features[held], judged[held])
+    return found
 
 
 class Calibration(NamedTuple):
-    """What benign samples look like: ``means``, ``deviations`` (K, L) of their log-distances."""
+    """What benign samples look like: ``means``, ``deviations`` (K, M) of each of M measures."""
 
     means: np.ndarray
     deviations: np.ndarray
 
-    def standardise(self, log_distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def standardise(self, measured: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """
-        In standard deviations above the mean of benign samples of the class, at each layer.
+        In standard deviations above the mean of benign samples of the class.
 
-        :param log_distances: (n, L).
-        :return: (n, L); 0 where benign samples do not vary.
+        :param measured: (n, M).
+        :return: (n, M); 0 where benign samples do not vary.
         """
         deviations = self.deviations[labels]
         varies = deviations > 1e-9
-        return np.where(varies, (log_distances - self.means[labels]) / np.where(varies, deviations, 1), 0.0)
+        return np.where(varies, (measured - self.means[labels]) / np.where(varies, deviations, 1), 0.0)
 
 
 def fit_calibration(
-    log_distances: np.ndarray, labels: np.ndarray, nb_classes: int, least: int, robust: bool = False
+    measured: np.ndarray, labels: np.ndarray, nb_classes: int, least: int, robust: bool = False
 ) -> Calibration:
     """
-    Mean and standard deviation at each layer for each class; for classes of fewer than ``least`` samples, of all together.
+    Mean and standard deviation of each measure for each class; of all together for classes of fewer than ``least`` samples.
 
-    :param log_distances: Cross-fitted, of benign samples, (n, L).
+    :param measured: Cross-fitted, of benign samples, (n, M).
     :param labels: The classes that they are judged by, (n,).
     :param robust: Medians in place of means, for samples of which a minority may not be benign.
     """
-    means, deviations = (np.tile(row, (nb_classes, 1)) for row in centre_and_spread(log_distances, robust))
+    means, deviations = (np.tile(row, (nb_classes, 1)) for row in centre_and_spread(measured, robust))
     for label, rows in enumerate(indices_by_class(labels, nb_classes)):
         if len(rows) >= max(least, 2):
-            means[label], deviations[label] = centre_and_spread(log_distances[rows], robust)
+            means[label], deviations[label] = centre_and_spread(measured[rows], robust)
     return Calibration(means, deviations)
 
 
-def left_out_deviations(log_distances: np.ndarray, labels: np.ndarray, calibration: Calibration, least: int) -> np.ndarray:
+def left_out_deviations(measured: np.ndarray, labels: np.ndarray, calibration: Calibration, least: int) -> np.ndarray:
     """
     :meth:`Calibration.standardise` for the samples that it was fitted on, each by the mean and deviation of the *others*.
 
@@ -159,30 +185,43 @@ def left_out_deviations(log_distances: np.ndarray, labels: np.ndarray, calibrati
     (n v - (x - m)^2 n / (n - 1)) / (n - 1). With 100 samples a class, an odd one widens the deviation that it is measured
     in by some percent, and a threshold set so catches more than it says.
 
-    :return: (n, L).
+    :return: (n, M).
     """
     sizes = np.bincount(labels, minlength=len(calibration.means))
     counts = np.where(sizes[labels] >= max(least, 2), sizes[labels], len(labels))[:, None]
     means, variances = calibration.means[labels], calibration.deviations[labels] ** 2
     rest = np.maximum(counts - 1, 1)
-    delta = log_distances - means
+    delta = measured - means
     variances = np.maximum(counts * variances - delta**2 * counts / rest, 0) / rest
     varies = variances > 1e-18
     return np.where(varies, delta * counts / rest / np.sqrt(np.where(varies, variances, 1)), 0.0)
 
 
-def combine_layers(standardised: np.ndarray) -> np.ndarray:
-    """
-    Sum of the five largest values of each sample, none above 6; of all when there are fewer layers.
+def early_layers(n_layers: int) -> range:
+    """Those at which a sample is asked whether it looks like another class; the middle one is both early and late."""
+    return range((n_layers + 1) // 2)
 
-    A trigger is seen at several layers, between where the model reads it and where it has turned it into the class; a
-    benign oddity often at one or two. Which layers those are differs between models and is not known.
 
-    :param standardised: (n, L).
-    :return: (n,).
+def late_layers(n_layers: int) -> range:
+    """Those at which a sample is asked whether it is foreign to its class."""
+    return range(n_layers // 2, n_layers)
+
+
+def early_and_late(standardised: np.ndarray, n_layers: int) -> np.ndarray:
     """
-    total: np.ndarray = np.sort(np.minimum(standardised, MOST_DEVIATIONS), axis=1)[:, -N_ODDEST:].sum(axis=1)
-    return total
+    Sum of the two largest rivalries at early layers, and of the three largest oddnesses at late layers, none above 6.
+
+    On its way through the network a triggered sample first looks like the class that it is of; later it comes to the
+    class of the attacker by features that no benign sample of that class has. Where the one goes over into the other
+    differs between models and is not known. A benign oddity is often seen at one or two layers only.
+
+    :param standardised: Rivalries at the E early layers, then oddnesses at the others, (n, E + L).
+    :return: (n, 2).
+    """
+    bounded = np.minimum(standardised, MOST_DEVIATIONS)
+    n_early = len(early_layers(n_layers))
+    parts = (bounded[:, :n_early], MOST_RIVAL), (bounded[:, n_early:], MOST_ODD)
+    return np.stack([np.sort(part, axis=1)[:, -most:].sum(axis=1) for part, most in parts], axis=1)
 
 
 def benign_threshold(

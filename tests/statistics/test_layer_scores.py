@@ -12,10 +12,12 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.layer_scores import (
     benign_threshold,
     check_terms,
-    combine_layers,
-    cross_fitted_log_distances,
+    cross_fitted_measures,
+    early_and_late,
+    early_layers,
     fit_calibration,
     fit_layer_gaussian,
+    late_layers,
     left_out_deviations,
 )
 
@@ -25,7 +27,7 @@ def classes(random: np.random.Generator, n: int = 90, n_dims: int = 6, k: int = 
     return 3 * random.normal(size=(k, n_dims))[labels] + random.normal(size=(n, n_dims)) * np.arange(1, n_dims + 1), labels
 
 
-def test_log_distances_equal_scipys_mahalanobis_with_scikit_learns_shrunk_covariance(random):
+def test_oddness_equals_scipys_mahalanobis_with_scikit_learns_shrunk_covariance(random):
     features, labels = classes(random)
     z = StandardScaler().fit(features)
     standard = z.transform(features)
@@ -37,66 +39,90 @@ def test_log_distances_equal_scipys_mahalanobis_with_scikit_learns_shrunk_covari
         2 * np.log(mahalanobis(row, means[k], np.linalg.inv(covariance)))
         for row, k in zip(z.transform(new), judged, strict=True)
     ]
-    found = fit_layer_gaussian(features, labels, 3).log_distances(new, judged)
+    found = fit_layer_gaussian(features, labels, 3).oddness(new, judged)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-def test_log_distances_do_not_change_with_the_units_of_the_features(random):
+def test_measures_do_not_change_with_the_units_of_the_features(random):
     features, labels = classes(random)
     units, offsets = 10.0 ** random.integers(-3, 4, size=6), random.normal(size=6)
-    expected = fit_layer_gaussian(features, labels, 3).log_distances(features, labels)
-    found = fit_layer_gaussian(features * units + offsets, labels, 3).log_distances(features * units + offsets, labels)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    scaled = features * units + offsets
+    for measure in ("oddness", "rivalry"):
+        expected = getattr(fit_layer_gaussian(features, labels, 3), measure)(features, labels)
+        found = getattr(fit_layer_gaussian(scaled, labels, 3), measure)(scaled, labels)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_rivalry_is_the_log_ratio_of_the_distances_to_the_own_and_to_the_nearest_other_class(random):
+    features, labels = classes(random)
+    gaussian = fit_layer_gaussian(features, labels, 3)
+    to_each = np.stack([gaussian.oddness(features, np.full(90, k)) for k in range(3)], axis=1)
+    for judged in (0, 2):
+        others = np.delete(to_each, judged, axis=1).min(axis=1)
+        found = gaussian.rivalry(features, np.full(90, judged))
+        np.testing.assert_allclose(found, to_each[:, judged] - others)
+        assert found[labels == judged].mean() < 0 < found[labels != judged].mean()
+
+
+def test_rivalry_knows_no_class_without_samples(random):
+    features, labels = classes(random)
+    expected = fit_layer_gaussian(features, labels, 3).rivalry(features, labels)
+    np.testing.assert_allclose(fit_layer_gaussian(features, labels + 1, 5).rivalry(features, labels + 1), expected)
+    alone = fit_layer_gaussian(features, np.zeros(90, dtype=int), 4)
+    np.testing.assert_array_equal(alone.rivalry(features, np.zeros(90, dtype=int)), np.zeros(90))
 
 
 def test_fit_layer_gaussian_constant_features_are_left_out(random):
     features, labels = classes(random)
-    expected = fit_layer_gaussian(features, labels, 3).log_distances(features, labels)
+    expected = fit_layer_gaussian(features, labels, 3).oddness(features, labels)
     wider = np.insert(features, 2, 7.0, axis=1)
     found = fit_layer_gaussian(wider, labels, 3)
-    np.testing.assert_allclose(found.log_distances(wider, labels), expected)
+    np.testing.assert_allclose(found.oddness(wider, labels), expected)
     np.testing.assert_array_equal(found.used, [True, True, False, True, True, True, True])
 
 
 def test_fit_layer_gaussian_layer_without_varying_features_says_the_same_of_all():
     gaussian = fit_layer_gaussian(np.ones((9, 4)), np.arange(9) % 3, 3)
-    assert np.ptp(gaussian.log_distances(np.random.default_rng(0).normal(size=(5, 4)), np.arange(5) % 3)) == 0
+    assert np.ptp(gaussian.oddness(np.random.default_rng(0).normal(size=(5, 4)), np.arange(5) % 3)) == 0
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_fit_layer_gaussian_hardly_any_samples_give_finite_distances(random, n):
     gaussian = fit_layer_gaussian(random.normal(size=(n, 8)), np.arange(n), 5)
-    assert np.isfinite(gaussian.log_distances(random.normal(size=(6, 8)), np.arange(6) % 5)).all()
+    assert np.isfinite(gaussian.oddness(random.normal(size=(6, 8)), np.arange(6) % 5)).all()
 
 
-def test_cross_fitted_log_distances_of_n_folds_are_those_left_one_out(random):
+def test_cross_fitted_measures_of_n_folds_are_those_left_one_out(random):
     features, labels = classes(random, n=24)
-    found = cross_fitted_log_distances(features, labels, labels, np.ones(24, dtype=bool), 3, n_folds=24)
+    found = cross_fitted_measures(features, labels, labels, np.ones(24, dtype=bool), 3, ("rivalry", "oddness"), n_folds=24)
     for i in (0, 7, 23):
         rest = np.arange(24) != i
         gaussian = fit_layer_gaussian(features[rest], labels[rest], 3)
-        assert found[i] == pytest.approx(gaussian.log_distances(features[[i]], labels[[i]])[0])
+        one = features[[i]], labels[[i]]
+        assert found[i] == pytest.approx([gaussian.rivalry(*one)[0], gaussian.oddness(*one)[0]])
 
 
-def test_cross_fitted_log_distances_are_as_those_of_new_samples_where_the_fitted_ones_are_not(random):
+def test_cross_fitted_measures_are_as_those_of_new_samples_where_the_fitted_ones_are_not(random):
     labels = np.arange(400) % 3
     # Of unequal variances and correlated, so that little is shrunk.
     features = random.normal(size=(400, 100)) * np.geomspace(1, 0.01, 100) @ random.normal(size=(100, 100))
     fitted, new = features[:200], features[200:]
     gaussian = fit_layer_gaussian(fitted, labels[:200], 3)
-    of_new = gaussian.log_distances(new, labels[200:]).mean()
-    crossed = cross_fitted_log_distances(fitted, labels[:200], labels[:200], np.ones(200, dtype=bool), 3, 20).mean()
-    of_fitted = gaussian.log_distances(fitted, labels[:200]).mean()
+    of_new = gaussian.oddness(new, labels[200:]).mean()
+    crossed = cross_fitted_measures(
+        fitted, labels[:200], labels[:200], np.ones(200, dtype=bool), 3, ("oddness",), 20
+    ).mean()
+    of_fitted = gaussian.oddness(fitted, labels[:200]).mean()
     assert of_new - of_fitted > 0.15
     assert abs(of_new - crossed) < 0.04
 
 
-def test_cross_fitted_log_distances_samples_that_take_no_part_do_not_change_the_others(random):
+def test_cross_fitted_measures_samples_that_take_no_part_do_not_change_the_others(random):
     features, labels = classes(random)
     fits = np.arange(90) < 60
-    first = cross_fitted_log_distances(features, labels, labels, fits, 3, 5)
+    first = cross_fitted_measures(features, labels, labels, fits, 3, ("oddness",), 5)[:, 0]
     changed = np.where(fits[:, None], features, 100.0)
-    second = cross_fitted_log_distances(changed, labels, labels, fits, 3, 5)
+    second = cross_fitted_measures(changed, labels, labels, fits, 3, ("oddness",), 5)[:, 0]
     np.testing.assert_array_equal(first[fits], second[fits])
     assert (second[~fits] > first[fits].max()).all()
 
@@ -140,12 +166,23 @@ def test_left_out_deviations_equal_a_calibration_on_the_others(random):
         np.testing.assert_allclose(found[i], others.standardise(values[[i]], labels[[i]])[0])
 
 
-def test_combine_layers_sums_the_five_largest_in_any_order_and_bounds_each(random):
-    rows = np.array([[1.0, -2, 3, 0.5, 2, 0.25, -9], [-1, -2, -3, -4, -5, -6, -7], [100, 0, 0, 0, 0, 0, -100]])
-    expected = [1 + 3 + 0.5 + 2 + 0.25, -15, 6]
-    np.testing.assert_allclose(combine_layers(rows), expected)
-    np.testing.assert_allclose(combine_layers(random.permuted(rows, axis=1)), expected)
-    np.testing.assert_allclose(combine_layers(rows[:, :3]), [2, -6, 6])
+@pytest.mark.parametrize(
+    ("n", "early", "late"), [(1, [0], [0]), (2, [0], [1]), (5, [0, 1, 2], [2, 3, 4]), (6, [0, 1, 2], [3, 4, 5])]
+)
+def test_early_and_late_layers_meet_in_the_middle(n, early, late):
+    assert [*early_layers(n)] == early
+    assert [*late_layers(n)] == late
+
+
+def test_early_and_late_sums_the_largest_of_each_half_in_any_order_and_bounds_each(random):
+    early = np.array([[1.0, -2, 3], [-1, -2, -3], [100, 0, -100]])
+    late = np.array([[1.0, 2, -2, 0.5], [-1, -2, -3, -4], [7, 8, 9, 0]])
+    expected = [[4, 3.5], [-3, -6], [6, 18]]
+    for _ in range(3):
+        np.testing.assert_allclose(early_and_late(np.concatenate([early[:, :3], late[:, :3]], axis=1), 5)[:, 0], [4, -3, 6])
+        np.testing.assert_allclose(early_and_late(np.concatenate([np.c_[early, [-9] * 3], late], axis=1), 8), expected)
+        early, late = random.permuted(early, axis=1), random.permuted(late, axis=1)
+    np.testing.assert_allclose(early_and_late(np.array([[2.0, 3.0]]), 1), [[2, 3]])
 
 
 def test_benign_threshold_terms_agree():
