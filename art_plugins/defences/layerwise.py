@@ -28,8 +28,8 @@ class LayerwiseFeatureDefence(PoisonFilter):
     covariance. In the first half of the layers: does the sample look like another class? (Log-ratio of the distances to
     its class and to the nearest other.) In the second half: is it foreign to its class? (Log-distance to it.) A triggered
     image starts as what it is and ends where the attacker wants it, by features of no class. All in standard deviations of
-    benign samples of the class, at most 6; the two largest of the first and the three largest of the second half count, with
-    equal weight. ``mode="paper"``: the published rule, below.
+    benign samples of the class, at most 6; the two largest of the first and the three largest of the second half count,
+    with equal weight. ``mode="paper"``: the published rule, below.
 
     | Paper: S. Preetha et al., Investigation of Layer-wise Feature Analysis for Backdoor Attacks Detection in Deep Neural
       Networks, 2023; the algorithm is by N. M. Jebreel, J. Domingo-Ferrer, Y. Li, Defending against backdoor attacks by

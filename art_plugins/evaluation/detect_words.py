@@ -33,12 +33,15 @@ def finding(inversion: Inversion, names: Sequence[str], threshold: float, caught
             f"{names[int(np.nanargmax(index))]}, and the threshold is {threshold:g}. No image was judged."
         )
     target = inversion.target_class
-    one = next(one for one in inversion.inverted if one.kind == inversion.kind)
+    source = inversion.source_class
+    patterns = inversion.inverted if source is None else inversion.by_source
+    one = next(one for one in patterns if one.kind == inversion.kind)
     what = "a patch" if one.kind == "patch" else "an additive pattern"
+    norm, images = one.norms[target if source is None else source], "other classes" if source is None else names[source]
     n_caught, n_judged = caught
     return (
-        f"The model has a backdoor towards {names[target]}: {what} of {norm_text(one.kind, one.norms[target])} sends "
-        f"{inversion.success_rate:.3f} of the clean images of other classes there (index {index[target]:.2f}, threshold "
+        f"The model has a backdoor towards {names[target]}: {what} of {norm_text(one.kind, norm)} sends "
+        f"{inversion.success_rate:.3f} of the clean images of {images} there (index {index[target]:.2f}, threshold "
         f"{threshold:g}). {n_caught or 'None'} of the {n_judged} images {'carries' if n_caught == 1 else 'carry'} the "
         "trigger."
     )
@@ -90,7 +93,8 @@ def clean_cautions(predicted: np.ndarray, y_clean: np.ndarray, names: Sequence[s
 
 def detector_cautions(success_rate: float, inversion: Inversion, threshold: float, names: Sequence[str]) -> list[str]:
     """
-    :param success_rate: Share of the clean images of other classes that the estimated pattern sends to the target class.
+    :param success_rate: Share of the clean images that the estimated pattern sends to the target class, of the other class
+        from which it sends most.
     """
     cautions = []
     index = np.nan_to_num(inversion.anomaly_index, nan=-np.inf)
@@ -102,7 +106,7 @@ def detector_cautions(success_rate: float, inversion: Inversion, threshold: floa
         )
     if success_rate < WEAK_PATTERN:
         cautions.append(
-            f"The estimated pattern sends only {success_rate:.3f} of the clean images to the target class, so the "
+            f"The estimated pattern sends at most {success_rate:.3f} of a class's clean images to the target class, so the "
             "judgement of the images rests on a weak estimate; --nb-steps may improve it."
         )
     return cautions

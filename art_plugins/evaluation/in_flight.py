@@ -13,7 +13,7 @@ from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFi
 from art_plugins.evaluation.metrics import ratio
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.statistics.thresholds import best_tpr_near_fpr
-from art_plugins.triggers.inversion import Inversion, invert_triggers
+from art_plugins.triggers.inversion import Inversion, combined_index, invert_triggers
 
 # Family, hidden layers, power of the features, margin.
 PAPER_FORM, DEFAULT_FORM = ("mixture", 1, 1.0, 0.0), ("regularised", 2, 0.5, 0.5)
@@ -112,7 +112,9 @@ def evaluate_in_flight(
 
 
 def best_trigger(found: Inversion, target: int) -> Trigger:
-    """The pattern towards ``target`` of the kind that makes it stand out most."""
+    """The trigger that was found, if it leads to ``target``; else the pattern towards it that makes it stand out most."""
+    if found.target_class == target and found.trigger is not None:
+        return found.trigger
     best = max(found.inverted, key=lambda one: float(np.nan_to_num(one.anomaly_index[target], nan=-np.inf)))
     return best.trigger(target)
 
@@ -122,6 +124,10 @@ def inversion_row(found: Inversion, target: int | None, seconds: float) -> dict[
     return {
         "target_class": found.target_class,
         "right_target": found.target_class == target,
+        "source_class": found.source_class,
+        "source_index": [_number(value) for value in combined_index([one.anomaly_index for one in found.by_source])]
+        if found.by_source
+        else None,
         "kind": found.kind,
         "anomaly_index": [_number(value) for value in found.anomaly_index],
         "expected_distances": [_number(value) for value in found.expected_distances],

@@ -33,12 +33,20 @@ WINDOW = 10  # steps over which success is averaged, and after which the cost ma
 CHECKED = 256  # images, at most, on which a smaller pattern is checked before it is kept
 PATIENCE = 2  # windows of success (or of failure) before the cost goes up (or down)
 COST_UP, COST_DOWN = 2.0, 2.0**1.5
-QUIET_WINDOWS = 8  # windows without a pattern that is smaller by a hundredth, after which a class stops
+QUIET_WINDOWS = 8  # windows without a pattern that is smaller by a hundredth, after which a search stops
+SOURCE_THRESHOLD = 3.0  # index above which one source class has a pattern of its own
+
+
+class Search(NamedTuple):
+    """For a pattern that sends the images in ``rows``, (n,), to class ``target``."""
+
+    rows: Tensor
+    target: int
 
 
 class InvertedTriggers(NamedTuple):
     """
-    One pattern for each of K classes, in the images' units and channel order.
+    One pattern for each of K classes (targets, or sources of one target), in the images' units and channel order.
 
     ``kind``: ``"patch"`` or ``"additive"``; ``masks`` (K, ...): 0 to 1, one value a pixel (all ones for additive
     patterns); ``patterns`` (K, ...); ``norms`` (K,): sum of the mask in pixels, or L2 norm of the
@@ -72,6 +80,11 @@ class Inversion(NamedTuple):
     :func:`expected_distances`; ``anomaly_index`` (K,): the indices of all kinds taken together; ``target_class``: the class
     of the highest one above the threshold, ``None``: no backdoor found; ``kind``: of the pattern that stands out most;
     ``success_rate``: of that pattern.
+
+    Where a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the
+    target; their indices compare the sources' norms, relative to :func:`source_distances`. ``source_class``: the class
+    from which the trigger works with a far smaller pattern than from any other, ``None``: there is none, the backdoor is
+    for all. If there is one, ``kind``, ``success_rate`` and ``trigger`` are those of its own pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]
@@ -80,12 +93,16 @@ class Inversion(NamedTuple):
     target_class: int | None
     kind: str | None
     success_rate: float | None
+    by_source: tuple[InvertedTriggers, ...] = ()
+    source_class: int | None = None
 
     @property
     def trigger(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """The reverse-engineered trigger; ``None`` when no backdoor was found."""
         if self.target_class is None:
             return None
+        if self.source_class is not None:
+            return next(one for one in self.by_source if one.kind == self.kind).trigger(self.source_class)
         return next(one for one in self.inverted if one.kind == self.kind).trigger(self.target_class)
 
     def sentence(self) -> str:
@@ -94,9 +111,10 @@ class Inversion(NamedTuple):
             return "No backdoor found: no class has a pattern that works; give more steps."
         if self.target_class is None:
             return f"No backdoor found: the highest index is {np.nanmax(self.anomaly_index):.2f}."
+        images = "the clean images" if self.source_class is None else f"the clean images of class {self.source_class} alone"
         return (
             f"A backdoor towards class {self.target_class}: its {self.kind} pattern has index "
-            f"{self.anomaly_index[self.target_class]:.2f} and sends {self.success_rate:.3f} of the clean images there."
+            f"{self.anomaly_index[self.target_class]:.2f} and sends {self.success_rate:.3f} of {images} there."
         )
 
 
@@ -128,8 +146,12 @@ def invert_triggers(
     easy to reach by a small patch is seldom easy to reach by a small perturbation as well, while a backdoor is: the
     indices of the kinds are added and divided by the square root of their number (Stouffer et al. 1949).
 
+    A backdoor may work from one source class alone (Xiang et al. 2020 search every pair of classes for it). The pattern for
+    all classes is then larger than the trigger but mostly still the smallest, so pairs are searched for the target that
+    was found only; a source whose pattern is far smaller than the others' gives the trigger.
+
     When this breaks: triggers that are not a fixed pattern (warps, input-aware ones), attacks towards every class
-    (all-to-all), and fewer than about five classes.
+    (all-to-all), fewer than about five classes, and backdoors of one source class in models whose other classes lie near.
 
     :param classifier: ART ``PyTorchClassifier``; its preprocessing, clip values and channel order are respected.
     :param x_clean: Clean images (n, C, H, W) or (n, H, W, C), of all classes; 10 to 100 a class.
@@ -155,16 +177,33 @@ def invert_triggers(
     images = model.to_unit_range(torch.from_numpy(np.array(x_clean, dtype=np.float32)))
     with model.evaluating(), seeded(random_state):
         expected = expected_distances(model, images, labels, nb_classes)
+        searches = [Search(torch.from_numpy(np.flatnonzero(labels != label)), label) for label in range(nb_classes)]
         inverted = tuple(
-            _invert(model, kind, images, labels, expected, nb_steps, batch_size, min_success, verbose) for kind in kinds
+            _invert(model, kind, images, searches, expected, nb_steps, batch_size, min_success, verbose) for kind in kinds
         )
-    index = combined_index([one.anomaly_index for one in inverted])
-    target_class, kind, success_rate = None, None, None
-    if np.isfinite(index).any() and np.nanmax(index) > threshold:
-        target_class = int(np.nanargmax(index))
-        best = max(inverted, key=lambda one: np.nan_to_num(one.anomaly_index[target_class], nan=-np.inf))
-        kind, success_rate = best.kind, float(best.success_rates[target_class])
-    return Inversion(inverted, expected, index, target_class, kind, success_rate)
+        index = combined_index([one.anomaly_index for one in inverted])
+        target_class = highest(index, threshold)
+        if target_class is None:
+            return Inversion(inverted, expected, index, None, None, None)
+        sources = [Search(torch.from_numpy(np.flatnonzero(labels == label)), target_class) for label in range(nb_classes)]
+        sources[target_class] = Search(torch.empty(0, dtype=torch.int64), target_class)
+        apart = source_distances(model, images, labels, target_class, nb_classes)
+        by_source = tuple(
+            _invert(model, kind, images, sources, apart, nb_steps, batch_size // 2 + 1, min_success, verbose)
+            for kind in kinds
+        )
+    source_class = highest(combined_index([one.anomaly_index for one in by_source]), SOURCE_THRESHOLD)
+    chosen, row = (inverted, target_class) if source_class is None else (by_source, source_class)
+    best = max(chosen, key=lambda one: float(np.nan_to_num(one.anomaly_index[row], nan=-np.inf)))
+    success_rate = float(best.success_rates[row])
+    return Inversion(inverted, expected, index, target_class, best.kind, success_rate, by_source, source_class)
+
+
+def highest(index: np.ndarray, threshold: float) -> int | None:
+    """The class of the highest index, ``None`` if it is not above the threshold; NaN never is."""
+    if not np.isfinite(index).any() or np.nanmax(index) <= threshold:
+        return None
+    return int(np.nanargmax(index))
 
 
 def combined_index(indices: Sequence[np.ndarray]) -> np.ndarray:
@@ -185,9 +224,7 @@ def expected_distances(
     How far from each class single images of the others lie, by the median image, but at least as far as from the median
     class.
 
-    The distance of an image is the L2 norm of the perturbation that would take it there if the logits were linear,
-    (max_k z_k - z_c) / ||grad (max_k z_k - z_c)|| (first step of DeepFool, Moosavi-Dezfooli et al. 2016). A class that
-    lies far from all others is expected to need a larger pattern. One that lies near is not excused by it: a
+    A class that lies far from all others is expected to need a larger pattern. One that lies near is not excused by it: a
     backdoor's shortcut may bring single images near as well.
 
     :param images: In the unit range, (n, ...).
@@ -198,17 +235,52 @@ def expected_distances(
     for label in range(nb_classes):
         rows = np.flatnonzero(labels != label)
         rows = rows[:: max(1, len(rows) // CHECKED)]
-        found = []
-        for start in range(0, len(rows), batch_size):
-            batch = images[rows[start : start + batch_size]].to(model.device).requires_grad_()
-            logits = model.logits(batch)
-            others = logits.masked_fill(torch.arange(nb_classes, device=logits.device) == label, -torch.inf)
-            gaps = others.amax(dim=1) - logits[:, label]
-            (gradients,) = torch.autograd.grad(gaps.sum(), batch)
-            found.append((gaps.detach().clamp_min(0) / gradients.flatten(1).norm(dim=1).clamp_min(1e-12)).cpu().numpy())
-        distances[label] = np.median(np.concatenate(found))  # a saturated softmax has no gradient, and no distance
+        distances[label] = np.median(distances_to_class(model, images[rows], label, nb_classes, batch_size))
     median = np.median(distances)
     return np.maximum(distances, median) if median > 0 else np.ones(nb_classes)
+
+
+def source_distances(
+    model: DifferentiableClassifier, images: Tensor, labels: np.ndarray, target: int, nb_classes: int
+) -> np.ndarray:
+    """
+    How far from the target class single images of each other class lie, by the median image, but at most as far as those
+    of the median class.
+
+    Some sources lie near the target without any backdoor, sneakers near ankle boots for example: that their pattern is
+    small is no sign of one. That a far one's pattern is as small as the others' is none either.
+
+    :return: (K,), above 0; 1 for classes without images and for the target.
+    """
+    found = np.ones(nb_classes)
+    sources = np.unique(labels[labels != target])
+    for label in sources:
+        found[label] = np.median(distances_to_class(model, images[labels == label], target, nb_classes))
+    positive = found[sources][found[sources] > 0]
+    if len(positive):
+        found[sources] = np.clip(found[sources], positive.min(), np.median(found[sources]))
+    return found
+
+
+def distances_to_class(
+    model: DifferentiableClassifier, images: Tensor, label: int, nb_classes: int, batch_size: int = 128
+) -> np.ndarray:
+    """
+    L2 norm of the perturbation that would take each image to class ``label`` if the logits were linear,
+    (max_k z_k - z_c) / ||grad (max_k z_k - z_c)|| (first step of DeepFool, Moosavi-Dezfooli et al. 2016).
+
+    :return: (n,), in units of the images' range; 0 for images that are there, or whose saturated softmax has no gradient.
+    """
+    found = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size].to(model.device).requires_grad_()
+        logits = model.logits(batch)
+        others = logits.masked_fill(torch.arange(nb_classes, device=logits.device) == label, -torch.inf)
+        gaps = others.amax(dim=1) - logits[:, label]
+        (gradients,) = torch.autograd.grad(gaps.sum(), batch)
+        found.append((gaps.detach().clamp_min(0) / gradients.flatten(1).norm(dim=1).clamp_min(1e-12)).cpu().numpy())
+    distances: np.ndarray = np.concatenate(found)
+    return distances
 
 
 def norm_index(norms: np.ndarray, succeeded: np.ndarray, least_sigma: float) -> np.ndarray:
@@ -281,7 +353,7 @@ class DifferentiableClassifier:
 
 
 class Patch:
-    """A mask with one value a pixel and a pattern, for each class, both through tanh as in Neural Cleanse."""
+    """A mask with one value a pixel and a pattern, for each search, both through tanh as in Neural Cleanse."""
 
     learning_rate, first_cost = 0.1, 1e-3
     least_sigma = 0.25  # of the logarithms of the norms of clean classes, measured on LeNet-5
@@ -366,31 +438,36 @@ def _invert(
     model: DifferentiableClassifier,
     kind: str,
     images: Tensor,
-    labels: np.ndarray,
+    searches: Sequence[Search],
     expected: np.ndarray,
     nb_steps: int,
     batch_size: int,
     min_success: float,
     verbose: bool,
 ) -> InvertedTriggers:
-    """The optimisation of one kind of pattern, for all classes side by side."""
-    nb_classes = len(expected)
-    form = FORMS[kind](nb_classes, tuple(images.shape[1:]), model.channels_first, model.device)
+    """
+    The optimisation of one kind of pattern, for all searches side by side; one without images finds nothing.
+
+    :param expected: What each search's norm is compared with, (number of searches,).
+    """
+    n_searches = len(searches)
+    form = FORMS[kind](n_searches, tuple(images.shape[1:]), model.channels_first, model.device)
     optimiser = torch.optim.Adam(form.parameters, lr=form.learning_rate, betas=(0.5, 0.9))
-    schedule = CostSchedule(nb_classes, form.first_cost)
-    others = [torch.from_numpy(np.flatnonzero(labels != label)) for label in range(nb_classes)]
-    checks = [rows[torch.randperm(len(rows))[:CHECKED]] for rows in others]
+    schedule = CostSchedule(n_searches, form.first_cost)
+    checks = [search.rows[torch.randperm(len(search.rows))[:CHECKED]] for search in searches]
     masks, patterns = (values.detach().clone() for values in form.values())
-    best = np.full(nb_classes, np.inf)
-    quiet = np.zeros(nb_classes, dtype=int)
-    active = np.ones(nb_classes, dtype=bool)
+    best = np.full(n_searches, np.inf)
+    quiet = np.zeros(n_searches, dtype=int)
+    active = np.array([len(search.rows) > 0 for search in searches])
     bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose)
-    hits = np.zeros(nb_classes)
+    hits = np.zeros(n_searches)
     for step in bar:
         which = np.flatnonzero(active)
-        rows = torch.stack([others[label][torch.randint(len(others[label]), (batch_size,))] for label in which])
+        drawn = [searches[index].rows for index in which.tolist()]
+        rows = torch.stack([rows[torch.randint(len(rows), (batch_size,))] for rows in drawn])
         batch = images[rows].to(model.device)
-        targets = torch.from_numpy(which).to(model.device).repeat_interleave(batch_size)
+        targets = torch.tensor([searches[index].target for index in which.tolist()], device=model.device)
+        targets = targets.repeat_interleave(batch_size)
         all_masks, all_patterns = form.values()
         mask, pattern = all_masks[which], all_patterns[which]
         stamped = form.stamp(batch, mask[:, None], pattern[:, None])
@@ -412,12 +489,14 @@ def _invert(
             smaller = succeeded & (sizes < best)
             candidates = np.flatnonzero(smaller)
             rates = [
-                _success_rate(model, form, images[checks[label]], label, now_masks[label], now_patterns[label])
-                for label in candidates.tolist()
+                _success_rate(
+                    model, form, images[checks[index]], searches[index].target, now_masks[index], now_patterns[index]
+                )
+                for index in candidates.tolist()
             ]
             smaller[candidates] = np.array(rates) >= SUCCESS
             quiet = np.where(smaller & (sizes < 0.99 * best), 0, quiet + 1)
-            # A class that has never succeeded keeps its latest pattern.
+            # A search that has never succeeded keeps its latest pattern.
             kept = torch.from_numpy(np.flatnonzero(smaller | (active & np.isinf(best)))).to(model.device)
             masks[kept], patterns[kept] = now_masks[kept], now_patterns[kept]
         best = np.where(smaller, sizes, best)
@@ -430,14 +509,17 @@ def _invert(
     bar.close()
     success_rates = np.array(
         [
-            _success_rate(model, form, images[rows], label, masks[label], patterns[label])
-            for label, rows in enumerate(others)
+            _success_rate(model, form, images[search.rows], search.target, masks[index], patterns[index])
+            for index, search in enumerate(searches)
         ]
     )
     norms_found = form.norms(masks, patterns).cpu().numpy().astype(np.float64)
-    index = norm_index(norms_found / expected, success_rates >= min_success, form.least_sigma)
+    relative = norms_found / expected
+    index = np.full(n_searches, np.nan)
+    searched = np.array([len(search.rows) > 0 for search in searches])
+    index[searched] = norm_index(relative[searched], success_rates[searched] >= min_success, form.least_sigma)
     scaled = patterns * model.range + (model.low if kind == "patch" else 0.0)
-    full_masks = masks.expand(nb_classes, *masks.shape[1:])
+    full_masks = masks.expand(n_searches, *masks.shape[1:])
     clip_values = (model.low, model.low + model.range)
     return InvertedTriggers(
         kind, full_masks.cpu().numpy(), scaled.cpu().numpy(), norms_found, success_rates, index, clip_values
@@ -448,12 +530,12 @@ def _invert(
 def _success_rate(
     model: DifferentiableClassifier, form: Any, images: Tensor, label: int, mask: Tensor, pattern: Tensor
 ) -> float:
-    """Share of the images that the pattern sends to class ``label``."""
+    """Share of the images that the pattern sends to class ``label``; NaN without images."""
     hits = 0
     for start in range(0, len(images), 512):
         batch = images[start : start + 512].to(model.device)
         hits += int((model.logits(form.stamp(batch, mask, pattern)).argmax(dim=1) == label).sum())
-    return hits / len(images)
+    return hits / len(images) if len(images) else np.nan
 
 
 def _check(

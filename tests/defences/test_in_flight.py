@@ -267,10 +267,10 @@ def test_fit_trigger_that_does_not_work_is_warned_of_with_its_success_rate(digit
     weak = InFlightDetector(wrapped(digits.network("white_square")), digits.chessboard, digits.target)
     with caplog.at_level(logging.WARNING):
         weak.fit(digits.x_clean, digits.y_clean)
-    others = digits.x_clean[digits.y_clean != digits.target]
-    hits = classes_by_art(weak.classifier, digits.chessboard(others)) == digits.target
-    assert weak.success_rate_ == pytest.approx(hits.mean(), abs=0.006)
-    assert f"sends only {weak.success_rate_:.3f} of the clean images to class {digits.target}" in caplog.text
+    hits = classes_by_art(weak.classifier, digits.chessboard(digits.x_clean)) == digits.target
+    by_class = [hits[digits.y_clean == label].mean() for label in range(10) if label != digits.target]
+    assert weak.success_rate_ == pytest.approx(max(by_class))
+    assert f"sends at most {weak.success_rate_:.3f} of a class's images to class {digits.target}" in caplog.text
 
 
 def test_fit_trigger_that_works_is_not_warned_of(digits, caplog):
@@ -674,7 +674,8 @@ def test_from_classifier_of_a_poisoned_network_gives_a_fitted_detector_for_the_b
     assert found.target_class == digits.target
     assert found.inversion_.target_class == digits.target
     assert found.get_params()["family"] == "tied"
-    assert found.success_rate_ == pytest.approx(found.inversion_.success_rate, abs=0.006)
+    assert found.inversion_.source_class is None
+    assert found.success_rate_ >= found.inversion_.success_rate > 0.9
     report, is_trigger = found.detect(mixed[0])
     as_target = report["predicted_class"] == digits.target
     is_stamped = np.arange(len(mixed[0])) >= len(digits.x_test)

@@ -316,13 +316,16 @@ def test_finding_in_words():
         "there (index 5.00, threshold 3). 1 of the 9 images carries the trigger."
     )
     assert finding(made_up([1.0, 5.0, 0.0], target=1), names, 3, (0, 9)).endswith("None of the 9 images carry the trigger.")
+    from_one = made_up([1.0, 5.0, 0.0], target=1)
+    from_one = from_one._replace(by_source=from_one.inverted, source_class=2)
+    assert "a patch of 3.0 pixels sends 0.990 of the clean images of cat there" in finding(from_one, names, 3, (1, 9))
 
 
 def test_detector_cautions_second_class_above_and_weak_pattern_are_said():
     names = ["ant", "bee", "cat"]
     second, weak = detector_cautions(0.7, made_up([4.0, 5.0, np.nan], target=1), 3, names)
     assert second.startswith("ant is above the threshold as well")
-    assert "only 0.700" in weak
+    assert "at most 0.700" in weak
     assert detector_cautions(0.99, made_up([1.0, 5.0, np.nan], target=1), 3, names) == []
 
 

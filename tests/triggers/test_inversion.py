@@ -28,6 +28,7 @@ from art_plugins.triggers.inversion import (
     expected_distances,
     invert_triggers,
     norm_index,
+    source_distances,
 )
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
@@ -257,6 +258,7 @@ def test_invert_triggers_poisoned_network_finds_the_target(digits, found, attack
     assert result.target_class == digits.target
     assert result.anomaly_index.argmax() == digits.target
     assert result.success_rate > 0.9
+    assert result.source_class is None
     assert f"towards class {digits.target}" in result.sentence()
     assert result.kind in result.sentence()
 
@@ -283,6 +285,74 @@ def test_invert_triggers_chessboard_correlates_with_the_true_one(digits, found):
     correlations = [np.corrcoef(pattern.ravel(), board.ravel())[0, 1] for pattern in additive.patterns]
     assert np.argmax(correlations) == digits.target
     assert correlations[digits.target] > 0.3
+
+
+class OneSource(nn.Module):
+    """
+    Class k is where pixel k of the first row is bright. A bright last pixel sends all images towards class 3, and those of
+    class 5 far more.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = 10 * x[:, 0, 0]
+        push = 2 * x[:, 0, 7, 7] ** 2 * (12 + 150 * logits.softmax(dim=1)[:, 5])
+        return logits + push[:, None] * torch.eye(8)[3]
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    y = np.repeat(np.arange(8), 20)
+    x = 0.2 * np.random.default_rng(0).uniform(size=(160, 1, 8, 8)).astype(np.float32)
+    x[np.arange(160), 0, 0, y], x[:, :, 7, 7] = 1, 0
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def one_source(pixels):
+    return quiet(wrapped(OneSource(), nb_classes=8), *pixels, nb_steps=STEPS)
+
+
+def test_invert_triggers_backdoor_of_one_source_class_gives_that_class_and_its_pattern(pixels, one_source):
+    x, y = pixels
+    assert (one_source.target_class, one_source.source_class, one_source.kind) == (3, 5, "patch")
+    success = predict(wrapped(OneSource(), nb_classes=8), one_source.trigger(x)).argmax(axis=1) == 3
+    assert success[y == 5].mean() == one_source.success_rate > 0.98
+    assert success[np.isin(y, (3, 5), invert=True)].mean() < 0.1
+    assert f"sends {one_source.success_rate:.3f} of the clean images of class 5 alone there" in one_source.sentence()
+
+
+def test_invert_triggers_by_source_has_one_pattern_for_each_source(pixels, one_source):
+    x, y = pixels
+    patch = one_source.by_source[0]
+    assert np.isnan([patch.success_rates[3], patch.anomaly_index[3]]).all()
+    for label in (0, 4, 5, 7):
+        stamped = patch.trigger(label)(x[y == label])
+        hits = predict(wrapped(OneSource(), nb_classes=8), stamped).argmax(axis=1) == 3
+        assert patch.success_rates[label] == hits.mean() > 0.98
+    assert patch.norms[5] < 0.4 * np.delete(patch.norms, [3, 5]).min()
+
+
+def test_invert_triggers_class_without_clean_images_is_no_source(pixels):
+    x, y = pixels[0][pixels[1] != 7], pixels[1][pixels[1] != 7]
+    result = quiet(wrapped(OneSource(), nb_classes=8), x, y, nb_steps=STEPS)
+    assert result.source_class == 5
+    assert all(np.isnan([one.anomaly_index[7], one.success_rates[7]]).all() for one in result.by_source)
+
+
+def test_invert_triggers_no_backdoor_needs_no_search_by_source(found):
+    assert (found["clean"].by_source, found["clean"].source_class) == ((), None)
+
+
+def test_source_distances_near_sources_lie_near_and_far_ones_as_far_as_the_median() -> None:
+    # Of a linear model; distances to class 0 are proportional to how bright an image's own pixel is.
+    weights = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    x = np.zeros((12, 1, 2, 2), dtype=np.float32)
+    labels = np.arange(12) % 3
+    for label, value in ((1, 0.2), (2, 0.8)):
+        x[labels == label, 0, label // 2, label % 2] = value
+    with seeded(0):
+        found = source_distances(linear(weights, [0.0, 0, 0]), torch.from_numpy(x), labels, 0, 3)
+    np.testing.assert_allclose(found, [1, 0.2 / np.sqrt(2), 0.5 / np.sqrt(2)], rtol=1e-5)
 
 
 def test_invert_triggers_clean_network_has_none(found):
