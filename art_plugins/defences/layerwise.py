@@ -26,10 +26,10 @@ class LayerwiseFeatureDefence(PoisonFilter):
 
     ``mode="mahalanobis"``, the default: two questions, each by Mahalanobis distances of pooled features with one shrunk
     covariance. In the first half of the layers: does the sample look like another class? (Log-ratio of the distances to
-    its class and to the nearest other.) In the second half: is it foreign to its class? (Log-distance to it.) A triggered
-    image starts as what it is and ends where the attacker wants it, by features of no class. All in standard deviations of
-    benign samples of the class, at most 6; the two largest of the first and the three largest of the second half count,
-    with equal weight. ``mode="paper"``: the published rule, below.
+    its class and to the nearest other.) In the second half, and the last five layers at least: is it foreign to its class?
+    (Log-distance to it.) A triggered image starts as what it is and ends where the attacker wants it, by features of no
+    class. All in standard deviations of benign samples of the class, at most 6; the two largest of the first and the five
+    largest of the second count, with equal weight. ``mode="paper"``: the published rule, below.
 
     | Paper: S. Preetha et al., Investigation of Layer-wise Feature Analysis for Backdoor Attacks Detection in Deep Neural
       Networks, 2023; the algorithm is by N. M. Jebreel, J. Domingo-Ferrer, Y. Li, Defending against backdoor attacks by
@@ -39,8 +39,9 @@ class LayerwiseFeatureDefence(PoisonFilter):
     Deviates from the paper: mu and sigma are those of samples that the centroids were not fitted on (each sample against
     the centroid of the others); from the same samples the rule would catch several times the benign samples that it says.
 
-    Without trusted data (``x_val=None``) the same is learned from the training set, less the fifth of each class that looks
-    least like it, by medians. That is weaker: it fails when poison is more than about a fifth of a class, or when most
+    Without trusted data (``x_val=None``) the second question alone is asked, of all layers, the five largest answers count,
+    and all is learned from the training set, less the fifth of each class that looks least like it, by medians. That is
+    weaker: it fails when poison is more than about a fifth of a class, or when most
     classes are poisoned. One threshold then holds for all classes: the median of the classes' own.
 
     Rules for hard cases: in mode ``"paper"`` each class needs 20 trusted samples that the model predicts right, unless

@@ -16,13 +16,12 @@ from art_plugins.features.layer_reduction import pool_activations, projection_ma
 from art_plugins.statistics.layer_scores import (
     Calibration,
     LayerGaussian,
+    answers,
     cross_fitted_measures,
-    early_and_late,
-    early_layers,
     fit_calibration,
     fit_layer_gaussian,
-    late_layers,
     left_out_deviations,
+    questions,
 )
 from art_plugins.statistics.moments import centre_and_spread
 
@@ -30,13 +29,14 @@ from art_plugins.statistics.moments import centre_and_spread
 @dataclass
 class MahalanobisRule(LayerRule):
     """
-    Shrunk Mahalanobis distances at every layer, in deviations of benign samples; the sum of what the early layers and what
-    the late layers say.
+    Shrunk Mahalanobis distances at every layer, in deviations of benign samples; the answers to all questions, added.
+
+    :ivar questions: What is asked of which layers.
 
     :ivar gaussians: One for each layer.
     :ivar projections: Random directions of layers that are still long after pooling, else ``None``.
     :ivar calibration: Mean and deviation of benign measures for each class.
-    :ivar centre, spread: Mean and deviation of what early layers, late layers and both say of benign samples, (3,).
+    :ivar centre, spread: Mean and deviation of benign samples' answers to each question, and of their sum, (Q + 1,).
     """
 
     def observe(self, classifier: Any, x: np.ndarray) -> None:
@@ -53,6 +53,7 @@ class MahalanobisRule(LayerRule):
 
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
         """Cross-fitted distances calibrate; Gaussians of all that is kept will judge."""
+        self.questions = questions(len(self.layers), trusted=not robust)
         fits = (self._predicted == labels) & kept
         self._note_fits(fits, labels)
         judged = labels if by_label else self._predicted
@@ -71,17 +72,15 @@ class MahalanobisRule(LayerRule):
             if robust
             else left_out_deviations(measured, judged, self.calibration, LEAST_SAMPLES)
         )
-        parts = early_and_late(standardised, len(self.layers))
-        self.centre, self.spread = np.zeros(3), np.ones(3)
-        self.centre[:2], self.spread[:2] = centre_and_spread(parts, robust)
-        self.spread[self.spread == 0] = 1.0
-        both = self._both(parts)
-        self.centre[2], self.spread[2] = centre_and_spread(both, robust)
-        self.spread[2] = self.spread[2] or 1.0
-        return self._scores(both, judged), judged
+        parts = answers(standardised, self.questions)
+        centre, spread = centre_and_spread(parts, robust)
+        spread = np.where(spread > 0, spread, 1.0)
+        of_sum, of_sum_spread = centre_and_spread(((parts - centre) / spread).sum(axis=1), robust)
+        self.centre, self.spread = np.append(centre, of_sum), np.append(spread, of_sum_spread or 1.0)
+        return self._scores(standardised, judged), judged
 
     def judge(self, classifier: Any, x: np.ndarray, batch_size: int, labels: np.ndarray | None = None) -> Judgement:
-        """What early and late layers say together, in deviations of benign samples."""
+        """The answers together, in deviations of benign samples."""
         predicted, top_output = np.empty(len(x), dtype=np.int64), np.empty(len(x))
         columns: list[np.ndarray] = [np.empty((len(x), len(self._measures(index)))) for index in range(len(self.layers))]
         for rows, classes, batch in self._stream(classifier, x, batch_size):
@@ -92,35 +91,28 @@ class MahalanobisRule(LayerRule):
                     columns[index][rows, column] = getattr(self.gaussians[index], measure)(vectors, judged)
         judged = predicted if labels is None else labels
         standardised = self.calibration.standardise(self._in_order(columns), judged)
-        scores = self._scores(self._both(early_and_late(standardised, len(self.layers))), judged)
         by_layer = self._by_layer(standardised)
-        return Judgement(predicted, top_output, scores, by_layer, by_layer)
+        return Judgement(predicted, top_output, self._scores(standardised, judged), by_layer, by_layer)
 
-    def _measures(self, index: int) -> tuple[str, ...]:
+    def _measures(self, index: int) -> list[str]:
         """What is measured at a layer."""
-        n_layers = len(self.layers)
-        asked = {"rivalry": early_layers(n_layers), "oddness": late_layers(n_layers)}
-        return tuple(measure for measure, layers in asked.items() if index in layers)
+        return [question.measure for question in self.questions if index in question.layers]
 
     def _in_order(self, by_layer: list[np.ndarray]) -> np.ndarray:
-        """Rivalries of all early layers, then oddnesses of all late ones, (n, E + L)."""
-        n_layers = len(self.layers)
-        early = [by_layer[index][:, :1] for index in early_layers(n_layers)]
-        late = [by_layer[index][:, -1:] for index in late_layers(n_layers)]
-        return np.concatenate(early + late, axis=1)
+        """A column for each layer of each question, (n, M)."""
+        columns = [
+            by_layer[index][:, self._measures(index).index(question.measure)]
+            for question in self.questions
+            for index in question.layers
+        ]
+        return np.stack(columns, axis=1)
 
     def _by_layer(self, standardised: np.ndarray) -> np.ndarray:
-        """What each layer says, (n, L); the middle one the larger of two."""
-        n_layers = len(self.layers)
-        found = np.full((len(standardised), n_layers), -np.inf)
-        for column, index in enumerate([*early_layers(n_layers), *late_layers(n_layers)]):
+        """What each layer says, (n, L); one that is asked twice the larger of both."""
+        found = np.full((len(standardised), len(self.layers)), -np.inf)
+        for column, index in enumerate(index for question in self.questions for index in question.layers):
             found[:, index] = np.maximum(found[:, index], standardised[:, column])
         return found
-
-    def _both(self, parts: np.ndarray) -> np.ndarray:
-        """(n,): the sum of both parts, each in deviations of benign samples."""
-        both: np.ndarray = ((parts - self.centre[:2]) / self.spread[:2]).sum(axis=1)
-        return both
 
     def _vectors(self, batch: ActivationBatch) -> Iterator[np.ndarray]:
         """A short vector a sample for each layer, (B, D)."""
@@ -133,8 +125,10 @@ class MahalanobisRule(LayerRule):
                 pooled = pooled @ torch.as_tensor(matrix, device=pooled.device)
             yield pooled.cpu().numpy()
 
-    def _scores(self, both: np.ndarray, judged: np.ndarray) -> np.ndarray:
-        return np.where(self.n_benign[judged] > 0, (both - self.centre[2]) / self.spread[2], 0.0)
+    def _scores(self, standardised: np.ndarray, judged: np.ndarray) -> np.ndarray:
+        parts = answers(standardised, self.questions)
+        total = ((parts - self.centre[:-1]) / self.spread[:-1]).sum(axis=1)
+        return np.where(self.n_benign[judged] > 0, (total - self.centre[-1]) / self.spread[-1], 0.0)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The Gaussians and the projections, and what benign samples look like."""
@@ -155,6 +149,8 @@ class MahalanobisRule(LayerRule):
             LayerGaussian(*(arrays[f"{name}_{index}"] for name in LayerGaussian._fields)) for index in indices
         ]
         self.projections = [arrays.get(f"projection_{index}") for index in indices]
-        n_measures = sum(len(self._measures(index)) for index in range(len(self.layers)))
-        if self.calibration.means.shape != (self.nb_classes, n_measures) or self.centre.shape != (3,):
+        trusted = len(self.centre) == len(questions(len(self.layers), trusted=True)) + 1
+        self.questions = questions(len(self.layers), trusted)
+        n_measures = sum(len(question.layers) for question in self.questions)
+        if self.calibration.means.shape != (self.nb_classes, n_measures):
             raise InvalidInputError(f"the calibration has the shape {self.calibration.means.shape}")

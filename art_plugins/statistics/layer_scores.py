@@ -15,7 +15,7 @@ from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 LEAST_DISTANCE = 1e-6  # squared; what is nearer to its class's mean counts as this near
-MOST_RIVAL, MOST_ODD = 2, 3  # early and late layers that count
+MOST_RIVAL, MOST_ODD = 2, 5  # layers that count
 MOST_DEVIATIONS = 6.0  # of a layer: a benign sample that is very odd at one of them shall not outweigh all others
 
 
@@ -197,31 +197,47 @@ def left_out_deviations(measured: np.ndarray, labels: np.ndarray, calibration: C
     return np.where(varies, delta * counts / rest / np.sqrt(np.where(varies, variances, 1)), 0.0)
 
 
-def early_layers(n_layers: int) -> range:
-    """Those at which a sample is asked whether it looks like another class; the middle one is both early and late."""
-    return range((n_layers + 1) // 2)
-
-
-def late_layers(n_layers: int) -> range:
-    """Those at which a sample is asked whether it is foreign to its class."""
-    return range(n_layers // 2, n_layers)
-
-
-def early_and_late(standardised: np.ndarray, n_layers: int) -> np.ndarray:
+class Question(NamedTuple):
     """
-    Sum of the two largest rivalries at early layers, and of the three largest oddnesses at late layers, none above 6.
+    What is asked of some of the layers: ``measure``, ``"rivalry"`` or ``"oddness"``; ``layers``; ``most``: how many of them
+    count, those with the highest answers.
+    """
 
-    On its way through the network a triggered sample first looks like the class that it is of; later it comes to the
-    class of the attacker by features that no benign sample of that class has. Where the one goes over into the other
-    differs between models and is not known. A benign oddity is often seen at one or two layers only.
+    measure: str
+    layers: range
+    most: int
 
-    :param standardised: Rivalries at the E early layers, then oddnesses at the others, (n, E + L).
-    :return: (n, 2).
+
+def questions(n_layers: int, trusted: bool) -> tuple[Question, ...]:
+    """
+    Of the first half of the layers: does the sample look like another class? Of the second half, and of the last five at
+    least: is it foreign to its class?
+
+    On its way through the network a triggered sample first looks like the class that it is of; later it comes to the class
+    of the attacker by features that no benign sample of that class has. Where the one goes over into the other differs
+    between models and is not known. A benign oddity is often seen at one or two layers only.
+
+    What was learned from samples that may be poisoned takes the poison's looks for the class's own to some extent, so
+    there the second question alone is asked, of all layers.
+    """
+    if not trusted:
+        return (Question("oddness", range(n_layers), MOST_ODD),)
+    first, second = range((n_layers + 1) // 2), range(max(0, min(n_layers // 2, n_layers - MOST_ODD)), n_layers)
+    return Question("rivalry", first, MOST_RIVAL), Question("oddness", second, MOST_ODD)
+
+
+def answers(standardised: np.ndarray, asked: Sequence[Question]) -> np.ndarray:
+    """
+    For each question, the sum of its layers' largest values, none above 6.
+
+    :param standardised: A column for each layer of each question, (n, M).
+    :return: (n, number of questions).
     """
     bounded = np.minimum(standardised, MOST_DEVIATIONS)
-    n_early = len(early_layers(n_layers))
-    parts = (bounded[:, :n_early], MOST_RIVAL), (bounded[:, n_early:], MOST_ODD)
-    return np.stack([np.sort(part, axis=1)[:, -most:].sum(axis=1) for part, most in parts], axis=1)
+    ends = np.cumsum([len(question.layers) for question in asked])
+    parts = np.split(bounded, ends[:-1], axis=1)
+    sums = [np.sort(part, axis=1)[:, -one.most :].sum(axis=1) for part, one in zip(parts, asked, strict=True)]
+    return np.stack(sums, axis=1)
 
 
 def benign_threshold(

@@ -10,15 +10,15 @@ from sklearn.preprocessing import StandardScaler
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.layer_scores import (
+    Question,
+    answers,
     benign_threshold,
     check_terms,
     cross_fitted_measures,
-    early_and_late,
-    early_layers,
     fit_calibration,
     fit_layer_gaussian,
-    late_layers,
     left_out_deviations,
+    questions,
 )
 
 
@@ -167,22 +167,30 @@ def test_left_out_deviations_equal_a_calibration_on_the_others(random):
 
 
 @pytest.mark.parametrize(
-    ("n", "early", "late"), [(1, [0], [0]), (2, [0], [1]), (5, [0, 1, 2], [2, 3, 4]), (6, [0, 1, 2], [3, 4, 5])]
+    ("n", "n_first", "n_second"),
+    [(1, 1, 1), (2, 1, 2), (5, 3, 5), (6, 3, 5), (9, 5, 5), (10, 5, 5), (11, 6, 6), (19, 10, 10)],
 )
-def test_early_and_late_layers_meet_in_the_middle(n, early, late):
-    assert [*early_layers(n)] == early
-    assert [*late_layers(n)] == late
+def test_questions_are_asked_of_the_first_and_of_the_second_half_and_the_last_five(n, n_first, n_second):
+    rivalry, oddness = questions(n, trusted=True)
+    assert (rivalry.measure, rivalry.layers) == ("rivalry", range(n_first))
+    assert (oddness.measure, oddness.layers) == ("oddness", range(n - n_second, n))
 
 
-def test_early_and_late_sums_the_largest_of_each_half_in_any_order_and_bounds_each(random):
-    early = np.array([[1.0, -2, 3], [-1, -2, -3], [100, 0, -100]])
-    late = np.array([[1.0, 2, -2, 0.5], [-1, -2, -3, -4], [7, 8, 9, 0]])
-    expected = [[4, 3.5], [-3, -6], [6, 18]]
+def test_questions_without_trusted_samples_all_layers_are_asked_one():
+    assert questions(7, trusted=False) == (Question("oddness", range(7), 5),)
+
+
+def test_answers_sum_the_largest_of_each_question_in_any_order_and_bound_each(random):
+    first = np.array([[1.0, -2, 3, -9, -9], [-1, -2, -3, -9, -9], [100, 0, -100, -9, -9]])
+    second = np.array([[1.0, 2, -2, 0.5, -9, 1], [-1, -2, -3, -4, -5, -6], [7, 8, 9, 0, -9, -9]])
     for _ in range(3):
-        np.testing.assert_allclose(early_and_late(np.concatenate([early[:, :3], late[:, :3]], axis=1), 5)[:, 0], [4, -3, 6])
-        np.testing.assert_allclose(early_and_late(np.concatenate([np.c_[early, [-9] * 3], late], axis=1), 8), expected)
-        early, late = random.permuted(early, axis=1), random.permuted(late, axis=1)
-    np.testing.assert_allclose(early_and_late(np.array([[2.0, 3.0]]), 1), [[2, 3]])
+        found = answers(np.concatenate([first, second[:, :5]], axis=1), questions(10, trusted=True))
+        np.testing.assert_allclose(found[:, 0], [4, -3, 6])
+        found = answers(np.concatenate([first, first[:, :1], second], axis=1), questions(12, trusted=True))
+        np.testing.assert_allclose(found[:, 1], [2.5, -15, 9])
+        first, second = random.permuted(first, axis=1), random.permuted(second, axis=1)
+    np.testing.assert_allclose(answers(np.array([[2.0, 3.0]]), questions(1, trusted=True)), [[2, 3]])
+    np.testing.assert_allclose(answers(np.array([[1, 2, 3, 4, 5, 7.0]]), questions(6, trusted=False)), [[20]])
 
 
 def test_benign_threshold_terms_agree():
