@@ -29,7 +29,7 @@ def train_classifier(
 
     :param y: Labels, shape (n,).
     :param network: A name in ``NETWORKS``; for waveforms ``"cnn"``, ``"resnet18"``, ``"resnet18_narrow"`` (16 channels at
-        first) or ``"resnet50"``.
+        first), ``"resnet18_tiny"`` (8) or ``"resnet50"``.
     :param random_state: Seed of the weights and of the order of the samples; global generators are not touched.
     :raises InvalidInputError: For an unknown network.
     """

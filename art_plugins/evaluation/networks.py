@@ -212,6 +212,7 @@ NETWORKS: dict[str, Any] = {
     "cnn": small_cnn,
     "resnet18": lambda channels, nb_classes: resnet(channels, nb_classes, 18),
     "resnet18_narrow": lambda channels, nb_classes: resnet(channels, nb_classes, 18, width=16),
+    "resnet18_tiny": lambda channels, nb_classes: resnet(channels, nb_classes, 18, width=8),
     "resnet18_cifar": resnet18_cifar,
     "resnet50": lambda channels, nb_classes: resnet(channels, nb_classes, 50),
     "lenet5": lenet5,

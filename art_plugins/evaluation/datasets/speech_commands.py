@@ -15,11 +15,18 @@ SILENCE, UNKNOWN = "_silence_", "_unknown_"
 BACKGROUND = "_background_noise_"
 STAND_INS = ("eight", "five", "one", "zero")  # for commands that the folder holds too few clips of
 MIN_CLIPS = 100
+HELD_OUT = ("testing", "validation")
 FOLDER = Path("SpeechCommands") / "speech_commands_v0.02"
 
 
 def speech_commands(
-    root: str | Path, *, cap: int | None = 3_000, silence: bool = False, download: bool = False, random_state: int = 0
+    root: str | Path,
+    *,
+    cap: int | None = 3_000,
+    silence: bool = False,
+    download: bool = False,
+    held_out: str = "testing",
+    random_state: int = 0,
 ) -> LabelledData:
     """
     The twelve-class task of TFDS and Armory: ten commands, ``_silence_`` and ``_unknown_`` (every other word).
@@ -33,6 +40,7 @@ def speech_commands(
     :param silence: Also cut ``_silence_`` from the background noise files. The paper leaves this class out of its
         analysis, so the default does too.
     :param download: Let torchaudio download version 0.02 (2.3 GB) if it is not there.
+    :param held_out: ``"testing"`` or ``"validation"``: whose list names the test set.
     :param random_state: Seed of the cap and of the silence.
     :return: Class order: the ten commands, then ``_silence_`` if asked for, then ``_unknown_``.
     :raises InvalidInputError: If the folder is missing or a file in it cannot be read.
@@ -44,6 +52,8 @@ def speech_commands(
         raise InvalidInputError(
             f"{folder} does not exist; give the folder that torchaudio's SPEECHCOMMANDS was unpacked in, or --download."
         )
+    if held_out not in HELD_OUT:
+        raise InvalidInputError(f"held_out must be one of {', '.join(HELD_OUT)}; received {held_out!r}.")
     clips = {
         word.name: sorted(word.glob("*.wav"))
         for word in sorted(folder.iterdir())
@@ -51,7 +61,8 @@ def speech_commands(
     }
     names, notes = _choose_commands(clips)
     class_names = (*names, *((SILENCE,) if silence else ()), UNKNOWN)
-    held_out, testing = _listed(folder, "validation_list.txt"), _listed(folder, "testing_list.txt")
+    listed = {name: _listed(folder, f"{name}_list.txt") for name in HELD_OUT}
+    not_training = set().union(*listed.values())
 
     random = np.random.default_rng(random_state)
     train: list[tuple[Path, int]] = []
@@ -62,12 +73,12 @@ def speech_commands(
         words = [name] if name != UNKNOWN else [word for word in clips if word not in names]
         files = [file for word in words for file in clips[word]]
         keys = [f"{file.parent.name}/{file.name}" for file in files]
-        training = [file for file, key in zip(files, keys, strict=True) if key not in held_out and key not in testing]
+        training = [file for file, key in zip(files, keys, strict=True) if key not in not_training]
         if cap is not None and len(training) > cap:
             chosen = np.sort(random.choice(len(training), size=cap, replace=False))
             training = [training[index] for index in chosen]
         train += [(file, label) for file in training]
-        test += [(file, label) for file, key in zip(files, keys, strict=True) if key in testing]
+        test += [(file, label) for file, key in zip(files, keys, strict=True) if key in listed[held_out]]
     parts = [_read_all(train), _read_all(test)]
     if silence:
         sizes = [max(1, len(part[1]) // len(names)) for part in parts]

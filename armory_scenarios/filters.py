@@ -1,0 +1,74 @@
+"""This package's filters with what an Armory config cannot hand to a constructor: a cache, and trusted samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armory_scenarios.cache import cache_folder, fingerprint, saved_model_folder
+from art_plugins.defences.latent_clustering import ARCHITECTURE, TRAINING
+from art_plugins.defences.latent_clustering import VAELatentDefence as Uncached
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence as Untrusting
+from art_plugins.errors import InvalidInputError
+
+TRAINED_BY = (*ARCHITECTURE, *TRAINING, "random_state", "precision")
+
+
+class VAELatentDefence(Uncached):
+    """
+    :class:`art_plugins.VAELatentDefence` that keeps its autoencoder in the cache and takes it from there where the same one
+    was trained before, such as for another ``scoring``.
+
+    A relative path in ``autoencoder`` is looked for in the working directory, then in Armory's folder of saved models.
+    """
+
+    def detect_poison(self, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
+        """See :meth:`art_plugins.VAELatentDefence.detect_poison`."""
+        self.set_params(**kwargs)
+        if self.autoencoder is not None:
+            if isinstance(self.autoencoder, (str, Path)):
+                self.set_params(autoencoder=find_file(self.autoencoder))
+            return super().detect_poison()
+        settings = {name: getattr(self, name) for name in TRAINED_BY}
+        file = cache_folder() / f"autoencoder-{fingerprint(self.x_train, settings)}.safetensors"
+        if file.is_file():
+            self.set_params(autoencoder=file)
+            return super().detect_poison()
+        found = super().detect_poison()
+        self.autoencoder_.save(file)
+        return found
+
+
+class LayerwiseFeatureDefence(Untrusting):
+    """:class:`art_plugins.LayerwiseFeatureDefence` whose trusted samples a config can name."""
+
+    def detect_poison(self, trusted: dict[str, Any] | None = None, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
+        """
+        :param trusted: A block like a config's ``dataset``, with ``split``, such as ``"validation"``; ``None``: none.
+        """
+        self.set_params(**kwargs)
+        if trusted is not None:
+            self.x_val, self.y_val = samples(trusted)
+        return super().detect_poison()
+
+
+def samples(block: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """All samples (n, ...) and labels (n,) of the split that a block like a config's ``dataset`` names."""
+    from armory.utils.config_loading import load_dataset
+
+    batches = list(load_dataset(block, epochs=1, shuffle_files=False))
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+
+def find_file(name: str | Path) -> Path:
+    """
+    The file itself, or the one of that name among Armory's saved models.
+
+    :raises InvalidInputError: If it is in neither place.
+    """
+    for path in (Path(name), saved_model_folder() / name):
+        if path.is_file():
+            return path
+    raise InvalidInputError(f"{name} is neither in {Path.cwd()} nor in {saved_model_folder()}; copy the file there.")

@@ -1,0 +1,241 @@
+"""The family of configs: every data set, attack and defence once, so that the files that are written never drift apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from art_plugins.evaluation.attacked_models import CHESSBOARD_AMPLITUDES, TARGET
+from art_plugins.triggers.sounds import ARMORY_SOUNDS
+
+Config = dict[str, Any]
+
+FRACTIONS = {"p00": 0.0, "p01": 0.01, "p05": 0.05, "p10": 0.1, "p20": 0.2, "p30": 0.3}
+UNKNOWN, LEFT = 11, 2  # source and target of Armory's attack on Speech Commands
+ART_CLUSTERING = {
+    "cluster_analysis": "smaller",
+    "clustering_method": "KMeans",
+    "nb_clusters": 2,
+    "nb_dims": 43,
+    "reduce": "PCA",
+}
+ART_SPECTRAL = {"expected_pp_poison": 0.3}
+LAYERWISE_FPR = 0.03
+
+
+class ImageSet(NamedTuple):
+    """
+    :param loader: Function of ``armory_scenarios.datasets``.
+    :param dataset: Its arguments.
+    :param multi: Share of every class but the target that is poisoned; of Li et al. 2022, 100 images a class.
+    :param single: Share of the one source class; 1,000 images.
+    """
+
+    title: str
+    loader: str
+    dataset: dict[str, Any]
+    shape: tuple[int, int, int]
+    nb_classes: int
+    network: dict[str, Any]
+    training: dict[str, Any]
+    nb_epochs: int
+    multi: float
+    single: float
+    source: int
+    autoencoder: dict[str, Any]
+
+
+LENET = {"network": "lenet5"}, {"learning_rate": 0.05}, 6
+RESNET = {"network": "resnet18_cifar", "width": 16}, {"learning_rate": 0.1}, 15
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+IMAGE_SETS = {
+    "mnist": ImageSet("MNIST", "mnist", {"n_validation": 100}, GREY, 10, *LENET, 0.0167, 0.169, 0, {"nb_epochs": 10}),
+    "fashion_mnist": ImageSet(
+        "Fashion-MNIST", "fashion_mnist", {"n_validation": 100}, GREY, 10, *LENET, 0.0167, 0.1667, 0, {"nb_epochs": 10}
+    ),
+    "cifar10": ImageSet("CIFAR-10", "cifar10", {"n_validation": 100}, COLOUR, 10, *RESNET, 0.02, 0.2, 0, {"nb_epochs": 20}),
+    "gtsrb": ImageSet(
+        "GTSRB",
+        "german_traffic_sign",
+        {"n_validation": 30, "size": 32},
+        COLOUR,
+        43,
+        *RESNET,
+        0.023,
+        0.45,
+        1,
+        {"nb_epochs": 20},
+    ),
+}
+TRIGGERS = ("chessboard", "single_pixel", "white_box")
+FILTERED = ("white_box", "multi")  # the image attack that every filter is run on
+
+
+def configs() -> Iterator[tuple[str, Config]]:
+    """Path below this package, without ``.json``, and the config of each."""
+    for trigger in ARMORY_SOUNDS:
+        for percent, fraction in FRACTIONS.items():
+            for name in filters({}, {}) if percent == "p10" else ["undefended"]:
+                yield f"speech_commands/{trigger}_{percent}_{name}", speech(trigger, fraction, name)
+    for folder in IMAGE_SETS:
+        for trigger in TRIGGERS:
+            for sources in ("multi", "single"):
+                stem = f"{folder}/{trigger}_{sources}"
+                for name in DETECTIONS:
+                    yield f"{stem}_{name}", image(folder, trigger, sources, name)
+                if (trigger, sources) == FILTERED:
+                    for name in filters({}, {}):
+                        yield f"{stem}_{name}", image(folder, trigger, sources, name)
+
+
+def filters(dataset: Config, autoencoder: Config) -> dict[str, Config | None]:
+    """
+    The ``defense`` block of every filter.
+
+    :param dataset: Block of the data set that the filter is run on; its split ``"validation"`` is what is trusted.
+    :param autoencoder: Arguments of the autoencoder for that data.
+    """
+    art, ours = "art.defences.detector.poison", "art_plugins.defences.baselines"
+    clustering, spectral = f"{art}.activation_defence", f"{art}.spectral_signature_defense"
+    penultimate = {"features": "penultimate"}
+    return {
+        "undefended": None,
+        "perfect_filter": _filter("null", "null", {"perfect_filter": True}),
+        "random_filter": _filter(
+            "armory.art_experimental.poison_detection.random_filter", "RandomFilterBaselineDefense", ART_SPECTRAL
+        ),
+        "activation_defense": _filter(clustering, "ActivationDefence", ART_CLUSTERING),
+        "activation_defense_penultimate": _filter(ours, "ActivationClustering", {**ART_CLUSTERING, **penultimate}),
+        "spectral_signature_defense": _filter(spectral, "SpectralSignatureDefense", ART_SPECTRAL),
+        "spectral_signature_defense_penultimate": _filter(ours, "SpectralSignatures", {**ART_SPECTRAL, **penultimate}),
+        "vae_latent": _filter("armory_scenarios.filters", "VAELatentDefence", {**autoencoder, "verbose": False}),
+        "vae_latent_paper": _filter(
+            "armory_scenarios.filters", "VAELatentDefence", {**autoencoder, "scoring": "paper", "verbose": False}
+        ),
+        "layerwise": _filter(
+            "armory_scenarios.filters",
+            "LayerwiseFeatureDefence",
+            {"fpr": LAYERWISE_FPR, "trusted": {**dataset, "split": "validation"}},
+        ),
+    }
+
+
+DETECTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "in_flight": ("InFlightScenario", {"nb_steps": 400, "with_baselines": True}),
+    "layerwise_detection": ("LayerwiseScenario", {}),
+}
+
+
+def speech(trigger: str, fraction: float, name: str) -> Config:
+    """Armory's attack on Speech Commands, as in ``eval6/poisoning/audio_dlbd``, on a PyTorch network."""
+    dataset = _dataset("speech_commands", 64, {"cap": 3000, "pad_data": True})
+    backdoor = {
+        "backdoor_path": f"{trigger}.wav",
+        "duration": 1,
+        "random": False,
+        "sampling_rate": 16000,
+        "scale": ARMORY_SOUNDS[trigger],
+        "shift": 0,
+    }
+    return _config(
+        f"Speech Commands, {trigger.replace('_', ' ')}, {fraction:.0%} of the source class, {name.replace('_', ' ')}",
+        _adhoc(fraction, UNKNOWN, LEFT, 10),
+        _attack(
+            "armory.art_experimental.attacks.poison_loader_audio", "poison_loader_audio", {"backdoor_kwargs": backdoor}
+        ),
+        dataset,
+        filters(dataset, {"nb_epochs": 10})[name],
+        _model({"input_shape": [16000], "nb_classes": 12, "network": "resnet18_tiny"}, {"learning_rate": 0.002}),
+    )
+
+
+def image(folder: str, trigger: str, sources: str, name: str) -> Config:
+    """An attack of Li et al. 2022, and a filter of the training set or a detector at test time."""
+    one = IMAGE_SETS[folder]
+    dataset = _dataset(one.loader, 128, {"channels_first": True, **one.dataset})
+    multi = [label for label in range(one.nb_classes) if label != TARGET]
+    fraction, source = (one.multi, multi) if sources == "multi" else (one.single, one.source)
+    parameters = {"amplitude": round(CHESSBOARD_AMPLITUDES.get(one.loader, 10 / 255), 4)} if trigger == "chessboard" else {}
+    scenario, options = DETECTIONS.get(name, ("PoisonScenario", {}))
+    return _config(
+        f"{one.title}, {trigger.replace('_', ' ')}, {sources}-source, {name.replace('_', ' ')}",
+        _adhoc(fraction, source, TARGET, one.nb_epochs),
+        _attack("armory_scenarios.attacks", "image_trigger", {"shape": list(one.shape), "trigger": trigger, **parameters}),
+        dataset,
+        None if name in DETECTIONS else filters(dataset, one.autoencoder)[name],
+        _model({"input_shape": list(one.shape), "nb_classes": one.nb_classes, **one.network}, one.training),
+        "scenario" if scenario == "PoisonScenario" else "detection",
+        scenario,
+        options,
+    )
+
+
+def _config(
+    description: str,
+    adhoc: Config,
+    attack: Config,
+    dataset: Config,
+    defense: Config | None,
+    model: Config,
+    module: str = "scenario",
+    scenario: str = "PoisonScenario",
+    options: Config | None = None,
+) -> Config:
+    return {
+        "_description": description,
+        "adhoc": {**adhoc, "use_poison_filtering_defense": defense is not None},
+        "attack": attack,
+        "dataset": dataset,
+        "defense": defense,
+        "metric": None,
+        "model": model,
+        "scenario": {"kwargs": options or {}, "module": f"armory_scenarios.{module}", "name": scenario},
+        "sysconfig": {
+            "docker_image": None,
+            "external_github_repo": None,
+            "gpus": "all",
+            "output_dir": None,
+            "output_filename": None,
+            "set_pythonhashseed": True,
+            "use_gpu": False,
+        },
+    }
+
+
+def _adhoc(fraction: float, source: int | list[int], target: int, nb_epochs: int) -> Config:
+    return {
+        "compute_fairness_metrics": False,
+        "experiment_id": 0,
+        "explanatory_model": None,
+        "fraction_poisoned": fraction,
+        "poison_dataset": fraction > 0,
+        "source_class": source,
+        "split_id": 0,
+        "target_class": target,
+        "train_epochs": nb_epochs,
+    }
+
+
+def _attack(module: str, name: str, kwargs: Config) -> Config:
+    return {"knowledge": "black", "kwargs": kwargs, "module": module, "name": name}
+
+
+def _dataset(name: str, batch_size: int, arguments: Config) -> Config:
+    module = "armory_scenarios.datasets"
+    return {"batch_size": batch_size, "framework": "numpy", "module": module, "name": name, **arguments}
+
+
+def _filter(module: str, name: str, kwargs: Config) -> Config:
+    return {"kwargs": kwargs, "module": module, "name": name, "type": "PoisonFilteringDefence"}
+
+
+def _model(network: Config, training: Config) -> Config:
+    return {
+        "fit": True,
+        "fit_kwargs": {},
+        "model_kwargs": network,
+        "module": "armory_scenarios.models",
+        "name": "get_art_model",
+        "weights_file": None,
+        "wrapper_kwargs": training,
+    }
