@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,27 @@ class VAELatentDefence(Uncached):
     A relative path in ``autoencoder`` is looked for in the working directory, then in Armory's folder of saved models.
     """
 
-    def detect_poison(self, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
-        """See :meth:`art_plugins.VAELatentDefence.detect_poison`."""
+    def detect_poison(self, ignored_classes: Sequence[int] = (), **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
+        """
+        See :meth:`art_plugins.VAELatentDefence.detect_poison`.
+
+        :param ignored_classes: Labels that are neither trained on nor judged, and all kept; the paper leaves ``_silence_``
+            out, which is so unlike the words that no other class stands out beside it.
+        """
         self.set_params(**kwargs)
+        labels, nb_classes = self.labels()
+        judged = ~np.isin(labels, list(ignored_classes))
+        if judged.all():
+            return self._detect_cached()
+        one_hot = np.eye(nb_classes, dtype=np.float32)[labels[judged]]
+        others = VAELatentDefence(self.classifier, self.x_train[judged], one_hot)
+        others.set_params(**self.get_params())
+        report, is_clean = others._detect_cached()
+        self.is_clean_ = np.ones(len(labels), dtype=np.int64)
+        self.is_clean_[judged] = is_clean
+        return {**report, "ignored_classes": list(ignored_classes)}, [int(value) for value in self.is_clean_]
+
+    def _detect_cached(self) -> tuple[dict[str, Any], list[int]]:
         if self.autoencoder is not None:
             if isinstance(self.autoencoder, (str, Path)):
                 self.set_params(autoencoder=find_file(self.autoencoder))

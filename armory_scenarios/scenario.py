@@ -59,6 +59,7 @@ class PoisonScenario(Poison):  # type: ignore[misc]  # Armory has no type hints 
 
     def load_poisoner(self) -> None:
         """Poison one or several source classes."""
+        self.n_test = self.n_source_test = 0
         super().load_poisoner()
         sources = self.source_class
         self.source_classes: list[int] = list(sources) if isinstance(sources, (list, tuple)) else [sources]
@@ -75,10 +76,18 @@ class PoisonScenario(Poison):  # type: ignore[misc]  # Armory has no type hints 
         self.y_pred = self.model.predict(self.x, **self.predict_kwargs)
         self.probe.update(y_pred=self.y_pred)
         self.source = np.isin(self.y, self.source_classes)
+        self.n_test += len(self.y)
+        self.n_source_test += int(self.source.sum())
         if self.source.any():
             self.probe.update(y_source=self.y[self.source], y_pred_source=self.y_pred[self.source])
         if self.explanatory_model is not None or self.majority_masks is not None:
             self.run_explanatory()
+
+    def finalize_results(self) -> None:
+        """Armory's meters, and the denominators of its rates."""
+        self.hub.record("N_test_samples", self.n_test)
+        self.hub.record("N_source_class_test_samples", self.n_source_test)
+        super().finalize_results()
 
     def prepare_results(self) -> dict[str, Any]:
         """Armory's results; a rate without a denominator is ``null``, since JSON has no NaN."""

@@ -12,6 +12,8 @@ Config = dict[str, Any]
 
 FRACTIONS = {"p00": 0.0, "p01": 0.01, "p05": 0.05, "p10": 0.1, "p20": 0.2, "p30": 0.3}
 UNKNOWN, LEFT = 11, 2  # source and target of Armory's attack on Speech Commands
+SILENCE = 10
+SPEECH_AUTOENCODER = {"ignored_classes": [SILENCE], "nb_epochs": 10, "precision": "bf16-mixed"}
 ART_CLUSTERING = {
     "cluster_analysis": "smaller",
     "clustering_method": "KMeans",
@@ -138,13 +140,13 @@ def speech(trigger: str, fraction: float, name: str) -> Config:
         "shift": 0,
     }
     return _config(
-        f"Speech Commands, {trigger.replace('_', ' ')}, {fraction:.0%} of the source class, {name.replace('_', ' ')}",
-        _adhoc(fraction, UNKNOWN, LEFT, 10),
+        f"Speech Commands, {trigger.replace('_', ' ')}, {name.replace('_', ' ')}",
+        _adhoc(fraction, UNKNOWN, LEFT, 6),
         _attack(
             "armory.art_experimental.attacks.poison_loader_audio", "poison_loader_audio", {"backdoor_kwargs": backdoor}
         ),
         dataset,
-        filters(dataset, {"nb_epochs": 10})[name],
+        filters(dataset, SPEECH_AUTOENCODER)[name],
         _model({"input_shape": [16000], "nb_classes": 12, "network": "resnet18_tiny"}, {"learning_rate": 0.002}),
     )
 
@@ -158,7 +160,7 @@ def image(folder: str, trigger: str, sources: str, name: str) -> Config:
     parameters = {"amplitude": round(CHESSBOARD_AMPLITUDES.get(one.loader, 10 / 255), 4)} if trigger == "chessboard" else {}
     scenario, options = DETECTIONS.get(name, ("PoisonScenario", {}))
     return _config(
-        f"{one.title}, {trigger.replace('_', ' ')}, {sources}-source, {name.replace('_', ' ')}",
+        f"{one.title}, {trigger.replace('_', ' ')}, {sources} source, {name.replace('_', ' ')}",
         _adhoc(fraction, source, TARGET, one.nb_epochs),
         _attack("armory_scenarios.attacks", "image_trigger", {"shape": list(one.shape), "trigger": trigger, **parameters}),
         dataset,

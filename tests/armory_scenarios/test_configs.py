@@ -21,6 +21,7 @@ from art_plugins.errors import InvalidInputError
 PATHS = sorted(FOLDER.glob("**/*.json"))
 IDS = [str(path.relative_to(FOLDER).with_suffix("")) for path in PATHS]
 HAS_ENGINE = importlib.util.find_spec("tensorflow") is not None
+OURS = ("trusted", "ignored_classes")  # what the filters of the configs add to their parameters
 NEED_ENGINE = ("armory_scenarios.scenario", "armory_scenarios.detection")
 every_config = pytest.mark.parametrize("path", PATHS, ids=IDS)
 
@@ -132,7 +133,7 @@ def test_names_in_config_are_those_that_their_targets_take(path: Path) -> None:
             check_names(block["kwargs"], filter_parameters(target), "defense")
             if hasattr(target, "defence_params") and block["module"].startswith("art"):
                 built = target(None, *tiny_set())
-                built.set_params(**{name: value for name, value in block["kwargs"].items() if name != "trusted"})
+                built.set_params(**{name: value for name, value in block["kwargs"].items() if name not in OURS})
         elif block is config["attack"]:
             from art.attacks.poisoning import PoisoningAttackBackdoor
 

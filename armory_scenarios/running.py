@@ -1,0 +1,91 @@
+"""One config through Armory's own command, and what its results JSON says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from armory_scenarios.generate import FOLDER
+from art_plugins.errors import InvalidInputError
+
+
+def find_configs(patterns: list[str]) -> list[str]:
+    """
+    Names of the configs that match the patterns, such as ``speech_commands/clapping_p10_*``, in the patterns' order.
+
+    :raises InvalidInputError: If a pattern matches none.
+    """
+    found: list[str] = []
+    for pattern in patterns:
+        names = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob(f"{pattern}.json"))
+        if not names:
+            raise InvalidInputError(f"No config matches {pattern!r}; python -m armory_scenarios list names all of them.")
+        found += names
+    return list(dict.fromkeys(found))
+
+
+def read_config(name: str, seed: int | None = None, fraction: float | None = None) -> dict[str, Any]:
+    """A config by name, with another seed or another share of the source class poisoned."""
+    config: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    if seed is not None:
+        config["adhoc"]["split_id"] = seed
+    if fraction is not None:
+        config["adhoc"] |= {"fraction_poisoned": fraction, "poison_dataset": fraction > 0}
+    return config
+
+
+def run_config(config: dict[str, Any], log: Path) -> dict[str, Any]:
+    """
+    ``armory run - --no-docker``; gives the results JSON.
+
+    :param log: File for what Armory prints.
+    :raises InvalidInputError: If the run fails, with its first error.
+    """
+    from armory import paths
+
+    prefix = f"art_plugins_{uuid.uuid4().hex[:12]}"
+    config = {**config, "sysconfig": {**config["sysconfig"], "output_dir": prefix}}
+    command = [sys.executable, "-m", "armory", "run", "-", "--no-docker"]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as out:
+        done = subprocess.run(
+            command, input=json.dumps(config), text=True, stdout=out, stderr=subprocess.STDOUT, check=False
+        )
+    outputs = sorted(Path(paths.HostPaths().output_dir).glob(f"{prefix}_*/*.json"))
+    if done.returncode != 0 or not outputs:
+        error = first_error(log.read_text(encoding="utf-8"))
+        raise InvalidInputError(f"armory run ended with status {done.returncode}: {error} All of it is in {log}.")
+    results: dict[str, Any] = json.loads(outputs[-1].read_text(encoding="utf-8"))
+    return results
+
+
+def first_error(log: str) -> str:
+    """The message of the first error in what Armory printed, without colours."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
+    found = re.search(r"^\S+ \S+ +\S+ ERROR +[^: ]+:[^: ]+:\d+ (.*)$", plain, re.MULTILINE)
+    return found[1] if found else "no error was logged."
+
+
+def run_record(name: str, seed: int | None, fraction: float | None, log: Path) -> dict[str, Any]:
+    """Run a config and keep what a table needs."""
+    config = read_config(name, seed, fraction)
+    start = time.perf_counter()
+    results = run_config(config, log)
+    attack, _, defence = config["_description"].rpartition(", ")
+    adhoc = config["adhoc"]
+    return {
+        "config": name,
+        "attack": attack,
+        "defence": defence,
+        "fraction": adhoc["fraction_poisoned"],
+        "seed": adhoc["split_id"],
+        "armory_version": results["armory_version"],
+        "results": results["results"],
+        "seconds": time.perf_counter() - start,
+    }
