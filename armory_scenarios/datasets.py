@@ -156,6 +156,14 @@ def image_split(
     return (x if channels_first else np.ascontiguousarray(x.transpose(0, 2, 3, 1))), y
 
 
+def samples(block: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """All samples (n, ...) and labels (n,) of the split that a block like a config's ``dataset`` names."""
+    from armory.utils.config_loading import load_dataset
+
+    batches = list(load_dataset(block, epochs=1, shuffle_files=False))
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+
 def _held_out(y: np.ndarray, n_validation: int, split: str) -> np.ndarray:
     smallest = int(np.bincount(y)[np.unique(y)].min())
     if not 0 <= n_validation <= smallest // 2 or (split == "validation" and n_validation == 0):
@@ -215,6 +223,7 @@ def _generator(
         raise InvalidInputError(f'framework must be "numpy"; received {framework!r}.')
     from armory.data.datasets import ArmoryDataGenerator
 
+    batch_size = min(batch_size, len(x))  # ART refuses a batch longer than the data
     return ArmoryDataGenerator(_batches(x, y, epochs, batch_size, shuffle_files), len(x), epochs, batch_size)
 
 

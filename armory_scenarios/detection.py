@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from armory_scenarios.filters import samples
+from armory_scenarios.datasets import samples
 from armory_scenarios.scenario import PoisonScenario
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.in_flight import DEFAULT_FORM, TestSplit, evaluate_in_flight

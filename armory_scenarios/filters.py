@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from armory_scenarios.cache import cache_folder, fingerprint, saved_model_folder
+from armory_scenarios.datasets import samples
 from art_plugins.defences.latent_clustering import ARCHITECTURE, TRAINING
 from art_plugins.defences.latent_clustering import VAELatentDefence as Uncached
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence as Untrusting
@@ -71,14 +72,6 @@ class LayerwiseFeatureDefence(Untrusting):
         if trusted is not None:
             self.x_val, self.y_val = samples(trusted)
         return super().detect_poison()
-
-
-def samples(block: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """All samples (n, ...) and labels (n,) of the split that a block like a config's ``dataset`` names."""
-    from armory.utils.config_loading import load_dataset
-
-    batches = list(load_dataset(block, epochs=1, shuffle_files=False))
-    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
 def find_file(name: str | Path) -> Path:

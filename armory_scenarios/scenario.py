@@ -12,6 +12,7 @@ from armory.instrument import del_globals
 from armory.scenarios.poison import Poison
 
 from armory_scenarios.checks import check_config, filter_parameters, is_perfect_filter, load
+from armory_scenarios.datasets import samples
 from armory_scenarios.log import log
 from armory_scenarios.poisoners import ManySourcesPoisoner
 
@@ -21,8 +22,9 @@ class PoisonScenario(Poison):  # type: ignore[misc]  # Armory has no type hints 
     ``armory.scenarios.poison.Poison`` with these differences.
 
     ``adhoc.split_id`` seeds torch too, and is the ``random_state`` of the model and of the defence where they take one and
-    the config names none. ``adhoc.source_class`` may be a list. Names in the config that nobody reads end the run before
-    anything is trained. An error ends it with a sentence and exit status 1.
+    the config names none; ``nb_classes`` of the model, likewise, is that of the data. ``adhoc.source_class`` may be a list.
+    Names in the config that nobody reads end the run before anything is trained. An error ends it with a sentence and exit
+    status 1.
     """
 
     test_poisoner: Any
@@ -49,10 +51,13 @@ class PoisonScenario(Poison):  # type: ignore[misc]  # Armory has no type hints 
         torch.manual_seed(self.seed)
 
     def load_model(self, defended: bool = True) -> None:
-        """Hand the seed to the model and to the defence, then load the model."""
+        """Hand the seed to the model and to the defence, and the number of classes to the model, then load the model."""
         model, defence = self.config["model"], self.config["defense"]
         if model["module"] == "armory_scenarios.models":
             model["wrapper_kwargs"].setdefault("random_state", self.seed)
+            if "nb_classes" not in model["model_kwargs"]:
+                _, y = samples({**self.config["dataset"], "split": "train"})
+                model["model_kwargs"]["nb_classes"] = int(y.max()) + 1
         if defence is not None and not is_perfect_filter(defence) and "random_state" in filter_parameters(load(defence)):
             defence["kwargs"].setdefault("random_state", self.seed)
         super().load_model(defended)

@@ -27,6 +27,7 @@ LAYERWISE_FPR = 0.03
 
 class ImageSet(NamedTuple):
     """
+    :param nb_classes: Of the published set. A file may hold the first of them only: the scenario counts those.
     :param loader: Function of ``armory_scenarios.datasets``.
     :param dataset: Its arguments.
     :param multi: Share of every class but the target that is poisoned; of Li et al. 2022, 100 images a class.
@@ -165,7 +166,7 @@ def image(folder: str, trigger: str, sources: str, name: str) -> Config:
         _attack("armory_scenarios.attacks", "image_trigger", {"shape": list(one.shape), "trigger": trigger, **parameters}),
         dataset,
         None if name in DETECTIONS else filters(dataset, one.autoencoder)[name],
-        _model({"input_shape": list(one.shape), "nb_classes": one.nb_classes, **one.network}, one.training),
+        _model({"input_shape": list(one.shape), **one.network}, one.training),
         "scenario" if scenario == "PoisonScenario" else "detection",
         scenario,
         options,

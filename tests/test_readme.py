@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from armory_scenarios.results import results_report
 from art_plugins import cli
 from art_plugins.evaluation.in_flight_tables import in_flight_report
 from art_plugins.evaluation.layerwise_tables import layerwise_report
@@ -30,6 +31,8 @@ def test_readme_tables_are_those_of_the_records(path: Path) -> None:
 
 def readme_tables(record: dict) -> str:  # type: ignore[type-arg]
     """Of a run over several seeds only the means; of others every task; of detectors every table."""
+    if "config" in record.get("runs", [{}])[0]:
+        return results_report(record)
     if "runs" in record:
         return in_flight_report(record) if "inversion" in record["runs"][0] else layerwise_report(record)
     if "points" in record:
