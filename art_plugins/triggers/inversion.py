@@ -34,9 +34,7 @@ CHECKED = 256  # images, at most, on which a smaller pattern is checked before i
 PATIENCE = 2  # windows of success (or of failure) before the cost goes up (or down)
 COST_UP, COST_DOWN = 2.0, 2.0**1.5
 QUIET_WINDOWS = 8  # windows without a pattern that is smaller by a hundredth, after which a search stops
-SECOND_LOOK = 2.0  # index from which a class's sources are searched
-SOURCE_THRESHOLD = 4.2  # index above which one source class has a pattern of its own; of clean models up to 4.24 was seen
-LARGEST_OF_NINE = 1.5  # expectation of the largest of nine standard normal numbers
+SOURCE_THRESHOLD = 4.2  # index above which one source class has a pattern of its own
 
 
 class Search(NamedTuple):
@@ -83,12 +81,10 @@ class Inversion(NamedTuple):
     of the highest one above the threshold, ``None``: no backdoor found; ``kind``: of the pattern that stands out most;
     ``success_rate``: of that pattern.
 
-    For the class of the highest index, if that is at least 2, ``by_source`` holds for each kind the patterns that send one
-    source class alone to it; their indices compare the sources' norms, relative to :func:`source_distances`.
-    ``source_class``: the class from which the trigger works with a far smaller pattern than from any other, ``None``: there
-    is none, or no backdoor. If there is one, its index, less 1.5 for being the largest of several, is added to that of the
-    target, as those of the kinds are, where this gives a higher one; and ``kind``, ``success_rate`` and ``trigger`` are
-    those of its own pattern.
+    Where a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the
+    target; their indices compare the sources' norms, relative to :func:`source_distances`. ``source_class``: the class
+    from which the trigger works with a far smaller pattern than from any other, ``None``: there is none, the backdoor is
+    for all. If there is one, ``kind``, ``success_rate`` and ``trigger`` are those of its own pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]
@@ -151,8 +147,9 @@ def invert_triggers(
     indices of the kinds are added and divided by the square root of their number (Stouffer et al. 1949).
 
     A backdoor may work from one source class alone (Xiang et al. 2020 search every pair of classes for it). The pattern for
-    all classes is then larger than the trigger but mostly still the smallest, so pairs are searched for the class of the
-    highest index only. A source whose pattern is far smaller than the others' adds to that index, and gives the trigger.
+    all classes is then larger than the trigger but mostly still the smallest. So pairs are searched for the target that was
+    found, and a source whose pattern is far smaller than the others' gives the trigger. Without a target a small pattern
+    from one source says little: ones are near to most digits by nature.
 
     When this breaks: triggers that are not a fixed pattern (warps, input-aware ones), attacks towards every class
     (all-to-all), fewer than about five classes, and backdoors of one source class in models whose other classes lie near.
@@ -186,27 +183,21 @@ def invert_triggers(
             _invert(model, kind, images, searches, expected, nb_steps, batch_size, min_success, verbose) for kind in kinds
         )
         index = combined_index([one.anomaly_index for one in inverted])
-        suspect = highest(index, min(threshold, SECOND_LOOK))
-        if suspect is None:
+        target_class = highest(index, threshold)
+        if target_class is None:
             return Inversion(inverted, expected, index, None, None, None)
-        sources = [Search(torch.from_numpy(np.flatnonzero(labels == label)), suspect) for label in range(nb_classes)]
-        sources[suspect] = Search(torch.empty(0, dtype=torch.int64), suspect)
-        apart = source_distances(model, images, labels, suspect, nb_classes)
+        sources = [Search(torch.from_numpy(np.flatnonzero(labels == label)), target_class) for label in range(nb_classes)]
+        sources[target_class] = Search(torch.empty(0, dtype=torch.int64), target_class)
+        apart = source_distances(model, images, labels, target_class, nb_classes)
         by_source = tuple(
             _invert(model, kind, images, sources, apart, nb_steps, batch_size // 2 + 1, min_success, verbose)
             for kind in kinds
         )
-    source_index = combined_index([one.anomaly_index for one in by_source])
-    source_class = highest(source_index, SOURCE_THRESHOLD)
-    if source_class is not None:
-        together = (index[suspect] + source_index[source_class] - LARGEST_OF_NINE) / np.sqrt(2)
-        index[suspect] = max(index[suspect], together)
-    if index[suspect] <= threshold:
-        return Inversion(inverted, expected, index, None, None, None, by_source)
-    chosen, row = (inverted, suspect) if source_class is None else (by_source, source_class)
+    source_class = highest(combined_index([one.anomaly_index for one in by_source]), SOURCE_THRESHOLD)
+    chosen, row = (inverted, target_class) if source_class is None else (by_source, source_class)
     best = max(chosen, key=lambda one: float(np.nan_to_num(one.anomaly_index[row], nan=-np.inf)))
     success_rate = float(best.success_rates[row])
-    return Inversion(inverted, expected, index, suspect, best.kind, success_rate, by_source, source_class)
+    return Inversion(inverted, expected, index, target_class, best.kind, success_rate, by_source, source_class)
 
 
 def highest(index: np.ndarray, threshold: float) -> int | None:

@@ -299,13 +299,6 @@ class OneSource(nn.Module):
         return logits + push[:, None] * torch.eye(8)[3]
 
 
-class FirstRow(nn.Module):
-    """The same without a backdoor."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 10 * x[:, :8]
-
-
 @pytest.fixture(scope="module")
 def pixels():
     y = np.repeat(np.arange(8), 20)
@@ -346,22 +339,8 @@ def test_invert_triggers_class_without_clean_images_is_no_source(pixels):
     assert all(np.isnan([one.anomaly_index[7], one.success_rates[7]]).all() for one in result.by_source)
 
 
-def test_invert_triggers_source_that_stands_out_adds_to_the_index_of_its_target(pixels):
-    classifier = wrapped(OneSource(), nb_classes=8)
-    result = quiet(classifier, *pixels, nb_steps=STEPS, kinds=("patch",))
-    (patch,), (from_one,) = result.inverted, result.by_source
-    together = (patch.anomaly_index[3] + from_one.anomaly_index[5] - 1.5) / np.sqrt(2)
-    assert result.anomaly_index[3] == pytest.approx(together)
-    assert together > patch.anomaly_index[3]
-    higher = quiet(classifier, *pixels, nb_steps=STEPS, kinds=("patch",), threshold=together + 0.1)
-    assert (higher.target_class, higher.source_class, higher.trigger) == (None, None, None)
-
-
-def test_invert_triggers_no_class_that_stands_out_needs_no_search_by_source(pixels):
-    x, y = pixels
-    result = quiet(wrapped(nn.Sequential(nn.Flatten(), FirstRow()), nb_classes=8), x, y, nb_steps=60)
-    assert result.anomaly_index.max() < 2
-    assert (result.by_source, result.source_class, result.target_class) == ((), None, None)
+def test_invert_triggers_no_backdoor_needs_no_search_by_source(found):
+    assert (found["clean"].by_source, found["clean"].source_class) == ((), None)
 
 
 def test_source_distances_near_sources_lie_near_and_far_ones_as_far_as_the_median() -> None:
