@@ -1,0 +1,103 @@
+"""Crowds in a class, against scikit-learn's neighbours and known densities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from art_plugins.statistics.crowding import class_crowding, kth_squared_distance, neighbours_of, whiten_within, winsorised
+
+K, D = 4, 6
+
+
+def clean(random, sizes):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    return random.normal(size=(len(labels), D)), labels
+
+
+def excess_of(x, labels, seed=0):
+    nb_classes = labels.max() + 1
+    return class_crowding(*whiten_within(x, labels, nb_classes, D), labels, nb_classes, np.random.default_rng(seed)).excess
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_kth_squared_distance_agrees_with_scikit_learn(random, k, monkeypatch):
+    monkeypatch.setattr("art_plugins.statistics.crowding.BLOCK", 50)  # several blocks
+    x, reference = random.normal(size=(30, D)), random.normal(size=(20, D))
+    theirs = NearestNeighbors(n_neighbors=k).fit(reference).kneighbors(x)[0][:, -1]
+    np.testing.assert_allclose(kth_squared_distance(x, reference, k), theirs**2, rtol=1e-9)
+
+
+def test_whiten_within_brings_the_variance_within_classes_to_one(random):
+    labels = np.repeat(np.arange(K), 500)
+    x = random.normal(size=(len(labels), D)) @ random.normal(size=(D, D)) + 30 * random.normal(size=(K, D))[labels]
+    white, medians = whiten_within(x, labels, K, D)
+    for label in range(K):
+        np.testing.assert_allclose(medians[label], np.median(white[labels == label], axis=0), atol=1e-4 + 2)
+    within = np.concatenate([white[labels == label] - white[labels == label].mean(axis=0) for label in range(K)])
+    variances = np.linalg.eigvalsh(within.T @ within / len(within))
+    assert variances[-1] == pytest.approx(1, abs=0.1)  # the weaker directions are below, for the floor
+    assert whiten_within(x, labels, K, 2)[0].shape == (len(labels), 2)
+
+
+def test_winsorised_draws_in_the_farthest_only(random):
+    x = random.normal(size=(100, 3))
+    x[7] *= 1e6
+    drawn = winsorised(x)
+    assert np.linalg.norm(drawn, axis=1).max() < 10
+    inside = np.argsort(np.linalg.norm(x, axis=1))[:98]
+    np.testing.assert_array_equal(drawn[inside], x[inside])
+
+
+def test_class_crowding_a_tight_crowd_has_the_logarithm_of_its_distances(random):
+    x, labels = clean(random, [400] * K)
+    crowd = np.flatnonzero(labels == 2)[:20]
+    x[crowd] = 0.05 * random.normal(size=(20, D)) + 3.0
+    found = class_crowding(x, np.zeros((K, D)), labels, K, np.random.default_rng(0))
+    assert np.argmax(found.excess) == 2
+    outside = np.setdiff1d(np.flatnonzero(labels == 2), crowd)
+    assert found.crowding[crowd].min() > found.crowding[outside].max() + 1
+    # By hand: nobody else is near, so the k-th of the others is as far as they are; the crowd is nearer than the softening.
+    others = x[labels != 2]
+    there = np.sort(((others - x[crowd[0]]) ** 2).sum(axis=1))[round(8 * 600 / 400) - 1]
+    assert found.crowding[crowd[0]] == pytest.approx(0.5 * np.log(there / (0.02 * D)), abs=0.4)
+
+
+def test_class_crowding_of_equal_densities_is_about_zero(random):
+    x, labels = clean(random, [400] * K)
+    found = class_crowding(x, np.zeros((K, D)), labels, K, np.random.default_rng(0))
+    assert abs(np.median(found.crowding)) < 0.05
+
+
+def test_class_crowding_a_class_that_lies_apart_as_a_whole_is_not_crowded(random):
+    x, labels = clean(random, [200] * K)
+    x[labels == 1] += 50
+    assert excess_of(x, labels)[1] < 0.5
+
+
+def test_class_crowding_in_a_class_moved_aside_by_much_poison_the_clean_samples_are_not_crowded(random):
+    x, labels = clean(random, [200] * K)
+    poison = (labels == 1) & (np.arange(len(labels)) % 10 < 6)
+    x[poison] = 8 + 0.3 * random.normal(size=(poison.sum(), D))
+    white, medians = whiten_within(x, labels, K, D)
+    crowding = class_crowding(white, medians, labels, K, np.random.default_rng(0)).crowding
+    assert np.median(crowding[(labels == 1) & ~poison]) < 0.2 < 0.5 < np.median(crowding[poison])
+
+
+def test_class_crowding_digital_silence_in_all_classes_is_no_crowd(random):
+    x, labels = clean(random, [200] * K)
+    x[np.arange(len(labels)) % 10 < 3] = 0.0
+    assert excess_of(x, labels).max() < 0.8
+
+
+def test_class_crowding_too_small_classes_and_those_not_asked_for_are_not_judged(random):
+    x, labels = clean(random, [100, 3, 100])
+    found = class_crowding(x, np.zeros((3, D)), labels, 3, np.random.default_rng(0), only=[0, 1])
+    assert np.isnan(found.excess).tolist() == [False, True, True]
+    alone = class_crowding(x[:50], np.zeros((1, D)), np.zeros(50, dtype=int), 1, np.random.default_rng(0))
+    assert np.isnan(alone.excess).all()
+
+
+def test_neighbours_of_a_class_are_a_tenth_of_it_within_bounds():
+    assert [neighbours_of(n) for n in (5, 20, 40, 80, 5_000)] == [2, 2, 4, 8, 8]

@@ -1,0 +1,113 @@
+"""Crowds over several views, and who is in them: planted ones, and data without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from art_plugins.statistics.anchored_split import split_from_seed
+from art_plugins.statistics.crowds import chance_excess, find_crowds, split_crowd
+
+K, SIZE, D, TARGET, VIEW = 6, 200, 8, 4, 2
+
+
+@pytest.fixture
+def planted(random):
+    """Five views of nuisances that all classes share; in one of them a tenth of a class has moved to one place."""
+    labels = np.repeat(np.arange(K), SIZE)
+    views = [random.normal(size=(K * SIZE, D)) @ random.normal(size=(D, D)) for _ in range(5)]
+    is_poison = (labels == TARGET) & (np.arange(K * SIZE) % 10 == 0)
+    scale = views[VIEW].std(axis=0)
+    views[VIEW][is_poison] = (3 + 0.2 * random.normal(size=(is_poison.sum(), D))) * scale
+    order = random.permutation(len(labels))
+    return [view[order] for view in views], labels[order], is_poison[order]
+
+
+def test_find_crowds_planted_crowd_has_the_highest_score_in_its_view(planted):
+    views, labels, _ = planted
+    crowds = find_crowds(views, labels, K)
+    assert np.argmax(crowds.class_scores) == TARGET
+    assert np.argmax(crowds.view_scores[TARGET]) == VIEW
+    assert crowds.class_scores[TARGET] > 3 * np.delete(crowds.class_scores, TARGET).max()
+
+
+def test_split_crowd_planted_crowd_is_found_sample_by_sample(planted):
+    views, labels, is_poison = planted
+    halves = split_crowd(find_crowds(views, labels, K), labels, TARGET)
+    assert adjusted_rand_score(is_poison[labels == TARGET], halves.labels) > 0.95
+    np.testing.assert_allclose(halves.soft_labels, halves.trial_labels.mean(axis=0))
+
+
+def test_split_crowd_of_a_class_below_zero_is_empty(planted):
+    views, labels, _ = planted
+    crowds = find_crowds(views, labels, K)
+    low = crowds._replace(view_scores=np.full_like(crowds.view_scores, -0.1))
+    assert not split_crowd(low, labels, 0).labels.any()
+
+
+def test_find_crowds_of_views_is_what_those_views_alone_give(planted):
+    views, labels, _ = planted
+    crowds = find_crowds(views, labels, K)
+    some = crowds.of_views([0, 1])
+    np.testing.assert_array_equal(some.class_scores, crowds.view_scores[:, :2].max(axis=1))
+    assert some.class_scores[TARGET] < 0.5
+
+
+def test_find_crowds_known_and_changed_judges_only_those_anew(planted, random):
+    views, labels, is_poison = planted
+    before = [np.where(is_poison[:, None], random.normal(size=view.shape), view) for view in views]
+    known = find_crowds(before, labels, K)
+    after = find_crowds(views, labels, K, known=known, changed=[TARGET])
+    full = find_crowds(views, labels, K)
+    assert after.class_scores[TARGET] == pytest.approx(full.class_scores[TARGET], rel=0.15)
+    np.testing.assert_array_equal(np.delete(after.over_chance, TARGET, 1), np.delete(known.over_chance, TARGET, 1))
+
+
+def test_find_crowds_without_poison_scores_do_not_depend_on_the_class_size():
+    random = np.random.default_rng(1)
+    sizes = [60, 120, 300, 1_500]
+    labels = np.repeat(np.arange(4), sizes)
+    scores = [
+        find_crowds([random.normal(size=(len(labels), D)) for _ in range(3)], labels, 4, random_state=i).class_scores
+        for i in range(8)
+    ]
+    assert np.ptp(np.mean(scores, axis=0)) < 0.15
+    raw = chance_excess([random.normal(size=(len(labels), D))], labels, 4, D, random)
+    assert raw[-1] > raw[0]  # the largest of many is larger: what is taken away
+
+
+def test_find_crowds_one_seed_gives_equal_results_and_renamed_classes_their_scores(planted):
+    views, labels, _ = planted
+    first, second = (find_crowds(views, labels, K, random_state=3) for _ in range(2))
+    np.testing.assert_array_equal(first.class_scores, second.class_scores)
+    np.testing.assert_array_equal(first.crowding, second.crowding)
+
+
+@pytest.fixture
+def two_groups(random):
+    """300 samples about the origin with a covariance that is known; 30 more elsewhere, tight."""
+    shape = random.normal(size=(D, D))
+    own = np.concatenate([random.normal(size=(300, D)) @ shape, 4 + 0.3 * random.normal(size=(30, D))])
+    return own, shape.T @ shape, np.arange(330) >= 300
+
+
+def test_split_from_seed_grows_a_few_to_all_of_the_crowd(two_groups):
+    own, within, truth = two_groups
+    seed = np.zeros(330, dtype=bool)
+    seed[300:308] = True
+    np.testing.assert_array_equal(split_from_seed(own, within, 5_000, seed), truth)
+
+
+def test_split_from_seed_permuted_samples_permute_the_split(two_groups, random):
+    own, within, truth = two_groups
+    order = random.permutation(330)
+    straight = split_from_seed(own, within, 100, truth)
+    np.testing.assert_array_equal(split_from_seed(own[order], within, 100, truth[order]), straight[order])
+
+
+@pytest.mark.parametrize("n_seed", [0, 1, 329])
+def test_split_from_seed_too_few_on_a_side_returns_the_seed(two_groups, n_seed):
+    own, within, _ = two_groups
+    seed = np.arange(330) < n_seed
+    np.testing.assert_array_equal(split_from_seed(own, within, 100, seed), seed)
