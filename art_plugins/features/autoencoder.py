@@ -183,6 +183,14 @@ class Autoencoder:
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For another sample shape or a sample that is not finite.
         """
+        return self.encode_steps(x, batch_size)[0]
+
+    def encode_steps(self, x: np.ndarray, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray | None]:
+        """
+        Per-sample latents as :meth:`encode` gives them, and the means of the latents of every time step.
+
+        :return: (n, latent_dim), and (n, T, step_latent_dim) or ``None`` for images; float32.
+        """
         network = self._network
         if network is None or not self.history_:
             raise NotFittedError("This autoencoder has not been trained; call fit(x) or load a saved one.")
@@ -194,14 +202,20 @@ class Autoencoder:
             )
         device = training.make_fabric().device
         network.to(device).eval()
-        latents = np.empty((len(x), self.settings.latent_dim), dtype=np.float32)
+        latents, steps = [], []
         with torch.inference_mode():
-            for start, batch in _batches(x, batch_size):
-                encoded = network.encode(self._front_end(batch.to(device)))
-                latents[start : start + len(batch)] = encoded.float().cpu().numpy()
+            for _, batch in _batches(x, batch_size):
+                inputs = self._front_end(batch.to(device))
+                if isinstance(network, SequentialAutoencoder):
+                    encoded, encoded_steps = network.encode_steps(inputs)
+                    steps.append(encoded_steps.float().cpu().numpy())
+                else:
+                    encoded = network.encode(inputs)
+                latents.append(encoded.float().cpu().numpy())
         network.to("cpu")
-        check_finite(latents, "latents of x", "look for samples with extreme values")
-        return latents
+        whole = np.concatenate(latents)
+        check_finite(whole, "latents of x", "look for samples with extreme values")
+        return whole, np.concatenate(steps) if steps else None
 
     def save(self, path: str | Path) -> None:
         """Write settings, scaling, history and weights as one safetensors file, atomically."""

@@ -118,7 +118,17 @@ class SequentialAutoencoder(nn.Module):
         :param x: Frames, shape (B, T, F).
         :return: Per-sample latents, shape (B, D).
         """
-        return self.sample_posterior(self.frames.embed(x)).mean
+        return self.encode_steps(x)[0]
+
+    def encode_steps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Means of q(f | x), shape (B, D), and of q(z_1..T | x) given that mean, (B, T, Z); call it in evaluation mode.
+
+        :param x: Frames, shape (B, T, F).
+        """
+        embeddings = self.frames.embed(x)
+        f = self.sample_posterior(embeddings).mean
+        return f, self.step_posterior(embeddings, f).mean
 
     def forward(self, x: Tensor) -> Losses:
         """
