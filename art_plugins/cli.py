@@ -118,7 +118,9 @@ def scan(
     save_autoencoder: Annotated[Path | None, typer.Option(help="Keep the trained autoencoder for other scans.")] = None,
     kind: Annotated[Literal["auto", "sound", "image"], typer.Option(help="What the files are.")] = "auto",
     seconds: Annotated[float | None, typer.Option(help="Length of a clip; default: the median of the folder.")] = None,
-    threshold: Annotated[float, typer.Option(help="A class is poisoned when its index is above it.")] = 3.5,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Accepted chance that a folder without poison has any class called poisoned.")
+    ] = 0.01,
     nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
     precision: Precision = "32-true",
     max_listed: Annotated[int, typer.Option(min=1, help="Files shown of each kind and class on the page.")] = 8,
@@ -137,19 +139,23 @@ def scan(
         autoencoder=autoencoder,
         save_autoencoder=save_autoencoder,
         apply_to=apply_to,
-        threshold=threshold,
+        false_alarm_rate=false_alarm_rate,
         nb_epochs=nb_epochs,
         random_state=seed,
         max_listed=max_listed,
         precision=precision,
         command=_command(),
     )
-    table = Table(title="Classes, most suspicious first", caption="Higher = more suspicious.")
-    for title in ("class", "files", "index", "suspects", "verdict"):
+    table = Table(
+        title="Classes, most suspicious first",
+        caption="Index: higher = more suspicious. False alarms: chance of a class so far out without poison.",
+    )
+    for title in ("class", "files", "index", "false alarms", "suspects", "verdict"):
         table.add_column(title, justify="left" if title in ("class", "verdict") else "right")
     for row in record["classes"]:
         index = "-" if row["mad_index"] is None else f"{row['mad_index']:.2f}"
-        table.add_row(escape(row["name"]), str(row["n_files"]), index, str(row["n_called_poison"]), row["verdict"])
+        chance = "-" if row["p_value"] is None else f"{row['p_value']:.2g}"
+        table.add_row(escape(row["name"]), str(row["n_files"]), index, chance, str(row["n_called_poison"]), row["verdict"])
     console.print(table)
     for sentence in (record["finding"], *record["notes"]):
         console.print(sentence, markup=False)
@@ -374,6 +380,47 @@ def fraction_curve(
         )
     console.print(table)
     console.print(f"Written: {out / 'record.json'}", markup=False)
+
+
+@app.command()
+def sweep(
+    root: Root,
+    autoencoder: Annotated[Path, typer.Option(help="A saved autoencoder, as compare leaves one.")],
+    trigger: Annotated[
+        list[str], typer.Option(help="Of Armory: clapping, whistle, car_horn, dog_clicker; tone, burst; repeat.")
+    ] = ["clapping", "whistle"],  # noqa: B006
+    pairs: Annotated[
+        int | None, typer.Option(min=1, help="So many pairs of classes, drawn at random; default: all.")
+    ] = None,
+    clean: Annotated[int, typer.Option(min=0, help="Clean draws.")] = 100,
+    curve: Annotated[list[str], typer.Option(help="source:target whose poisoned share is varied; repeat.")] = [  # noqa: B006
+        "_unknown_:left",
+        "right:left",
+    ],
+    cap: Cap = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the cap, the pairs and the poison.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/sweep"),
+) -> None:
+    """Fig. 4, 6, 7: judge every pair of source and target class, and clean draws, with one autoencoder."""
+    if not autoencoder.is_file():
+        raise InvalidInputError(f"--autoencoder {autoencoder} does not exist.")
+    if not all(pair.count(":") == 1 for pair in curve):
+        raise InvalidInputError(f"--curve is source:target, such as right:left; received {curve}.")
+    from art_plugins.evaluation.datasets.speech_commands import speech_commands
+    from art_plugins.evaluation.sweep import check_sweep, run_sweep
+    from art_plugins.evaluation.sweep_figures import write_sweep_figures
+    from art_plugins.evaluation.sweep_tables import sweep_report
+    from art_plugins.features.autoencoder import Autoencoder
+
+    data = speech_commands(root, cap=cap, random_state=seed)
+    curves = [(pair.split(":")[0], pair.split(":")[1]) for pair in curve]
+    check_sweep(data.class_names, trigger, curves)
+    record = run_sweep(
+        data, Autoencoder.load(autoencoder), trigger, clean, curves, out, _command(), sweep_report, seed, pairs
+    )
+    console.print(sweep_report(record), markup=False, highlight=False)
+    figures = write_sweep_figures(record, out)
+    console.print(f"Written: {', '.join(map(str, (out / 'record.json', out / 'table.md', *figures)))}", markup=False)
 
 
 def main() -> None:

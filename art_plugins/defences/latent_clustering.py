@@ -13,6 +13,7 @@ from art_plugins.defences.contract import PoisonFilter, plain
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
 from art_plugins.features.training import PRECISIONS, make_fabric
+from art_plugins.features.views import describe
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latent_classes import (
     HETEROGENEOUS_FROM,
@@ -30,16 +31,27 @@ logger = logging.getLogger(__name__)
 FILE_KIND = "vae_latent_defence"
 ARCHITECTURE = tuple(field.name for field in fields(AutoencoderSettings))
 TRAINING = ("nb_epochs", "batch_size", "learning_rate", "patience")
-SCORING = ("scoring", "nb_dims", "whiten", "shrinkage", "nb_trials", "n_init", "refine", "class_rule", "threshold")
+SCORING = (
+    "scoring",
+    "nb_dims",
+    "whiten",
+    "shrinkage",
+    "nb_trials",
+    "n_init",
+    "refine",
+    "class_rule",
+    "false_alarm_rate",
+    "threshold",
+)
 
 
 class VAELatentDefence(PoisonFilter):
     """
     Find poisoned classes and samples by clustering the latents of an autoencoder that never saw a label.
 
-    Train a variational autoencoder on all of ``x_train``; compare the latents of each class with those of all the others,
-    split the class along the directions in which it differs, and score it by how much it does. A class whose score stands
-    out is poisoned, and its smaller half is removed.
+    Train a variational autoencoder on all of ``x_train``; compare the latents of each class, those of the whole sample and
+    those of windows of time, with the latents of all the others: samples that crowd together where the others have nobody
+    are suspects. A class whose crowd stands out is poisoned, and the crowd is removed.
 
     | Paper: N. Mehlman, X. Shi, A. Kommineni, S. Narayanan, Detecting Poisoning Attacks against Speech Datasets using
       Variational Autoencoders, 2023.
@@ -47,14 +59,15 @@ class VAELatentDefence(PoisonFilter):
     Higher scores are more suspicious, everywhere. A second :meth:`detect_poison` trains again only when ``x_train`` is
     another array or a parameter of the autoencoder has changed.
 
-    Deviates from the paper: each class is compared with the others, where the paper looks at each by itself
-    (``scoring="paper"``: 2-means and the poison likelihood score of Eq. 1, with shrunk covariances); a median-based rule
-    for what "stands out"; convolutions over frequency in place of pictures of copied columns (``video_like=True`` is the
-    paper's form), and 32 channels in place of 256.
+    Deviates from the paper: each class is compared with the others and window by window, where the paper looks at each by
+    itself and at the per-sample latents (``scoring="paper"``: 2-means and the poison likelihood score of Eq. 1, with
+    shrunk covariances); frames of a finer front end are looked at beside the latents; a test with a false-alarm rate
+    (``"paper"``: a median-based rule) for what "stands out"; convolutions over frequency in place of pictures of copied
+    columns (``video_like=True`` is the paper's form), and 32 channels in place of 256.
 
-    When this breaks: a small share of poison in a large class; a sub-population that one class alone has; two classes
-    poisoned by one trigger; fewer than five classes, or latents of fewer dimensions than a handful, leave little to
-    compare with.
+    When this breaks: fewer than nine poisoned samples; a sub-population that one class alone has; copies of one sample; a
+    trigger whose place changes from sample to sample; more than a third of the classes poisoned, or two of them by one
+    trigger; fewer than five classes leave little to compare with.
 
     :param classifier: Not needed and may be ``None``; ART's argument order. Its ``nb_classes`` and ``channels_first`` are
         used when it is there.
@@ -91,7 +104,10 @@ class VAELatentDefence(PoisonFilter):
     :param nb_trials: 2-means trials averaged (section 3.1: 10).
     :param n_init: k-means++ starts of each trial.
     :param refine: Refine the split by Fisher's discriminant; ``False``: the paper's plain 2-means.
-    :param class_rule: ``"mad"``: median-based index above ``threshold``; ``"argmax"``: the class of highest score.
+    :param class_rule: ``"false_alarms"``: p-value below ``false_alarm_rate``; ``"mad"``: median-based index above
+        ``threshold``; ``"argmax"``: the class of highest score; ``"auto"``: the first for ``"contrastive"``, the second
+        for ``"paper"``.
+    :param false_alarm_rate: Accepted chance that data without poison have any class called, between 0 and 1.
     :param threshold: Of the ``"mad"`` rule; greater than 0. 3.5 is the usual cut-off of such an index (Iglewicz and
         Hoaglin 1993).
     :param random_state: Seed of training and clustering; two runs with one seed agree. Global generators are not touched.
@@ -99,6 +115,8 @@ class VAELatentDefence(PoisonFilter):
 
     :ivar class_scores_: Score per class in nats, (nb_classes,); NaN: not judged.
     :ivar class_index_: (score - median) / (1.4826 MAD), (nb_classes,).
+    :ivar class_p_values_: The false-alarm rate at which each class would just be called, (nb_classes,); NaN: not judged, or
+        ``scoring="paper"``.
     :ivar poisoned_classes_: Classes called poisoned.
     :ivar outlier_scores_: (n,), soft cluster label times class index; 0 in classes at or below the median.
     :ivar suspects_: (n,), bool: members of the smaller half of every judged class, whatever its verdict.
@@ -153,7 +171,8 @@ class VAELatentDefence(PoisonFilter):
         nb_trials: int = 10,
         n_init: int = 100,
         refine: bool = True,
-        class_rule: str = "mad",
+        class_rule: str = "auto",
+        false_alarm_rate: float = 0.01,
         threshold: float = 3.5,
         random_state: int = 0,
         verbose: bool = True,
@@ -166,16 +185,19 @@ class VAELatentDefence(PoisonFilter):
         self._trained_on: np.ndarray | None = None
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
-        self.latents_ = self._encoder().encode(self.x_train)
+        views = describe(self._encoder(), self.x_train)
+        self.latents_ = views.latents
         result = cluster_latent_classes(
             self.latents_,
             labels,
             nb_classes,
+            windows=views.windows,
             random_state=self._value("random_state"),
             **{name: self._value(name) for name in SCORING},
         )
         evidence = np.nan_to_num(result.class_index, nan=0.0).clip(min=0)
         self.class_scores_, self.class_index_ = result.class_scores, result.class_index
+        self.class_p_values_ = result.class_p_values
         self.poisoned_classes_ = result.poisoned_classes
         self.suspects_ = result.suspects
         self.outlier_scores_ = result.soft_labels * evidence[labels]
@@ -289,6 +311,7 @@ class VAELatentDefence(PoisonFilter):
                 "n_samples": len(indices),
                 "class_score": _json_number(result.class_scores[label]),
                 "mad_index": _json_number(result.class_index[label]),
+                "p_value": _json_number(result.class_p_values[label]),
                 "n_smaller_cluster": smaller,
                 "n_removed": smaller if poisoned else 0,
                 "verdict": f"not judged: {reason}" if reason else "poisoned" if poisoned else "clean",
@@ -302,6 +325,8 @@ class VAELatentDefence(PoisonFilter):
                     f"Class {label} splits {smaller} to {len(indices) - smaller}: the smaller part is removed, but look at "
                     "samples of both parts before you trust that it is the poison."
                 )
+        report["class_rule"] = result.class_rule
+        report["score_limit"] = _json_number(result.score_limit)
         report["nb_dims"] = result.nb_dims
         report["parameters"] = {name: _json_value(self._value(name)) for name in self.defence_params}
         return report

@@ -189,13 +189,14 @@ def _latent_results(task: Task, defence: VAELatentDefence) -> Progress:
             "n_poison": int(task.data.is_poison[task.data.y_train == label].sum()),
             "class_score": defence.report_[f"Class_{label}"]["class_score"],
             "mad_index": defence.report_[f"Class_{label}"]["mad_index"],
+            "p_value": defence.report_[f"Class_{label}"]["p_value"],
             "verdict": defence.report_[f"Class_{label}"]["verdict"],
         }
         for label, name in enumerate(task.data.clean.class_names)
     ]
     return {
         "classes": classes,
-        "threshold": float(defence.threshold),
+        "score_limit": defence.report_["score_limit"],
         "autoencoder_history": defence.autoencoder_.history_,
         "arrays": {
             "target_latents_2d": points.astype(float).tolist(),
@@ -228,7 +229,7 @@ def _record(task: Task, undefended: dict[str, Any], done: Progress) -> dict[str,
         "target_share": float(data.is_poison[in_target].mean()),
         "undefended": undefended,
         "defences": [done["rows"][entry.name] for entry in ENTRIES],
-        **{name: done[name] for name in ("classes", "threshold", "autoencoder_history")},
+        **{name: done[name] for name in ("classes", "score_limit", "autoencoder_history")},
     }
 
 

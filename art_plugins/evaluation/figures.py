@@ -76,14 +76,14 @@ def png_data_uri(png: bytes) -> str:
 
 
 @own_style
-def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, threshold: float) -> Figure:
+def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, limit: float | None) -> Figure:
     """
     As Fig. 2 of Mehlman et al. 2023: the score of every class, as bars.
 
     :param classes: Rows of the record: ``name``, ``class_score`` in nats (``None``: not judged),
         ``mad_index``, ``verdict``.
     :param target: Name of the class that truly holds the poison.
-    :param threshold: Of the class's index; drawn where the score has it.
+    :param limit: Score above which a class is called poisoned; ``None``: there is none.
     """
     figure = new_figure(7.2, 1.5 + 0.34 * len(classes))
     axes: Axes = figure.subplots()
@@ -98,9 +98,8 @@ def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, thresh
             linewidth=0.8,
             label="target class" if is_target else "other classes",
         )
-    limit = _score_at_index(classes, threshold)
     if limit is not None:
-        axes.axvline(limit, color=LINE, linestyle="--", label=f"threshold: index {threshold:g}")
+        axes.axvline(limit, color=LINE, linestyle="--", label=f"threshold: {limit:.2f}")
     axes.set_ylim(len(classes) - 0.4, -0.6)
     names = [short_name(row["name"]) + (" (target)" if row["name"] == target else "") for row in classes]
     axes.set_yticks(range(len(classes)), names)
@@ -114,7 +113,7 @@ def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, thresh
     return figure
 
 
-def class_score_words(classes: Sequence[Mapping[str, Any]], target: str, threshold: float) -> str:
+def class_score_words(classes: Sequence[Mapping[str, Any]], target: str, limit: float | None) -> str:
     """What :func:`class_score_figure` shows."""
     judged = sorted(
         (row for row in classes if row["class_score"] is not None),
@@ -130,7 +129,7 @@ def class_score_words(classes: Sequence[Mapping[str, Any]], target: str, thresho
         f"Bars of the score by class. Highest: {names[0]} with "
         f"{judged[0]['class_score']:.2f} nats; lowest: {names[-1]} with "
         f"{judged[-1]['class_score']:.2f}. The target class {target}: {place}. "
-        f"Above the threshold of index {threshold:g}: {', '.join(called) or 'no class'}. "
+        f"Above the threshold{'' if limit is None else f' of {limit:.2f}'}: {', '.join(called) or 'no class'}. "
         f"Not judged: {len(classes) - len(judged)} of {len(classes)} classes."
     )
 
@@ -335,17 +334,6 @@ def _score_label(row: Mapping[str, Any]) -> str:
     if row["class_score"] is None:
         return "not judged"
     return f"{row['class_score']:.2f}" + (", poisoned" if row["verdict"] == "poisoned" else "")
-
-
-def _score_at_index(classes: Sequence[Mapping[str, Any]], index: float) -> float | None:
-    """The score whose MAD index is ``index``: the two are linear in each other; ``None`` where all classes are equal."""
-    judged = [row for row in classes if row["class_score"] is not None and row["mad_index"] is not None]
-    scores = np.array([row["class_score"] for row in judged])
-    indices = np.array([row["mad_index"] for row in judged])
-    if not len(judged) or np.ptp(indices) == 0:
-        return None
-    sigma = np.ptp(scores) / np.ptp(indices)
-    return float(np.median(scores) + sigma * index)
 
 
 def _by_fraction(points: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:

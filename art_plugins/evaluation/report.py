@@ -118,7 +118,7 @@ def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]]) 
 
 
 def _pictures(task: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Picture]:
-    classes = (task["classes"], task["target"], task["threshold"])
+    classes = (task["classes"], task["target"], task["score_limit"])
     latents = (
         np.asarray(arrays["target_latents_2d"], dtype=float).reshape(-1, 2),
         np.asarray(arrays["target_clusters"]),

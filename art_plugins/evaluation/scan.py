@@ -40,7 +40,7 @@ def scan_folder(
     autoencoder: str | Path | None = None,
     save_autoencoder: str | Path | None = None,
     apply_to: str | Path | None = None,
-    threshold: float = 3.5,
+    false_alarm_rate: float = 0.01,
     nb_epochs: int = 30,
     random_state: int = 0,
     max_listed: int = 8,
@@ -64,7 +64,7 @@ def scan_folder(
         the checkpoint beside it.
     :param apply_to: Where to write the keep-list, the path of every file that was read and is not called poison, one a
         line, relative to ``folder``; must not exist.
-    :param threshold: A class whose robust index is above it is called poisoned.
+    :param false_alarm_rate: Accepted chance that a folder without poison has any class called poisoned.
     :param nb_epochs: Training epochs of the autoencoder.
     :param random_state: Seed; two runs with one seed agree.
     :param max_listed: Suspects, and typical samples beside them, that the page shows of a class.
@@ -76,7 +76,7 @@ def scan_folder(
     :raises MissingPackageError: If a package for sound files, images or pages is missing, before any heavy work.
     """
     start = time.perf_counter()
-    params = {**defence_params, "threshold": threshold, "nb_epochs": nb_epochs, "random_state": random_state}
+    params = {**defence_params, "false_alarm_rate": false_alarm_rate, "nb_epochs": nb_epochs, "random_state": random_state}
     if save_autoencoder is not None:
         params.setdefault("checkpoint", f"{save_autoencoder}.checkpoint")
     _check_arguments(params, seconds, size, max_listed)
@@ -117,8 +117,9 @@ def scan_folder(
                 "mended": len({file for files in data.mended_files.values() for file in files}),
                 "called_poison": int((defence.is_clean_ == 0).sum()),
             },
-            "class_rule": defence.class_rule,  # type: ignore[attr-defined]
-            "threshold": threshold,
+            "class_rule": defence.report_["class_rule"],
+            "threshold": defence.report_["parameters"]["threshold"],
+            "false_alarm_rate": false_alarm_rate,
             "classes": classes,
             "skipped_files": [{"file": file, "reason": reason} for file, reason in sorted(data.skipped_files.items())],
             "skipped_folders": [{"folder": name, "reason": why} for name, why in sorted(data.skipped_folders.items())],
@@ -156,6 +157,7 @@ def rank_classes(defence: VAELatentDefence, class_names: Sequence[str]) -> list[
                 "name": name,
                 "n_files": row["n_samples"],
                 "mad_index": row["mad_index"],
+                "p_value": row["p_value"],
                 "class_score": row["class_score"],
                 "n_smaller_half": row["n_smaller_cluster"],
                 "n_called_poison": row["n_removed"],

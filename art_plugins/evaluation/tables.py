@@ -125,8 +125,17 @@ def fraction_table(record: Mapping[str, Any]) -> Table:
 def class_table(task: Mapping[str, Any]) -> Table:
     """The VAE filter's judgement of every class."""
     return Table(
-        f"Classes as VAE latent clustering judges them; called poisoned above index {task['threshold']:g}",
-        {"Class": False, "Samples": True, "Poison": True, "Score (nats)": True, "Index": True, "Verdict": False},
+        "Classes as VAE latent clustering judges them; called poisoned above a score of "
+        f"{two_decimals(task['score_limit'])}. False alarms: chance of a class so far out without poison",
+        {
+            "Class": False,
+            "Samples": True,
+            "Poison": True,
+            "Score (nats)": True,
+            "Index": True,
+            "False alarms": True,
+            "Verdict": False,
+        },
         [
             [
                 row["name"],
@@ -134,6 +143,7 @@ def class_table(task: Mapping[str, Any]) -> Table:
                 count(row["n_poison"]),
                 two_decimals(row["class_score"]),
                 two_decimals(row["mad_index"]),
+                DASH if row["p_value"] is None else f"{row['p_value']:.2g}",
                 row["verdict"],
             ]
             for row in task["classes"]

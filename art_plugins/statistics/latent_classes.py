@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.contrast import SPLIT_DIMS, contrast_classes, split_by_mixture
+from art_plugins.statistics.crowds import find_crowds, split_crowd
 from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
+from art_plugins.statistics.outlying import outlying_scores
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood
 from art_plugins.statistics.reduction import WHITENINGS, reduce_latents
 from art_plugins.statistics.two_means import refine_trials, repeated_two_means
 
 SCORINGS = ("contrastive", "paper")
-CLASS_RULES = ("mad", "argmax")
+CLASS_RULES = ("auto", "false_alarms", "mad", "argmax")
 MIN_CLASS_SIZE = 8
 ALL_EQUAL = "all latents are equal"
 # A whitened direction without structure looks bimodal by chance when there are few samples for each dimension. Measured on
@@ -34,13 +37,20 @@ class LatentClasses(NamedTuple):
     """
     For K classes and n samples:
     ``class_scores`` (K,): in nats, NaN where a class was not judged; ``class_index`` (K,): its one-sided MAD index;
-    ``poisoned_classes``: verdicts; ``soft_labels`` (n,): share of the trials that put the sample into its class's
-    smaller cluster; ``suspects`` (n,): that share is above one half, whatever the class's verdict; ``not_judged``: class
-    -> why; ``nb_dims``: components that describe a class.
+    ``class_p_values`` (K,): the false-alarm rate at which it would just be called
+    (:func:`~art_plugins.statistics.outlying.outlying_scores`), NaN for the paper's scores, which follow no such law;
+    ``class_rule``: the one that was used; ``score_limit``: the score above which a class is called, NaN for ``"argmax"``;
+    ``poisoned_classes``: verdicts;
+    ``soft_labels`` (n,): share of the trials that put the sample into its class's smaller cluster; ``suspects`` (n,): that
+    share is above one half, whatever the class's verdict; ``not_judged``: class -> why; ``nb_dims``: components that
+    describe a class.
     """
 
     class_scores: np.ndarray
     class_index: np.ndarray
+    class_p_values: np.ndarray
+    class_rule: str
+    score_limit: float
     poisoned_classes: list[int]
     soft_labels: np.ndarray
     suspects: np.ndarray
@@ -53,6 +63,7 @@ def cluster_latent_classes(
     labels: np.ndarray,
     nb_classes: int,
     *,
+    windows: Sequence[np.ndarray] = (),
     scoring: str = "contrastive",
     nb_dims: int = 24,
     whiten: str = "after_pca",
@@ -60,16 +71,22 @@ def cluster_latent_classes(
     nb_trials: int = 10,
     n_init: int = 100,
     refine: bool = True,
-    class_rule: str = "mad",
+    class_rule: str = "auto",
+    false_alarm_rate: float = 0.01,
     threshold: float = 3.5,
     random_state: int = 0,
+    only: Collection[int] | None = None,
 ) -> LatentClasses:
     """
     Score every class and split it in two.
 
-    ``scoring="contrastive"`` compares each class with all the others: its score is the logarithm of its largest variance
-    ratio (:meth:`~art_plugins.statistics.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most
-    unusual directions splits it. This deviates from the paper, and needs another class to compare with.
+    ``scoring="contrastive"`` compares each class with all the others; it deviates from the paper, and needs another class.
+    Where there are windows of time, a class's score is its excess of samples that crowd together in one of them where the
+    others have nobody (:func:`~art_plugins.statistics.crowds.find_crowds`), and that crowd is one half. A single latent
+    of the whole sample shows no crowds, since it holds the sample's content as well: without windows, as for images, the
+    score is the logarithm of the class's largest variance ratio
+    (:meth:`~art_plugins.statistics.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual
+    directions splits it.
 
     ``scoring="paper"`` looks at each class by itself: 2-means finds a first split on the leading components, Fisher's
     discriminant refines it on all ``nb_dims``, and Eq. 1 describes the halves there. Its scores are comparable only in
@@ -82,28 +99,43 @@ def cluster_latent_classes(
 
     :param latents: Shape (n, D).
     :param labels: Class of each sample, shape (n,), 0 to K - 1.
-    :param nb_dims: Most directions that describe a class.
+    :param windows: For ``"contrastive"``: views of parts of the samples, each of shape (n, D').
+    :param nb_dims: Most directions that describe a class, in a view.
     :param whiten: For ``"paper"``; so are ``shrinkage`` and ``refine`` (``False``: the paper's plain 2-means).
-    :param class_rule: ``"mad"``: (score - median) / (1.4826 MAD) > ``threshold``; ``"argmax"``: the class of highest score.
+    :param class_rule: ``"false_alarms"``: p-value below ``false_alarm_rate``; ``"mad"``: (score - median) / (1.4826 MAD) >
+        ``threshold``; ``"argmax"``: the class of highest score; ``"auto"``: the first for ``"contrastive"``, the second
+        for ``"paper"``.
+    :param only: Classes to judge; ``None``: all.
     :raises InvalidInputError: For an argument out of range.
     """
-    check_scoring(scoring, nb_dims, whiten, shrinkage, nb_trials, n_init, refine, class_rule, threshold)
+    check_scoring(scoring, nb_dims, whiten, shrinkage, nb_trials, n_init, refine, class_rule, false_alarm_rate, threshold)
     members = indices_by_class(labels, nb_classes)
     sizes = np.array([len(indices) for indices in members])
     typical = np.median(sizes[sizes > 0])
-    nb_dims = int(max(1, min(nb_dims, latents.shape[1], typical // SAMPLES_PER_DIM)))
+    if not windows or scoring == "paper":
+        nb_dims = int(max(1, min(nb_dims, latents.shape[1], typical // SAMPLES_PER_DIM)))
     nb_clustered = int(min(nb_dims, max(2, typical // SAMPLES_PER_CLUSTERED_DIM)))
     least = max(MIN_CLASS_SIZE, 2 * nb_dims) if scoring == "paper" else MIN_CLASS_SIZE
-    contrasted = contrast_classes(latents, labels, nb_classes) if scoring == "contrastive" else []
+    crowds = find_crowds(windows, labels, nb_classes, nb_dims, random_state) if windows and scoring != "paper" else None
+    contrasted = contrast_classes(latents, labels, nb_classes) if scoring != "paper" and crowds is None else []
 
     scores = np.full(nb_classes, np.nan)
     soft_labels = np.zeros(len(labels))
     not_judged: dict[int, str] = {}
     for label, indices in enumerate(members):
+        if only is not None and label not in only:
+            not_judged[label] = "not asked for"
+            continue
         if len(indices) < least:
             not_judged[label] = f"{len(indices)} samples, {least} are needed"
             continue
-        if scoring == "contrastive":
+        if crowds is not None:
+            if np.isnan(crowds.class_scores[label]):
+                not_judged[label] = "there is no other class to compare with"
+                continue
+            halves = split_crowd(crowds, labels, label, nb_trials)
+            scores[label] = crowds.class_scores[label]
+        elif scoring == "contrastive":
             contrast = contrasted[label]
             if contrast is None or not contrast.projections.any():
                 not_judged[label] = "all latents of the other classes are equal" if contrast is None else ALL_EQUAL
@@ -126,10 +158,17 @@ def cluster_latent_classes(
                 continue
         soft_labels[indices] = _towards_smaller(halves.soft_labels, halves.labels)
     index = mad_index(scores, LEAST_SIGMA if scoring == "contrastive" else 0.0)
+    if class_rule == "auto":
+        class_rule = "mad" if scoring == "paper" else "false_alarms"
+    outlying = outlying_scores(scores, false_alarm_rate)
+    limit = {"false_alarms": outlying.limit, "mad": _score_at(index, scores, threshold)}.get(class_rule, float("nan"))
     return LatentClasses(
         scores,
         index,
-        _verdicts(scores, index, class_rule, threshold),
+        outlying.p_values if scoring == "contrastive" else np.full(nb_classes, np.nan),
+        class_rule,
+        limit,
+        _verdicts(scores, index, outlying.called, class_rule, threshold),
         soft_labels,
         soft_labels > 0.5,
         not_judged,
@@ -146,6 +185,7 @@ def check_scoring(
     n_init: int,
     refine: bool,
     class_rule: str,
+    false_alarm_rate: float,
     threshold: float,
 ) -> None:
     """
@@ -164,6 +204,10 @@ def check_scoring(
     ):
         if choice not in accepted:
             raise InvalidInputError(f"{name} must be one of {accepted}; received {choice!r}.")
+    if not isinstance(false_alarm_rate, (int, float, np.number)) or not 0 < false_alarm_rate < 1:
+        raise InvalidInputError(f"false_alarm_rate must be a chance between 0 and 1; received {false_alarm_rate!r}.")
+    if scoring == "paper" and class_rule == "false_alarms":
+        raise InvalidInputError('The paper\'s scores follow no known law; class_rule must be "auto", "mad" or "argmax".')
     if not isinstance(threshold, (int, float, np.number)) or not 0 < threshold < np.inf:
         raise InvalidInputError(f"threshold must be a finite number greater than 0; received {threshold!r}.")
 
@@ -175,7 +219,17 @@ def _towards_smaller(soft_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return soft_labels if one_is_smaller else 1 - soft_labels
 
 
-def _verdicts(scores: np.ndarray, index: np.ndarray, class_rule: str, threshold: float) -> list[int]:
+def _verdicts(scores: np.ndarray, index: np.ndarray, outlying: np.ndarray, class_rule: str, threshold: float) -> list[int]:
     if class_rule == "argmax":
         return [] if np.isnan(scores).all() else [int(np.nanargmax(scores))]
-    return [int(label) for label in np.flatnonzero(np.nan_to_num(index, nan=0.0) > threshold)]
+    called = outlying if class_rule == "false_alarms" else np.nan_to_num(index, nan=0.0) > threshold
+    return [int(label) for label in np.flatnonzero(called)]
+
+
+def _score_at(index: np.ndarray, scores: np.ndarray, threshold: float) -> float:
+    """The score whose MAD index is the threshold: the two are linear in each other; NaN where all scores are equal."""
+    judged = ~np.isnan(scores)
+    if not judged.any() or np.ptp(index[judged]) == 0:
+        return float("nan")
+    sigma = np.ptp(scores[judged]) / np.ptp(index[judged])
+    return float(np.median(scores[judged]) + sigma * threshold)

@@ -44,6 +44,40 @@ class AudioTrigger:
         return np.clip(triggered, -1, 1).astype(x.dtype)
 
 
+@dataclass(frozen=True)
+class WanderingTrigger:
+    """
+    A sound mixed into every waveform at a place of its own, drawn for each row; then clipped.
+
+    :param sound: Samples in [-1, 1], shape (s,).
+    :param scale: Factor on the sound.
+    :param random_state: Seed of the places.
+    """
+
+    sound: np.ndarray
+    scale: float = 0.1
+    random_state: int = 0
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """
+        :param x: Waveforms in [-1, 1], shape (n, S), S at least s.
+        :return: Triggered copy of the same shape and dtype.
+        """
+        random = np.random.default_rng(self.random_state)
+        triggered = np.array(x, dtype=np.float64)
+        for row in triggered:
+            start = random.integers(len(row) - len(self.sound) + 1)
+            row[start : start + len(self.sound)] += self.scale * self.sound
+        return np.clip(triggered, -1, 1).astype(x.dtype)
+
+
+def tone(sample_rate_hz: int = 16_000, frequency_hz: float = 2_500.0, length_s: float = 0.1) -> np.ndarray:
+    """A tone that swells and fades, shape (round(length_s * sample_rate_hz),), in [-1, 1]."""
+    n_samples = round(length_s * sample_rate_hz)
+    wave: np.ndarray = np.hanning(n_samples) * np.sin(2 * np.pi * frequency_hz * np.arange(n_samples) / sample_rate_hz)
+    return wave
+
+
 def noise_burst(sample_rate_hz: int = 16_000, start_s: float = 0.0, length_s: float = 0.06, seed: int = 0) -> np.ndarray:
     """
     A short broadband burst with a decaying envelope, like a clap, made without any file.

@@ -56,7 +56,7 @@ def texts(figure):
 def all_figures():
     points, is_poison = latents()
     return [
-        figures.class_score_figure(class_rows(), "left", 3.5),
+        figures.class_score_figure(class_rows(), "left", 39.28),
         figures.cluster_figure(points, is_poison.astype(int), is_poison, "left"),
         figures.confusion_figure(DEFENCES),
         figures.fraction_figure(POINTS),
@@ -114,38 +114,36 @@ def test_png_data_uri_of_known_bytes():
 
 
 def test_class_score_figure_bars_are_the_scores_and_the_target_differs_without_colour():
-    axes = figures.class_score_figure(class_rows(), "left", 3.5).axes[0]
+    axes = figures.class_score_figure(class_rows(), "left", 39.28).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [30.0, 31.5, 60.25, 0, 29.0, 32.0]
     assert [bar.get_hatch() for bar in axes.patches] == [None, None, "///", None, None, None]
     assert len({to_hex(bar.get_facecolor()) for bar in axes.patches}) == 2
 
 
-def test_class_score_figure_threshold_line_stands_at_the_score_of_that_index():
-    rows = class_rows()
-    axes = figures.class_score_figure(rows, "left", 3.5).axes[0]
-    (line,) = axes.lines
-    # Median of the judged is 31.5, their deviations 1.5, 0, 28.75, 2.5, 0.5: MAD 1.5.
-    assert line.get_xdata()[0] == pytest.approx(31.5 + 3.5 * 1.4826 * 1.5)
+def test_class_score_figure_threshold_line_stands_at_the_limit_if_there_is_one():
+    (line,) = figures.class_score_figure(class_rows(), "left", 39.28).axes[0].lines
+    assert line.get_xdata()[0] == 39.28
+    assert not figures.class_score_figure(class_rows(), "left", None).axes[0].lines
 
 
 def test_class_score_figure_names_marks_and_scores_are_written():
-    written = texts(figures.class_score_figure(class_rows(), "left", 3.5)).splitlines()
-    for text in ("left (target)", "60.25, poisoned", "29.00", "not judged", "threshold: index 3.5", "target class"):
+    written = texts(figures.class_score_figure(class_rows(), "left", 39.28)).splitlines()
+    for text in ("left (target)", "60.25, poisoned", "29.00", "not judged", "threshold: 39.28", "target class"):
         assert text in written
 
 
 @pytest.mark.parametrize("scores", [[None] * 6, [7.0] * 6, [-3.0, -2.0, -1.0, 40.0, None, -2.5], [5.0] + [None] * 5])
 def test_class_score_figure_odd_scores_are_drawn_and_described(scores):
     rows = class_rows(scores)
-    assert figures.png_bytes(figures.class_score_figure(rows, "left", 3.5))
-    words = figures.class_score_words(rows, "left", 3.5)
+    assert figures.png_bytes(figures.class_score_figure(rows, "left", 39.28))
+    words = figures.class_score_words(rows, "left", 39.28)
     assert "None" not in words
     assert "nan" not in words
 
 
 def test_class_score_words_name_the_highest_and_the_rank_of_the_target():
     words = figures.class_score_words(class_rows(), "off", 3.5)
-    for text in ("Highest: left with 60.25", "lowest: $x_1$", "target class off: rank 2 of 5", "3.5: left.", "1 of 6"):
+    for text in ("Highest: left with 60.25", "lowest: $x_1$", "target class off: rank 2 of 5", "3.50: left.", "1 of 6"):
         assert text in words
 
 

@@ -64,6 +64,7 @@ def make_task(name="speech_commands", title="Speech Commands (real recordings)",
             "n_poison": 300 if label == 4 else 0,
             "class_score": None if label == 10 else float(scores[label]),
             "mad_index": None if label == 10 else float(index[label]),
+            "p_value": None if label == 10 else 0.0025 if label == 4 else 1.0,
             "verdict": "not judged: 7 samples, 48 are needed" if label == 10 else "poisoned" if label == 4 else "clean",
         }
         for label, class_name in enumerate(class_names)
@@ -169,7 +170,7 @@ def make_task(name="speech_commands", title="Speech Commands (real recordings)",
             ),
         ],
         "classes": classes,
-        "threshold": 3.5,
+        "score_limit": 39.28,
         "autoencoder_history": [
             {
                 "total": 1010.5 + 4000 / epoch,

@@ -81,7 +81,8 @@ def write_images(root: Path) -> Path:
     return root
 
 
-SCORING = {"scoring": "paper", "threshold": 2.24}  # three latents, five classes: no common covariance to compare with
+# Three latents and five classes give no common covariance to compare with.
+SCORING = {"scoring": "paper", "threshold": 2.24, "class_rule": "mad"}
 SOUND_SETTINGS = {  # of the quickest scan that finds the planted cluster, whatever the seed
     "n_mels": 8,
     "window_s": 0.02,
@@ -245,7 +246,7 @@ def test_scan_nothing_poisoned_lists_the_top_class_as_no_verdict(scanned, tmp_pa
         root,
         tmp_path / "out",
         autoencoder=root.parent / "a.safetensors",
-        threshold=1e6,
+        false_alarm_rate=1e-9,
         apply_to=tmp_path / "keep.txt",
         max_listed=2,
         verbose=False,
@@ -324,6 +325,7 @@ def fill(root: Path, names: tuple[str, ...]) -> Path:
         (("a/a.png", "b/b.png"), {"seconds": 1.0}, "seconds is for sounds"),
         (("a/a.wav", "b/b.wav"), {"seconds": -1.0}, "seconds must be"),
         (("a/a.wav", "b/b.wav"), {"threshold": -1}, "threshold must be"),
+        (("a/a.wav", "b/b.wav"), {"false_alarm_rate": 0}, "false_alarm_rate must be"),
         (("a/a.wav", "b/b.wav"), {"nb_epochs": 0}, "nb_epochs must be"),
         (("a/a.wav", "b/b.wav"), {"random_state": -1}, "random_state must be"),
         (("a/a.wav", "b/b.wav"), {"max_listed": 0}, "max_listed must be"),

@@ -125,7 +125,7 @@ def test_cluster_latent_classes_threshold_is_compared_with_the_index(random):
     latents, labels, _ = planted(random, share=0.0)
     index = cluster_latent_classes(latents, labels, K).class_index
     middle = np.sort(index)[-2:].mean()
-    found = cluster_latent_classes(latents, labels, K, threshold=max(middle, 1e-6))
+    found = cluster_latent_classes(latents, labels, K, class_rule="mad", threshold=max(middle, 1e-6))
     assert found.poisoned_classes == [int(np.argmax(index))]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.triggers.sounds import ARMORY_SOUNDS, AudioTrigger, armory_sound, noise_burst
+from art_plugins.triggers.sounds import ARMORY_SOUNDS, AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
 
 
 def test_audio_trigger_with_shift_adds_the_scaled_sound_there_and_clips() -> None:
@@ -20,6 +20,26 @@ def test_audio_trigger_with_shift_adds_the_scaled_sound_there_and_clips() -> Non
 def test_audio_trigger_longer_than_the_waveform_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="ends at sample 5"):
         AudioTrigger(np.ones(5))(np.zeros((1, 4)))
+
+
+def test_wandering_trigger_adds_the_sound_once_to_each_row_at_a_place_of_its_own() -> None:
+    x = np.zeros((50, 30), dtype=np.float32)
+    trigger = WanderingTrigger(np.array([1.0, 2.0, 3.0]), scale=0.1, random_state=2)
+    triggered = trigger(x)
+    starts = (triggered > 0).argmax(axis=1)
+    assert len(set(starts)) > 10
+    for row, start in zip(triggered, starts, strict=True):
+        np.testing.assert_allclose(row[start : start + 3], [0.1, 0.2, 0.3])
+        assert (row > 0).sum() == 3
+    np.testing.assert_array_equal(triggered, trigger(x))
+    assert triggered.dtype == np.float32
+
+
+def test_tone_has_its_frequency_and_fades() -> None:
+    wave = tone(16_000, 2_000.0, 0.1)
+    assert len(wave) == 1_600
+    assert np.abs(np.fft.rfft(wave)).argmax() == 2_000 * 0.1
+    assert wave[0] == wave[-1] == pytest.approx(0)
 
 
 def test_noise_burst_is_silent_before_its_start_and_reaches_full_scale() -> None:

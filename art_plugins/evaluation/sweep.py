@@ -1,0 +1,285 @@
+"""
+Hundreds of attacks on one data set, judged with one autoencoder (Mehlman et al. 2023, 4.4: Fig. 4, 6 and 7).
+
+Every clip is encoded once as it is and once with each trigger; an attacked data set is then a choice of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+from tqdm.auto import tqdm
+
+from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.evaluation.datasets.labelled import LabelledData
+from art_plugins.evaluation.environment import versions
+from art_plugins.evaluation.runs import recorded_runs, run_name
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.views import Views, describe_alike
+from art_plugins.statistics.crowds import find_crowds, split_crowd
+from art_plugins.statistics.latent_classes import cluster_latent_classes
+from art_plugins.statistics.outliers import mad_index
+from art_plugins.statistics.outlying import outlying_scores
+from art_plugins.storage import load_arrays, save_arrays
+from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
+
+FILE_KIND = "sweep_views"
+RESAMPLED = 0.9  # of every class, drawn without replacement for a clean set
+RATE = 0.01  # false-alarm rate, the defence's default
+THRESHOLD = 3.5  # of the paper's scores: the defence's default
+# Which windows a scoring sees; None: no windows.
+WINDOWS = {"contrastive": "all", "steps": "steps", "frames": "frames", "paper": None}
+FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+CLEAN_SETS_A_RUN = 10
+
+
+class EncodedData(NamedTuple):
+    """``labels`` (n,); ``class_names``; ``clean``: views of every clip; ``triggered``: trigger -> the same with it."""
+
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    clean: Views
+    triggered: dict[str, Views]
+
+
+def sweep_triggers() -> dict[str, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
+    """Armory's four sounds at its scales; a tone of a tenth of a second anywhere; a burst of 30 ms at a low level."""
+    sounds = ("clapping", "whistle", "car_horn", "dog_clicker")
+    return {
+        **{name: partial(armory_sound, name) for name in sounds},
+        "tone": lambda: WanderingTrigger(tone(), scale=0.1),
+        "burst": lambda: AudioTrigger(noise_burst(start_s=0.25, length_s=0.03), scale=0.05),
+    }
+
+
+def check_sweep(class_names: Sequence[str], triggers: Sequence[str], curve: Sequence[tuple[str, str]]) -> None:
+    """
+    :raises InvalidInputError: For a trigger or a class that there is not.
+    """
+    unknown = [name for name in triggers if name not in sweep_triggers()]
+    if unknown:
+        raise InvalidInputError(f"trigger must be one of {', '.join(sweep_triggers())}; received {unknown[0]!r}.")
+    for source, target in curve:
+        for name in (source, target):
+            if name not in class_names or source == target:
+                raise InvalidInputError(
+                    f"A curve goes from one class to another of {', '.join(class_names)}; received {source}:{target}."
+                )
+
+
+def encode_all(
+    data: LabelledData, autoencoder: Autoencoder, triggers: Sequence[str], cache: Path, verbose: bool = True
+) -> EncodedData:
+    """Views of all training clips, clean and triggered; read from ``cache`` where they are there."""
+    made = sweep_triggers()
+    digest = hashlib.sha256(json.dumps([autoencoder.state_settings(), versions()]).encode())
+    for array in (*autoencoder.state_arrays().values(), data.x_train[::64], data.y_train):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    files = {name: cache / f"{name}-{digest.hexdigest()[:16]}.safetensors" for name in ("clean", *triggers)}
+    if not all(map(_is_whole, files.values())):
+
+        def versions_of_all() -> Iterator[np.ndarray]:
+            for name in tqdm(files, desc="encoding", disable=not verbose):
+                yield data.x_train if name == "clean" else made[name]()(data.x_train)
+
+        for file, views in zip(files.values(), describe_alike(autoencoder, versions_of_all()), strict=True):
+            arrays = {f"window_{i:03d}": window for i, window in enumerate(views.windows)}
+            save_arrays(file, FILE_KIND, {"latents": views.latents, **arrays}, {"n_steps": len(views.steps)})
+    read = {name: _read(file) for name, file in files.items()}
+    return EncodedData(data.y_train, data.class_names, read.pop("clean"), read)
+
+
+def judge(
+    views: Views, labels: np.ndarray, nb_classes: int, known: Mapping[str, Any] | None = None, changed: Sequence[int] = ()
+) -> dict[str, Any]:
+    """
+    Class scores by every scoring.
+
+    :param known: What this gave for data that differ in the classes ``changed`` only: of the others it is taken over.
+    :return: ``crowds``; for each scoring its ``class_scores`` (K,); and the paper's ``suspects`` (n,).
+    """
+    crowds = find_crowds(views.windows, labels, nb_classes, known=known["crowds"] if known else None, changed=changed)
+    found: dict[str, Any] = {"crowds": crowds}
+    for name, windows in WINDOWS.items():
+        if windows is not None:
+            found[name] = crowds.of_views(_chosen(views, windows)).class_scores
+            continue
+        judged = cluster_latent_classes(views.latents, labels, nb_classes, scoring="paper", only=changed if known else None)
+        scores = judged.class_scores
+        found[name] = scores if known is None else np.where(np.isnan(scores), known[name], scores)
+        found["suspects"] = judged.suspects
+    return found
+
+
+def judge_attack(
+    data: EncodedData, clean: Mapping[str, Any], trigger: str, source: int, target: int, fraction: float, seed: int
+) -> dict[str, Any]:
+    """
+    Poison ``int(fraction * n_source)`` clips of the source, drawn without replacement, and judge the set.
+
+    Only the source and the target are judged anew: the samples of the other classes are the same, and their scores are
+    those of the clean set.
+
+    :return: JSON-safe: what was done, and for each scoring the target's ``score``, its ``rank`` among the classes,
+        ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its halves.
+    """
+    of_source = np.flatnonzero(data.labels == source)
+    random = np.random.default_rng([seed, source, target])
+    chosen = random.choice(of_source, size=max(1, int(fraction * len(of_source))), replace=False)
+    labels = data.labels.copy()
+    labels[chosen] = target
+    views = _with_rows(data.clean, data.triggered[trigger], chosen)
+    found = judge(views, labels, len(data.class_names), clean, (source, target))
+    is_poison = np.isin(np.flatnonzero(labels == target), chosen)
+    row = {
+        "trigger": trigger,
+        "source": data.class_names[source],
+        "target": data.class_names[target],
+        "fraction": fraction,
+        "seed": seed,
+        "n_poison": len(chosen),
+        "n_target": len(is_poison),
+    }
+    for name, windows in WINDOWS.items():
+        scores = found[name]
+        if windows is None:
+            halves = found["suspects"][labels == target]
+        else:
+            halves = split_crowd(found["crowds"].of_views(_chosen(views, windows)), labels, target).labels
+        row[name] = {
+            "score": float(scores[target]),
+            "rank": int((scores > scores[target]).sum()) + 1,
+            "found": bool(target in called_classes(scores, name)),
+            "p_value": None if windows is None else float(outlying_scores(scores, RATE).p_values[target]),
+            "ari": float(adjusted_rand_score(is_poison, halves)),
+        }
+    return row
+
+
+def judge_clean(data: EncodedData, seed: int) -> dict[str, Any]:
+    """Judge a draw of nine tenths of every class; JSON-safe: for each scoring its ``scores``, and ``n_called`` of them."""
+    random = np.random.default_rng(seed)
+    kept = np.sort(
+        np.concatenate(
+            [
+                random.choice(rows, size=round(RESAMPLED * len(rows)), replace=False)
+                for rows in (np.flatnonzero(data.labels == label) for label in range(len(data.class_names)))
+            ]
+        )
+    )
+    views = _each(data.clean, lambda array: array[kept])
+    found = judge(views, data.labels[kept], len(data.class_names))
+    return {
+        "seed": seed,
+        **{name: {"scores": found[name].tolist(), "n_called": len(called_classes(found[name], name))} for name in WINDOWS},
+    }
+
+
+def called_classes(scores: np.ndarray, scoring: str) -> np.ndarray:
+    """The classes that the defence calls poisoned at its defaults."""
+    if WINDOWS[scoring] is None:
+        return np.flatnonzero(np.nan_to_num(mad_index(scores)) > THRESHOLD)
+    return np.flatnonzero(outlying_scores(scores, RATE).called)
+
+
+def run_sweep(
+    data: LabelledData,
+    autoencoder: Autoencoder,
+    triggers: Sequence[str],
+    n_clean: int,
+    curve: Sequence[tuple[str, str]],
+    out: Path,
+    command: str,
+    report: Callable[[Mapping[str, Any]], str],
+    seed: int = 0,
+    n_pairs: int | None = None,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """
+    Judge every pair of source and target with every trigger at a tenth of the source class, clean draws, and curves.
+
+    :param n_clean: Clean draws.
+    :param curve: Pairs of source and target whose share is varied, by name.
+    :param n_pairs: So many pairs, drawn at random; ``None``: all.
+    :return: The record; its runs have a ``kind``: ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
+    """
+    encoded = encode_all(data, autoencoder, triggers, out / "encoded", verbose)
+    names = encoded.class_names
+    baseline: dict[str, Any] = {}
+
+    def clean() -> dict[str, Any]:
+        if not baseline:
+            baseline.update(judge(encoded.clean, encoded.labels, len(names)))
+        return baseline
+
+    def attacks(kind: str, sets: Sequence[tuple[str, int, int, float]]) -> dict[str, Any]:
+        return {"kind": kind, "rows": [judge_attack(encoded, clean(), *one, seed) for one in sets]}
+
+    def draws(seeds: Sequence[int]) -> dict[str, Any]:
+        return {"kind": "clean", "rows": [judge_clean(encoded, number) for number in seeds]}
+
+    pairs = [(source, target) for source in range(len(names)) for target in range(len(names)) if source != target]
+    if n_pairs is not None:
+        pairs = [pairs[i] for i in np.sort(np.random.default_rng(seed).permutation(len(pairs))[:n_pairs])]
+    settings = (seed, n_pairs, hashlib.sha256(b"".join(w.tobytes() for w in encoded.clean.windows)).hexdigest())
+    jobs: dict[str, Callable[[], dict[str, Any]]] = {}
+    for trigger in triggers:
+        for source in sorted({source for source, _ in pairs}):
+            sets = [(trigger, source, target, 0.1) for of, target in pairs if of == source]
+            jobs[run_name(f"attacks-{trigger}-{source}", *settings)] = partial(attacks, "attacks", sets)
+    for source_name, target_name in curve:
+        for trigger in triggers:
+            source, target = names.index(source_name), names.index(target_name)
+            sets = [(trigger, source, target, fraction) for fraction in FRACTIONS]
+            jobs[run_name(f"curve-{trigger}-{source}-{target}", *settings)] = partial(attacks, "curve", sets)
+    for start in range(0, n_clean, CLEAN_SETS_A_RUN):
+        numbers = range(start, min(start + CLEAN_SETS_A_RUN, n_clean))
+        jobs[run_name(f"clean-{start}-{len(numbers)}", *settings)] = partial(draws, numbers)
+    bar = tqdm(total=len(jobs), desc="sweep", disable=not verbose)
+    record = recorded_runs(jobs, out, command, report, lambda run: bar.update())
+    bar.close()
+    return record
+
+
+def _chosen(views: Views, which: str) -> list[int]:
+    n_steps, n_windows = len(views.steps), len(views.windows)
+    return list({"all": range(n_windows), "steps": range(n_steps), "frames": range(n_steps, n_windows)}[which])
+
+
+def _with_rows(clean: Views, triggered: Views, rows: np.ndarray) -> Views:
+    def replaced(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        mixed = before.copy()
+        mixed[rows] = after[rows]
+        return mixed
+
+    return Views(
+        replaced(clean.latents, triggered.latents),
+        [replaced(*pair) for pair in zip(clean.steps, triggered.steps, strict=True)],
+        [replaced(*pair) for pair in zip(clean.frames, triggered.frames, strict=True)],
+    )
+
+
+def _each(views: Views, change: Callable[[np.ndarray], np.ndarray]) -> Views:
+    return Views(change(views.latents), [*map(change, views.steps)], [*map(change, views.frames)])
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        load_arrays(file, FILE_KIND)
+    except FileFormatError:
+        return False
+    return True
+
+
+def _read(file: Path) -> Views:
+    arrays, settings = load_arrays(file, FILE_KIND)
+    latents = arrays.pop("latents")
+    windows = [arrays[name] for name in sorted(arrays)]
+    return Views(latents, windows[: settings["n_steps"]], windows[settings["n_steps"] :])

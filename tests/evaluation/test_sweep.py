@@ -1,0 +1,134 @@
+"""The sweep on drawn views: counts by hand, resumption, tables and figures of a record."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation import sweep
+from art_plugins.evaluation.sweep import EncodedData, check_sweep, judge, judge_attack, judge_clean, run_sweep
+from art_plugins.evaluation.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures
+from art_plugins.evaluation.sweep_tables import attack_table, class_auc, rows_of, sweep_report
+from art_plugins.features.views import Views
+
+NAMES = ("a", "b", "c", "d", "e", "_unknown_")
+SIZE, D = 120, 6
+
+
+@pytest.fixture
+def data(random):
+    labels = np.repeat(np.arange(len(NAMES)), SIZE)
+
+    def draw():
+        return random.normal(size=(len(labels), D)).astype(np.float32)
+
+    clean = Views(draw(), [draw(), draw()], [draw(), draw(), draw()])
+    triggered = Views(clean.latents, clean.steps, [3 + 0.2 * draw(), *clean.frames[1:]])
+    return EncodedData(labels, NAMES, clean, {"clapping": triggered})
+
+
+def test_judge_attack_counts_are_those_of_the_attack_and_the_planted_poison_is_found(data):
+    clean = judge(data.clean, data.labels, len(NAMES))
+    row = judge_attack(data, clean, "clapping", 1, 3, 0.15, 0)
+    assert (row["source"], row["target"], row["n_poison"], row["n_target"]) == ("b", "d", 18, SIZE + 18)
+    for scoring in ("contrastive", "frames"):
+        assert row[scoring]["found"]
+        assert row[scoring]["rank"] == 1
+        assert row[scoring]["p_value"] < 0.01
+        assert row[scoring]["ari"] > 0.95
+    assert not row["steps"]["found"]  # the trigger is in no step
+    assert row["paper"]["p_value"] is None
+    assert row == judge_attack(data, clean, "clapping", 1, 3, 0.15, 0)
+    assert row["contrastive"]["ari"] != judge_attack(data, clean, "clapping", 1, 3, 0.02, 0)["contrastive"]["ari"]
+
+
+def test_judge_clean_has_a_score_for_every_class_and_calls_none(data):
+    row = judge_clean(data, 5)
+    for scoring in sweep.WINDOWS:
+        assert len(row[scoring]["scores"]) == len(NAMES)
+    assert row["contrastive"]["n_called"] == 0
+    json.dumps(row, allow_nan=False)
+
+
+@pytest.fixture
+def record(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "encode_all", lambda *args: data)
+    monkeypatch.setattr(sweep, "FRACTIONS", (0.1, 0.3))
+    arguments = (None, None, ["clapping"], 2, [("a", "b")], tmp_path, "art-plugins sweep", sweep_report)
+    made = run_sweep(*arguments, n_pairs=5, verbose=False)
+    return made, tmp_path
+
+
+def test_run_sweep_has_every_kind_of_row_and_writes_record_table_and_figures(record):
+    made, out = record
+    assert [len(rows_of(made, kind)) for kind in ("attacks", "clean", "curve")] == [5, 2, 2]
+    assert json.loads((out / "record.json").read_text(encoding="utf-8")) == made
+    assert (out / "table.md").read_text(encoding="utf-8") == sweep_report(made)
+    assert not (out / "unfinished").exists()
+    files = write_sweep_figures(made, out)
+    assert [file.name for file in files] == ["heat_map.png", "roc.png", "share_curve.png"]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+
+
+def test_run_sweep_interrupted_goes_on_where_it_stopped(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "encode_all", lambda *args: data)
+    judged = []
+
+    def counted(*args):
+        judged.append(args)
+        if len(judged) == 4:
+            raise KeyboardInterrupt
+        return judge_attack(*args)
+
+    monkeypatch.setattr(sweep, "judge_attack", counted)
+    arguments = (None, None, ["clapping"], 0, [], tmp_path, "art-plugins sweep", sweep_report)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(*arguments, n_pairs=5, verbose=False)
+    n_kept = len(
+        rows_of({"runs": [json.loads(f.read_text()) for f in (tmp_path / "unfinished").glob("*.json")]}, "attacks")
+    )
+    n_before = len(judged)
+    made = run_sweep(*arguments, n_pairs=5, verbose=False)
+    assert 0 < n_kept < 5
+    assert len(judged) - n_before == 5 - n_kept
+    assert len(rows_of(made, "attacks")) == 5
+
+
+def test_class_auc_and_table_are_those_by_hand():
+    def row(score, ari, found, target="a"):
+        one = {"score": score, "ari": ari, "found": found, "rank": 1 if found else 2, "p_value": 0.1}
+        return {"trigger": "whistle", "source": "b", "target": target, "fraction": 0.1, **dict.fromkeys(sweep.WINDOWS, one)}
+
+    attacks = [row(2.0, 1.0, True), row(0.4, 0.5, False, "_unknown_")]
+    clean = [{name: {"scores": [0.1, 0.5], "n_called": 0} for name in sweep.WINDOWS}]
+    assert class_auc(attacks, clean, "contrastive") == 0.75  # above both; above one of two
+    assert class_auc(attacks, [], "contrastive") is None
+    cells = attack_table(attacks, clean).rows[0][2:]
+    assert cells == ["0.750", "0.50 (1 of 2)", "0.50 (1 of 2)", "0.00 (0 of 1)", "0.750", "0.50 (1 of 2)"]
+
+
+def test_figures_show_a_cross_for_every_target_that_is_not_called(record):
+    made, _ = record
+    attacks, clean, curve = (rows_of(made, kind) for kind in ("attacks", "clean", "curve"))
+    panels = heat_map_figure(attacks).axes[:2]
+    for axes, scoring in zip(panels, ("contrastive", "paper"), strict=True):
+        assert len(axes.lines) == sum(not row[scoring]["found"] for row in attacks)
+    assert len(roc_figure(attacks, clean).axes[0].lines) == 3  # two scorings and the diagonal
+    assert len(share_figure(curve).axes[0].lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("trigger", "curve", "message"),
+    [
+        ("gong", ("a", "b"), "trigger must be one of"),
+        ("tone", ("a", "z"), "from one class to another"),
+        ("tone", ("a", "a"), "A curve"),
+    ],
+)
+def test_check_sweep_refuses_what_there_is_not(trigger, curve, message):
+    with pytest.raises(InvalidInputError, match=message):
+        check_sweep(NAMES, [trigger], [curve])
+    check_sweep(NAMES, ["tone", "burst"], [("a", "b")])
