@@ -13,6 +13,7 @@ from armory_scenarios.results import results_report
 from art_plugins import cli
 from art_plugins.evaluation.in_flight_tables import in_flight_report
 from art_plugins.evaluation.layerwise_tables import layerwise_report
+from art_plugins.evaluation.sweep_tables import sweep_report
 from art_plugins.evaluation.tables import fraction_table, markdown, markdown_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,8 @@ def readme_tables(record: dict) -> str:  # type: ignore[type-arg]
     """Of a run over several seeds only the means; of others every task; of detectors every table."""
     if "config" in record.get("runs", [{}])[0]:
         return results_report(record)
+    if "kind" in record.get("runs", [{}])[0]:
+        return sweep_report(record)
     if "runs" in record:
         return in_flight_report(record) if "inversion" in record["runs"][0] else layerwise_report(record)
     if "points" in record:
