@@ -120,7 +120,7 @@ def scan(
     seconds: Annotated[float | None, typer.Option(help="Length of a clip; default: the median of the folder.")] = None,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Accepted chance that a folder without poison has any class called poisoned.")
-    ] = 0.01,
+    ] = 0.05,
     nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
     precision: Precision = "32-true",
     max_listed: Annotated[int, typer.Option(min=1, help="Files shown of each kind and class on the page.")] = 8,

@@ -172,7 +172,7 @@ class VAELatentDefence(PoisonFilter):
         n_init: int = 100,
         refine: bool = True,
         class_rule: str = "auto",
-        false_alarm_rate: float = 0.01,
+        false_alarm_rate: float = 0.05,
         threshold: float = 3.5,
         random_state: int = 0,
         verbose: bool = True,

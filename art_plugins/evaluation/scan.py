@@ -40,7 +40,7 @@ def scan_folder(
     autoencoder: str | Path | None = None,
     save_autoencoder: str | Path | None = None,
     apply_to: str | Path | None = None,
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: float = 0.05,
     nb_epochs: int = 30,
     random_state: int = 0,
     max_listed: int = 8,

@@ -32,7 +32,7 @@ from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_s
 
 FILE_KIND = "sweep_views"
 RESAMPLED = 0.9  # of every class, drawn without replacement for a clean set
-RATE = 0.01  # false-alarm rate, the defence's default
+RATE = 0.05  # false-alarm rate, the defence's default
 THRESHOLD = 3.5  # of the paper's scores: the defence's default
 # Which windows a scoring sees; None: no windows.
 WINDOWS = {"contrastive": "all", "steps": "steps", "frames": "frames", "paper": None}

@@ -16,11 +16,13 @@ from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import outlying_scores
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood
 from art_plugins.statistics.reduction import WHITENINGS, reduce_latents
-from art_plugins.statistics.two_means import refine_trials, repeated_two_means
+from art_plugins.statistics.two_means import TwoMeans, refine_trials, repeated_two_means
 
 SCORINGS = ("contrastive", "paper")
 CLASS_RULES = ("auto", "false_alarms", "mad", "argmax")
 MIN_CLASS_SIZE = 8
+LARGE_CROWD = 0.2  # share of a class
+LEAST_HELD, MOST_LARGER = 0.9, 1.25  # of the crowd's members, that the smaller half holds; of their number, that it has
 ALL_EQUAL = "all latents are equal"
 # A whitened direction without structure looks bimodal by chance when there are few samples for each dimension. Measured on
 # Speech Commands (370 clips a class) and digits (135 images): 2-means finds the poison at 28 samples for each component and
@@ -72,7 +74,7 @@ def cluster_latent_classes(
     n_init: int = 100,
     refine: bool = True,
     class_rule: str = "auto",
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: float = 0.05,
     threshold: float = 3.5,
     random_state: int = 0,
     only: Collection[int] | None = None,
@@ -82,7 +84,8 @@ def cluster_latent_classes(
 
     ``scoring="contrastive"`` compares each class with all the others; it deviates from the paper, and needs another class.
     Where there are windows of time, a class's score is its excess of samples that crowd together in one of them where the
-    others have nobody (:func:`~art_plugins.statistics.crowds.find_crowds`), and that crowd is one half. A single latent
+    others have nobody (:func:`~art_plugins.statistics.crowds.find_crowds`), and that crowd is one half; a crowd of a fifth
+    of the class and more may take in a few more by :func:`larger_picture`. A single latent
     of the whole sample shows no crowds, since it holds the sample's content as well: without windows, as for images, the
     score is the logarithm of the class's largest variance ratio
     (:meth:`~art_plugins.statistics.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual
@@ -135,6 +138,13 @@ def cluster_latent_classes(
                 continue
             halves = split_crowd(crowds, labels, label, nb_trials)
             scores[label] = crowds.class_scores[label]
+            if halves.labels.mean() >= LARGE_CROWD:
+                contrasted = contrasted or contrast_classes(latents, labels, nb_classes)
+                contrast = contrasted[label]
+                if contrast is not None and contrast.projections.any():
+                    n_dims = int(max(SPLIT_DIMS, min(nb_dims, typical // SAMPLES_PER_DIM)))
+                    mixture = split_by_mixture(contrast.projections, n_dims, nb_trials, n_init, random_state)
+                    halves = larger_picture(halves, mixture)
         elif scoring == "contrastive":
             contrast = contrasted[label]
             if contrast is None or not contrast.projections.any():
@@ -210,6 +220,22 @@ def check_scoring(
         raise InvalidInputError('The paper\'s scores follow no known law; class_rule must be "auto", "mad" or "argmax".')
     if not isinstance(threshold, (int, float, np.number)) or not 0 < threshold < np.inf:
         raise InvalidInputError(f"threshold must be a finite number greater than 0; received {threshold!r}.")
+
+
+def larger_picture(crowd: TwoMeans, mixture: TwoMeans) -> TwoMeans:
+    """
+    The mixture of the whole samples where its smaller half is the crowd of the windows and little more, else the crowd.
+
+    A crowd of a fifth of its class shows in the whole samples as well, and those of its members that the windows show
+    faintly (a clap under a word) are found there.
+
+    :param crowd: Its members are labelled 1.
+    :param mixture: Of the same samples.
+    """
+    soft = _towards_smaller(mixture.soft_labels, mixture.labels)
+    half, members = soft > 0.5, crowd.labels == 1
+    holds = (half & members).sum() >= LEAST_HELD * members.sum()
+    return mixture if holds and half.sum() <= MOST_LARGER * members.sum() else crowd
 
 
 def _towards_smaller(soft_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ from sklearn.metrics import adjusted_rand_score
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics import latent_classes
 from art_plugins.statistics.gaussian import SHRINKAGES
-from art_plugins.statistics.latent_classes import cluster_latent_classes
+from art_plugins.statistics.latent_classes import cluster_latent_classes, larger_picture
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood, poison_likelihood_score
 from art_plugins.statistics.reduction import reduce_latents
-from art_plugins.statistics.two_means import refine_trials, repeated_two_means
+from art_plugins.statistics.two_means import TwoMeans, averaged_trials, refine_trials, repeated_two_means
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 K, SIZE, D, TARGET = 6, 60, 8, 4
@@ -268,3 +268,25 @@ def test_towards_smaller_tied_sample_is_no_suspect_of_either_side():
     labels = (soft > 0.5).astype(int)
     np.testing.assert_array_equal(latent_classes._towards_smaller(soft, labels), soft)
     np.testing.assert_array_equal(latent_classes._towards_smaller(1 - soft, 1 - labels), soft)
+
+
+def split(members: list[int], n: int = 30) -> TwoMeans:
+    labels = np.isin(np.arange(n), members).astype(np.int8)
+    return averaged_trials(labels[None], np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("half", "is_taken"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 7], True),
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], True),
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], False),  # more than a quarter larger
+        ([0, 1, 2, 3, 4, 5, 6, 8, 9], False),  # holds 7 of 8 only
+        ([12, 13, 14], False),
+    ],
+)
+def test_larger_picture_is_taken_where_it_is_the_crowd_and_little_more(half, is_taken) -> None:
+    crowd, mixture = split([0, 1, 2, 3, 4, 5, 6, 7]), split(half)
+    assert larger_picture(crowd, mixture) is (mixture if is_taken else crowd)
+    mirrored = split([index for index in range(30) if index not in half])
+    assert larger_picture(crowd, mirrored) is (mirrored if is_taken else crowd)
