@@ -57,10 +57,10 @@ def test_ignored_class_is_kept_and_the_rest_judged_as_without_it(
     cache: Path, fits: list[int], tiny_waveforms: np.ndarray, tiny_network: dict[str, Any]
 ) -> None:
     others = CLASSES != 5
-    verdicts = np.array(detect(tiny_waveforms, ignored_classes=[5], threshold=0.1, **tiny_network))
+    verdicts = np.array(detect(tiny_waveforms, ignored_classes=[5], scoring="paper", class_rule="argmax", **tiny_network))
     assert (verdicts[~others] == 1).all()
     without = filters.VAELatentDefence(None, tiny_waveforms[others], CLASSES[others])
-    expected = without.detect_poison(nb_epochs=1, verbose=False, threshold=0.1, **tiny_network)[1]
+    expected = without.detect_poison(nb_epochs=1, verbose=False, scoring="paper", class_rule="argmax", **tiny_network)[1]
     assert verdicts[others].tolist() == expected
     assert 0 in expected
     assert len(fits) == 1
