@@ -125,7 +125,8 @@ def judge_attack(
     Poison ``int(fraction * n_source)`` clips of the source, drawn without replacement, and judge the set.
 
     Only the source and the target are judged anew: the samples of the other classes are the same, and their scores are
-    those of the clean set.
+    those of the clean set. The target's halves are the crowd and the rest of it, without what
+    :func:`~art_plugins.statistics.latent_classes.larger_picture` adds to a crowd of a fifth of its class.
 
     :return: JSON-safe: what was done, and for each scoring the target's ``score``, its ``rank`` among the classes,
         ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its halves.

@@ -16,13 +16,13 @@ from scipy.special import expit
 
 from art_plugins.statistics.gaussian import oas_covariance
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.moments import winsorised
 from art_plugins.statistics.two_means import TwoMeans, averaged_trials, repeated_two_means
 
 SPLIT_DIMS = 2  # directions on which the split is found: a trigger takes one, and a second where its effect is not linear
 VOTING_DIMS = (3, 5, 8, 12, 18, 27)
 PRIOR_SAMPLES = 10  # for each direction, that the other classes' covariance counts as in a component's
 MAX_STEPS = 50
-WINSORISED = 0.02  # share of a class, the farthest out, that is drawn in before variances are taken: lone oddities
 
 
 class ContrastedClass(NamedTuple):
@@ -57,7 +57,7 @@ def contrast_classes(latents: np.ndarray, labels: np.ndarray, nb_classes: int) -
     for indices in members:
         if len(indices):
             centred[indices] = latents[indices] - np.median(latents[indices], axis=0)
-            drawn_in[indices] = _winsorised(centred[indices])
+            drawn_in[indices] = winsorised(centred[indices])
             drawn_in[indices] -= drawn_in[indices].mean(axis=0)
     contrasted: list[ContrastedClass | None] = []
     for label, indices in enumerate(members):
@@ -72,16 +72,6 @@ def contrast_classes(latents: np.ndarray, labels: np.ndarray, nb_classes: int) -
         projections = centred[indices] @ whitening @ directions[:, ::-1]
         contrasted.append(ContrastedClass(projections, ratios[::-1].clip(min=0)))
     return contrasted
-
-
-def _winsorised(x: np.ndarray) -> np.ndarray:
-    """The samples farthest from the centre, one in fifty and at least one, drawn in to the distance of the next."""
-    distances = np.linalg.norm(x, axis=1)
-    n_outer = max(1, int(WINSORISED * len(x)))
-    radius = np.sort(distances)[-n_outer - 1] if len(x) > n_outer else 0.0
-    factors = np.divide(radius, distances, out=np.ones(len(x)), where=distances > radius)
-    drawn_in: np.ndarray = x * factors[:, None]
-    return drawn_in
 
 
 def split_by_mixture(projections: np.ndarray, n_dims: int, nb_trials: int, n_init: int, random_state: int = 0) -> TwoMeans:

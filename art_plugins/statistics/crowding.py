@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.moments import winsorised
 
 N_NEIGHBOURS = 8  # so many alike samples are a crowd; and at most one in ten of a class
 LEAST_NEIGHBOURS = 2
@@ -22,7 +23,6 @@ MAX_REFERENCE = 600  # samples of the other classes that a class is compared wit
 # silence, or a constant background, is an endless density.
 SOFTENING = 0.02
 FLOOR = 0.02  # of the largest variance, added to all when they are brought to one: directions that hold only rounding
-WINSORISED = 0.02  # share of a class, the farthest out, that is drawn in before variances are taken: lone oddities
 BLOCK = 4_000_000  # distances at once
 
 
@@ -126,13 +126,3 @@ def kth_squared_distance(x: np.ndarray, reference: np.ndarray, k: int) -> np.nda
         partial.partition(k - 1, axis=1)
         found[start : start + rows] = partial[:, k - 1] + (block**2).sum(axis=1)
     return found.clip(min=0)
-
-
-def winsorised(x: np.ndarray) -> np.ndarray:
-    """The samples farthest from the centre, one in fifty and at least one, drawn in to the distance of the next."""
-    distances = np.linalg.norm(x, axis=1)
-    n_outer = max(1, int(WINSORISED * len(x)))
-    radius = np.sort(distances)[-n_outer - 1] if len(x) > n_outer else 0.0
-    factors = np.divide(radius, distances, out=np.ones(len(x)), where=distances > radius)
-    drawn_in: np.ndarray = x * factors[:, None]
-    return drawn_in

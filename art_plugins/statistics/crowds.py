@@ -27,7 +27,8 @@ class Crowds(NamedTuple):
     """
     ``class_scores`` (K,): nats, higher is more suspicious, NaN: not judged; ``view_scores`` (K, V): of each view, their
     largest is the class's; ``crowding`` (V, n): of every sample, less the same; ``views``: V whitened
-    views (n, d); ``medians``: their class medians (K, d).
+    views (n, d); ``medians``: their class medians (K, d); ``over_chance`` (V, K): excess over what chance gives; ``chance``
+    (K,): that.
     """
 
     class_scores: np.ndarray

@@ -6,6 +6,8 @@ import numpy as np
 
 from art_plugins.statistics.outliers import MAD_TO_SIGMA
 
+WINSORISED = 0.02  # share of a class, the farthest out, that is drawn in before variances are taken: lone oddities
+
 
 def centre_and_spread(values: np.ndarray, robust: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """
@@ -19,3 +21,13 @@ def centre_and_spread(values: np.ndarray, robust: bool = False) -> tuple[np.ndar
         return values.mean(axis=0), values.std(axis=0)
     centre = np.median(values, axis=0)
     return centre, MAD_TO_SIGMA * np.median(np.abs(values - centre), axis=0)
+
+
+def winsorised(x: np.ndarray) -> np.ndarray:
+    """The samples farthest from the centre, one in fifty and at least one, drawn in to the distance of the next."""
+    distances = np.linalg.norm(x, axis=1)
+    n_outer = max(1, int(WINSORISED * len(x)))
+    radius = np.sort(distances)[-n_outer - 1] if len(x) > n_outer else 0.0
+    factors = np.divide(radius, distances, out=np.ones(len(x)), where=distances > radius)
+    drawn_in: np.ndarray = x * factors[:, None]
+    return drawn_in

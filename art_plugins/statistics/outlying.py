@@ -34,10 +34,9 @@ def outlying_scores(scores: np.ndarray, rate: float) -> Outlying:
 
     The i-th highest is compared with all lower ones by Student's t, as a new observation from their law, so that two
     poisoned classes do not hide each other. Their variance is moderated (Smyth 2004): it counts beside a prior one, .4
-    nats squared, as ten further scores would. At most a third
-    are tested, each as the highest of those left (Sidak), so that data of K equal classes have any of them called with a
-    chance of about ``rate``. Of those tested, all down to the last that
-    stands out are called; the others' values are those of the i-th highest at most.
+    nats squared, as ten further scores would. At most a third are tested, each as the highest of those left (Sidak), so
+    that data of K equal classes have any of them called with a chance of about ``rate``. Of those tested, all down to the
+    last that stands out are called; the others' values are those of the i-th highest at most.
 
     When this breaks: scores with heavier tails than the normal law give more false alarms (classes that differ by nature
     do); with fewer than four scores nothing is judged, and with few little can stand out; more than a third poisoned.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from art_plugins.statistics.crowding import class_crowding, kth_squared_distance, neighbours_of, whiten_within, winsorised
+from art_plugins.statistics.crowding import class_crowding, kth_squared_distance, neighbours_of, whiten_within
 
 K, D = 4, 6
 
@@ -39,15 +39,6 @@ def test_whiten_within_brings_the_variance_within_classes_to_one(random):
     variances = np.linalg.eigvalsh(within.T @ within / len(within))
     assert variances[-1] == pytest.approx(1, abs=0.1)  # the weaker directions are below, for the floor
     assert whiten_within(x, labels, K, 2)[0].shape == (len(labels), 2)
-
-
-def test_winsorised_draws_in_the_farthest_only(random):
-    x = random.normal(size=(100, 3))
-    x[7] *= 1e6
-    drawn = winsorised(x)
-    assert np.linalg.norm(drawn, axis=1).max() < 10
-    inside = np.argsort(np.linalg.norm(x, axis=1))[:98]
-    np.testing.assert_array_equal(drawn[inside], x[inside])
 
 
 def test_class_crowding_a_tight_crowd_has_the_logarithm_of_its_distances(random):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import median_abs_deviation
 
-from art_plugins.statistics.moments import centre_and_spread
+from art_plugins.statistics.moments import centre_and_spread, winsorised
 
 
 def test_centre_and_spread_equal_numpys_and_when_robust_scipys(random):
@@ -16,3 +16,12 @@ def test_centre_and_spread_equal_numpys_and_when_robust_scipys(random):
     centre, spread = centre_and_spread(values, robust=True)
     np.testing.assert_allclose(centre, np.median(values, axis=0))
     np.testing.assert_allclose(spread, median_abs_deviation(values, axis=0, scale="normal"), rtol=1e-4)
+
+
+def test_winsorised_draws_in_the_farthest_only(random):
+    x = random.normal(size=(100, 3))
+    x[7] *= 1e6
+    drawn = winsorised(x)
+    assert np.linalg.norm(drawn, axis=1).max() < 10
+    inside = np.argsort(np.linalg.norm(x, axis=1))[:98]
+    np.testing.assert_array_equal(drawn[inside], x[inside])
