@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from armory_scenarios.results import results_report
 from armory_scenarios.running import find_configs, read_config, run_record
 from art_plugins.errors import ArtPluginsError
+from art_plugins.evaluation.armory_tables import armory_report
 from art_plugins.evaluation.runs import recorded_runs, run_name
 
 app = typer.Typer(
@@ -51,8 +51,8 @@ def run(
         key = run_name(name.replace("/", "-"), config)
         jobs[key] = partial(run_record, name, one_seed, one_fraction, out / "logs" / f"{key}.txt")
     command = f"python -m armory_scenarios {shlex.join(sys.argv[1:])}"
-    record = recorded_runs(jobs, out, command, results_report, _say)
-    print(f"\n{results_report(record)}\n{out / 'record.json'}, {out / 'table.md'}")
+    record = recorded_runs(jobs, out, command, armory_report, _say)
+    print(f"\n{armory_report(record)}\n{out / 'record.json'}, {out / 'table.md'}")
 
 
 def _say(run: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import subprocess
 import sys
 import warnings
 from functools import partial
@@ -423,6 +424,82 @@ def sweep(
     console.print(f"Written: {', '.join(map(str, (out / 'record.json', out / 'table.md', *figures)))}", markup=False)
 
 
+@app.command()
+def reproduce(
+    paper: Annotated[str | None, typer.Argument(help="mehlman, li or preetha; default: all.")] = None,
+    item: Annotated[
+        str | None,
+        typer.Argument(help="As in the paper: fig2 to fig7, retraining; table1 to table4; fig4, fig5, profiles."),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data sets, for studies that have to be run.")] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Folder with records of studies that need not be run: tests/records.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer epochs, pairs and cases; said in the record.")] = False,
+    size: Annotated[
+        Literal["auto", "cpu", "gpu"], typer.Option(help="gpu: the papers' models; auto: those where there is a GPU.")
+    ] = "auto",
+    download: Annotated[bool, typer.Option("--download", help="Let torchaudio and ART fetch what is missing.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/reproduce"),
+) -> None:
+    """Every figure and table of the three papers: reported beside measured."""
+    from art_plugins.evaluation.reproduction import runner
+    from art_plugins.evaluation.reproduction.tables import item_table, summary_table
+
+    items = runner.find_items(paper, item)
+    if quick and size != "auto":
+        raise InvalidInputError("--quick is a size of its own; leave --size out.")
+    if root is not None and not root.is_dir():
+        raise InvalidInputError(f"--root {root} is no folder.")
+    if records is not None and not records.is_dir():
+        raise InvalidInputError(f"--records {records} is no folder.")
+
+    def run(arguments: list[str]) -> None:
+        console.print(shlex.join(["art-plugins", *arguments]), style="bold", markup=False, highlight=False)
+        done = subprocess.run([sys.executable, "-m", "art_plugins.cli", *arguments], check=False)
+        if done.returncode:
+            raise InvalidInputError(
+                f"art-plugins {arguments[0]} ended with status {done.returncode}; the same call goes on where it stopped."
+            )
+
+    written = runner.reproduce(
+        items, _size_of_machine(quick, size), root, out, records, run, download, lambda record: _show(item_table(record))
+    )
+    _show(summary_table(written))
+    console.print(
+        f"Written: {out}/PAPER/ITEM/record.json and figures. One page of all: art-plugins report {out}", markup=False
+    )
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders with records, at any depth: out/reproduce, tests/records.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and report.md.")] = Path("out/report"),
+    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown here instead.")] = None,
+    fill: Annotated[
+        Path | None, typer.Option(help="A Markdown file whose blocks <!-- RECORD --> to <!-- end --> are filled anew.")
+    ] = None,
+) -> None:
+    """One page of all records: the papers' figures beside ours, peers side by side, suspects to hear and to see."""
+    from art_plugins.evaluation.evaluation_page import filled, write_evaluation_report
+    from art_plugins.evaluation.gathered import gather
+    from art_plugins.evaluation.pages import import_jinja2
+    from art_plugins.storage import write_text
+
+    import_jinja2()
+    if fill is not None and not fill.is_file():
+        raise InvalidInputError(f"--fill {fill} does not exist.")
+    gathered = gather(folders)
+    text = None if fill is None else filled(fill.read_text(encoding="utf-8"), gathered)
+    write_evaluation_report(gathered, out, markdown)
+    if fill is not None and text is not None:
+        write_text(fill, text)
+    written = [out / "report.html", markdown or out / "report.md", *([fill] if fill else [])]
+    console.print(f"Written: {', '.join(map(str, written))}", markup=False)
+
+
 def main() -> None:
     """Run the command line; an error of this package is one sentence on standard error and exit status 2."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -480,6 +557,26 @@ def _show_layerwise_run(run: dict[str, Any]) -> None:
     for row in (*run["detectors"], *run.get("filters", [])):
         line = f"  {row['title']}: TPR {_cell(row['tpr'])}, FPR {_cell(row['fpr'])}"
         console.print(line, markup=False, highlight=False)
+
+
+def _size_of_machine(quick: bool, size: str) -> Any:
+    if quick:
+        return "quick"
+    if size != "auto":
+        return size
+    import torch
+
+    return "gpu" if torch.cuda.is_available() else "cpu"
+
+
+def _show(table: Any) -> None:
+    """A table of the record's on the terminal."""
+    shown = Table(title=table.caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading, is_number in table.columns.items():
+        shown.add_column(heading, justify="right" if is_number else "left")
+    for row in table.rows:
+        shown.add_row(*map(escape, row))
+    console.print(shown)
 
 
 def _cell(value: float | int | None) -> str:

@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from armory_scenarios.results import results_report
 from art_plugins import cli
-from art_plugins.evaluation.in_flight_tables import in_flight_report
-from art_plugins.evaluation.layerwise_tables import layerwise_report
-from art_plugins.evaluation.sweep_tables import sweep_report
-from art_plugins.evaluation.tables import fraction_table, markdown, markdown_report
+from art_plugins.evaluation.gathered import record_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,23 +23,7 @@ def test_readme_tables_are_those_of_the_records(path: Path) -> None:
     block = re.search(rf"<!-- {path.stem} -->\n(.*?)<!-- end -->", README, re.DOTALL)
     assert block, f"README.md has no table for {path.name}"
     assert f"`{record['command']}`" in block[1]
-    assert readme_tables(record) in block[1]
-
-
-def readme_tables(record: dict) -> str:  # type: ignore[type-arg]
-    """Of a run over several seeds only the means; of others every task; of detectors every table."""
-    if "config" in record.get("runs", [{}])[0]:
-        return results_report(record)
-    if "kind" in record.get("runs", [{}])[0]:
-        return sweep_report(record)
-    if "runs" in record:
-        return in_flight_report(record) if "inversion" in record["runs"][0] else layerwise_report(record)
-    if "points" in record:
-        return markdown(fraction_table(record))
-    tables = markdown_report(record)
-    if len({task["seed"] for task in record["tasks"]}) == 1:
-        return tables
-    return tables[: tables.index("\n" + record["tasks"][0]["title"] + ", seed")]
+    assert record_markdown(record) in block[1]
 
 
 def test_records_are_there() -> None:

@@ -16,6 +16,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.evaluation.metrics import attack_metrics, filter_metrics, measured
 from art_plugins.evaluation.models import train_classifier
+from art_plugins.evaluation.suspects import choose_suspects
 from art_plugins.evaluation.tasks import Task
 
 Progress = dict[str, Any]
@@ -138,6 +139,8 @@ def compare(
         row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb, "note": entry.note}
         if isinstance(defence, VAELatentDefence):
             done |= _latent_results(task, defence)
+            done["suspects"] = choose_suspects(data.y_train, is_clean, defence.outlier_scores_, data.is_poison, data.target)
+            done["sample_rate_hz"] = defence.sample_rate_hz
             if save_autoencoder is not None and defence.autoencoder is None:
                 defence.autoencoder_.save(save_autoencoder)
         done["rows"][entry.name] = row
@@ -230,6 +233,7 @@ def _record(task: Task, undefended: dict[str, Any], done: Progress) -> dict[str,
         "undefended": undefended,
         "defences": [done["rows"][entry.name] for entry in ENTRIES],
         **{name: done[name] for name in ("classes", "score_limit", "autoencoder_history")},
+        **{name: done[name] for name in ("suspects", "sample_rate_hz")},
     }
 
 

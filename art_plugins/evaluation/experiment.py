@@ -19,6 +19,7 @@ from art_plugins.evaluation.compare import compare
 from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.fractions import fraction_curve
 from art_plugins.evaluation.report import check_report_packages, write_compare_report
+from art_plugins.evaluation.suspects import write_suspects
 from art_plugins.evaluation.tables import markdown_report
 from art_plugins.evaluation.tasks import Task, speech_commands_task
 from art_plugins.features.autoencoder import Autoencoder
@@ -60,7 +61,8 @@ def run_comparisons(
             save_autoencoder=out / f"{task.name}.autoencoder.safetensors",
             verbose=verbose,
         )
-        record["tasks"].append(row)
+        samples = write_suspects(task.data.x_train, row["suspects"], row["name"], row["sample_rate_hz"], out / "suspects")
+        record["tasks"].append(row | {"suspects": samples})
         arrays[row["name"]] = figures
         on_task(row)
     record["seconds"] = time.perf_counter() - start

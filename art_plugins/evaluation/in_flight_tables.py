@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from art_plugins.evaluation.in_flight import DEFAULT_FORM, PAPER_FORM
-from art_plugins.evaluation.tables import Table, count, fixed, markdown, rate, spread, two_decimals
+from art_plugins.evaluation.tables import Table, count, fixed, folded_markdown, markdown, rate, spread, two_decimals
 
 four_decimals = partial(fixed, digits=4)
 FORM_TITLES = {
@@ -34,17 +34,18 @@ Run = Mapping[str, Any]
 
 def in_flight_report(record: Mapping[str, Any]) -> str:
     """All tables of a record, as Markdown; those that only some readers look for are folded."""
+    shown, folded = in_flight_tables(record)
+    return "\n".join([*map(markdown, shown), *map(folded_markdown, folded)])
+
+
+def in_flight_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:
+    """The tables that hold something: those for every reader, and those that only some look for."""
     groups = grouped(record["runs"])
     shown, folded = [attack_table(groups), detector_table(groups)], [wrong_target_table(groups), family_table(groups)]
     if any("baselines" in run for run in record["runs"]):
         shown.append(baseline_table(groups))
         folded.append(patching_table(groups))
-    parts = [markdown(table) for table in shown if table.rows]
-    for table in folded:
-        if table.rows:
-            body = markdown(Table("", table.columns, table.rows)).strip()
-            parts.append(f"<details><summary>{table.caption}</summary>\n\n{body}\n\n</details>\n")
-    return "\n".join(parts)
+    return [table for table in shown if table.rows], [table for table in folded if table.rows]
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:

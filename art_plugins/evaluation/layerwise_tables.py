@@ -30,6 +30,11 @@ Run = Mapping[str, Any]
 
 def layerwise_report(record: Mapping[str, Any]) -> str:
     """All tables of a record, as Markdown."""
+    return "\n".join(map(markdown, layerwise_tables(record)))
+
+
+def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
+    """Detection; filters where the record has them; what others publish for CIFAR-10."""
     groups: dict[str, list[Run]] = {}
     for run in record["runs"]:
         groups.setdefault(run["title"], []).append(run)
@@ -38,7 +43,7 @@ def layerwise_report(record: Mapping[str, Any]) -> str:
         tables.append(filter_table(groups))
     if any(run["case"]["dataset"] == "cifar10" for run in record["runs"]):
         tables.append(published_table())
-    return "\n".join(markdown(table) for table in tables)
+    return tables
 
 
 def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:

@@ -12,6 +12,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import figures
 from art_plugins.evaluation.pages import Picture, import_jinja2, picture, render_page
+from art_plugins.evaluation.suspects import shown_suspects
 from art_plugins.evaluation.tables import (
     DASH,
     class_table,
@@ -53,8 +54,8 @@ def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays:
     if len(set(names)) < len(names) or not all(TASK_NAME.fullmatch(name) for name in names):
         raise InvalidInputError(f"Tasks must have unique names of letters, digits, '.', '_' and '-'; received {names}.")
     pictures = {task["name"]: _pictures(task, arrays[task["name"]]) for task in record["tasks"]}
-    page, markdown = _page(record, pictures), markdown_report(record)
     out = Path(out_dir)
+    page, markdown = _page(record, pictures, out), markdown_report(record)
     for name in names:
         for drawn in pictures[name]:
             with atomic_path(out / "figures" / f"{name}_{drawn.name}.png") as partial:
@@ -90,7 +91,7 @@ def finding(task: Mapping[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]]) -> str:
+def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]], folder: Path) -> str:
     return render_page(
         "compare.html.j2",
         command=record["command"],
@@ -111,6 +112,7 @@ def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]]) 
                 "settings": pairs_table("Settings of this task", "Setting", "Value", task["settings"]),
                 "losses": loss_table(task["autoencoder_history"]),
                 "pictures": pictures[task["name"]],
+                "suspects": shown_suspects(task, folder),
             }
             for task in record["tasks"]
         ],

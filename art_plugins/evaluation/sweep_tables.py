@@ -32,13 +32,18 @@ def triggers_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def sweep_report(record: Mapping[str, Any]) -> str:
     """All tables as Markdown."""
+    return "\n".join(map(markdown, sweep_tables(record)))
+
+
+def sweep_tables(record: Mapping[str, Any]) -> list[Table]:
+    """Attacks; clean draws and curves where the record has them."""
     attacks, clean, curve = (rows_of(record, kind) for kind in ("attacks", "clean", "curve"))
     tables = [attack_table(attacks, clean)]
     if clean:
         tables.append(clean_table(clean))
     if curve:
         tables.append(curve_table(curve))
-    return "\n".join(map(markdown, tables))
+    return tables
 
 
 def class_auc(attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]], scoring: str) -> float | None:

@@ -218,6 +218,12 @@ def markdown(table: Table) -> str:
     return "\n".join([_markdown_text(table.caption), "", line(table.columns), rule, *rows]) + "\n"
 
 
+def folded_markdown(table: Table) -> str:
+    """The same, folded under its caption."""
+    body = markdown(Table("", table.columns, table.rows)).strip()
+    return f"<details><summary>{table.caption}</summary>\n\n{body}\n\n</details>\n"
+
+
 def _markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, on one line; inside a word only what could begin something is escaped."""
     return re.sub(r"([\\`*_\[\]<>|&~#])", r"\\\1", " ".join(text.split()))

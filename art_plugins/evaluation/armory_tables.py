@@ -13,12 +13,17 @@ RATES = {"TPR": "tpr", "TPR of all": "tpr_of_all", "FPR": "fpr", "FPR of all": "
 RATES |= {"SIA": "sia", "SIA of all": "sia_of_all"}
 
 
-def results_report(record: Mapping[str, Any]) -> str:
-    """Markdown: the tables of every attack; figures are means over the seeds."""
+def armory_report(record: Mapping[str, Any]) -> str:
+    """All tables of a record, as Markdown."""
+    return "\n".join(map(markdown, armory_tables(record)))
+
+
+def armory_tables(record: Mapping[str, Any]) -> list[Table]:
+    """The tables of every attack; figures are means over the seeds."""
     attacks: dict[tuple[str, float], list[Run]] = {}
     for run in record["runs"]:
         attacks.setdefault((run["attack"], run["fraction"]), []).append(run)
-    return "\n".join(markdown(table) for runs in attacks.values() for table in attack_tables(runs))
+    return [table for runs in attacks.values() for table in attack_tables(runs)]
 
 
 def attack_tables(runs: Sequence[Run]) -> Iterator[Table]:
