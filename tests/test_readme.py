@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -10,24 +9,42 @@ import pytest
 from typer.testing import CliRunner
 
 from art_plugins import cli
-from art_plugins.evaluation.gathered import record_markdown
+from art_plugins.evaluation.evaluation_page import evaluation_markdown, filled
+from art_plugins.evaluation.gathered import Gathered, gather
+from art_plugins.evaluation.reproduction.runner import ITEMS, KIND, item_record, recorded
+from art_plugins.evaluation.reproduction.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RECORDS = sorted((Path(__file__).parent / "records").glob("*.json"))
+RECORDS = Path(__file__).parent / "records"
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_readme_tables_are_those_of_the_records(path: Path) -> None:
-    record = json.loads(path.read_text(encoding="utf-8"))
-    block = re.search(rf"<!-- {path.stem} -->\n(.*?)<!-- end -->", README, re.DOTALL)
-    assert block, f"README.md has no table for {path.name}"
-    assert f"`{record['command']}`" in block[1]
-    assert record_markdown(record) in block[1]
+@pytest.fixture(scope="module")
+def gathered() -> list[Gathered]:
+    """What ``art-plugins reproduce --records tests/records`` and ``art-plugins report`` read off the committed records."""
+    found = []
+    for item in ITEMS:
+        known = {}
+        for name in item.studies:
+            record = recorded(STUDIES[name], "cpu", ROOT / "nowhere", RECORDS)
+            assert record is not None, f"tests/records/{name}.json is not what the study {name} measures"
+            known[name] = record
+        found.append(Gathered(KIND, item.name, item_record(item, "cpu", known), RECORDS, item.note))
+    return [*found, *gather([RECORDS])]
 
 
-def test_records_are_there() -> None:
-    assert RECORDS
+def test_readme_tables_are_those_of_the_records(gathered: list[Gathered]) -> None:
+    assert README.count("<!-- end -->") >= 5
+    assert filled(README, gathered) == README
+
+
+def test_page_of_the_records_is_generated_from_them(gathered: list[Gathered]) -> None:
+    assert (RECORDS / "README.md").read_text(encoding="utf-8") == evaluation_markdown(gathered)
+
+
+def test_every_note_has_its_record() -> None:
+    notes = {file.stem for file in RECORDS.glob("*.md")} - {"README"}
+    assert notes <= {file.stem for file in RECORDS.glob("*.json")}
 
 
 @pytest.mark.parametrize("command", re.findall(r"art-plugins ([a-z-]+)", README))

@@ -52,8 +52,8 @@ def evaluation_markdown(gathered: Sequence[Gathered]) -> str:
             parts.append(f"## {heading}")
         commands = [study["command"] for study in one.record["studies"]] if one.kind == KIND else [one.record["command"]]
         parts += [f"### {_title(one)}", "\n".join(f"`{command}`\n" for command in commands)]
-        if one.record.get("note"):
-            parts.append(one.record["note"])
+        if one.note:
+            parts.append(one.note)
         parts.append(record_markdown(one.record))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -105,7 +105,7 @@ def _part(one: Gathered) -> dict[str, Any]:
     shown, folded = record_tables(one.record)
     return {
         "title": _title(one),
-        "note": one.record.get("note", ""),
+        "note": one.note,
         "tables": [table for table in shown if len(table.rows) <= MAX_ROWS],
         "folded": [table for table in shown if len(table.rows) > MAX_ROWS] + folded,
         "pictures": _pictures(one),

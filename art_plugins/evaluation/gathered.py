@@ -36,12 +36,17 @@ TABLES = {SWEEP: sweep_tables, LAYERWISE: layerwise_tables, ARMORY: armory_table
 
 
 class Gathered(NamedTuple):
-    """A record, what wrote it, and where it lay; ``name`` is its file's or its folder's."""
+    """
+    A record, what wrote it, and where it lay; ``name`` is its file's or its folder's.
+
+    ``note`` is the item's, or what lies as ``NAME.md`` beside the record ``NAME.json``.
+    """
 
     kind: str
     name: str
     record: dict[str, Any]
     folder: Path
+    note: str = ""
 
 
 def gather(folders: Sequence[Path]) -> list[Gathered]:
@@ -115,7 +120,10 @@ def _read(file: Path) -> Gathered | None:
     kind = kind_of(record) if isinstance(record, dict) else None
     if kind is None:
         return None
-    return Gathered(kind, file.parent.name if file.stem == "record" else file.stem, record, file.parent)
+    name = file.parent.name if file.stem == "record" else file.stem
+    beside = file.with_suffix(".md")
+    note = beside.read_text(encoding="utf-8").strip() if beside.is_file() else record.get("note", "")
+    return Gathered(kind, name, record, file.parent, note)
 
 
 def _place(record: Mapping[str, Any]) -> int:
