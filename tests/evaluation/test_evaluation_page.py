@@ -172,7 +172,7 @@ def test_filled_blocks_hold_the_records_tables_and_the_rest_stays(written):
     assert "old" not in found
     assert "Clean draws" in found
     assert "Attacks with a share" not in found  # the first table of the sweep
-    assert "Figures of the papers beside ours" in found
+    assert "Figures that the papers report" in found
     assert re.sub(r"<!--.*?<!-- end -->", "", found, flags=re.DOTALL) == "before\n\nbetween\n\nafter\n"
     assert filled(found, gathered) == found
 

@@ -22,6 +22,7 @@ class Row(NamedTuple):
     :param reported: By the paper; ``None``: not in it.
     :param measured: One value a seed; empty: not measured.
     :param better: Which way is better; ``None``: neither.
+    :param by: Our default, or the paper's own procedure as this package has it; empty: neither.
     """
 
     what: str
@@ -29,6 +30,7 @@ class Row(NamedTuple):
     reported: float | None
     measured: Sequence[float]
     better: Literal["higher", "lower"] | None = "higher"
+    by: Literal["default", "paper", ""] = ""
 
     @property
     def mean(self) -> float | None:

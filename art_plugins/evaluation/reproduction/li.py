@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 from art_plugins.evaluation.in_flight import DEFAULT_FORM, PAPER_FORM
 from art_plugins.evaluation.in_flight_tables import REPORTED
@@ -55,17 +56,21 @@ def table1(records: Records) -> list[Row]:
     """Accuracy and attack success of the models, and of the patterns that the inversion found."""
     clean = runs_of(records, "in_flight_cifar10_clean")
     models = [run["model"] for run in clean]
-    rows = [Row("No attack: accuracy", counts(models, "n_clean_test", "images"), 0.9387, values(models, "clean_accuracy"))]
+    rows = [
+        Row("No attack: accuracy", counts(models, "n_clean_test", "images"), 0.9387, values(models, "clean_accuracy"), None)
+    ]
     for (sources, trigger), reported in TABLE_1.items():
         runs = _attacked(records, "cifar10", sources, trigger)
         models, name = [run["model"] for run in runs], f"{TRIGGERS[trigger]}, {sources}"
         accuracy, success, estimated = reported
         over = counts(models, "n_clean_test", "images")
-        rows.append(Row(f"{name}: accuracy", over, accuracy, values(models, "clean_accuracy")))
+        rows.append(Row(f"{name}: accuracy", over, accuracy, values(models, "clean_accuracy"), None))
         over = counts(models, "n_triggered_test", "triggered images")
         rows.append(Row(f"{name}: attack success", over, success, values(models, "attack_success"), None))
         found = values([run["inversion"] for run in runs], "estimated_attack_success")
-        rows.append(Row(f"{name}: success of the estimated pattern", "the defender's images", estimated, found))
+        rows.append(
+            Row(f"{name}: success of the estimated pattern", "the defender's images", estimated, found, by="default")
+        )
     return rows
 
 
@@ -120,7 +125,8 @@ def table4(records: Records) -> list[Row]:
 def _detection(runs: Sequence[Record], name: str, reported: tuple[float, float, float]) -> list[Row]:
     """Default first; the paper's own densities are read off the same runs."""
     rows = []
-    for title, form in (("default", DEFAULT_FORM), ("paper's densities", PAPER_FORM)):
+    forms: tuple[tuple[Literal["default", "paper"], Any], ...] = (("default", DEFAULT_FORM), ("paper", PAPER_FORM))
+    for by, form in forms:
         if not runs and form == PAPER_FORM:
             continue  # one row says that nothing was measured
         found = [row for run in runs for row in run["detectors"] if tuple(row["form"]) == form]
@@ -128,8 +134,8 @@ def _detection(runs: Sequence[Record], name: str, reported: tuple[float, float, 
         clean = counts(found, "n_clean_target", "clean images of the target")
         for key, over, figure in zip(("tpr", "fpr", "sia"), (caught, clean, caught), reported, strict=True):
             better = "lower" if key == "fpr" else "higher"
-            what = f"{name}: {key.upper()}, {title}"
-            rows.append(Row(what, over, figure, values(found, key), better))  # type: ignore[arg-type]
+            what = f"{name}: {key.upper()}"
+            rows.append(Row(what, over, figure, values(found, key), better, by))  # type: ignore[arg-type]
     return rows
 
 

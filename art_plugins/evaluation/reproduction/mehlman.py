@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from art_plugins.evaluation import figures, sweep_figures
 from art_plugins.evaluation.pages import Picture, picture
@@ -12,7 +12,7 @@ from art_plugins.evaluation.sweep_tables import GOOD_ARI, class_auc, rows_of, tr
 
 REPORTED_AUC = 0.9617  # of the figure; the text has .967
 REPORTED_GOOD = {"clapping": 0.72, "whistle": 0.62}  # share of attacks with an index of at least .95
-SIDES = {"contrastive": "default", "paper": "the paper's procedure"}
+SIDES: dict[str, Literal["default", "paper"]] = {"contrastive": "default", "paper": "paper"}  # scoring -> by
 
 
 def _tasks(records: Records) -> Sequence[Record]:
@@ -38,8 +38,8 @@ def fig2(records: Records) -> list[Row]:
         ranks.append(1.0 + sum(score > target for score in scores.values()))
     over = f"{len(_tasks(records)[0]['classes'])} classes"
     return [
-        Row("Score of the target class / highest other score", over, 2.0, ratios),
-        Row("Rank of the target class", over, 1.0, ranks, "lower"),
+        Row("Score of the target class / highest other score", over, 2.0, ratios, by="default"),
+        Row("Rank of the target class", over, 1.0, ranks, "lower", "default"),
     ]
 
 
@@ -53,8 +53,8 @@ def fig3(records: Records) -> list[Row]:
         accuracy.append(1 - (row["fp"] + row["fn"]) / size)
     over = f"target class, {_poison(records)}"
     return [
-        Row("Adjusted Rand index", over, 0.978, values(found, "ari_target")),
-        Row("Accuracy", over, 0.995, accuracy),
+        Row("Adjusted Rand index", over, 0.978, values(found, "ari_target"), by="default"),
+        Row("Accuracy", over, 0.995, accuracy, by="default"),
     ]
 
 
@@ -62,14 +62,13 @@ def fig4(records: Records) -> list[Row]:
     """Area under the ROC curve for poisoned classes."""
     attacks, clean = rows_of(records["sweep"], "attacks"), rows_of(records["sweep"], "clean")
     rows = []
-    for scoring, title in SIDES.items():
+    for scoring, by in SIDES.items():
         found = class_auc(attacks, clean, scoring)
         over = f"{len(attacks)} attacks, {len(clean)} clean draws"
-        rows.append(Row(f"AUC, {title}", over, REPORTED_AUC, [] if found is None else [found]))
-    alarms = [float(row["contrastive"]["n_called"] > 0) for row in clean]
-    if alarms:
-        alarm_rate = [sum(alarms) / len(alarms)]
-        rows.append(Row("Clean draws with a class called, default", f"{len(clean)} clean draws", None, alarm_rate, "lower"))
+        rows.append(Row("AUC", over, REPORTED_AUC, [] if found is None else [found], by=by))
+        if clean:
+            alarms = sum(row[scoring]["n_called"] > 0 for row in clean) / len(clean)
+            rows.append(Row("Clean draws with a class called", f"{len(clean)} clean draws", None, [alarms], "lower", by))
     return rows
 
 
@@ -89,14 +88,14 @@ def fig6(records: Records) -> list[Row]:
     rows = []
     for trigger in triggers_of(attacks):
         some = [row for row in attacks if row["trigger"] == trigger]
-        for scoring, title in SIDES.items():
+        for scoring, by in SIDES.items():
             good = sum(row[scoring]["ari"] >= GOOD_ARI for row in some) / len(some)
-            what = f"{trigger}: index of at least .95, {title}"
-            rows.append(Row(what, f"{len(some)} pairs", REPORTED_GOOD.get(trigger), [good]))
+            what = f"{trigger}: index of at least .95"
+            rows.append(Row(what, f"{len(some)} pairs", REPORTED_GOOD.get(trigger), [good], by=by))
             mixed = [float(row[scoring]["found"]) for row in some if row["target"] == "_unknown_"]
             if mixed:
-                what = f"{trigger}: target `_unknown_` called, {title}"
-                rows.append(Row(what, f"{len(mixed)} pairs", None, [sum(mixed) / len(mixed)]))
+                what = f"{trigger}: target `_unknown_` called"
+                rows.append(Row(what, f"{len(mixed)} pairs", None, [sum(mixed) / len(mixed)], by=by))
     return rows
 
 
@@ -108,7 +107,7 @@ def fig7(records: Records) -> list[Row]:
         source, target, trigger = attack
         some = [row for row in curve if (row["source"], row["target"], row["trigger"]) == attack]
         some.sort(key=lambda row: -row["fraction"])
-        for scoring, title in SIDES.items():
+        for scoring, by in SIDES.items():
             called = None
             for row in some:
                 if not row[scoring]["found"]:
@@ -116,9 +115,9 @@ def fig7(records: Records) -> list[Row]:
                 called = row
             # The paper's figure has the smallest share, .01, as its only failure.
             reported = 0.02 if (source, target, trigger) == ("_unknown_", "left", "clapping") else None
-            what = f"{trigger}, {source} \u2192 {target}: smallest share called, {title}"
+            what = f"{trigger}, {source} \u2192 {target}: smallest share called"
             over = "none was called" if called is None else f"{called['n_poison']} of {called['n_target']} clips"
-            rows.append(Row(what, over, reported, [] if called is None else [called["fraction"]], "lower"))
+            rows.append(Row(what, over, reported, [] if called is None else [called["fraction"]], "lower", by))
     return rows
 
 
@@ -128,10 +127,10 @@ def retraining(records: Records) -> list[Row]:
     clean = counts(before, "n_clean_test", "clean test clips")
     triggered = counts(before, "n_triggered_test", "triggered test clips")
     return [
-        Row("Clean accuracy without a filter", clean, 0.89, values(before, "clean_accuracy")),
+        Row("Clean accuracy without a filter", clean, 0.89, values(before, "clean_accuracy"), None),
         Row("Attack success without a filter", triggered, 1.0, values(before, "attack_success"), None),
-        Row("Clean accuracy after the filter", clean, 0.91, values(after, "clean_accuracy")),
-        Row("Attack success after the filter", triggered, 0.05, values(after, "attack_success"), "lower"),
+        Row("Clean accuracy after the filter", clean, 0.91, values(after, "clean_accuracy"), by="default"),
+        Row("Attack success after the filter", triggered, 0.05, values(after, "attack_success"), "lower", "default"),
     ]
 
 
@@ -144,7 +143,9 @@ def fig2_pictures(records: Records) -> list[Picture]:
 
 def fig4_pictures(records: Records) -> list[Picture]:
     attacks, clean = rows_of(records["sweep"], "attacks"), rows_of(records["sweep"], "clean")
-    words = "ROC curves. " + "; ".join(f"{row.what}: {row.mean:.3f}" for row in fig4(records) if row.mean is not None)
+    words = "ROC curves. " + "; ".join(
+        f"{row.what} ({row.by}): {row.mean:.3f}" for row in fig4(records) if row.mean is not None
+    )
     return [picture("fig4", "Poisoned classes found.", sweep_figures.roc_figure(attacks, clean), f"{words}.")]
 
 
@@ -158,7 +159,7 @@ def fig5_pictures(records: Records) -> list[Picture]:
 def fig6_pictures(records: Records) -> list[Picture]:
     attacks = rows_of(records["sweep"], "attacks")
     words = "Heat maps of the adjusted Rand index by source and target class. "
-    words += "; ".join(f"{row.what}: {row.mean:.2f}" for row in fig6(records) if row.mean is not None)
+    words += "; ".join(f"{row.what} ({row.by}): {row.mean:.2f}" for row in fig6(records) if row.mean is not None)
     caption = "Adjusted Rand index for every pair of classes; a cross: the target is not called."
     return [picture("fig6", caption, sweep_figures.heat_map_figure(attacks), f"{words}.")]
 
@@ -168,7 +169,7 @@ def fig7_pictures(records: Records) -> list[Picture]:
     if not curve:
         return []
     words = "Lines of the adjusted Rand index against the poisoned share of the source class. "
-    words += "; ".join(f"{row.what}: {row.mean:g}" for row in fig7(records) if row.mean is not None)
+    words += "; ".join(f"{row.what} ({row.by}): {row.mean:g}" for row in fig7(records) if row.mean is not None)
     caption = "Adjusted Rand index by poisoned share; hollow: the class is not called."
     return [picture("fig7", caption, sweep_figures.share_figure(curve), f"{words}.")]
 

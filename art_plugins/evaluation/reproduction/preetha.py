@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from art_plugins.evaluation import layerwise_figures
 from art_plugins.evaluation.layerwise_tables import INPUT_AWARE
 from art_plugins.evaluation.pages import Picture, picture
@@ -11,6 +13,7 @@ STUDIES = ("layerwise_cifar10", "layerwise_warp", "layerwise_gtsrb")
 # The listing in Fig. 4: layer of interest of classes 0 to 9, counted from 0, of 10 layers.
 REPORTED_LAYERS = (9, 8, 9, 9, 9, 9, 8, 9, 9, 9)
 REPORTED_TAUS = (0.5, 1.0, 1.5, 2.0)  # in Fig. 4's listing; the other two are of the algorithm's first authors
+MODES: dict[str, Literal["default", "paper"]] = {"mahalanobis": "default", "paper": "paper"}  # mode of the curves -> by
 ATTACK = "Ours are other attacks than the paper's input-aware one, whose generator is not published."
 
 
@@ -46,13 +49,17 @@ def fig5(records: Records) -> list[Row]:
     for title, runs in _groups(records, *STUDIES).items():
         n_triggered, n_clean = (runs[0]["detectors"][0][key] for key in ("n_triggered_as_target", "n_clean"))
         for tau in REPORTED_TAUS:
-            for mode, rule in (("paper", "paper's rule"), ("mahalanobis", "default rule")):
+            for mode, by in MODES.items():
                 points = [point for run in runs for point in run["curves"][mode] if point["tau"] == tau]
                 is_cifar = runs[0]["case"]["dataset"] == "cifar10" and runs[0]["case"]["network"] == "resnet18_cifar"
                 reported = INPUT_AWARE[f"tau {tau:g}"] if is_cifar else (None, None)
-                name = f"{title}, tau {tau:g}, {rule}"
-                rows.append(Row(f"{name}: TPR", f"{n_triggered:,} triggered images", reported[0], values(points, "tpr")))
-                rows.append(Row(f"{name}: FPR", f"{n_clean:,} clean images", reported[1], values(points, "fpr"), "lower"))
+                name = f"{title}, tau {tau:g}"
+                rows.append(
+                    Row(f"{name}: TPR", f"{n_triggered:,} triggered images", reported[0], values(points, "tpr"), by=by)
+                )
+                rows.append(
+                    Row(f"{name}: FPR", f"{n_clean:,} clean images", reported[1], values(points, "fpr"), "lower", by)
+                )
     return rows
 
 

@@ -128,6 +128,7 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "what": row.what,
         "over": row.over,
+        "by": row.by,
         "reported": row.reported,
         "measured": row.mean,
         "by_seed": list(row.measured),
