@@ -323,6 +323,9 @@ def layerwise(
     nb_epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs; default: by network.")] = None,
     n_trusted: Annotated[int, typer.Option(min=1, help="Trusted images a class.")] = 100,
     filters: Annotated[bool, typer.Option(help="Filter the training set as well, beside ART's filters.")] = True,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="STRIP, SCALE-UP, Beatrix and TED as well; as filters SPECTRE and PyOD's.")
+    ] = False,
     download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
     seed: Seeds = [0],  # noqa: B006
     models: Annotated[Path, typer.Option(help="Trained models; what is there is not trained again.")] = Path("out/models"),
@@ -340,7 +343,7 @@ def layerwise(
     ]
     for case in cases:
         check_case(case)
-    options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": filters, "download": download}
+    options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": filters, "with_peers": peers, "download": download}
     run_layerwise(cases, root, out, _command(), models, **options, on_run=_show_layerwise_run)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)
 

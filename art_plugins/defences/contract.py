@@ -155,6 +155,25 @@ def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
     return triggered
 
 
+def check_layer_names(layers: Any) -> None:
+    """
+    :raises InvalidInputError: If it is neither a list of different names nor ``None``.
+    """
+    names = isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers)
+    if layers is not None and not (names and len(set(layers)) == len(layers) > 0):
+        raise InvalidInputError(
+            f"layers must be a list of different names of the model's modules, or None; received {layers!r}."
+        )
+
+
+def check_whole_number(name: str, value: Any, least: int) -> None:
+    """
+    :raises InvalidInputError: If it is no whole number, or too small.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidInputError(f"{name} must be a whole number of at least {least}; received {value!r}.")
+
+
 def plain(value: Any) -> Any:
     """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number."""
     return value.item() if isinstance(value, np.generic) else value

@@ -61,7 +61,7 @@ class STRIP(ThresholdDetector):
         super().__init__(classifier, target_class, threshold, fpr)
         self.n_blends, self.weight, self.random_state = n_blends, weight, random_state
 
-    def _learn(self, x: np.ndarray, batch_size: int) -> None:
+    def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         if len(x) < self.n_blends:
             raise InvalidInputError(f"n_blends is {self.n_blends}, but there are only {len(x)} clean images to blend with.")
         chosen = np.random.default_rng(self.random_state).choice(len(x), self.n_blends, replace=False)
@@ -119,7 +119,7 @@ class B3D(ThresholdDetector):
         super().__init__(classifier, target_class, threshold, fpr)
         self.trigger = trigger
 
-    def _learn(self, x: np.ndarray, batch_size: int) -> None:
+    def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         stamped(self.trigger, x[:1])  # an unfit trigger shows here also when the threshold is given
 
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
@@ -160,7 +160,7 @@ class NeuralCleanseFilter(ThresholdDetector):
         super().__init__(classifier, target_class, threshold, fpr)
         self.trigger, self.top = trigger, top
 
-    def _learn(self, x: np.ndarray, batch_size: int) -> None:
+    def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         triggered = penultimate_activations(self.classifier, stamped(self.trigger, x), batch_size)
         clean = penultimate_activations(self.classifier, x, batch_size)
         raised = triggered.mean(axis=0, dtype=np.float64) - clean.mean(axis=0, dtype=np.float64)

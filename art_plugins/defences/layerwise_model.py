@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.defences.contract import check_layer_names, check_whole_number
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_paper import PaperRule
 from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
@@ -127,20 +128,13 @@ def check_options(values: dict[str, Any]) -> None:
     """
     if values["mode"] not in RULES:
         raise InvalidInputError(f"mode must be one of {', '.join(RULES)}; received {values['mode']!r}.")
-    layers = values["layers"]
-    names = isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers)
-    if layers is not None and not (names and len(set(layers)) == len(layers) > 0):
-        raise InvalidInputError(
-            f"layers must be a list of different names of the model's modules, or None; received {layers!r}."
-        )
+    check_layer_names(values["layers"])
     if given_terms(values["tau"], values["quantile"], values["fpr"]):
         check_terms(values["tau"], values["quantile"], values["fpr"])
     if not isinstance(values["pooled"], bool):
         raise InvalidInputError(f"pooled must be True or False; received {values['pooled']!r}.")
     for name, least in (("n_folds", 2), ("max_dims", 1), ("random_state", 0), ("batch_size", 1)):
-        value = values.get(name, least)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise InvalidInputError(f"{name} must be a whole number of at least {least}; received {value!r}.")
+        check_whole_number(name, values.get(name, least), least)
 
 
 def given_terms(tau: float | None, quantile: float | None, fpr: float | None) -> dict[str, float]:

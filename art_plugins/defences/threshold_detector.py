@@ -28,6 +28,7 @@ class ThresholdDetector(TriggerDetector):
     :param fpr: False-positive rate, 0 to below 1, on the clean images at which :meth:`fit` sets the threshold.
 
     :ivar threshold_: The threshold in use.
+    :ivar clean_scores_: Scores of the clean images at which it was set, (m,).
     """
 
     defence_params = ["threshold", "fpr"]
@@ -52,18 +53,19 @@ class ThresholdDetector(TriggerDetector):
         self.set_params(**kwargs)
         self._check_images(x)
         labels, _ = class_labels(y, len(x), int(self.classifier.nb_classes))
-        held, target = x, None if self.target_class is None else self._target()
+        rows, target = np.arange(len(x)), None if self.target_class is None else self._target()
         if self.threshold is None and target is not None:
-            own = x[labels == target]
-            held = own[self._predicted(own, batch_size) == target] if len(own) else own
-            if not len(held):
+            own = np.flatnonzero(labels == target)
+            rows = own[self._predicted(x[own], batch_size) == target] if len(own) else own
+            if not len(rows):
                 raise InvalidInputError(
                     f"None of the {len(own)} clean images of class {target} is sent there by the model, so no "
                     "threshold can be set; give threshold."
                 )
-        self._learn(x, batch_size)
+        self._learn(x, labels, batch_size)
         if self.threshold is None:
-            self.threshold_ = threshold_at_fpr(self._scores(held, batch_size), self.fpr)
+            self.clean_scores_ = self._clean_scores(x, rows, batch_size)
+            self.threshold_ = threshold_at_fpr(self.clean_scores_, self.fpr)
         else:
             self.threshold_ = float(self.threshold)
 
@@ -101,8 +103,12 @@ class ThresholdDetector(TriggerDetector):
         return {"predicted_class": predicted, "outlier_scores": scores}, scores > self.threshold_
 
     @abc.abstractmethod
-    def _learn(self, x: np.ndarray, batch_size: int) -> None:
-        """Take what the scores need from the clean images (n, ...)."""
+    def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
+        """Take what the scores need from the clean images (n, ...) and their labels (n,)."""
+
+    def _clean_scores(self, x: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
+        """Scores of those clean images (m,); a subclass that learns from them gives scores by what learned without them."""
+        return self._scores(x[rows], batch_size)
 
     @abc.abstractmethod
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:

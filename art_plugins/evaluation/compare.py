@@ -14,6 +14,8 @@ from art_plugins.defences.baselines import ActivationClustering, PerfectFilter, 
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.pyod_filter import PyODFilter, pyod_is_installed
+from art_plugins.defences.spectre import SPECTRE
 from art_plugins.evaluation.metrics import attack_metrics, filter_metrics, measured
 from art_plugins.evaluation.models import train_classifier
 from art_plugins.evaluation.suspects import choose_suspects
@@ -23,12 +25,16 @@ Progress = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """A filter of the comparison: its name in files, its title for readers, and how it is made for a task."""
+    """
+    A filter of the comparison: its name in files, its title for readers, and how it is made for a task; ``needs_pyod``: it
+    is left out where PyOD is not installed.
+    """
 
     name: str
     title: str
     make: Callable[[Task, Any], PoisonFilter]
     note: str | None = None
+    needs_pyod: bool = False
 
 
 def _art(kind: type[PoisonFilter], features: str) -> Callable[[Task, Any], PoisonFilter]:
@@ -58,6 +64,17 @@ def _layerwise_trusted(task: Task, classifier: Any) -> PoisonFilter:
     return LayerwiseFeatureDefence(classifier, x, y, x_test[chosen], y_test[chosen], **options)
 
 
+def _spectre(task: Task, classifier: Any) -> PoisonFilter:
+    return SPECTRE(classifier, task.data.x_train, task.data.y_train)
+
+
+def _pyod(detector: str) -> Callable[[Task, Any], PoisonFilter]:
+    def make(task: Task, classifier: Any) -> PoisonFilter:
+        return PyODFilter(classifier, task.data.x_train, task.data.y_train, detector, random_state=task.seed)
+
+    return make
+
+
 def _perfect(task: Task, classifier: Any) -> PoisonFilter:
     return PerfectFilter(classifier, task.data.x_train, task.data.y_train, task.data.is_poison)
 
@@ -70,6 +87,8 @@ def _random(task: Task, classifier: Any) -> PoisonFilter:
 N_TRUSTED = 20  # samples a class
 LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
 AS_SHIPPED = "as ART ships it: on logits"
+PYOD_TITLES = {"ecod": "PyOD, ECOD", "iforest": "PyOD, isolation forest", "lof": "PyOD, local outlier factor"}
+WITHOUT_PYOD = 'PyOD is not installed, so its rows are left out: pip install "art-plugins[peers]"'
 ENTRIES = (
     Entry("vae_latent", "VAE latent clustering", _vae),
     Entry("layerwise", "Layer-wise features (none trusted)", _layerwise),
@@ -89,9 +108,19 @@ ENTRIES = (
     ),
     Entry("spectral_signatures_logits", "Spectral signatures (logits)", _art(SpectralSignatures, "logits"), AS_SHIPPED),
     Entry("spectral_signatures_penultimate", "Spectral signatures (penultimate)", _art(SpectralSignatures, "penultimate")),
+    Entry("spectre", "SPECTRE (penultimate)", _spectre),
+    *(
+        Entry(f"pyod_{detector}", f"{title} (penultimate)", _pyod(detector), needs_pyod=True)
+        for detector, title in PYOD_TITLES.items()
+    ),
     Entry("perfect_filter", "Perfect filter", _perfect, "upper bound: knows the truth"),
     Entry("random_filter", "Random filter", _random, "lower bound: removes as many samples as there is poison"),
 )
+
+
+def entries() -> list[Entry]:
+    """Those whose packages are installed."""
+    return [entry for entry in ENTRIES if pyod_is_installed() or not entry.needs_pyod]
 
 
 def compare(
@@ -116,13 +145,13 @@ def compare(
     clean = data.clean
     done: Progress = {"rows": {}, "kept": {}, **(progress or {})}
     in_target = data.y_train == data.target
-    bar = tqdm(total=len(ENTRIES) + 1, desc=task.name, unit="step", disable=not verbose)
+    bar = tqdm(total=len(entries()) + 1, desc=task.name, unit="step", disable=not verbose)
     bar.set_postfix_str("model without a filter")
     classifier = train_classifier(
         data.x_train, data.y_train, len(clean.class_names), random_state=task.seed, **task.classifier
     )
     undefended = attack_metrics(classifier, clean.x_test, clean.y_test, data.x_triggered, data.target)
-    for entry in ENTRIES:
+    for entry in entries():
         bar.update()
         bar.set_postfix_str(entry.title)
         if entry.name in done["rows"]:
@@ -222,7 +251,7 @@ def _record(task: Task, undefended: dict[str, Any], done: Progress) -> dict[str,
         "name": task.name,
         "title": task.title,
         "settings": {name: value if _is_scalar(value) else str(value) for name, value in settings.items()},
-        "notes": list(data.clean.notes),
+        "notes": [*data.clean.notes, *([] if pyod_is_installed() else [WITHOUT_PYOD])],
         "class_names": list(data.clean.class_names),
         **{name: task.attack[name] for name in ("source", "target", "trigger", "fraction")},
         "seed": task.seed,
@@ -231,7 +260,7 @@ def _record(task: Task, undefended: dict[str, Any], done: Progress) -> dict[str,
         "n_poison": int(data.is_poison.sum()),
         "target_share": float(data.is_poison[in_target].mean()),
         "undefended": undefended,
-        "defences": [done["rows"][entry.name] for entry in ENTRIES],
+        "defences": [done["rows"][entry.name] for entry in entries()],
         **{name: done[name] for name in ("classes", "score_limit", "autoencoder_history")},
         **{name: done[name] for name in ("suspects", "sample_rate_hz")},
     }

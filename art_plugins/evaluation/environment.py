@@ -13,6 +13,7 @@ PACKAGES = (
     "lightning",
     "scikit-learn",
     "numpy",
+    "pyod",
 )
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.defences.pyod_filter import pyod_is_installed
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import layerwise_figures as figures
 from art_plugins.evaluation.attacked_models import ModelCase, attacked_model
 from art_plugins.evaluation.backdoored_models import assert_attack_works
+from art_plugins.evaluation.compare import WITHOUT_PYOD
 from art_plugins.evaluation.figures import png_bytes
 from art_plugins.evaluation.in_flight import split_test_set
 from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
@@ -31,6 +33,7 @@ def run_layerwise(
     *,
     n_trusted: int = 100,
     with_filters: bool = True,
+    with_peers: bool = False,
     download: bool = False,
     verbose: bool = True,
     on_run: Callable[[dict[str, Any]], None] = lambda run: None,
@@ -42,13 +45,14 @@ def run_layerwise(
     :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
     :param n_trusted: Trusted images a class; at most half of the test images of a class are taken.
     :param with_filters: Filter the training set as well, with these rules and with ART's.
+    :param with_peers: Detectors and filters of others as well, where their packages are installed.
     :return: The record.
     """
-    options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": with_filters, "download": download}
+    what: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": with_filters, "with_peers": with_peers}
     jobs = {
-        run_name(
-            f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), n_trusted, with_filters
-        ): partial(run_case, case, root, models, verbose=verbose, **options)
+        run_name(f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), what): partial(
+            run_case, case, root, models, verbose=verbose, download=download, **what
+        )
         for case in cases
     }
     record = recorded_runs(jobs, out, command, layerwise_report, on_run)
@@ -81,6 +85,7 @@ def run_case(
     *,
     n_trusted: int = 100,
     with_filters: bool = True,
+    with_peers: bool = False,
     download: bool = False,
     verbose: bool = True,
 ) -> dict[str, Any]:
@@ -99,7 +104,9 @@ def run_case(
     split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], n_trusted, case.seed)
     run |= {"target": attack.target, "n_train": len(data.y_train), "n_poison": int(attack.is_poison.sum())}
     run |= {"n_trusted": len(split.y_defence), "class_names": list(data.class_names)}
-    run |= evaluate_detectors(classifier, split, attack.target, case.seed)
+    if with_peers and not pyod_is_installed():
+        run["notes"] = [WITHOUT_PYOD]
+    run |= evaluate_detectors(classifier, split, attack.target, case.seed, with_peers)
     if with_filters:
-        run["filters"] = evaluate_filters(classifier, attack, split.x_defence, split.y_defence, case.seed)
+        run["filters"] = evaluate_filters(classifier, attack, split.x_defence, split.y_defence, case.seed, with_peers)
     return run

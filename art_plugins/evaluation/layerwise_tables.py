@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from art_plugins.evaluation.tables import Table, count, fixed, markdown, one_decimal, rate, spread
+from art_plugins.evaluation.tables import Table, count, fixed, markdown, one_decimal, rate, spread, two_decimals
 
 four_decimals = partial(fixed, digits=4)
 PUBLISHED = "published elsewhere"
+JUDGED_FEWER = ", or over a sample of both where fewer were judged. Memory: above what was held before"
 # TPR, FPR on CIFAR-10, ResNet-18. Preetha et al., Fig. 4, and the notebook of Jebreel et al.: input-aware attack.
 INPUT_AWARE = {
     "tau 0.5": (1.0, 0.2745),
@@ -30,7 +31,8 @@ Run = Mapping[str, Any]
 
 def layerwise_report(record: Mapping[str, Any]) -> str:
     """All tables of a record, as Markdown."""
-    return "\n".join(map(markdown, layerwise_tables(record)))
+    notes = sorted({note for run in record["runs"] for note in run.get("notes", [])})
+    return "\n".join([*map(markdown, layerwise_tables(record)), *(f"{note}\n" for note in notes)])
 
 
 def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
@@ -47,9 +49,12 @@ def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
 
 
 def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """Both rules at test time."""
+    """Both rules, and peers, at test time; with their cost where the record has it."""
     columns = {"Attack": False, "Seeds": False, "Clean accuracy": True, "Attack success": True, "Rule": False}
     columns |= {"TPR": True, "FPR": True, "AUROC": True, "TPR of all": True, "Triggered as target": True, "Clean": True}
+    with_cost = all("peak_memory_mb" in row for runs in groups.values() for run in runs for row in run["detectors"])
+    if with_cost:
+        columns |= {"Fitting (s)": True, "An image (ms)": True, "Peak memory (MB)": True}
     rows = []
     for title, runs in groups.items():
         model = [
@@ -60,10 +65,13 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
             found = [run["detectors"][index] for run in runs]
             measures = [spread([row[key] for row in found], four_decimals) for key in ("tpr", "fpr", "auroc", "tpr_of_all")]
             sizes = [spread([row[key] for row in found], count) for key in ("n_triggered_as_target", "n_clean")]
-            rows.append([title, ", ".join(str(run["seed"]) for run in runs), *model, first["title"], *measures, *sizes])
+            costs = (("fit_seconds", one_decimal), ("milliseconds_per_image", two_decimals), ("peak_memory_mb", count))
+            cost = [spread([row[key] for row in found], show) for key, show in costs] if with_cost else []
+            seeds = ", ".join(str(run["seed"]) for run in runs)
+            rows.append([title, seeds, *model, first["title"], *measures, *sizes, *cost])
     return Table(
         "At test time. TPR, AUROC: over the triggered images that the model sends to the target; FPR: over all clean test "
-        "images that are not in the trusted set",
+        "images that are not in the trusted set" + JUDGED_FEWER * with_cost,
         columns,
         rows,
     )

@@ -31,3 +31,20 @@ def winsorised(x: np.ndarray) -> np.ndarray:
     factors = np.divide(radius, distances, out=np.ones(len(x)), where=distances > radius)
     drawn_in: np.ndarray = x * factors[:, None]
     return drawn_in
+
+
+def class_moments(values: np.ndarray, labels: np.ndarray, nb_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Mean and standard deviation of each class's values; those of all where a class has fewer than two, or no spread. Where
+    all are equal, the deviation is 1.
+
+    :param values: Shape (n,), n >= 1.
+    :param labels: Shape (n,).
+    :return: Both of shape (K,).
+    """
+    means, deviations = np.full(nb_classes, values.mean()), np.full(nb_classes, values.std() or 1.0)
+    for label in np.unique(labels):
+        own = values[labels == label]
+        if len(own) > 1:
+            means[label], deviations[label] = own.mean(), own.std() or deviations[label]
+    return means, deviations

@@ -31,6 +31,8 @@ from art_plugins.defences.baselines import (
 )
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
+from art_plugins.defences.spectre import SPECTRE
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.training import seeded
@@ -172,6 +174,36 @@ CASES = [
         ),
         id="layerwise_paper",
     ),
+    pytest.param(
+        Case(
+            baseline(SPECTRE),
+            SHAPES["image"],
+            changed={"fraction": 0.2, "alpha": 1.0, "max_dims": np.int64(3), "batch_size": 16},
+            refused=(
+                *[("fraction", bad) for bad in (0, 0.5, "a", float("nan"))],
+                *[("alpha", bad) for bad in (-1, "a", float("inf"))],
+                *[(name, bad) for name in ("max_dims", "batch_size") for bad in (0, 1.5)],
+            ),
+        ),
+        id="spectre",
+    ),
+    *[
+        pytest.param(
+            Case(
+                baseline(PyODFilter, detector=name),
+                SHAPES["image"],
+                changed={"cutoff": 1.0, "batch_size": 16, "random_state": 4},
+                refused=(
+                    ("detector", "best"),
+                    *[("cutoff", bad) for bad in (0, "a", float("nan"))],
+                    *[(name, bad) for name in ("batch_size", "random_state") for bad in (-1, 1.5)],
+                ),
+            ),
+            id=f"pyod_{name}",
+            marks=pytest.mark.skipif(not pyod_is_installed(), reason="PyOD is not installed"),
+        )
+        for name in DETECTORS
+    ],
     pytest.param(Case(perfect, SHAPES["image"], looks_at_data=False), id="perfect"),
     pytest.param(
         Case(

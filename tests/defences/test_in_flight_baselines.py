@@ -1,4 +1,7 @@
-"""STRIP, B3D and Neural Cleanse's filter in ART's detector contract, their scores against SciPy; and the patching."""
+"""
+Every detector with a threshold in ART's contract, one table of cases; the scores of STRIP, B3D and Neural Cleanse's filter
+against SciPy; and the patching.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,11 @@ from scipy.stats import entropy
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from art_plugins.defences.beatrix import Beatrix
 from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
+from art_plugins.defences.pyod_filter import pyod_is_installed
+from art_plugins.defences.scale_up import ScaleUp
+from art_plugins.defences.ted import TED
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import torch_module
 from art_plugins.features.training import seeded
@@ -28,14 +35,19 @@ N_BLENDS = 20
 
 @dataclass(frozen=True)
 class Case:
-    """``make(digits, target_class, **parameters)``; ``changed``: good values other than the defaults; ``refused``: bad."""
+    """
+    ``make(digits, target_class, **parameters)``; ``changed``: good values other than the defaults; ``refused``: bad;
+    ``cross_fitted``: whether the threshold is set on scores of clean images by what was learned without them.
+    """
 
     make: Callable[..., Any]
     changed: dict[str, Any]
     refused: tuple[tuple[str, Any], ...]
+    cross_fitted: bool = False
 
 
 def wrapped(network: nn.Module, shape: tuple[int, ...] = (1, 8, 8), nb_classes: int = 10, **options: Any) -> Any:
+    options = {"clip_values": (0, 1), **options}
     return PyTorchClassifier(network, nn.CrossEntropyLoss(), shape, nb_classes, device_type="cpu", **options)
 
 
@@ -52,6 +64,14 @@ def b3d(digits: Any, target_class: int | None = 3, **parameters: Any) -> B3D:
 def cleanse(digits: Any, target_class: int | None = 3, **parameters: Any) -> NeuralCleanseFilter:
     network = parameters.pop("network", None) or digits.network("white_square")
     return NeuralCleanseFilter(wrapped(network), parameters.pop("trigger", digits.white_square), target_class, **parameters)
+
+
+def without_trigger(kind: Callable[..., Any]) -> Callable[..., Any]:
+    def make(digits: Any, target_class: int | None = 3, **parameters: Any) -> Any:
+        network = parameters.pop("network", None) or digits.network("white_square")
+        return kind(wrapped(network), target_class=target_class, **parameters)
+
+    return make
 
 
 COMMON = (
@@ -74,9 +94,42 @@ CASES = [
     pytest.param(
         Case(cleanse, {"top": 0.5, "fpr": 0.2}, (*COMMON, ("top", 0), ("top", 1.1), ("top", math.nan))), id="cleanse"
     ),
+    pytest.param(
+        Case(
+            without_trigger(ScaleUp),
+            {"variant": "data-free", "scales": (2, 4), "fpr": 0.2},
+            (*COMMON, ("variant", "free"), ("scales", 3), ("scales", "35")),
+        ),
+        id="scale_up",
+    ),
+    pytest.param(
+        Case(
+            without_trigger(Beatrix),
+            {"orders": (1, 3), "width": 2.0, "layers": ["2"], "random_state": 3, "fpr": 0.2},
+            (
+                *COMMON,
+                *[("orders", bad) for bad in (3, "12")],
+                *[("width", bad) for bad in (0, "a", math.inf)],
+                *[("layers", bad) for bad in ("2", 2)],
+                *[("random_state", bad) for bad in (-1, 1.5)],
+            ),
+            cross_fitted=True,
+        ),
+        id="beatrix",
+    ),
+    pytest.param(
+        Case(
+            without_trigger(TED),
+            {"layers": ["0", "2", "4"], "fpr": 0.2},
+            (*COMMON, ("layers", "2"), ("layers", 2)),
+            cross_fitted=True,
+        ),
+        id="ted",
+        marks=pytest.mark.skipif(not pyod_is_installed(), reason="PyOD is not installed"),
+    ),
 ]
 every_case = pytest.mark.parametrize("case", CASES)
-with_trigger = pytest.mark.parametrize("case", CASES[1:])
+with_trigger = pytest.mark.parametrize("case", CASES[1:3])
 
 
 def fitted(case: Case, digits: Any, *arguments: Any, **parameters: Any) -> Any:
@@ -198,6 +251,7 @@ def test_bad_labels_and_images_are_refused_before_any_forward_pass(case, digits,
     detector, ready = case.make(digits), fitted(case, digits)
     monkeypatch.setattr("art_plugins.defences.threshold_detector.collect_activations", None)
     monkeypatch.setattr("art_plugins.defences.in_flight_baselines.penultimate_activations", None)
+    monkeypatch.setattr("art_plugins.defences.layer_detector.stream_activations", None)
     x, y = digits.x_clean, digits.y_clean
     for labels in (y[:-1], y - 1, y + 1, y + 0.5):
         with pytest.raises(InvalidInputError, match="abel"):
@@ -294,7 +348,10 @@ def test_fit_threshold_is_the_lowest_that_keeps_the_rate_on_the_clean_images(cas
     held = np.ones(len(digits.x_clean), dtype=bool)
     if target is not None:
         held = (digits.y_clean == target) & (predicted(digits.network("white_square"), digits.x_clean) == target)
-    scores = detector.outlier_scores(digits.x_clean[held])
+    scores = detector.clean_scores_
+    assert scores.shape == (held.sum(),)
+    if not case.cross_fitted:
+        np.testing.assert_allclose(detector.outlier_scores(digits.x_clean[held]), scores, rtol=1e-5, atol=1e-6)
     assert (scores > detector.threshold_ + 1e-6).mean() <= fpr
     assert (scores > detector.threshold_ - 1e-6).mean() > fpr
 

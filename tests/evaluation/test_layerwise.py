@@ -14,7 +14,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import layerwise_figures as figures
 from art_plugins.evaluation.attacked_models import ModelCase
 from art_plugins.evaluation.figures import png_bytes
-from art_plugins.evaluation.layerwise import DETECTORS, TAUS, rates
+from art_plugins.evaluation.layerwise import DETECTORS, TAUS
 from art_plugins.evaluation.layerwise_experiment import draw, run_layerwise
 from art_plugins.evaluation.layerwise_tables import layerwise_report
 
@@ -46,20 +46,6 @@ def run(seed: int = 0, dataset: str = "mnist", with_filters: bool = True) -> dic
     if with_filters:
         record["filters"] = [{"title": "one", **filtered, "peak_memory_mb": 7.0}]
     return record
-
-
-def test_rates_of_a_few_images_have_both_denominators() -> None:
-    clean = np.array([0.0, 1.0, 3.0, 2.0])
-    triggered, as_target = np.array([3.0, 2.5, 1.0, 9.0]), np.array([True, True, True, False])
-    assert rates(clean, triggered, as_target, 2.0) == {
-        "tpr": 2 / 3,
-        "tpr_of_all": 2 / 4,
-        "fpr": 1 / 4,
-        "n_triggered_as_target": 3,
-        "n_triggered": 4,
-        "n_clean": 4,
-    }
-    assert rates(clean, triggered, np.zeros(4, dtype=bool), 2.0)["tpr"] is None
 
 
 def test_layerwise_report_means_over_seeds_and_published_figures_for_cifar_only() -> None:

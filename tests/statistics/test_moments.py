@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import median_abs_deviation
 
-from art_plugins.statistics.moments import centre_and_spread, winsorised
+from art_plugins.statistics.moments import centre_and_spread, class_moments, winsorised
 
 
 def test_centre_and_spread_equal_numpys_and_when_robust_scipys(random):
@@ -25,3 +25,11 @@ def test_winsorised_draws_in_the_farthest_only(random):
     assert np.linalg.norm(drawn, axis=1).max() < 10
     inside = np.argsort(np.linalg.norm(x, axis=1))[:98]
     np.testing.assert_array_equal(drawn[inside], x[inside])
+
+
+def test_class_moments_are_those_of_each_class_or_of_all() -> None:
+    values, labels = np.array([1.0, 3.0, 5.0, 5.0, 9.0]), np.array([0, 0, 1, 1, 2])
+    means, deviations = class_moments(values, labels, 4)
+    np.testing.assert_allclose(means, [2, 5, values.mean(), values.mean()])
+    np.testing.assert_allclose(deviations, [1, values.std(), values.std(), values.std()])
+    np.testing.assert_array_equal(class_moments(np.ones(3), np.zeros(3, dtype=int), 2)[1], [1, 1])

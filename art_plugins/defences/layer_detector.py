@@ -1,0 +1,101 @@
+"""Detectors that learn from clean images' activations at several layers, and set their threshold on held-out ones."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from art_plugins.defences.contract import check_layer_names
+from art_plugins.defences.threshold_detector import ThresholdDetector
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.blocks import find_blocks
+
+
+class LayerDetector(ThresholdDetector):
+    """
+    Base of detectors that look at layers. They learn from those clean images that the model sends to their class, and score
+    an image by the class that the model sends it to; in classes that they did not learn the score is 0.
+
+    A subclass implements :meth:`_fit`, which gives scores of the clean images by what was learned without them, and
+    :meth:`_batch_scores`.
+
+    :param layers: Names of modules in the order in which they run; ``None``: chosen by :meth:`_default_layers` from
+        the model's blocks, as :func:`~art_plugins.features.blocks.find_blocks` names them.
+
+    The other parameters are those of :class:`ThresholdDetector`.
+
+    :ivar layers_: The layers that are looked at.
+    """
+
+    defence_params = [*ThresholdDetector.defence_params, "layers"]
+    layers_: list[str]
+
+    def __init__(
+        self,
+        classifier: Any,
+        target_class: int | None,
+        layers: Sequence[str] | None,
+        threshold: float | None,
+        fpr: float,
+    ) -> None:
+        super().__init__(classifier, target_class, threshold, fpr)
+        self.layers = layers
+
+    def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
+        self.layers_ = self._default_layers(x[:1]) if self.layers is None else list(self.layers)
+        predicted = np.empty(len(x), dtype=np.int64)
+        held: dict[str, np.ndarray] = {}
+        for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
+            rows = slice(batch.start, batch.start + len(batch.outputs))
+            predicted[rows] = batch.outputs.argmax(dim=1).cpu().numpy()
+            for name in self.layers_:
+                kept = self._reduce(batch, name)
+                held.setdefault(name, np.empty((len(x), *kept.shape[1:]), dtype=np.float32))[rows] = kept
+        right = predicted == labels
+        if not right.any():
+            raise InvalidInputError(
+                f"The model predicts none of the {len(x)} clean images as labelled: check the labels, and that the images "
+                "are scaled as the classifier takes them."
+            )
+        self._scores_of_clean = self._fit(held, labels, predicted, right)
+
+    def _clean_scores(self, x: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
+        scores: np.ndarray = self._scores_of_clean[rows]
+        return scores
+
+    def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
+        scores = np.empty(len(x))
+        for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
+            predicted = batch.outputs.argmax(dim=1).cpu().numpy()
+            features = {name: self._reduce(batch, name) for name in self.layers_}
+            scores[batch.start : batch.start + len(predicted)] = self._batch_scores(features, predicted)
+        return scores
+
+    def _default_layers(self, x: np.ndarray) -> list[str]:
+        return find_blocks(self.classifier, x)
+
+    @abc.abstractmethod
+    def _reduce(self, batch: ActivationBatch, layer: str) -> np.ndarray:
+        """What is kept of a batch's activations at a layer, (B, ...), float32."""
+
+    @abc.abstractmethod
+    def _fit(
+        self, features: dict[str, np.ndarray], labels: np.ndarray, predicted: np.ndarray, right: np.ndarray
+    ) -> np.ndarray:
+        """
+        Learn from the images of which ``right`` holds.
+
+        :return: Scores of all, (n,), by what was learned without them.
+        """
+
+    @abc.abstractmethod
+    def _batch_scores(self, features: dict[str, np.ndarray], predicted: np.ndarray) -> np.ndarray:
+        """Scores (B,) of a batch by its features and the model's classes."""
+
+    def _check(self, values: dict[str, Any]) -> None:
+        super()._check(values)
+        check_layer_names(values["layers"])

@@ -1,0 +1,116 @@
+"""PyOD's outlier detectors as filters of training sets: class by class, on penultimate features."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from art_plugins.defences.contract import PoisonFilter, check_whole_number
+from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.features.activations import penultimate_activations
+from art_plugins.features.autoencoder import check_finite
+from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.outliers import mad_index
+
+DETECTORS = ("ecod", "iforest", "lof")
+LEAST_SAMPLES = 10  # of a class, to say that one of them stands out
+NEIGHBOURS = 20  # of LOF, its own default; fewer in smaller classes
+
+
+class PyODFilter(PoisonFilter):
+    """
+    Remove what stands out of its class by an outlier detector that knows nothing of backdoors.
+
+    The scores are PyOD's, on the features that the classification head sees. How many go is decided without the truth: a
+    sample whose score lies more than ``cutoff`` robust standard deviations (1.4826 times the median absolute deviation)
+    above the median of its class, the rule of Iglewicz and Hoaglin 1993.
+
+    | Y. Zhao et al., PyOD: a Python toolbox for scalable outlier detection, JMLR 2019. ``"ecod"``: Z. Li et al. 2022;
+      ``"iforest"``: F. T. Liu et al. 2008; ``"lof"``: M. Breunig et al. 2000.
+
+    When this breaks: poisoned samples lie close together, so that they are no outliers among themselves; more than half of
+    a class. Classes of fewer than ten samples are not judged: they score 0 and pass.
+
+    Needs PyOD: ``pip install "art-plugins[peers]"``.
+
+    :param detector: ``"ecod"``, ``"iforest"`` or ``"lof"``.
+    :param cutoff: In robust standard deviations, above 0.
+    :param batch_size: Of the forward passes.
+    :param random_state: Seed of the isolation forest.
+
+    :ivar outlier_scores_: (n,), in robust standard deviations above the class's median; higher is more suspicious.
+    """
+
+    defence_params = ["detector", "cutoff", "batch_size", "random_state"]
+
+    def __init__(
+        self,
+        classifier: Any,
+        x_train: np.ndarray,
+        y_train: np.ndarray,
+        detector: str = "ecod",
+        cutoff: float = 3.5,
+        batch_size: int = 128,
+        random_state: int = 0,
+    ) -> None:
+        super().__init__(classifier, x_train, y_train)
+        self.detector, self.cutoff = detector, cutoff
+        self.batch_size, self.random_state = batch_size, random_state
+
+    def _check(self, values: dict[str, Any]) -> None:
+        if values["detector"] not in DETECTORS:
+            raise InvalidInputError(f"detector must be one of {', '.join(DETECTORS)}; received {values['detector']!r}.")
+        cutoff = values["cutoff"]
+        if not isinstance(cutoff, (int, float)) or not 0 < cutoff < np.inf:
+            raise InvalidInputError(f"cutoff must be a number above 0; received {cutoff!r}.")
+        check_whole_number("batch_size", values["batch_size"], least=1)
+        check_whole_number("random_state", values["random_state"], least=0)
+
+    def _check_data(self) -> None:
+        super()._check_data()
+        check_finite(self.x_train, "samples", "remove or mend such samples first")
+        import_pyod(self.detector)
+
+    def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
+        features = penultimate_activations(self.classifier, self.x_train, self.batch_size).astype(np.float64)
+        self.outlier_scores_ = np.zeros(len(labels))
+        members = indices_by_class(labels, nb_classes)
+        for rows in members:
+            if len(rows) >= LEAST_SAMPLES:
+                self.outlier_scores_[rows] = mad_index(self._make(len(rows)).fit(features[rows]).decision_scores_)
+        self.is_clean_ = (self.outlier_scores_ <= self.cutoff).astype(int)
+        return {
+            "detector": self.detector,
+            "n_removed": {f"Class_{label}": int((1 - self.is_clean_[rows]).sum()) for label, rows in enumerate(members)},
+            "classes_not_judged": [label for label, rows in enumerate(members) if len(rows) < LEAST_SAMPLES],
+        }
+
+    def _make(self, n_samples: int) -> Any:
+        module = import_pyod(self.detector)
+        if self.detector == "iforest":
+            return module.IForest(random_state=self.random_state)
+        if self.detector == "lof":
+            return module.LOF(n_neighbors=min(NEIGHBOURS, n_samples - 1))
+        return module.ECOD()
+
+
+def import_pyod(module: str) -> Any:
+    """
+    One of ``pyod.models``, imported only where it is used.
+
+    :raises MissingPackageError: If it cannot be imported.
+    """
+    try:
+        return import_module(f"pyod.models.{module}")
+    except ImportError as error:
+        raise MissingPackageError(
+            f'This needs PyOD, which cannot be imported ({error}): pip install "art-plugins[peers]"'
+        ) from error
+
+
+def pyod_is_installed() -> bool:
+    """Whether PyOD is there; it is not imported."""
+    return find_spec("pyod") is not None

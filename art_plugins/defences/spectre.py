@@ -1,0 +1,95 @@
+"""SPECTRE (Hayase et al. 2021): what makes one class vary too much, once its clean part is whitened robustly, is poison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from art_plugins.defences.contract import PoisonFilter, check_whole_number
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.activations import penultimate_activations
+from art_plugins.features.autoencoder import check_finite
+from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.quantum_entropy import n_removed, spectre_scores
+
+LEAST_SAMPLES = 20  # of a class, for a covariance
+
+
+class SPECTRE(PoisonFilter):
+    """
+    Robust covariance estimation, quantum entropy scores, and the choice of the target class; from that class alone the
+    highest scores go.
+
+    | Paper: J. Hayase, W. Kong, R. Somani, S. Oh, SPECTRE: defending against backdoor attacks using robust statistics, ICML
+      2021, Algorithms 1 to 3.
+
+    The target class is the one whose scores are highest on average once it is whitened by what the filter would keep.
+    As in the paper 1.5 times the expected number of poisoned samples is removed. The paper is told that number; here
+    ``fraction`` is an upper bound, by default the one that ART's spectral signatures have, so that half of one class goes.
+
+    Deviates: see :func:`~art_plugins.statistics.quantum_entropy.spectre_scores`.
+
+    When this breaks: several target classes (one is found); a clean class of several clusters, which is taken for the
+    target; classes of fewer than 20 samples, which are not judged: they score 0 and pass.
+
+    :param fraction: Upper bound of the poisoned share of the target class, above 0 and below .5.
+    :param alpha: Of the quantum entropy scores, at least 0; the paper's 4.
+    :param max_dims: Most principal directions that are looked at; the paper's 100.
+    :param batch_size: Of the forward passes.
+
+    :ivar outlier_scores_: (n,), of every sample within its class; higher is more suspicious.
+    :ivar class_scores_: (K,), by which the target is chosen; NaN for classes that are not judged.
+    :ivar target_class_: The class from which samples are removed, or ``None``.
+    """
+
+    defence_params = ["fraction", "alpha", "max_dims", "batch_size"]
+
+    def __init__(
+        self,
+        classifier: Any,
+        x_train: np.ndarray,
+        y_train: np.ndarray,
+        fraction: float = 0.33,
+        alpha: float = 4.0,
+        max_dims: int = 100,
+        batch_size: int = 128,
+    ) -> None:
+        super().__init__(classifier, x_train, y_train)
+        self.fraction, self.alpha = fraction, alpha
+        self.max_dims, self.batch_size = max_dims, batch_size
+
+    def _check(self, values: dict[str, Any]) -> None:
+        fraction, alpha = values["fraction"], values["alpha"]
+        if not isinstance(fraction, (int, float)) or not 0 < fraction < 0.5:
+            raise InvalidInputError(f"fraction must be a share above 0 and below 0.5; received {fraction!r}.")
+        if not isinstance(alpha, (int, float)) or not 0 <= alpha < np.inf:
+            raise InvalidInputError(f"alpha must be a number from 0; received {alpha!r}.")
+        check_whole_number("max_dims", values["max_dims"], least=1)
+        check_whole_number("batch_size", values["batch_size"], least=1)
+
+    def _check_data(self) -> None:
+        super()._check_data()
+        check_finite(self.x_train, "samples", "remove or mend such samples first")
+
+    def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
+        features = penultimate_activations(self.classifier, self.x_train, self.batch_size)
+        self.outlier_scores_, self.is_clean_ = np.zeros(len(labels)), np.ones(len(labels), dtype=int)
+        self.class_scores_, n_dims = np.full(nb_classes, np.nan), [0] * nb_classes
+        members = indices_by_class(labels, nb_classes)
+        for label, rows in enumerate(members):
+            if len(rows) >= LEAST_SAMPLES:
+                found = spectre_scores(features[rows], self.fraction, self.alpha, self.max_dims)
+                self.outlier_scores_[rows], self.class_scores_[label] = found.scores, found.strength
+                n_dims[label] = found.n_dims
+        self.target_class_ = None if np.isnan(self.class_scores_).all() else int(np.nanargmax(self.class_scores_))
+        if self.target_class_ is not None:
+            rows = members[self.target_class_]
+            order = np.argsort(-self.outlier_scores_[rows], kind="stable")
+            self.is_clean_[rows[order[: n_removed(len(rows), self.fraction)]]] = 0
+        return {
+            "target_class": self.target_class_,
+            "class_scores": [None if np.isnan(score) else float(score) for score in self.class_scores_],
+            "n_dims": n_dims,
+            "n_removed": int((1 - self.is_clean_).sum()),
+        }

@@ -1,0 +1,40 @@
+"""How far values lie outside the band of a class's values, by medians (Ma et al. 2023, Eqs. 5 to 7)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+TINY = 1e-6  # keeps a bound of 0 from dividing; as in the authors' code
+
+
+class Band(NamedTuple):
+    """``low``, ``high``, both (d,)."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+def median_band(values: np.ndarray, width: float) -> Band:
+    """
+    The median of each column, plus and minus ``width`` times the median absolute deviation.
+
+    :param values: Shape (n, d), n >= 1.
+    """
+    centre = np.median(values, axis=0)
+    spread = np.median(np.abs(values - centre), axis=0)
+    return Band(centre - width * spread, centre + width * spread)
+
+
+def band_deviations(values: np.ndarray, band: Band) -> np.ndarray:
+    """
+    Mean over the columns of the distance to the band, relative to the bound that is passed; 0 inside it.
+
+    :param values: Shape (n, d).
+    :return: Shape (n,), at least 0; higher is more suspicious.
+    """
+    below = np.maximum(band.low - values, 0) / (np.abs(band.low) + TINY)
+    above = np.maximum(values - band.high, 0) / (np.abs(band.high) + TINY)
+    deviations: np.ndarray = (below + above).mean(axis=1, dtype=np.float64)
+    return deviations

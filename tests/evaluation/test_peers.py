@@ -1,0 +1,78 @@
+"""Peers in the rows of the layer-wise rules: the figures by hand and scikit-learn, and a run on real digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from art.estimators.classification import PyTorchClassifier
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from art_plugins.evaluation import peers
+from art_plugins.evaluation.in_flight import TestSplit
+from art_plugins.evaluation.metrics import Cost
+from art_plugins.evaluation.peers import Judged, Peer, peer_filters, peer_rows, rates
+
+
+def test_rates_of_a_few_images_have_both_denominators() -> None:
+    clean = np.array([0.0, 1.0, 3.0, 2.0])
+    triggered, as_target = np.array([3.0, 2.5, 1.0, 9.0]), np.array([True, True, True, False])
+    assert rates(clean, triggered, as_target, 2.0) == {
+        "tpr": 2 / 3,
+        "tpr_of_all": 2 / 4,
+        "fpr": 1 / 4,
+        "n_triggered_as_target": 3,
+        "n_triggered": 4,
+        "n_clean": 4,
+    }
+    assert rates(clean, triggered, np.zeros(4, dtype=bool), 2.0)["tpr"] is None
+
+
+def test_figures_auroc_is_over_the_images_sent_to_the_target_and_time_over_all() -> None:
+    clean, triggered = np.array([0.0, 2.0, 1.0]), np.array([1.5, 3.0, -5.0])
+    as_target = np.array([True, True, False])
+    figures = Judged(clean, triggered, as_target, {}, Cost(seconds=0.6)).figures(1.8)
+    assert figures["auroc"] == roc_auc_score([0, 0, 0, 1, 1], [0, 2, 1, 1.5, 3])
+    assert figures["milliseconds_per_image"] == pytest.approx(100)
+    assert (figures["tpr"], figures["fpr"]) == (1 / 2, 1 / 3)
+    assert Judged(clean, triggered, np.zeros(3, dtype=bool), {}, Cost()).figures(0.0)["auroc"] is None
+
+
+@pytest.fixture(scope="module")
+def attacked(digits: Any) -> tuple[PyTorchClassifier, TestSplit]:
+    network = digits.network("white_square")
+    classifier = PyTorchClassifier(network, nn.CrossEntropyLoss(), (1, 8, 8), 10, clip_values=(0, 1), device_type="cpu")
+    others = digits.y_test != digits.target
+    triggered = digits.white_square(digits.x_test[others])
+    return classifier, TestSplit(
+        digits.x_clean, digits.y_clean, digits.x_test, digits.y_test, triggered, digits.y_test[others]
+    )
+
+
+def test_peer_rows_have_the_measures_of_the_other_rows_and_their_own_denominators(
+    attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strip, *others = peers.PEERS
+    monkeypatch.setattr(peers, "PEERS", (strip._replace(most=30), *others))
+    classifier, split = attacked
+    rows = {row["title"]: row for row in peer_rows(classifier, split, digits.target)}
+    assert len(rows) == sum(peers.pyod_is_installed() or not peer.needs_pyod for peer in peers.PEERS)
+    for title, row in rows.items():
+        n_clean = 30 if title.startswith("STRIP") else len(split.x_clean)
+        assert row["n_clean"] == n_clean
+        assert 0 <= row["fpr"] <= 0.2
+        assert 0 <= row["auroc"] <= 1
+        assert row["fit_seconds"] > 0
+
+
+def test_peers_that_need_pyod_are_left_out_without_it(attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, split = attacked
+    monkeypatch.setattr(peers, "pyod_is_installed", lambda: False)
+    asked: list[str] = []
+    never = Peer("TED", lambda classifier, seed: asked.append("TED"), needs_pyod=True)
+    monkeypatch.setattr(peers, "PEERS", (never,))
+    assert peer_rows(classifier, split, digits.target) == []
+    assert not asked
+    assert [title for title, _ in peer_filters(classifier, digits.x_clean, digits.y_clean)] == ["SPECTRE (penultimate)"]

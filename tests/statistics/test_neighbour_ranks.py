@@ -1,0 +1,33 @@
+"""Ranks of the nearest neighbour of the class: by hand, and by sorting in loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from art_plugins.statistics.neighbour_ranks import neighbour_ranks
+
+REFERENCE = np.array([[0.0], [1.0], [3.0], [6.0]])
+LABELS = np.array([0, 0, 1, 1])
+
+
+def test_neighbour_ranks_on_a_line_by_hand():
+    samples = np.array([[0.4], [0.4], [3.1], [3.1]])
+    np.testing.assert_array_equal(neighbour_ranks(samples, np.array([0, 1, 1, 0]), REFERENCE, LABELS), [0, 2, 0, 1])
+
+
+def test_neighbour_ranks_of_the_reference_samples_leave_themselves_out():
+    np.testing.assert_array_equal(neighbour_ranks(REFERENCE, LABELS, REFERENCE, LABELS, own=True), [0, 0, 1, 0])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_neighbour_ranks_equal_a_sort_in_loops(random, own):
+    reference, labels = random.normal(size=(40, 5)), np.arange(40) % 4
+    x, classes = (reference, labels) if own else (random.normal(size=(25, 5)), np.arange(25) % 4)
+    expected = []
+    for index, (one, label) in enumerate(zip(x, classes, strict=True)):
+        order = [row for row in np.argsort(((reference - one) ** 2).sum(axis=1)) if not (own and row == index)]
+        expected.append([labels[row] == label for row in order].index(True))
+    np.testing.assert_array_equal(neighbour_ranks(x, classes, reference, labels, own), expected)
+    turned = np.linalg.qr(random.normal(size=(5, 5)))[0]
+    np.testing.assert_array_equal(neighbour_ranks(3 * x @ turned, classes, 3 * reference @ turned, labels, own), expected)
