@@ -5,26 +5,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from art_plugins.defences.baselines import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
+    from art_plugins.defences.beatrix import Beatrix
     from art_plugins.defences.in_flight import InFlightDetector
     from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter
     from art_plugins.defences.latent_clustering import VAELatentDefence
     from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+    from art_plugins.defences.pyod_filter import PyODFilter
+    from art_plugins.defences.scale_up import ScaleUp
+    from art_plugins.defences.spectre import SPECTRE
+    from art_plugins.defences.ted import TED
     from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
     from art_plugins.triggers.inversion import Inversion, invert_triggers
 
 __all__ = [
     "B3D",
+    "SPECTRE",
     "STRIP",
+    "TED",
     "ActivationClustering",
     "Autoencoder",
     "AutoencoderSettings",
+    "Beatrix",
     "InFlightDetector",
     "Inversion",
     "LayerwiseFeatureDefence",
     "LayerwiseFeatureDetector",
     "NeuralCleanseFilter",
     "PerfectFilter",
+    "PyODFilter",
     "RandomFilter",
+    "ScaleUp",
     "SpectralSignatures",
     "VAELatentDefence",
     "invert_triggers",
@@ -36,17 +46,22 @@ _INVERSION = "art_plugins.triggers.inversion"
 _LAYERWISE = "art_plugins.defences.layerwise"
 _HOMES = {
     "B3D": _IN_FLIGHT_BASELINES,
+    "SPECTRE": "art_plugins.defences.spectre",
     "STRIP": _IN_FLIGHT_BASELINES,
+    "TED": "art_plugins.defences.ted",
     "ActivationClustering": _BASELINES,
     "Autoencoder": "art_plugins.features.autoencoder",
     "AutoencoderSettings": "art_plugins.features.autoencoder",
+    "Beatrix": "art_plugins.defences.beatrix",
     "InFlightDetector": "art_plugins.defences.in_flight",
     "Inversion": _INVERSION,
     "LayerwiseFeatureDefence": _LAYERWISE,
     "LayerwiseFeatureDetector": _LAYERWISE,
     "NeuralCleanseFilter": _IN_FLIGHT_BASELINES,
     "PerfectFilter": _BASELINES,
+    "PyODFilter": "art_plugins.defences.pyod_filter",
     "RandomFilter": _BASELINES,
+    "ScaleUp": "art_plugins.defences.scale_up",
     "SpectralSignatures": _BASELINES,
     "VAELatentDefence": "art_plugins.defences.latent_clustering",
     "invert_triggers": _INVERSION,

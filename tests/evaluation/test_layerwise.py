@@ -59,6 +59,16 @@ def test_layerwise_report_means_over_seeds_and_published_figures_for_cifar_only(
     assert "| BadNets | SCALE-UP | 0.9460 | 0.2770 | published elsewhere |" in published
 
 
+def test_layerwise_report_shows_the_cost_where_every_row_has_it_and_what_is_missing() -> None:
+    one = run()
+    assert "Peak memory" not in layerwise_report({"runs": [run(with_filters=False)]})
+    for row in one["detectors"]:
+        row |= {"fit_seconds": 1.26, "milliseconds_per_image": 0.456, "peak_memory_mb": 12.0}
+    report = layerwise_report({"runs": [{**one, "notes": ["A package is missing."]}]})
+    assert "| 8 | 100 | 1.3 | 0.46 | 12 |" in report
+    assert report.endswith("\nA package is missing.\n")
+
+
 def lines_of(axes) -> dict[str, np.ndarray]:
     return {line.get_label(): np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()}
 
