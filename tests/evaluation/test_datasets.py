@@ -22,6 +22,24 @@ def test_digits_are_all_there_and_in_range() -> None:
     assert (data.x_train.min(), data.x_train.max()) == (0.0, 1.0)
 
 
+def test_digits_enlarged_keep_their_means_and_sides() -> None:
+    small, large = digits(3, test_fraction=0.5), digits(3, side=16, test_fraction=0.5)
+    assert large.x_train.shape == (898, 1, 16, 16)
+    assert large.x_train.dtype == np.float32
+    np.testing.assert_array_equal(small.y_train, large.y_train)
+    assert (large.x_train.min(), large.x_train.max()) == (0.0, 1.0)
+    # Bilinear interpolation of twice the size: the mean of each 2 x 2 block is a weighted mean of 3 x 3 pixels by hand.
+    image, enlarged = small.x_train[0, 0], large.x_train[0, 0]
+    weights = np.outer([1, 6, 1], [1, 6, 1]) / 64
+    assert enlarged[6:8, 8:10].mean() == pytest.approx((weights * image[2:5, 3:6]).sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"side": 4}, {"test_fraction": 0.0}, {"test_fraction": 1.0}])
+def test_digits_of_another_size_or_share_are_refused(wrong) -> None:
+    with pytest.raises(InvalidInputError, match="received"):
+        digits(**wrong)
+
+
 def test_synthetic_speech_with_one_seed_repeats_and_fits_its_range() -> None:
     first, second, other = (synthetic_speech(3, 2, random_state=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.x_train, second.x_train)
