@@ -403,6 +403,11 @@ def sweep(
     ],
     cap: Cap = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Of the cap, the pairs and the poison.")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Local processes; default: as many as cores.")] = None,
+    backend: Annotated[Literal["local", "dask", "ray"], typer.Option(help="Who judges: here or a cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the cluster: tcp://host:port of Dask's scheduler, host:port of Ray's head.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/sweep"),
 ) -> None:
     """Fig. 4, 6, 7: judge every pair of source and target class, and clean draws, with one autoencoder."""
@@ -411,16 +416,30 @@ def sweep(
     if not all(pair.count(":") == 1 for pair in curve):
         raise InvalidInputError(f"--curve is source:target, such as right:left; received {curve}.")
     from art_plugins.evaluation.datasets.speech_commands import speech_commands
+    from art_plugins.evaluation.parallel import check_backend
     from art_plugins.evaluation.sweep import check_sweep, run_sweep
     from art_plugins.evaluation.sweep_figures import write_sweep_figures
     from art_plugins.evaluation.sweep_tables import sweep_report
     from art_plugins.features.autoencoder import Autoencoder
 
+    check_backend(backend, address, jobs)
     data = speech_commands(root, cap=cap, random_state=seed)
     curves = [(pair.split(":")[0], pair.split(":")[1]) for pair in curve]
     check_sweep(data.class_names, trigger, curves)
     record = run_sweep(
-        data, Autoencoder.load(autoencoder), trigger, clean, curves, out, _command(), sweep_report, seed, pairs
+        data,
+        Autoencoder.load(autoencoder),
+        trigger,
+        clean,
+        curves,
+        out,
+        _command(),
+        sweep_report,
+        seed,
+        pairs,
+        backend=backend,
+        address=address,
+        jobs=jobs,
     )
     console.print(sweep_report(record), markup=False, highlight=False)
     figures = write_sweep_figures(record, out)

@@ -19,5 +19,9 @@ class NotFittedError(ArtPluginsError, RuntimeError):
     """Something was asked of an object before the call that computes it."""
 
 
+class WorkersLostError(ArtPluginsError, RuntimeError):
+    """Processes that worked for a call died, and went on dying."""
+
+
 class FileFormatError(InvalidInputError):
     """A saved file is not of the expected kind, version or shape, or its checksum does not match."""

@@ -16,7 +16,9 @@ from art_plugins.features.training import PRECISIONS, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latent_classes import (
+    FALSE_ALARM_RATE,
     HETEROGENEOUS_FROM,
+    THRESHOLD,
     LatentClasses,
     check_scoring,
     cluster_latent_classes,
@@ -172,8 +174,8 @@ class VAELatentDefence(PoisonFilter):
         n_init: int = 100,
         refine: bool = True,
         class_rule: str = "auto",
-        false_alarm_rate: float = 0.05,
-        threshold: float = 3.5,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
+        threshold: float = THRESHOLD,
         random_state: int = 0,
         verbose: bool = True,
     ) -> None:

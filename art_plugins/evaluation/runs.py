@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,45 @@ from art_plugins.evaluation.environment import versions
 from art_plugins.storage import write_json, write_text
 
 
+def one_after_another(jobs: Mapping[str, Callable[[], dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Call every job, here."""
+    for name, job in jobs.items():
+        yield name, job()
+
+
 def recorded_runs(
-    jobs: Mapping[str, Callable[[], dict[str, Any]]],
+    jobs: Mapping[str, Any],
     out: Path,
     command: str,
     report: Callable[[Mapping[str, Any]], str],
     on_run: Callable[[dict[str, Any]], None] = lambda run: None,
+    do: Callable[[Mapping[str, Any]], Iterable[tuple[str, dict[str, Any]]]] = one_after_another,
 ) -> dict[str, Any]:
     """
     Do every job and write ``record.json`` and ``table.md``; finished runs are kept under ``out/unfinished`` until then.
 
     :param jobs: By :func:`run_name`; each gives a JSON-safe run.
     :param report: The record as Markdown.
-    :param on_run: Called with every run.
-    :return: The record: ``command``, ``versions``, ``seconds`` (of this call), ``runs``.
+    :param on_run: Called with every run, those of an earlier call first.
+    :param do: Does the jobs that it is given, and yields the name and the run of each, in any order.
+    :return: The record: ``command``, ``versions``, ``seconds`` (of this call), ``runs`` in the order of the jobs.
     """
     start = time.perf_counter()
     unfinished = out / "unfinished"
-    record: dict[str, Any] = {"command": command, "versions": versions(), "seconds": 0.0, "runs": []}
-    for name, job in jobs.items():
-        file = unfinished / f"{name}.json"
-        if file.is_file():
-            run = json.loads(file.read_text(encoding="utf-8"))
-        else:
-            run = job()
-            write_json(file, run)
-        record["runs"].append(run)
+    files = {name: unfinished / f"{name}.json" for name in jobs}
+    runs = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+    for run in runs.values():
         on_run(run)
-    record["seconds"] = time.perf_counter() - start
+    for name, run in do({name: job for name, job in jobs.items() if name not in runs}):
+        write_json(files[name], run)
+        runs[name] = run
+        on_run(run)
+    record: dict[str, Any] = {
+        "command": command,
+        "versions": versions(),
+        "seconds": time.perf_counter() - start,
+        "runs": [runs[name] for name in jobs],
+    }
     write_json(out / "record.json", record)
     write_text(out / "table.md", report(record))
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from contextlib import closing
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,24 +21,21 @@ from tqdm.auto import tqdm
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.evaluation.datasets.labelled import LabelledData
 from art_plugins.evaluation.environment import versions
+from art_plugins.evaluation.parallel import check_backend, parallel_map
 from art_plugins.evaluation.runs import recorded_runs, run_name
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import Views, describe_alike
-from art_plugins.statistics.crowds import find_crowds, split_crowd
-from art_plugins.statistics.latent_classes import cluster_latent_classes
-from art_plugins.statistics.outliers import mad_index
-from art_plugins.statistics.outlying import outlying_scores
+from art_plugins.statistics.contrast import contrast_classes
+from art_plugins.statistics.crowds import find_crowds
+from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_class
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
 
 FILE_KIND = "sweep_views"
 RESAMPLED = 0.9  # of every class, drawn without replacement for a clean set
-RATE = 0.05  # false-alarm rate, the defence's default
-THRESHOLD = 3.5  # of the paper's scores: the defence's default
 # Which windows a scoring sees; None: no windows.
 WINDOWS = {"contrastive": "all", "steps": "steps", "frames": "frames", "paper": None}
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
-CLEAN_SETS_A_RUN = 10
 
 
 class EncodedData(NamedTuple):
@@ -125,8 +123,7 @@ def judge_attack(
     Poison ``int(fraction * n_source)`` clips of the source, drawn without replacement, and judge the set.
 
     Only the source and the target are judged anew: the samples of the other classes are the same, and their scores are
-    those of the clean set. The target's halves are the crowd and the rest of it, without what
-    :func:`~art_plugins.statistics.latent_classes.larger_picture` adds to a crowd of a fifth of its class.
+    those of the clean set. The target is split and called as the defence does by default.
 
     :return: JSON-safe: what was done, and for each scoring the target's ``score``, its ``rank`` among the classes,
         ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its halves.
@@ -138,6 +135,7 @@ def judge_attack(
     labels[chosen] = target
     views = _with_rows(data.clean, data.triggered[trigger], chosen)
     found = judge(views, labels, len(data.class_names), clean, (source, target))
+    contrasts = cache(lambda: contrast_classes(views.latents, labels, len(data.class_names)))
     is_poison = np.isin(np.flatnonzero(labels == target), chosen)
     row = {
         "trigger": trigger,
@@ -153,12 +151,13 @@ def judge_attack(
         if windows is None:
             halves = found["suspects"][labels == target]
         else:
-            halves = split_crowd(found["crowds"].of_views(_chosen(views, windows)), labels, target).labels
+            halves = split_class(found["crowds"].of_views(_chosen(views, windows)), contrasts, labels, target).labels
+        verdicts = judge_scores(scores, "paper" if windows is None else "contrastive")
         row[name] = {
             "score": float(scores[target]),
             "rank": int((scores > scores[target]).sum()) + 1,
-            "found": bool(target in called_classes(scores, name)),
-            "p_value": None if windows is None else float(outlying_scores(scores, RATE).p_values[target]),
+            "found": target in verdicts.poisoned_classes,
+            "p_value": None if windows is None else float(verdicts.class_p_values[target]),
             "ari": float(adjusted_rand_score(is_poison, halves)),
         }
     return row
@@ -177,17 +176,24 @@ def judge_clean(data: EncodedData, seed: int) -> dict[str, Any]:
     )
     views = _each(data.clean, lambda array: array[kept])
     found = judge(views, data.labels[kept], len(data.class_names))
-    return {
-        "seed": seed,
-        **{name: {"scores": found[name].tolist(), "n_called": len(called_classes(found[name], name))} for name in WINDOWS},
-    }
+    row: dict[str, Any] = {"seed": seed}
+    for name, windows in WINDOWS.items():
+        called = judge_scores(found[name], "paper" if windows is None else "contrastive").poisoned_classes
+        row[name] = {"scores": found[name].tolist(), "n_called": len(called)}
+    return row
 
 
-def called_classes(scores: np.ndarray, scoring: str) -> np.ndarray:
-    """The classes that the defence calls poisoned at its defaults."""
-    if WINDOWS[scoring] is None:
-        return np.flatnonzero(np.nan_to_num(mad_index(scores)) > THRESHOLD)
-    return np.flatnonzero(outlying_scores(scores, RATE).called)
+def judge_set(shared: tuple[EncodedData, Mapping[str, Any]], task: tuple[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """
+    One run of the record, by whichever worker.
+
+    :param shared: The data, and what :func:`judge` gave for them as they are (empty: not needed).
+    :param task: ``"clean"`` and the arguments of :func:`judge_clean`; ``"attacks"`` or ``"curve"``: :func:`judge_attack`.
+    """
+    kind, arguments = task
+    data, clean = shared
+    row = judge_clean(data, *arguments) if kind == "clean" else judge_attack(data, clean, *arguments)
+    return {"kind": kind, "rows": [row]}
 
 
 def run_sweep(
@@ -202,51 +208,46 @@ def run_sweep(
     seed: int = 0,
     n_pairs: int | None = None,
     verbose: bool = True,
+    backend: str = "local",
+    address: str | None = None,
+    jobs: int | None = None,
 ) -> dict[str, Any]:
     """
     Judge every pair of source and target with every trigger at a tenth of the source class, clean draws, and curves.
 
+    Every set that is judged is recorded as soon as it is; an interrupted call goes on where it stopped, with any backend.
+
     :param n_clean: Clean draws.
     :param curve: Pairs of source and target whose share is varied, by name.
     :param n_pairs: So many pairs, drawn at random; ``None``: all.
+    :param backend: Who judges, as ``address`` and ``jobs``: see :func:`~art_plugins.evaluation.parallel.parallel_map`.
     :return: The record; its runs have a ``kind``: ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
     """
+    check_backend(backend, address, jobs)
     encoded = encode_all(data, autoencoder, triggers, out / "encoded", verbose)
     names = encoded.class_names
-    baseline: dict[str, Any] = {}
-
-    def clean() -> dict[str, Any]:
-        if not baseline:
-            baseline.update(judge(encoded.clean, encoded.labels, len(names)))
-        return baseline
-
-    def attacks(kind: str, sets: Sequence[tuple[str, int, int, float]]) -> dict[str, Any]:
-        return {"kind": kind, "rows": [judge_attack(encoded, clean(), *one, seed) for one in sets]}
-
-    def draws(seeds: Sequence[int]) -> dict[str, Any]:
-        return {"kind": "clean", "rows": [judge_clean(encoded, number) for number in seeds]}
-
     pairs = [(source, target) for source in range(len(names)) for target in range(len(names)) if source != target]
     if n_pairs is not None:
         pairs = [pairs[i] for i in np.sort(np.random.default_rng(seed).permutation(len(pairs))[:n_pairs])]
-    settings = (seed, n_pairs, hashlib.sha256(b"".join(w.tobytes() for w in encoded.clean.windows)).hexdigest())
-    jobs: dict[str, Callable[[], dict[str, Any]]] = {}
-    for trigger in triggers:
-        for source in sorted({source for source, _ in pairs}):
-            sets = [(trigger, source, target, 0.1) for of, target in pairs if of == source]
-            jobs[run_name(f"attacks-{trigger}-{source}", *settings)] = partial(attacks, "attacks", sets)
-    for source_name, target_name in curve:
-        for trigger in triggers:
-            source, target = names.index(source_name), names.index(target_name)
-            sets = [(trigger, source, target, fraction) for fraction in FRACTIONS]
-            jobs[run_name(f"curve-{trigger}-{source}-{target}", *settings)] = partial(attacks, "curve", sets)
-    for start in range(0, n_clean, CLEAN_SETS_A_RUN):
-        numbers = range(start, min(start + CLEAN_SETS_A_RUN, n_clean))
-        jobs[run_name(f"clean-{start}-{len(numbers)}", *settings)] = partial(draws, numbers)
-    bar = tqdm(total=len(jobs), desc="sweep", disable=not verbose)
-    record = recorded_runs(jobs, out, command, report, lambda run: bar.update())
-    bar.close()
-    return record
+    # The clean draws first: they take longest, and the workers end together.
+    sets: list[tuple[str, tuple[Any, ...]]] = [("clean", (number,)) for number in range(n_clean)]
+    sets += [("attacks", (trigger, *pair, 0.1, seed)) for trigger in triggers for pair in pairs]
+    for source, target in curve:
+        pair = names.index(source), names.index(target)
+        sets += [("curve", (trigger, *pair, fraction, seed)) for trigger in triggers for fraction in FRACTIONS]
+    digest = hashlib.sha256(b"".join(window.tobytes() for window in encoded.clean.windows)).hexdigest()
+    tasks = {run_name("-".join(map(str, (kind, *arguments))), digest): (kind, arguments) for kind, arguments in sets}
+
+    def do(left: Mapping[str, tuple[str, tuple[Any, ...]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        attacked = any(kind != "clean" for kind, _ in left.values())
+        shared = encoded, judge(encoded.clean, encoded.labels, len(names)) if attacked else {}
+        found = parallel_map(judge_set, shared, list(left.values()), backend=backend, address=address, jobs=jobs)
+        with closing(found):
+            for index, run in found:
+                yield list(left)[index], run
+
+    with tqdm(total=len(tasks), desc="sweep", disable=not verbose) as bar:
+        return recorded_runs(tasks, out, command, report, lambda run: bar.update(), do)
 
 
 def _chosen(views: Views, which: str) -> list[int]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics.contrast import SPLIT_DIMS, contrast_classes, split_by_mixture
-from art_plugins.statistics.crowds import find_crowds, split_crowd
+from art_plugins.statistics.contrast import SPLIT_DIMS, ContrastedClass, contrast_classes, split_by_mixture
+from art_plugins.statistics.crowds import Crowds, find_crowds, split_crowd
 from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
@@ -32,6 +33,8 @@ SAMPLES_PER_DIM = 12
 # Lower bound of the standard deviation of the contrastive scores of clean classes, in nats: half of a few scores can lie
 # close together by chance (measured on Speech Commands: .1 to .2).
 LEAST_SIGMA = 0.25
+FALSE_ALARM_RATE = 0.05
+THRESHOLD = 3.5
 HETEROGENEOUS_FROM = 0.35  # share of the smaller cluster from which it is hard to say which of the two is the poison
 
 
@@ -74,8 +77,8 @@ def cluster_latent_classes(
     n_init: int = 100,
     refine: bool = True,
     class_rule: str = "auto",
-    false_alarm_rate: float = 0.05,
-    threshold: float = 3.5,
+    false_alarm_rate: float = FALSE_ALARM_RATE,
+    threshold: float = THRESHOLD,
     random_state: int = 0,
     only: Collection[int] | None = None,
 ) -> LatentClasses:
@@ -120,7 +123,7 @@ def cluster_latent_classes(
     nb_clustered = int(min(nb_dims, max(2, typical // SAMPLES_PER_CLUSTERED_DIM)))
     least = max(MIN_CLASS_SIZE, 2 * nb_dims) if scoring == "paper" else MIN_CLASS_SIZE
     crowds = find_crowds(windows, labels, nb_classes, nb_dims, random_state) if windows and scoring != "paper" else None
-    contrasted = contrast_classes(latents, labels, nb_classes) if scoring != "paper" and crowds is None else []
+    contrasts = cache(lambda: contrast_classes(latents, labels, nb_classes))
 
     scores = np.full(nb_classes, np.nan)
     soft_labels = np.zeros(len(labels))
@@ -136,17 +139,10 @@ def cluster_latent_classes(
             if np.isnan(crowds.class_scores[label]):
                 not_judged[label] = "there is no other class to compare with"
                 continue
-            halves = split_crowd(crowds, labels, label, nb_trials)
             scores[label] = crowds.class_scores[label]
-            if halves.labels.mean() >= LARGE_CROWD:
-                contrasted = contrasted or contrast_classes(latents, labels, nb_classes)
-                contrast = contrasted[label]
-                if contrast is not None and contrast.projections.any():
-                    n_dims = int(max(SPLIT_DIMS, min(nb_dims, typical // SAMPLES_PER_DIM)))
-                    mixture = split_by_mixture(contrast.projections, n_dims, nb_trials, n_init, random_state)
-                    halves = larger_picture(halves, mixture)
+            halves = split_class(crowds, contrasts, labels, label, nb_dims, nb_trials, n_init, random_state)
         elif scoring == "contrastive":
-            contrast = contrasted[label]
+            contrast = contrasts()[label]
             if contrast is None or not contrast.projections.any():
                 not_judged[label] = "all latents of the other classes are equal" if contrast is None else ALL_EQUAL
                 continue
@@ -167,23 +163,76 @@ def cluster_latent_classes(
                 not_judged[label] = "a cluster has fewer than 2 samples"
                 continue
         soft_labels[indices] = _towards_smaller(halves.soft_labels, halves.labels)
-    index = mad_index(scores, LEAST_SIGMA if scoring == "contrastive" else 0.0)
-    if class_rule == "auto":
-        class_rule = "mad" if scoring == "paper" else "false_alarms"
-    outlying = outlying_scores(scores, false_alarm_rate)
-    limit = {"false_alarms": outlying.limit, "mad": _score_at(index, scores, threshold)}.get(class_rule, float("nan"))
+    verdicts = judge_scores(scores, scoring, class_rule, false_alarm_rate, threshold)
     return LatentClasses(
         scores,
-        index,
-        outlying.p_values if scoring == "contrastive" else np.full(nb_classes, np.nan),
-        class_rule,
-        limit,
-        _verdicts(scores, index, outlying.called, class_rule, threshold),
+        *verdicts,
         soft_labels,
         soft_labels > 0.5,
         not_judged,
         nb_dims,
     )
+
+
+class Verdicts(NamedTuple):
+    """As in :class:`LatentClasses`."""
+
+    class_index: np.ndarray
+    class_p_values: np.ndarray
+    class_rule: str
+    score_limit: float
+    poisoned_classes: list[int]
+
+
+def judge_scores(
+    scores: np.ndarray,
+    scoring: str = "contrastive",
+    class_rule: str = "auto",
+    false_alarm_rate: float = FALSE_ALARM_RATE,
+    threshold: float = THRESHOLD,
+) -> Verdicts:
+    """
+    Which classes stand out; the decision of :func:`cluster_latent_classes`, and its parameters.
+
+    :param scores: Of the classes, (K,); NaN: not judged.
+    """
+    index = mad_index(scores, LEAST_SIGMA if scoring == "contrastive" else 0.0)
+    if class_rule == "auto":
+        class_rule = "mad" if scoring == "paper" else "false_alarms"
+    outlying = outlying_scores(scores, false_alarm_rate)
+    limit = {"false_alarms": outlying.limit, "mad": _score_at(index, scores, threshold)}.get(class_rule, float("nan"))
+    p_values = outlying.p_values if scoring == "contrastive" else np.full(len(scores), np.nan)
+    return Verdicts(index, p_values, class_rule, limit, _called(scores, index, outlying.called, class_rule, threshold))
+
+
+def split_class(
+    crowds: Crowds,
+    contrasts: Callable[[], Sequence[ContrastedClass | None]],
+    labels: np.ndarray,
+    label: int,
+    nb_dims: int = 24,
+    nb_trials: int = 10,
+    n_init: int = 100,
+    random_state: int = 0,
+) -> TwoMeans:
+    """
+    The halves of one class where there are windows; the split of :func:`cluster_latent_classes`, and its parameters.
+
+    :param crowds: What the windows show.
+    :param contrasts: Gives :func:`~art_plugins.statistics.contrast.contrast_classes` of the whole samples; called where the
+        crowd is large.
+    :return: Of the class's samples; the crowd is labelled 1, or the smaller half of the larger picture.
+    """
+    halves = split_crowd(crowds, labels, label, nb_trials)
+    if halves.labels.mean() < LARGE_CROWD:
+        return halves
+    contrast = contrasts()[label]
+    if contrast is None or not contrast.projections.any():
+        return halves
+    sizes = np.bincount(labels)
+    n_dims = int(max(SPLIT_DIMS, min(nb_dims, np.median(sizes[sizes > 0]) // SAMPLES_PER_DIM)))
+    mixture = split_by_mixture(contrast.projections, n_dims, nb_trials, n_init, random_state)
+    return larger_picture(halves, mixture)
 
 
 def check_scoring(
@@ -245,7 +294,7 @@ def _towards_smaller(soft_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return soft_labels if one_is_smaller else 1 - soft_labels
 
 
-def _verdicts(scores: np.ndarray, index: np.ndarray, outlying: np.ndarray, class_rule: str, threshold: float) -> list[int]:
+def _called(scores: np.ndarray, index: np.ndarray, outlying: np.ndarray, class_rule: str, threshold: float) -> list[int]:
     if class_rule == "argmax":
         return [] if np.isnan(scores).all() else [int(np.nanargmax(scores))]
     called = outlying if class_rule == "false_alarms" else np.nan_to_num(index, nan=0.0) > threshold

@@ -58,7 +58,7 @@ def record(data, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "encode_all", lambda *args: data)
     monkeypatch.setattr(sweep, "FRACTIONS", (0.1, 0.3))
     arguments = (None, None, ["clapping"], 2, [("a", "b")], tmp_path, "art-plugins sweep", sweep_report)
-    made = run_sweep(*arguments, n_pairs=5, verbose=False)
+    made = run_sweep(*arguments, n_pairs=5, verbose=False, jobs=1)
     return made, tmp_path
 
 
@@ -86,12 +86,12 @@ def test_run_sweep_interrupted_goes_on_where_it_stopped(data, tmp_path, monkeypa
     monkeypatch.setattr(sweep, "judge_attack", counted)
     arguments = (None, None, ["clapping"], 0, [], tmp_path, "art-plugins sweep", sweep_report)
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(*arguments, n_pairs=5, verbose=False)
+        run_sweep(*arguments, n_pairs=5, verbose=False, jobs=1)
     n_kept = len(
         rows_of({"runs": [json.loads(f.read_text()) for f in (tmp_path / "unfinished").glob("*.json")]}, "attacks")
     )
     n_before = len(judged)
-    made = run_sweep(*arguments, n_pairs=5, verbose=False)
+    made = run_sweep(*arguments, n_pairs=5, verbose=False, jobs=1)
     assert 0 < n_kept < 5
     assert len(judged) - n_before == 5 - n_kept
     assert len(rows_of(made, "attacks")) == 5

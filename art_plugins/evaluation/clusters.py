@@ -1,0 +1,126 @@
+"""joblib's backends of Dask and Ray on clusters that run already, with what each of them needs besides."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from art_plugins.errors import InvalidInputError, MissingPackageError
+
+PACKAGES = {"dask": "distributed", "ray": "ray"}
+EXAMPLES = {"dask": "tcp://127.0.0.1:8786", "ray": "127.0.0.1:6379"}
+CONNECT_S = 5.0
+
+
+class Workers(NamedTuple):
+    """
+    ``config``: makes the arguments of :func:`joblib.parallel_config`; ``shared``: as a task carries it; ``open_shared``:
+    gives the value back in the worker; ``lost``: what is raised where workers die.
+    """
+
+    config: Callable[[], dict[str, Any]]
+    shared: Any
+    open_shared: Callable[[Any], Any]
+    lost: tuple[type[BaseException], ...]
+
+
+def as_it_is(value: Any) -> Any:
+    """Where the backend itself brings the value."""
+    return value
+
+
+def check_cluster(backend: str, address: str | None) -> None:
+    """
+    :param address: ``tcp://host:port`` of Dask's scheduler; ``host:port`` of Ray's head, from a machine of its cluster.
+    :raises InvalidInputError: If it is no such address, or nothing answers there within five seconds.
+    :raises MissingPackageError: If the package of the backend is not installed.
+    """
+    try:
+        import_module(PACKAGES[backend])
+    except ImportError as error:
+        raise MissingPackageError(
+            f'The backend {backend} needs the package {PACKAGES[backend]}: pip install "art-plugins[{backend}]"'
+        ) from error
+    try:
+        parts = urlsplit(address if "://" in str(address) else f"//{address or ''}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port or (backend == "ray" and parts.scheme):
+        raise InvalidInputError(
+            f"The backend {backend} needs an address such as {EXAMPLES[backend]}; received {address!r}."
+        )
+    try:
+        socket.create_connection((str(host), port), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise _no_cluster(backend, str(address), error) from error
+
+
+@contextmanager
+def dask_workers(address: str, shared: Any) -> Iterator[Workers]:
+    """All workers of a Dask cluster."""
+    distributed = import_module("distributed")
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):  # type: ignore[misc, no-any-unimported, unused-ignore]
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            # joblib 1.6 waits without end for a task that Dask has given up, since its callback is never called.
+            future = super().submit(func, callback)
+            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+            return future
+
+    try:
+        client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise _no_cluster("dask", address, error) from error
+
+    def config() -> dict[str, Any]:  # scatters anew for every attempt: what lay with dead workers only is lost
+        return {"backend": Backend(client=client, scatter=[shared])}
+
+    try:
+        yield Workers(config, shared, as_it_is, (distributed.KilledWorker, CancelledError))
+    finally:
+        client.close()
+
+
+@contextmanager
+def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
+    """All CPUs of a Ray cluster; a connection that is there is used, and left."""
+    ray = import_module("ray")
+    from ray.util.joblib.ray_backend import RayBackend
+
+    class Backend(RayBackend):  # type: ignore[misc, no-any-unimported, unused-ignore]
+        # Ray inherits "no" from multiprocessing, whose pool can deadlock; its own pool of actors gives results one by one.
+        supports_return_generator = True
+
+    logging.getLogger("ray.util.multiprocessing").setLevel(logging.ERROR)  # of an argument that joblib hands over
+    connected_here = not ray.is_initialized()
+    if connected_here:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _no_cluster("ray", address, error) from error
+    errors = ray.exceptions
+    try:
+        yield Workers(
+            lambda: {"backend": Backend(ray_remote_args={"num_cpus": 1}), "n_jobs": -1},
+            ray.put(shared),
+            ray.get,
+            (errors.RayActorError, errors.WorkerCrashedError, errors.ObjectLostError),
+        )
+    finally:
+        if connected_here:
+            ray.shutdown()
+
+
+CLUSTERS = {"dask": dask_workers, "ray": ray_workers}
+
+
+def _no_cluster(backend: str, address: str, error: BaseException) -> InvalidInputError:
+    return InvalidInputError(f"No {backend} cluster answers at {address} ({error}); start it, or give its address.")
