@@ -16,7 +16,7 @@ import torch
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
 
-MAX_WINDOWS = 16
+MAX_WINDOWS = 25
 MAX_DIMS = 64  # of a window: its leading principal components
 FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR = 0.025, 0.01, 1e-4
 BATCH = 256
@@ -82,7 +82,7 @@ def frames(autoencoder: Autoencoder, x: np.ndarray) -> np.ndarray:
 
 def time_windows(steps: np.ndarray) -> list[np.ndarray]:
     """
-    Cut steps into at most 16 windows that overlap by half, and lay out each as one vector a sample.
+    Cut steps into at most 25 windows that overlap by half, and lay out each as one vector a sample.
 
     :param steps: Shape (n, T, Z).
     :return: Each of shape (n, width * Z); a single one where there are no two steps to overlap.

@@ -16,7 +16,10 @@ import numpy as np
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.moments import winsorised
 
-N_NEIGHBOURS = 8  # so many alike samples are a crowd; and at most one in ten of a class
+# So many alike samples are a crowd: at least five, since four others are what one speaker's repetitions of a word give; of
+# a large class one in 120, since it has small groups of its own (a rare word among the unknown ones); at most one in ten.
+N_NEIGHBOURS = 5
+SAMPLES_PER_NEIGHBOUR = 120
 LEAST_NEIGHBOURS = 2
 MAX_REFERENCE = 600  # samples of the other classes that a class is compared with, drawn at random
 # Added to squared distances for each dimension, in within-class variances: nearer than that is equal. Otherwise digital
@@ -81,7 +84,7 @@ def class_crowding(
 
     A class's excess is the k-th largest crowding in it: k samples at least are in the crowd.
 
-    When this breaks: copies of a sample, k and more, are a crowd; poison of fewer than k samples is none; a class whose
+    When this breaks: k + 1 copies of a sample are a crowd; poison of k samples and fewer is none; a class whose
     crowds are its own nature (a sound that one word alone has) cannot be told from a poisoned one.
 
     :param x: Whitened samples (n, d) and class medians (K, d), from :func:`whiten_within`.
@@ -112,7 +115,7 @@ def class_crowding(
 
 def neighbours_of(n_samples: int) -> int:
     """How many alike samples are a crowd in a class of so many."""
-    return int(np.clip(n_samples // 10, LEAST_NEIGHBOURS, N_NEIGHBOURS))
+    return int(np.clip(n_samples // 10, LEAST_NEIGHBOURS, max(N_NEIGHBOURS, n_samples // SAMPLES_PER_NEIGHBOUR)))
 
 
 def kth_squared_distance(x: np.ndarray, reference: np.ndarray, k: int) -> np.ndarray:

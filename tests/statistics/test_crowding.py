@@ -51,7 +51,7 @@ def test_class_crowding_a_tight_crowd_has_the_logarithm_of_its_distances(random)
     assert found.crowding[crowd].min() > found.crowding[outside].max() + 1
     # By hand: nobody else is near, so the k-th of the others is as far as they are; the crowd is nearer than the softening.
     others = x[labels != 2]
-    there = np.sort(((others - x[crowd[0]]) ** 2).sum(axis=1))[round(8 * 600 / 400) - 1]
+    there = np.sort(((others - x[crowd[0]]) ** 2).sum(axis=1))[round(neighbours_of(400) * 600 / 400) - 1]
     assert found.crowding[crowd[0]] == pytest.approx(0.5 * np.log(there / (0.02 * D)), abs=0.4)
 
 
@@ -90,5 +90,13 @@ def test_class_crowding_too_small_classes_and_those_not_asked_for_are_not_judged
     assert np.isnan(alone.excess).all()
 
 
-def test_neighbours_of_a_class_are_a_tenth_of_it_within_bounds():
-    assert [neighbours_of(n) for n in (5, 20, 40, 80, 5_000)] == [2, 2, 4, 8, 8]
+@pytest.mark.parametrize(("n_alike", "is_crowd"), [(5, False), (6, True), (12, True)])
+def test_class_crowding_five_alike_are_no_crowd_and_six_are(random, n_alike, is_crowd):
+    x, labels = clean(random, [400] * K)
+    x[np.flatnonzero(labels == 2)[:n_alike]] = 0.05 * random.normal(size=(n_alike, D)) + 3.0
+    excess = excess_of(x, labels)
+    assert (excess[2] > np.delete(excess, 2).max() + 0.5) == is_crowd
+
+
+def test_neighbours_of_a_class_are_a_tenth_of_small_five_and_one_in_120_of_large_ones():
+    assert [neighbours_of(n) for n in (5, 20, 40, 50, 719, 720, 6_000)] == [2, 2, 4, 5, 5, 6, 50]
