@@ -12,7 +12,7 @@ from art_plugins.errors import InvalidInputError
 LEAST = 4  # scores that are needed to say that one of them stands out
 # What is known of the spread of clean classes' scores before any is seen, in nats, and how many scores it counts as:
 # a few can lie close together by chance, and classes that differ by nature are no normal law.
-PRIOR_SPREAD = 0.4
+PRIOR_SPREAD = 0.3
 PRIOR_SCORES = 10
 
 
@@ -33,7 +33,7 @@ def outlying_scores(scores: np.ndarray, rate: float) -> Outlying:
     One-sided many-outlier test (Rosner 1983): are the highest scores too high for the normal law of the others?
 
     The i-th highest is compared with all lower ones by Student's t, as a new observation from their law, so that two
-    poisoned classes do not hide each other. Their variance is moderated (Smyth 2004): it counts beside a prior one, .4
+    poisoned classes do not hide each other. Their variance is moderated (Smyth 2004): it counts beside a prior one, .3
     nats squared, as ten further scores would. At most a third are tested, each as the highest of those left (Sidak), so
     that data of K equal classes have any of them called with a chance of about ``rate``. Of those tested, all down to the
     last that stands out are called; the others' values are those of the i-th highest at most.

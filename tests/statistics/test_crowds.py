@@ -111,3 +111,14 @@ def test_split_from_seed_too_few_on_a_side_returns_the_seed(two_groups, n_seed):
     own, within, _ = two_groups
     seed = np.arange(330) < n_seed
     np.testing.assert_array_equal(split_from_seed(own, within, 100, seed), seed)
+
+
+def test_split_from_seed_a_tight_core_finds_the_fainter_members_as_bayes_rule_does(random):
+    truth = np.arange(330) >= 300
+    own = random.normal(size=(330, 60))
+    own[300:310] *= 0.2  # the core, from which the crowd is grown: in many directions its own covariance would fit it alone
+    own[truth, 0] += 8
+    found = split_from_seed(own, np.eye(60), 5_000, (np.arange(330) >= 300) & (np.arange(330) < 310))
+    # Two Gaussians of unit covariance at a distance of 8, one ten times as frequent.
+    np.testing.assert_array_equal(found, own[:, 0] > 4 + np.log(300 / 30) / 8)
+    np.testing.assert_array_equal(found, truth)
