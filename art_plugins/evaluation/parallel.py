@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -45,7 +45,7 @@ def parallel_map(
     backend: str = "local",
     address: str | None = None,
     jobs: int | None = None,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """
     Yield ``(i, function(shared, tasks[i]))`` for every task, each once, as soon as it is there, in any order.
 
