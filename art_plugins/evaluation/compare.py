@@ -88,6 +88,7 @@ N_TRUSTED = 20  # samples a class
 LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
 AS_SHIPPED = "as ART ships it: on logits"
 PYOD_TITLES = {"ecod": "PyOD, ECOD", "iforest": "PyOD, isolation forest", "lof": "PyOD, local outlier factor"}
+PYOD_RULE = "what lies 3.5 robust deviations above the median of its class goes"
 WITHOUT_PYOD = 'PyOD is not installed, so its rows are left out: pip install "art-plugins[peers]"'
 ENTRIES = (
     Entry("vae_latent", "VAE latent clustering", _vae),
@@ -108,9 +109,9 @@ ENTRIES = (
     ),
     Entry("spectral_signatures_logits", "Spectral signatures (logits)", _art(SpectralSignatures, "logits"), AS_SHIPPED),
     Entry("spectral_signatures_penultimate", "Spectral signatures (penultimate)", _art(SpectralSignatures, "penultimate")),
-    Entry("spectre", "SPECTRE (penultimate)", _spectre),
+    Entry("spectre", "SPECTRE (penultimate)", _spectre, "chooses one class, and half of it goes"),
     *(
-        Entry(f"pyod_{detector}", f"{title} (penultimate)", _pyod(detector), needs_pyod=True)
+        Entry(f"pyod_{detector}", f"{title} (penultimate)", _pyod(detector), PYOD_RULE, needs_pyod=True)
         for detector, title in PYOD_TITLES.items()
     ),
     Entry("perfect_filter", "Perfect filter", _perfect, "upper bound: knows the truth"),

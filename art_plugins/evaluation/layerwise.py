@@ -12,7 +12,7 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.evaluation.in_flight import TestSplit
 from art_plugins.evaluation.metrics import filter_metrics, measured
-from art_plugins.evaluation.peers import Judged, judge, peer_filters, peer_rows
+from art_plugins.evaluation.peers import Judged, judge, peer_filters, peer_rows, rates
 from art_plugins.evaluation.poisoning import PoisonedData
 
 TAUS = tuple(float(tau) for tau in np.arange(0.5, 4.01, 0.25))  # of Fig. 5
@@ -110,7 +110,7 @@ def evaluate_filters(
 
 def _curve_point(detector: LayerwiseFeatureDetector, found: Judged, tau: float) -> dict[str, Any]:
     detector.set_threshold(tau=tau)
-    figures = found.figures(detector.threshold_)
+    figures = rates(found.clean, found.triggered, found.as_target, detector.threshold_)
     return {"tpr": figures["tpr"], "fpr": figures["fpr"]}
 
 
