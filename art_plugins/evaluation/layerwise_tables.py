@@ -31,8 +31,7 @@ Run = Mapping[str, Any]
 
 def layerwise_report(record: Mapping[str, Any]) -> str:
     """All tables of a record, as Markdown."""
-    notes = sorted({note for run in record["runs"] for note in run.get("notes", [])})
-    return "\n".join([*map(markdown, layerwise_tables(record)), *(f"{note}\n" for note in notes)])
+    return "\n".join(map(markdown, layerwise_tables(record)))
 
 
 def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
@@ -55,6 +54,7 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
     with_cost = all("peak_memory_mb" in row for runs in groups.values() for run in runs for row in run["detectors"])
     if with_cost:
         columns |= {"Fitting (s)": True, "An image (ms)": True, "Peak memory (MB)": True}
+    notes = sorted({note for runs in groups.values() for run in runs for note in run.get("notes", [])})
     rows = []
     for title, runs in groups.items():
         model = [
@@ -71,7 +71,7 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
             rows.append([title, seeds, *model, first["title"], *measures, *sizes, *cost])
     return Table(
         "At test time. TPR, AUROC: over the triggered images that the model sends to the target; FPR: over all clean test "
-        "images that are not in the trusted set" + JUDGED_FEWER * with_cost,
+        "images that are not in the trusted set" + JUDGED_FEWER * with_cost + "".join(f". {note}" for note in notes),
         columns,
         rows,
     )
