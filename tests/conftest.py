@@ -1,9 +1,12 @@
-"""What several test files share: tiny data sets, and the folder of real recordings where there is one."""
+"""What several test files share: tiny data sets, the folder of real recordings where there is one, local clusters."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 TINY_RATE_HZ = 1_600
+# Read when Ray is imported: no token in the home directory, no telephoning, loopback addresses only.
+os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +160,35 @@ def global_generators_untouched() -> Iterator[None]:
     assert numpy_after[2] == numpy_before[2]
     assert np.array_equal(numpy_after[1], numpy_before[1]), "NumPy's global generator was used"
     assert torch.equal(torch_after, torch_before), "torch's global generator was used"
+
+
+@pytest.fixture(scope="session")
+def start_cluster() -> Callable[[str, int], AbstractContextManager[Any]]:
+    """Start Dask or Ray with so many workers: the arguments of ``parallel_map``, and the engine's own object."""
+    return contextmanager(_cluster)
+
+
+def _cluster(backend: str, n_workers: int) -> Iterator[Any]:
+    folder = tempfile.mkdtemp(prefix=backend)  # not pytest's: Ray's sockets bear no long path
+    try:
+        if backend == "dask":
+            distributed = pytest.importorskip("distributed")
+            settings = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "local_directory": folder}
+            with distributed.LocalCluster(n_workers, threads_per_worker=1, silence_logs=50, **settings) as cluster:
+                yield {"backend": "dask", "address": cluster.scheduler_address}, cluster
+        else:
+            pytest.importorskip("ray")
+            from ray.cluster_utils import Cluster
+
+            os.environ["RAY_TMPDIR"] = folder
+            head = {"num_cpus": n_workers, "include_dashboard": False, "object_store_memory": 400 * 2**20}
+            cluster = Cluster(initialize_head=True, head_node_args=head)
+            try:
+                yield {"backend": "ray", "address": cluster.address}, cluster
+            finally:
+                cluster.shutdown()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _frozen(x: np.ndarray) -> np.ndarray:

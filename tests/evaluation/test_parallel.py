@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import operator
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,64 +25,35 @@ from art_plugins.evaluation import parallel, sweep
 from art_plugins.evaluation.parallel import check_backend, parallel_map
 from art_plugins.evaluation.sweep_tables import sweep_report
 
-# Read when Ray is imported: no tokens in the home directory, no telephoning, loopback addresses only.
-os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
 BACKENDS = ["local", "dask", "ray"]
 
 
-class Cluster:
-    """``arguments`` of :func:`parallel_map`, and the processes of its two workers."""
-
-    def __init__(self, arguments: dict[str, Any], pids: Callable[[], list[int]], scheduler: Any = None) -> None:
-        self.arguments, self.pids, self.scheduler = arguments, pids, scheduler
+@pytest.fixture(scope="module")
+def local() -> Any:
+    return SimpleNamespace(arguments={"jobs": 2}, pids=lambda: _named("popen_loky_posix"))
 
 
 @pytest.fixture(scope="module")
-def local() -> Cluster:
-    return Cluster({"jobs": 2}, lambda: _named(psutil.Process().children(), "popen_loky_posix"))
+def dask(start_cluster) -> Iterator[Any]:
+    with start_cluster("dask", 2) as (arguments, cluster):
+        pids = lambda: [worker.pid for worker in cluster.workers.values()]  # noqa: E731
+        yield SimpleNamespace(arguments=arguments, pids=pids, scheduler=cluster.scheduler)
 
 
 @pytest.fixture(scope="module")
-def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        local_directory=str(tmp_path_factory.mktemp("dask")),
-        silence_logs=50,
-    ) as cluster:
-        arguments = {"backend": "dask", "address": cluster.scheduler_address}
-        yield Cluster(arguments, lambda: [worker.pid for worker in cluster.workers.values()], cluster.scheduler)
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Cluster]:
-    pytest.importorskip("ray")
-    folder = tempfile.mkdtemp(prefix="ray")  # Ray's sockets bear no long path
-    os.environ["RAY_TMPDIR"] = folder
-    from ray.cluster_utils import Cluster as RayCluster
-
-    head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
-    cluster = RayCluster(initialize_head=True, head_node_args=head)
-    try:
-        yield Cluster(
-            {"backend": "ray", "address": cluster.address},
-            lambda: _named(psutil.Process().children(recursive=True), "ray::PoolActor"),
-        )
-    finally:
-        cluster.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+def ray(start_cluster) -> Iterator[Any]:
+    with start_cluster("ray", 2) as (arguments, _):
+        yield SimpleNamespace(arguments=arguments, pids=lambda: _named("ray::PoolActor"))
 
 
 @pytest.fixture(params=BACKENDS)
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
+def cluster(request: pytest.FixtureRequest) -> Any:
+    """``arguments`` of :func:`parallel_map`; ``pids`` of the two workers."""
+    return request.getfixturevalue(request.param)
 
 
-def _named(processes: list[psutil.Process], name: str) -> list[int]:
+def _named(name: str) -> list[int]:
+    processes = psutil.Process().children(recursive=True)
     return [process.pid for process in processes if any(name in word for word in process.cmdline())]
 
 
@@ -116,14 +86,16 @@ def test_parallel_map_task_that_kills_every_worker_ends_in_an_error(cluster, mon
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(parallel, "FRUITLESS_ATTEMPTS", 1)
-    if cluster.scheduler is not None:
+    if hasattr(cluster, "scheduler"):
         monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
     with pytest.raises(WorkersLostError, match="none of the last 1 tasks"):
         list(parallel_map(deadly, None, [0], **cluster.arguments))
 
 
-def test_run_sweep_worker_killed_in_the_middle_the_records_are_those_of_one_process(cluster, tmp_path, monkeypatch):
-    labels = np.repeat(np.arange(6), 60)
+@pytest.fixture(scope="module")
+def drawn_sweep() -> Iterator[Callable[..., dict[str, Any]]]:
+    """A sweep of eleven sets of drawn views; the trigger shows in one window of time."""
+    labels = np.repeat(np.arange(6), 40)
     random = np.random.default_rng(3)
 
     def draw() -> np.ndarray:
@@ -132,18 +104,31 @@ def test_run_sweep_worker_killed_in_the_middle_the_records_are_those_of_one_proc
     clean = sweep.Views(draw(), [draw()], [draw(), draw()])
     triggered = sweep.Views(clean.latents, clean.steps, [3 + 0.2 * draw(), clean.frames[1]])
     data = sweep.EncodedData(labels, tuple("abcdef"), clean, {"clapping": triggered})
-    monkeypatch.setattr(sweep, "encode_all", lambda *arguments: data)
 
     def run(out: Path, **arguments: Any) -> dict[str, Any]:
         return sweep.run_sweep(
-            None, None, ["clapping"], 4, [("a", "b")], out, "sweep", sweep_report, n_pairs=12, verbose=False, **arguments
+            None, None, ["clapping"], 3, [("a", "b")], out, "sweep", sweep_report, n_pairs=6, verbose=False, **arguments
         )
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "encode_all", lambda *arguments: data)
+        patch.setattr(sweep, "FRACTIONS", (0.25, 0.4))
+        yield run
+
+
+@pytest.fixture(scope="module")
+def in_one_process(drawn_sweep, tmp_path_factory) -> dict[str, Any]:
+    return drawn_sweep(tmp_path_factory.mktemp("one"), jobs=1)
+
+
+def test_run_sweep_worker_killed_in_the_middle_the_records_are_those_of_one_process(
+    cluster, drawn_sweep, in_one_process, tmp_path
+):
     killed: list[int] = []
 
     def kill() -> None:
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and len(list((tmp_path / "many/unfinished").glob("*.json"))) < 3:
+        while time.monotonic() < deadline and len(list(tmp_path.glob("unfinished/*.json"))) < 2:
             time.sleep(0.01)
         killed.extend(cluster.pids()[:1])
         for pid in killed:
@@ -151,14 +136,13 @@ def test_run_sweep_worker_killed_in_the_middle_the_records_are_those_of_one_proc
 
     thread = threading.Thread(target=kill)
     thread.start()
-    made = run(tmp_path / "many", **cluster.arguments)
+    made = drawn_sweep(tmp_path, **cluster.arguments)
     thread.join()
-    expected = run(tmp_path / "one", jobs=1)
     assert len(killed) == 1
     assert not psutil.pid_exists(killed[0]) or psutil.Process(killed[0]).status() == psutil.STATUS_ZOMBIE
-    assert len(made["runs"]) == 4 + 12 + len(sweep.FRACTIONS)
-    assert_alike(made["runs"], expected["runs"])
-    assert json.loads((tmp_path / "many/record.json").read_text(encoding="utf-8")) == made
+    assert [run["kind"] for run in made["runs"]] == ["clean"] * 3 + ["attacks"] * 6 + ["curve"] * 2
+    assert_alike(made["runs"], in_one_process["runs"])
+    assert json.loads((tmp_path / "record.json").read_text(encoding="utf-8")) == made
 
 
 def assert_alike(found: Any, expected: Any) -> None:
