@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import sweep
@@ -13,6 +15,8 @@ from art_plugins.evaluation.sweep import EncodedData, check_sweep, judge, judge_
 from art_plugins.evaluation.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures
 from art_plugins.evaluation.sweep_tables import attack_table, class_auc, rows_of, sweep_report
 from art_plugins.features.views import Views
+from art_plugins.statistics import latent_classes
+from art_plugins.statistics.latent_classes import larger_picture
 
 NAMES = ("a", "b", "c", "d", "e", "_unknown_")
 SIZE, D = 120, 6
@@ -30,6 +34,21 @@ def data(random):
     return EncodedData(labels, NAMES, clean, {"clapping": triggered})
 
 
+def test_encode_all_reads_what_lies_there_unless_the_windows_are_others(data, tmp_path, monkeypatch):
+    given = SimpleNamespace(x_train=np.zeros((4, 3)), y_train=data.labels, class_names=NAMES)
+    autoencoder = SimpleNamespace(state_settings=dict, state_arrays=dict)
+    made = []
+    monkeypatch.setattr(sweep, "describe_alike", lambda *arguments: made.append(1) or [data.clean])
+    for _ in range(2):
+        found = sweep.encode_all(given, autoencoder, [], tmp_path, verbose=False)
+        np.testing.assert_array_equal(found.clean.windows, data.clean.windows)
+        assert len(found.clean.steps) == 2
+    assert made == [1]
+    monkeypatch.setattr(sweep, "MAX_WINDOWS", 7)
+    sweep.encode_all(given, autoencoder, [], tmp_path, verbose=False)
+    assert made == [1, 1]
+
+
 def test_judge_attack_counts_are_those_of_the_attack_and_the_planted_poison_is_found(data):
     clean = judge(data.clean, data.labels, len(NAMES))
     row = judge_attack(data, clean, "clapping", 1, 3, 0.15, 0)
@@ -43,6 +62,23 @@ def test_judge_attack_counts_are_those_of_the_attack_and_the_planted_poison_is_f
     assert row["paper"]["p_value"] is None
     assert row == judge_attack(data, clean, "clapping", 1, 3, 0.15, 0)
     assert row["contrastive"]["ari"] != judge_attack(data, clean, "clapping", 1, 3, 0.02, 0)["contrastive"]["ari"]
+
+
+def test_judge_attack_large_crowd_is_split_and_called_as_by_the_defence(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(latent_classes, "larger_picture", lambda *halves: asked.append(1) or larger_picture(*halves))
+    triggered = data.triggered["clapping"]
+    data.triggered["clapping"] = triggered._replace(latents=data.clean.latents + np.array([4, 0, 0, 0, 0, 0]))
+    row = judge_attack(data, judge(data.clean, data.labels, len(NAMES)), "clapping", 1, 3, 0.5, 0)
+    assert len(asked) == 2  # of both and of frames; the steps know no crowd
+    chosen = np.random.default_rng([0, 1, 3]).choice(np.flatnonzero(data.labels == 1), size=60, replace=False)
+    labels = data.labels.copy()
+    labels[chosen] = 3
+    views = sweep._with_rows(data.clean, data.triggered["clapping"], chosen)
+    found = latent_classes.cluster_latent_classes(views.latents, labels, len(NAMES), windows=views.windows)
+    is_poison = np.isin(np.flatnonzero(labels == 3), chosen)
+    assert row["contrastive"]["ari"] == adjusted_rand_score(is_poison, found.suspects[labels == 3]) > 0.9
+    assert row["contrastive"]["found"] == (3 in found.poisoned_classes)
 
 
 def test_judge_clean_has_a_score_for_every_class_and_calls_none(data):
