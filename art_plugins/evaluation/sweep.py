@@ -24,15 +24,8 @@ from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.parallel import check_backend, parallel_map
 from art_plugins.evaluation.runs import recorded_runs, run_name
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.views import (
-    FRAME_FLOOR,
-    FRAME_HOP_S,
-    FRAME_WINDOW_S,
-    MAX_DIMS,
-    MAX_WINDOWS,
-    Views,
-    describe_alike,
-)
+from art_plugins.features.views import SETTINGS as VIEW_SETTINGS
+from art_plugins.features.views import Views, describe_alike
 from art_plugins.statistics.contrast import contrast_classes
 from art_plugins.statistics.crowds import find_crowds
 from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_class
@@ -85,8 +78,7 @@ def encode_all(
 ) -> EncodedData:
     """Views of all training clips, clean and triggered; read from ``cache`` where they are there."""
     made = sweep_triggers()
-    windows = (MAX_WINDOWS, MAX_DIMS, FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR)
-    digest = hashlib.sha256(json.dumps([autoencoder.state_settings(), versions(), windows]).encode())
+    digest = hashlib.sha256(json.dumps([autoencoder.state_settings(), versions(), VIEW_SETTINGS]).encode())
     for array in (*autoencoder.state_arrays().values(), data.x_train[::64], data.y_train):
         digest.update(np.ascontiguousarray(array).tobytes())
     files = {name: cache / f"{name}-{digest.hexdigest()[:16]}.safetensors" for name in ("clean", *triggers)}

@@ -16,9 +16,11 @@ import torch
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
 
+# Of a second of frames, windows of 80 ms: a trigger of some tens of milliseconds fills a good part of one.
 MAX_WINDOWS = 25
 MAX_DIMS = 64  # of a window: its leading principal components
 FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR = 0.025, 0.01, 1e-4
+SETTINGS = (MAX_WINDOWS, MAX_DIMS, FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR)  # of which stored views are
 BATCH = 256
 
 
