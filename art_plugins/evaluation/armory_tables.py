@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from art_plugins.evaluation.tables import Table, fixed, markdown
+from art_plugins.evaluation.tables import Table, markdown, rate, spread
 
 Run = Mapping[str, Any]
 DETECTIONS = ("in_flight", "layerwise")  # keys of what the detection scenarios add to Armory's results
@@ -19,7 +19,7 @@ def armory_report(record: Mapping[str, Any]) -> str:
 
 
 def armory_tables(record: Mapping[str, Any]) -> list[Table]:
-    """The tables of every attack; figures are means over the seeds."""
+    """The tables of every attack; mean over the seeds, in brackets lowest to highest."""
     attacks: dict[tuple[str, float], list[Run]] = {}
     for run in record["runs"]:
         attacks.setdefault((run["attack"], run["fraction"]), []).append(run)
@@ -99,5 +99,4 @@ def _figure(results: Mapping[str, Any], name: str) -> float | None:
 
 
 def _mean(values: Sequence[float | None]) -> str:
-    there = [value for value in values if value is not None]
-    return fixed(sum(there) / len(there) if there else None, 3)
+    return spread([value for value in values if value is not None], rate)

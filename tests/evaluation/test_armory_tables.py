@@ -24,7 +24,7 @@ def run(defence: str, seed: int, success: float, **results: Any) -> dict[str, An
     return {"attack": "A", "fraction": 0.1, "defence": defence, "seed": seed, "results": {**found, **results}}
 
 
-def test_armory_report_means_over_seeds() -> None:
+def test_armory_report_mean_and_range_over_seeds() -> None:
     meter = [{"true_positive_rate": 1.0, "false_positive_rate": None}]
     runs = [run("none", 0, 0.9), run("none", 1, 0.7), run("good", 0, 0.0, filter=meter)]
     lines = armory_report({"runs": runs}).splitlines()
@@ -32,7 +32,7 @@ def test_armory_report_means_over_seeds() -> None:
         "A, 10 % of each source class: 5 of 100 training samples are poison; 10 triggered and 40 clean test samples; "
         "seeds: 0, 1."
     )
-    assert lines[4] == "| none | — | — | 0.000 | 0.800 | 0.750 |"
+    assert lines[4] == "| none | — | — | 0.000 | 0.800 (0.700 to 0.900) | 0.750 |"
     assert lines[5] == "| good | 1.000 | — | 0.000 | 0.000 | 0.750 |"
 
 
