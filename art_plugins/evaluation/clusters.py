@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from art_plugins.errors import InvalidInputError, MissingPackageError
 
 PACKAGES = {"dask": "distributed", "ray": "ray"}
 EXAMPLES = {"dask": "tcp://127.0.0.1:8786", "ray": "127.0.0.1:6379"}
-CONNECT_S = 5.0
+CONNECT_S, CLOSE_S = 5.0, 30.0
 
 
 class Workers(NamedTuple):
@@ -94,6 +95,7 @@ def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
     """All CPUs of a Ray cluster; a connection that is there is used, and left."""
     ray = import_module("ray")
     from ray.util.joblib.ray_backend import RayBackend
+    from ray.util.multiprocessing.pool import ResultThread
 
     class Backend(RayBackend):  # type: ignore[misc, no-any-unimported, unused-ignore]
         # Ray inherits "no" from multiprocessing, whose pool can deadlock; its own pool of actors gives results one by one.
@@ -116,6 +118,10 @@ def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
         )
     finally:
         if connected_here:
+            # A thread that still waited for a result would connect anew, or start a Ray of its own.
+            for thread in threading.enumerate():
+                if isinstance(thread, ResultThread):
+                    thread.join(CLOSE_S)
             ray.shutdown()
 
 
