@@ -14,8 +14,10 @@ from art_plugins.features.views import Views
 
 pytestmark = pytest.mark.benchmark
 N_CLASSES, SIZE, N_STEPS, N_FRAMES, D = 11, 370, 15, 16, 64
-TASKS = [("clean", (seed,)) for seed in range(4)] + [("attacks", ("clapping", 1, i, 0.1, 0)) for i in range(2, 10)]
-ROUNDS = 1
+# A minute of one worker's: the start of Ray's actors counts, and is some seconds.
+TASKS = [("clean", (seed,)) for seed in range(16)]
+TASKS += [("attacks", ("clapping", source, target, 0.1, 0)) for source in range(4) for target in range(4, 11)]
+ROUNDS = 2
 
 
 @pytest.fixture(scope="module")
