@@ -44,7 +44,7 @@ def test_encode_all_reads_what_lies_there_unless_the_windows_are_others(data, tm
         np.testing.assert_array_equal(found.clean.windows, data.clean.windows)
         assert len(found.clean.steps) == 2
     assert made == [1]
-    monkeypatch.setattr(sweep, "MAX_WINDOWS", 7)
+    monkeypatch.setattr(sweep, "VIEW_SETTINGS", (7,))
     sweep.encode_all(given, autoencoder, [], tmp_path, verbose=False)
     assert made == [1, 1]
 
