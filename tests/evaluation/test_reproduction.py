@@ -68,9 +68,9 @@ def test_table_4_is_what_the_record_of_in_flight_runs_says():
     assert row["reported"] == 1.0
 
 
-def test_fig7_smallest_share_stops_at_the_first_that_is_not_called():
+def test_fig7_counts_the_shares_that_are_called_and_names_the_smallest():
     (item,) = find_items("mehlman", "fig7")
-    called = {0.01: True, 0.02: True, 0.05: False, 0.1: True, 0.2: True}
+    called = {0.01: False, 0.02: True, 0.05: False, 0.1: True, 0.2: True}
     rows = [
         {
             "source": "_unknown_",
@@ -83,9 +83,10 @@ def test_fig7_smallest_share_stops_at_the_first_that_is_not_called():
         | {name: {"found": found if name == "contrastive" else False} for name in ("contrastive", "paper")}
         for fraction, found in called.items()
     ]
-    ours, papers = item.rows({"sweep": {"runs": [{"kind": "curve", "rows": rows}]}})
-    assert (ours.mean, ours.verdict) == (0.1, "not reached")
-    assert (papers.mean, papers.verdict) == (None, "not measured")
+    ours, smallest, papers = item.rows({"sweep": {"runs": [{"kind": "curve", "rows": rows}]}})
+    assert (ours.mean, ours.reported, ours.verdict) == (0.6, 0.8, "not reached")
+    assert (smallest.mean, smallest.over) == (0.02, "5 of 90 clips")
+    assert (papers.mean, papers.by, papers.verdict) == (0.0, "paper", "not reached")
 
 
 def test_study_is_recognised_by_what_it_measures_not_by_where():

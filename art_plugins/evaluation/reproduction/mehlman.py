@@ -100,24 +100,24 @@ def fig6(records: Records) -> list[Row]:
 
 
 def fig7(records: Records) -> list[Row]:
-    """Smallest share from which on every larger one is called; all of .01 to .30 were tried."""
+    """How many of the shares that were tried are called, and the smallest of those."""
     rows = []
     curve = rows_of(records["sweep"], "curve")
     for attack in dict.fromkeys((row["source"], row["target"], row["trigger"]) for row in curve):
         source, target, trigger = attack
         some = [row for row in curve if (row["source"], row["target"], row["trigger"]) == attack]
-        some.sort(key=lambda row: -row["fraction"])
         for scoring, by in SIDES.items():
-            called = None
-            for row in some:
-                if not row[scoring]["found"]:
-                    break
-                called = row
-            # The paper's figure has the smallest share, .01, as its only failure.
-            reported = 0.02 if (source, target, trigger) == ("_unknown_", "left", "clapping") else None
-            what = f"{trigger}, {source} \u2192 {target}: smallest share called"
-            over = "none was called" if called is None else f"{called['n_poison']} of {called['n_target']} clips"
-            rows.append(Row(what, over, reported, [] if called is None else [called["fraction"]], "lower", by))
+            called = [row for row in some if row[scoring]["found"]]
+            # The paper: all but the smallest.
+            is_its = (source, target, trigger) == ("_unknown_", "left", "clapping")
+            reported = (len(some) - 1) / len(some) if is_its else None
+            name = f"{trigger}, {source} \u2192 {target}"
+            share = len(called) / len(some)
+            rows.append(Row(f"{name}: target called", f"{len(some)} shares", reported, [share], by=by))
+            if called:
+                least = min(called, key=lambda row: float(row["fraction"]))
+                over = f"{least['n_poison']} of {least['n_target']} clips"
+                rows.append(Row(f"{name}: smallest share called", over, None, [least["fraction"]], "lower", by))
     return rows
 
 

@@ -81,7 +81,7 @@ STUDIES = {
             "sweep",
             {
                 "quick": "sweep --cap 150 --pairs 6 --clean 10 --curve _unknown_:left",
-                "cpu": "sweep --curve right:left",
+                "cpu": "sweep",
                 "gpu": "sweep",
             },
             autoencoder="speech_commands",
