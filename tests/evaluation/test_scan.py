@@ -246,10 +246,10 @@ def test_scan_nothing_poisoned_lists_the_top_class_as_no_verdict(scanned, tmp_pa
         root,
         tmp_path / "out",
         autoencoder=root.parent / "a.safetensors",
-        false_alarm_rate=1e-9,
         apply_to=tmp_path / "keep.txt",
         max_listed=2,
         verbose=False,
+        **(SCORING | {"threshold": 1e6}),
     )
     assert "None of the 5 classes is called poisoned" in quiet["finding"]
     assert "not a verdict" in quiet["finding"]
@@ -293,7 +293,7 @@ def test_scan_images_planted_cluster_is_found_and_shown(tmp_path):
 def test_page_beyond_its_size_names_samples_only(scanned, tmp_path, monkeypatch):
     root = scanned[0]
     monkeypatch.setattr(scan_page, "MAX_PAGE_BYTES", 5_000)
-    scan_folder(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False)
+    scan_folder(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False, **SCORING)
     page = Tags((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert len(page.all("audio")) == 3  # of 1,644 bytes each
     assert "13 samples are shown by name only" in page.text
