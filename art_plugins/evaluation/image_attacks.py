@@ -10,7 +10,7 @@ from art.attacks.evasion import ProjectedGradientDescent
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.datasets.labelled import LabelledData
-from art_plugins.evaluation.poisoning import PoisonedData, poison_classes
+from art_plugins.evaluation.poisoning import PoisonedData, poison_classes, share_of
 
 
 def poison_images(
@@ -67,11 +67,7 @@ def poison_clean_label(
     :raises InvalidInputError: For a fraction that selects no image, or an unknown target.
     """
     members = np.flatnonzero(data.y_train == target)
-    n_poison = int(fraction * len(members))
-    if not 0 < fraction <= 1 or n_poison == 0:
-        raise InvalidInputError(
-            f"fraction must be above 0 and at most 1 and select an image; {fraction} of {len(members)} is {n_poison}."
-        )
+    n_poison = share_of(fraction, len(members), "an image")
     chosen = np.random.default_rng(random_state).choice(members, size=n_poison, replace=False)
     x_train = data.x_train.copy()
     hard = ProjectedGradientDescent(proxy, eps=eps, eps_step=eps / 8, max_iter=20, verbose=False)

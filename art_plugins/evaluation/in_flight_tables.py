@@ -7,7 +7,17 @@ from functools import partial
 from typing import Any
 
 from art_plugins.evaluation.in_flight import DEFAULT_FORM, PAPER_FORM
-from art_plugins.evaluation.tables import Table, count, fixed, folded_markdown, markdown, rate, spread, two_decimals
+from art_plugins.evaluation.tables import (
+    Table,
+    count,
+    fixed,
+    folded_markdown,
+    markdown,
+    rate,
+    runs_by_title,
+    spread,
+    two_decimals,
+)
 
 four_decimals = partial(fixed, digits=4)
 FORM_TITLES = {
@@ -40,20 +50,12 @@ def in_flight_report(record: Mapping[str, Any]) -> str:
 
 def in_flight_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:
     """The tables that hold something: those for every reader, and those that only some look for."""
-    groups = grouped(record["runs"])
+    groups = runs_by_title(record["runs"])
     shown, folded = [attack_table(groups), detector_table(groups)], [wrong_target_table(groups), family_table(groups)]
     if any("baselines" in run for run in record["runs"]):
         shown.append(baseline_table(groups))
         folded.append(patching_table(groups))
     return [table for table in shown if table.rows], [table for table in folded if table.rows]
-
-
-def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by what they are besides their seed."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run["title"], []).append(run)
-    return groups
 
 
 def attack_table(groups: Mapping[str, Sequence[Run]]) -> Table:

@@ -20,7 +20,9 @@ from art_plugins.evaluation.figures import png_bytes
 from art_plugins.evaluation.in_flight import split_test_set
 from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
 from art_plugins.evaluation.layerwise_tables import layerwise_report
+from art_plugins.evaluation.outputs import file_stem
 from art_plugins.evaluation.runs import recorded_runs, run_name
+from art_plugins.evaluation.tables import runs_by_title
 from art_plugins.storage import atomic_path, write_text
 
 
@@ -62,12 +64,9 @@ def run_layerwise(
 
 def draw(record: dict[str, Any], out: Path) -> list[Path]:
     """Write the figures of every attack as PNG, and what they show as ``figures.txt``; gives the files."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for run in record["runs"]:
-        groups.setdefault(run["title"], []).append(run)
     pictures: dict[str, tuple[Any, str]] = {}
-    for title, runs in groups.items():
-        stem = "".join(letter if letter.isalnum() else "_" for letter in title.lower())
+    for title, runs in runs_by_title(record["runs"]).items():
+        stem = file_stem(title)
         pictures[f"{stem}_profile.png"] = figures.profile_figure(runs[0]), figures.profile_words(runs[0])
         pictures[f"{stem}_layers_of_interest.png"] = figures.interest_figure(runs), figures.interest_words(runs)
         pictures[f"{stem}_tau.png"] = figures.tau_figure(runs), figures.tau_words(runs)

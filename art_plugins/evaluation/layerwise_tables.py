@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from art_plugins.evaluation.tables import Table, count, fixed, markdown, one_decimal, rate, spread, two_decimals
+from art_plugins.evaluation.tables import (
+    Table,
+    count,
+    fixed,
+    markdown,
+    one_decimal,
+    rate,
+    runs_by_title,
+    spread,
+    two_decimals,
+)
 
 four_decimals = partial(fixed, digits=4)
 PUBLISHED = "published elsewhere"
@@ -36,9 +46,7 @@ def layerwise_report(record: Mapping[str, Any]) -> str:
 
 def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
     """Detection; filters where the record has them; what others publish for CIFAR-10."""
-    groups: dict[str, list[Run]] = {}
-    for run in record["runs"]:
-        groups.setdefault(run["title"], []).append(run)
+    groups = runs_by_title(record["runs"])
     tables = [detector_table(groups)]
     if any("filters" in run for run in record["runs"]):
         tables.append(filter_table(groups))

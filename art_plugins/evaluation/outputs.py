@@ -31,6 +31,11 @@ def check_outputs(out: Path, names: Sequence[str], new_files: Sequence[str | Pat
     _check_writable(out)
 
 
+def file_stem(title: str) -> str:
+    """A title as a part of a file's name: letters and digits as they are, in lower case, all else an underscore."""
+    return "".join(letter if letter.isalnum() else "_" for letter in title.lower())
+
+
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table as text; a cell that a spreadsheet would run as a formula begins with an apostrophe, which makes it text."""
     text = io.StringIO()

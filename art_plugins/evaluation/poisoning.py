@@ -56,12 +56,21 @@ def poison(
             raise InvalidInputError(f"{name!r} is not a class of the data; those are: {', '.join(data.class_names)}.")
     source_label, target_label = data.class_names.index(source), data.class_names.index(target)
     n_source = int((data.y_train == source_label).sum())
-    n_poison = int(fraction * n_source)
-    if not 0 < fraction <= 1 or n_poison == 0:
+    return poison_classes(data, trigger, {source_label: target_label}, share_of(fraction, n_source), random_state)
+
+
+def share_of(fraction: float, n_members: int, what: str = "a sample") -> int:
+    """
+    ``int(fraction * n_members)``.
+
+    :raises InvalidInputError: For a fraction out of range, or one that selects no sample.
+    """
+    n_chosen = int(fraction * n_members)
+    if not 0 < fraction <= 1 or n_chosen == 0:
         raise InvalidInputError(
-            f"fraction must be above 0 and at most 1 and select a sample; {fraction} of {n_source} is {n_poison}."
+            f"fraction must be above 0 and at most 1 and select {what}; {fraction} of {n_members} is {n_chosen}."
         )
-    return poison_classes(data, trigger, {source_label: target_label}, n_poison, random_state)
+    return n_chosen
 
 
 def poison_classes(

@@ -173,6 +173,14 @@ def same_but_for_seed(tasks: Sequence[Mapping[str, Any]]) -> list[list[Mapping[s
     return [group for group in groups.values() if len(group) > 1]
 
 
+def runs_by_title(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Runs by what they are besides their seed."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault(run["title"], []).append(run)
+    return groups
+
+
 def title(task: Mapping[str, Any]) -> str:
     """Of one run of a task."""
     return f"{task['title']}, seed {task['seed']}"

@@ -6,8 +6,10 @@ from typing import Literal
 
 from art_plugins.evaluation import layerwise_figures
 from art_plugins.evaluation.layerwise_tables import INPUT_AWARE
+from art_plugins.evaluation.outputs import file_stem
 from art_plugins.evaluation.pages import Picture, picture
 from art_plugins.evaluation.reproduction.items import Item, Record, Records, Row, runs_of, values
+from art_plugins.evaluation.tables import runs_by_title
 
 STUDIES = ("layerwise_cifar10", "layerwise_warp", "layerwise_gtsrb")
 # The listing in Fig. 4: layer of interest of classes 0 to 9, counted from 0, of 10 layers.
@@ -17,18 +19,15 @@ MODES: dict[str, Literal["default", "paper"]] = {"mahalanobis": "default", "pape
 ATTACK = "Ours are other attacks than the paper's input-aware one, whose generator is not published."
 
 
-def _groups(records: Records, *studies: str) -> dict[str, list[Record]]:
+def _groups(records: Records) -> dict[str, list[Record]]:
     """Runs that differ in their seed only, by title."""
-    groups: dict[str, list[Record]] = {}
-    for run in runs_of(records, *studies):
-        groups.setdefault(run["title"], []).append(run)
-    return groups
+    return runs_by_title(runs_of(records, *STUDIES))
 
 
 def fig4(records: Records) -> list[Row]:
     """How often the layer of interest is one of the last two, and whether it is the paper's, class by class."""
     rows = []
-    for title, runs in _groups(records, *STUDIES).items():
+    for title, runs in _groups(records).items():
         late, same = [], []
         for run in runs:
             found = run["profiles"]["layer_of_interest"]
@@ -46,7 +45,7 @@ def fig4(records: Records) -> list[Row]:
 def fig5(records: Records) -> list[Row]:
     """TPR and FPR at every tau of the paper, by the paper's rule, and by ours at the same tau."""
     rows = []
-    for title, runs in _groups(records, *STUDIES).items():
+    for title, runs in _groups(records).items():
         n_triggered, n_clean = (runs[0]["detectors"][0][key] for key in ("n_triggered_as_target", "n_clean"))
         for tau in REPORTED_TAUS:
             for mode, by in MODES.items():
@@ -66,7 +65,7 @@ def fig5(records: Records) -> list[Row]:
 def profiles(records: Records) -> list[Row]:
     """Where benign and triggered images of the target part most: the layer by which the cosines differ most."""
     rows = []
-    for title, runs in _groups(records, *STUDIES).items():
+    for title, runs in _groups(records).items():
         gaps, offs = [], []
         for run in runs:
             benign, poisoned = run["profiles"]["benign"][run["target"]], run["profiles"]["poisoned"]
@@ -82,10 +81,10 @@ def profiles(records: Records) -> list[Row]:
 
 def fig4_pictures(records: Records) -> list[Picture]:
     models: dict[str, list[Record]] = {}
-    for title, runs in _groups(records, *STUDIES).items():
+    for title, runs in _groups(records).items():
         models.setdefault(title.rpartition(", ")[0], []).extend(runs)
     return [
-        picture(f"fig4_{_stem(title)}", f"Layers of interest: {title}.", layerwise_figures.interest_figure(runs), words)
+        picture(f"fig4_{file_stem(title)}", f"Layers of interest: {title}.", layerwise_figures.interest_figure(runs), words)
         for title, runs in models.items()
         for words in [layerwise_figures.interest_words(runs)]
     ]
@@ -93,22 +92,18 @@ def fig4_pictures(records: Records) -> list[Picture]:
 
 def fig5_pictures(records: Records) -> list[Picture]:
     return [
-        picture(f"fig5_{_stem(title)}", f"Rates against tau: {title}.", layerwise_figures.tau_figure(runs), words)
-        for title, runs in _groups(records, *STUDIES).items()
+        picture(f"fig5_{file_stem(title)}", f"Rates against tau: {title}.", layerwise_figures.tau_figure(runs), words)
+        for title, runs in _groups(records).items()
         for words in [layerwise_figures.tau_words(runs)]
     ]
 
 
 def profile_pictures(records: Records) -> list[Picture]:
     return [
-        picture(f"profile_{_stem(title)}", f"Layer profile: {title}.", layerwise_figures.profile_figure(runs[0]), words)
-        for title, runs in _groups(records, *STUDIES).items()
+        picture(f"profile_{file_stem(title)}", f"Layer profile: {title}.", layerwise_figures.profile_figure(runs[0]), words)
+        for title, runs in _groups(records).items()
         for words in [layerwise_figures.profile_words(runs[0])]
     ]
-
-
-def _stem(title: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in title.lower())
 
 
 ITEMS = (
