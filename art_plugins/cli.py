@@ -447,6 +447,57 @@ def sweep(
 
 
 @app.command()
+def ablation(
+    root: Root,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Of the autoencoder, such as 'beta x 4'; repeat; default: all.")
+    ] = None,
+    trigger: Annotated[list[str], typer.Option(help="As for sweep; repeat.")] = ["clapping", "whistle", "tone", "burst"],  # noqa: B006
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of classes, drawn at random.")] = 20,
+    clean: Annotated[int, typer.Option(min=1, help="Clean draws.")] = 20,
+    nb_epochs: Annotated[int, typer.Option(min=1, help="Of each autoencoder.")] = 30,
+    precision: Precision = "32-true",
+    cap: Cap = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the cap, the training, the pairs and the poison.")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Local processes that judge; default: as many as cores.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/ablation"),
+) -> None:
+    """What each part of latent clustering brings: beta, latent sizes, front end; windows, steps, frames, whole latents."""
+    from art_plugins.evaluation.ablation import VARIANTS, run_ablation
+    from art_plugins.evaluation.ablation_tables import ablation_report
+    from art_plugins.evaluation.datasets.speech_commands import speech_commands
+    from art_plugins.evaluation.sweep import check_sweep
+    from art_plugins.evaluation.tasks import speech_commands_task
+    from art_plugins.features.training import make_fabric
+
+    variants = variant or list(VARIANTS)
+    unknown = [name for name in variants if name not in VARIANTS]
+    if unknown:
+        raise InvalidInputError(f"--variant must be one of {', '.join(VARIANTS)}; received {unknown[0]!r}.")
+    make_fabric(precision)  # one that is unknown is said before the data are read
+    data = speech_commands(root, cap=cap, random_state=seed)
+    check_sweep(data.class_names, trigger, [])
+    record = run_ablation(
+        data,
+        speech_commands_task(root, cap=cap, seed=seed).data.x_train,
+        trigger,
+        pairs,
+        clean,
+        out,
+        _command(),
+        ablation_report,
+        variants=variants,
+        nb_epochs=nb_epochs,
+        precision=precision,
+        seed=seed,
+        jobs=jobs,
+        on_run=lambda run: console.print(f"{run['variant']}: {len(run['sets'])} sets judged", markup=False),
+    )
+    console.print(ablation_report(record), markup=False, highlight=False)
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
+
+
+@app.command()
 def reproduce(
     paper: Annotated[str | None, typer.Argument(help="mehlman, li or preetha; default: all.")] = None,
     item: Annotated[

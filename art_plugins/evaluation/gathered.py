@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.ablation_tables import ablation_tables
 from art_plugins.evaluation.armory_tables import armory_tables
 from art_plugins.evaluation.in_flight_tables import in_flight_tables
 from art_plugins.evaluation.layerwise_tables import layerwise_tables
@@ -24,15 +25,18 @@ from art_plugins.evaluation.tables import (
     seed_table,
 )
 
-COMPARISON, CURVE, SWEEP, IN_FLIGHT, LAYERWISE, ARMORY = (
+COMPARISON, CURVE, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY = (
     "compare",
     "fraction-curve",
     "sweep",
+    "ablation",
     "in-flight",
     "layerwise",
     "armory",
 )
-TABLES = {SWEEP: sweep_tables, LAYERWISE: layerwise_tables, ARMORY: armory_tables}
+TABLES = {SWEEP: sweep_tables, ABLATION: ablation_tables, LAYERWISE: layerwise_tables, ARMORY: armory_tables}
+# An entry that only the runs of this command have.
+SIGNS = {"config": ARMORY, "variant": ABLATION, "kind": SWEEP, "inversion": IN_FLIGHT, "detectors": LAYERWISE}
 
 
 class Gathered(NamedTuple):
@@ -64,7 +68,7 @@ def gather(folders: Sequence[Path]) -> list[Gathered]:
         raise InvalidInputError(
             f"No record lies in {', '.join(map(str, folders))}; run art-plugins reproduce or compare first."
         )
-    kinds = [KIND, COMPARISON, CURVE, SWEEP, IN_FLIGHT, LAYERWISE, ARMORY]
+    kinds = [KIND, COMPARISON, CURVE, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY]
     return sorted(found, key=lambda one: (kinds.index(one.kind), _place(one.record), one.name))
 
 
@@ -79,10 +83,7 @@ def kind_of(record: Mapping[str, Any]) -> str | None:
     if record.get("tasks"):
         return COMPARISON
     first = (record.get("runs") or [{}])[0]
-    for key, kind in (("config", ARMORY), ("kind", SWEEP), ("inversion", IN_FLIGHT), ("detectors", LAYERWISE)):
-        if key in first:
-            return kind
-    return None
+    return next((kind for key, kind in SIGNS.items() if key in first), None)
 
 
 def record_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:

@@ -34,8 +34,8 @@ from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_s
 
 FILE_KIND = "sweep_views"
 RESAMPLED = 0.9  # of every class, drawn without replacement for a clean set
-# Which windows a scoring sees; None: no windows.
-WINDOWS = {"contrastive": "all", "steps": "steps", "frames": "frames", "paper": None}
+# Which windows a scoring sees; None: none, but the latents of whole samples.
+WINDOWS = {"contrastive": "all", "steps": "steps", "frames": "frames", "latents": None, "paper": None}
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
@@ -102,18 +102,19 @@ def judge(
     Class scores by every scoring.
 
     :param known: What this gave for data that differ in the classes ``changed`` only: of the others it is taken over.
-    :return: ``crowds``; for each scoring its ``class_scores`` (K,); and the paper's ``suspects`` (n,).
+    :return: ``crowds``; for each scoring its ``class_scores`` (K,); and ``suspects``, (n,) for each without windows.
     """
     crowds = find_crowds(views.windows, labels, nb_classes, known=known["crowds"] if known else None, changed=changed)
-    found: dict[str, Any] = {"crowds": crowds}
+    found: dict[str, Any] = {"crowds": crowds, "suspects": {}}
     for name, windows in WINDOWS.items():
         if windows is not None:
             found[name] = crowds.of_views(_chosen(views, windows)).class_scores
             continue
-        judged = cluster_latent_classes(views.latents, labels, nb_classes, scoring="paper", only=changed if known else None)
+        only = changed if known else None
+        judged = cluster_latent_classes(views.latents, labels, nb_classes, scoring=_scoring(name), only=only)
         scores = judged.class_scores
         found[name] = scores if known is None else np.where(np.isnan(scores), known[name], scores)
-        found["suspects"] = judged.suspects
+        found["suspects"][name] = judged.suspects
     return found
 
 
@@ -150,15 +151,15 @@ def judge_attack(
     for name, windows in WINDOWS.items():
         scores = found[name]
         if windows is None:
-            halves = found["suspects"][labels == target]
+            halves = found["suspects"][name][labels == target]
         else:
             halves = split_class(found["crowds"].of_views(_chosen(views, windows)), contrasts, labels, target).labels
-        verdicts = judge_scores(scores, "paper" if windows is None else "contrastive")
+        verdicts = judge_scores(scores, _scoring(name))
         row[name] = {
             "score": float(scores[target]),
             "rank": int((scores > scores[target]).sum()) + 1,
             "found": target in verdicts.poisoned_classes,
-            "p_value": None if windows is None else float(verdicts.class_p_values[target]),
+            "p_value": None if name == "paper" else float(verdicts.class_p_values[target]),
             "ari": float(adjusted_rand_score(is_poison, halves)),
         }
     return row
@@ -178,8 +179,8 @@ def judge_clean(data: EncodedData, seed: int) -> dict[str, Any]:
     views = _each(data.clean, lambda array: array[kept])
     found = judge(views, data.labels[kept], len(data.class_names))
     row: dict[str, Any] = {"seed": seed}
-    for name, windows in WINDOWS.items():
-        called = judge_scores(found[name], "paper" if windows is None else "contrastive").poisoned_classes
+    for name in WINDOWS:
+        called = judge_scores(found[name], _scoring(name)).poisoned_classes
         row[name] = {"scores": found[name].tolist(), "n_called": len(called)}
     return row
 
@@ -237,7 +238,8 @@ def run_sweep(
         pair = names.index(source), names.index(target)
         sets += [("curve", (trigger, *pair, fraction, seed)) for trigger in triggers for fraction in FRACTIONS]
     digest = hashlib.sha256(b"".join(window.tobytes() for window in encoded.clean.windows)).hexdigest()
-    tasks = {run_name("-".join(map(str, (kind, *arguments))), digest): (kind, arguments) for kind, arguments in sets}
+    names_of = (run_name("-".join(map(str, (kind, *arguments))), digest, *WINDOWS) for kind, arguments in sets)
+    tasks = dict(zip(names_of, sets, strict=True))
 
     def do(left: Mapping[str, tuple[str, tuple[Any, ...]]]) -> Iterator[tuple[str, dict[str, Any]]]:
         attacked = any(kind != "clean" for kind, _ in left.values())
@@ -249,6 +251,10 @@ def run_sweep(
 
     with tqdm(total=len(tasks), desc="sweep", disable=not verbose) as bar:
         return recorded_runs(tasks, out, command, report, lambda run: bar.update(), do)
+
+
+def _scoring(name: str) -> str:
+    return "paper" if name == "paper" else "contrastive"
 
 
 def _chosen(views: Views, which: str) -> list[int]:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from art_plugins.evaluation.sweep import WINDOWS
 from art_plugins.evaluation.tables import DASH, Table, fixed, markdown, rate, two_decimals
 
 TITLES = {
     "contrastive": "default: steps and frames",
     "steps": "latents of steps only",
     "frames": "frames only",
+    "latents": "latents of whole samples only",
     "paper": "the paper's procedure",
 }
 GOOD_ARI = 0.95  # of Fig. 6
@@ -23,6 +23,11 @@ GOOD_ARI = 0.95  # of Fig. 6
 def rows_of(record: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
     """All rows of the runs of one kind."""
     return [row for run in record["runs"] if run["kind"] == kind for row in run["rows"]]
+
+
+def scorings_of(row: Mapping[str, Any]) -> list[str]:
+    """Those that a row of a record has; older records lack some."""
+    return [scoring for scoring in TITLES if scoring in row]
 
 
 def triggers_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -60,7 +65,7 @@ def attack_table(attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[s
     """A row for each scoring, and each trigger and all of them."""
     triggers = triggers_of(attacks)
     rows = []
-    for scoring in WINDOWS:
+    for scoring in scorings_of(attacks[0]):
         for trigger in (*triggers, *(["all"] if len(triggers) > 1 else [])):
             some = [row for row in attacks if trigger in (row["trigger"], "all")]
             mixed = [row[scoring]["found"] for row in some if row["target"] == "_unknown_"]
@@ -106,7 +111,7 @@ def clean_table(clean: Sequence[Mapping[str, Any]]) -> Table:
                 _share([row[scoring]["n_called"] > 0 for row in clean]),
                 two_decimals(max(max(row[scoring]["scores"]) for row in clean)),
             ]
-            for scoring in WINDOWS
+            for scoring in scorings_of(clean[0])
         ],
     )
 
