@@ -46,11 +46,13 @@ class Training:
 
     :param learning_rate: Of Adam for waveforms; the highest of the schedule of stochastic gradient descent for images.
     :param augment: For images: ``True``, ``False`` or ``"crop"``. It moves the triggers of poisoned images as well.
+    :param precision: For images: ``"32-true"`` (so is ``None``) or ``"bf16-mixed"``.
     :param random_state: Seed of the weights and of the order; a config leaves it to the scenario's ``split_id``.
     """
 
     learning_rate: float
     augment: bool | str = False
+    precision: str | None = None
     random_state: int = 0
 
 
@@ -149,10 +151,11 @@ def _arguments(network: Network, training: Training) -> dict[str, Any]:
         "width": network.width,
         "learning_rate": training.learning_rate,
         "augment": training.augment,
+        "precision": training.precision,
         "random_state": training.random_state,
     }
     taken = inspect.signature(_trainer(network)).parameters
     dropped = [name for name, value in given.items() if name not in taken and value]
     if dropped:
         raise InvalidInputError(f"{', '.join(dropped)} is for images; leave it out for waveforms.")
-    return {name: value for name, value in given.items() if name in taken}
+    return {name: value for name, value in given.items() if name in taken and value is not None}

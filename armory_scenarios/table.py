@@ -49,7 +49,7 @@ class ImageSet(NamedTuple):
 
 
 LENET = {"network": "lenet5"}, {"learning_rate": 0.05}, 6
-RESNET = {"network": "resnet18_cifar", "width": 16}, {"learning_rate": 0.1}, 15
+RESNET = {"network": "resnet18_cifar", "width": 16}, {"learning_rate": 0.1, "precision": "bf16-mixed"}, 12
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 IMAGE_SETS = {
     "mnist": ImageSet("MNIST", "mnist", {"n_validation": 100}, GREY, 10, *LENET, 0.0167, 0.169, 0, {"nb_epochs": 10}),

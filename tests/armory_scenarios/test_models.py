@@ -62,6 +62,16 @@ def test_fit_again_starts_anew(cache: Path) -> None:
     np.testing.assert_array_equal(weights(classifier), first)
 
 
+def test_fit_in_bfloat16_is_another_training(cache: Path) -> None:
+    classifier = models.get_art_model(IMAGES, {"learning_rate": 0.05, "precision": "bf16-mixed"})
+    classifier.fit(*small_set(), batch_size=10, nb_epochs=2)
+    other = models.get_art_model(IMAGES, {"learning_rate": 0.05})
+    other.fit(*small_set(), batch_size=10, nb_epochs=2)
+    assert len(list(cache.iterdir())) == 2
+    np.testing.assert_allclose(weights(classifier), weights(other), atol=0.05)
+    assert not np.array_equal(weights(classifier), weights(other))
+
+
 def test_fit_leaves_global_generators_alone(cache: Path, global_generators_untouched: None) -> None:
     fitted(1)
 
@@ -95,6 +105,8 @@ def test_waveform_model_has_armorys_front_end(cache: Path) -> None:
         ({"network": "lenet6"}, {}, "network must be one of"),
         ({"network": "resnet18_tiny", "input_shape": [16000], "width": 4}, {}, "width is for images"),
         ({}, {"augment": "mirror"}, "augment must be"),
+        ({}, {"precision": "8-bit"}, "precision must be one of"),
+        ({"network": "resnet18_tiny", "input_shape": [16000]}, {"precision": "bf16-mixed"}, "precision is for images"),
     ],
 )
 def test_get_art_model_bad_values_are_refused(model: dict[str, Any], wrapper: dict[str, Any], message: str) -> None:
