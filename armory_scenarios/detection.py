@@ -10,7 +10,7 @@ import numpy as np
 from armory_scenarios.datasets import samples
 from armory_scenarios.scenario import PoisonScenario
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.in_flight import DEFAULT_FORM, TestSplit, evaluate_in_flight
+from art_plugins.evaluation.in_flight import DEFAULT, TestSplit, evaluate_in_flight
 from art_plugins.evaluation.layerwise import evaluate_detectors
 
 
@@ -71,7 +71,7 @@ class InFlightScenario(DetectionScenario):
             self.model, split, self.target_class, **self.options, random_state=self.seed, verbose=False
         )
         self.hub.record("in_flight_right_target", measured["inversion"]["right_target"])
-        default = next(row for row in measured["detectors"] if tuple(row["form"]) == DEFAULT_FORM)
+        default = measured["detectors"][DEFAULT]
         for name in ("tpr", "tpr_of_all", "fpr", "fpr_of_all", "sia", "sia_of_all"):
             self.hub.record(f"in_flight_{name}", default[name])
         for row in measured.get("baselines", []):

@@ -14,8 +14,10 @@ from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.features.fingerprint import model_fingerprint
 from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
+from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.inversion import Inversion, invert_triggers
+from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +43,10 @@ class InFlightDetector(TriggerDetector):
     Stands inside ART's ``DetectorClassifier``. Higher scores are more suspicious.
 
     Deviates from the paper: Gaussians whose covariances are shrunk to a common one, on the square roots of the last two
-    hidden layers; and the other class has to explain an image better by a margin, which the clean images that were stamped
-    set by how far beyond it they lie. ``family="mixture", n_layers=1, power=1, margin=0`` is the paper's form.
+    hidden layers; the other class has to explain an image better by a margin, which the clean images that were stamped
+    set by how far beyond it they lie; and for the source of a caught image the model is asked as well, about the image less
+    the pattern (:func:`~art_plugins.statistics.source_inference.infer_sources`). ``family="mixture", n_layers=1, power=1,
+    margin=0, removal=False`` is the paper's form.
 
     When this breaks: a wrong target class or a pattern that does not work on the model; triggers that move an image's
     features like no fixed pattern does (warps); fewer than about ten clean images a class.
@@ -58,6 +62,8 @@ class InFlightDetector(TriggerDetector):
     :param n_layers: How many of the last hidden layers are used; at most as many as the model has.
     :param margin: Share, 0 to below 1, of the log-likelihood ratio that all but 1 % of the stamped images exceed when they
         are scored by densities fitted without them; an image is caught above it. 0: any better class will do.
+    :param removal: Whether the source of a caught image is inferred from the image without the pattern as well; three
+        more passes, of caught images only. ``False``: from the densities alone.
     :param random_state: Seed of the mixtures and of the folds.
 
     :ivar layers_: The linear layers whose inputs are the features.
@@ -67,7 +73,7 @@ class InFlightDetector(TriggerDetector):
     :ivar inversion_: The :class:`Inversion` that :meth:`from_classifier` ran.
     """
 
-    defence_params = ["family", "tie", "power", "n_layers", "margin", "random_state"]
+    defence_params = ["family", "tie", "power", "n_layers", "margin", "removal", "random_state"]
     inversion_: Inversion | None = None
 
     def __init__(
@@ -81,12 +87,13 @@ class InFlightDetector(TriggerDetector):
         power: float = 0.5,
         n_layers: int = 2,
         margin: float = 0.5,
+        removal: bool = True,
         random_state: int = 0,
     ) -> None:
         super().__init__()
         self.classifier, self.trigger, self.target_class = classifier, trigger, target_class
         self.family, self.tie, self.power = family, tie, power
-        self.n_layers, self.margin, self.random_state = n_layers, margin, random_state
+        self.n_layers, self.margin, self.removal, self.random_state = n_layers, margin, removal, random_state
         self._densities: ClassDensities | None = None
 
     @classmethod
@@ -105,7 +112,7 @@ class InFlightDetector(TriggerDetector):
         :param x_clean: Clean images of all classes, (n, ...).
         :param y_clean: Their labels, (n,), (n, 1) or one-hot.
         :param inversion: Keyword arguments of :func:`~art_plugins.triggers.inversion.invert_triggers`.
-        :param parameters: ``family``, ``tie``, ``power``, ``n_layers``, ``margin``, ``random_state``.
+        :param parameters: ``family``, ``tie``, ``power``, ``n_layers``, ``margin``, ``removal``, ``random_state``.
         """
         planned = cls(classifier, _no_trigger, 0, **parameters)
         planned._check(planned.get_params())
@@ -199,12 +206,15 @@ class InFlightDetector(TriggerDetector):
             raise InvalidInputError(f"detect() takes no {', '.join(sorted(kwargs))}; set parameters with fit().")
         layers = self._fitted_layers()
         self._check_images(x)
-        return self.detect_features(*logits_and_hidden(self.classifier, x, layers, batch_size))
+        return self.detect_features(*logits_and_hidden(self.classifier, x, layers, batch_size), x, batch_size)
 
-    def detect_features(self, outputs: np.ndarray, features: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    def detect_features(
+        self, outputs: np.ndarray, features: np.ndarray, x: np.ndarray | None = None, batch_size: int = 128
+    ) -> tuple[dict[str, Any], np.ndarray]:
         """
         :meth:`detect` for outputs (n, K) and hidden features (n, D) that are already there.
 
+        :param x: The images (n, ...), for ``removal``; ``None``: sources are inferred from the densities alone.
         :raises NotFittedError: Before a fit.
         """
         if self._densities is None:
@@ -222,6 +232,9 @@ class InFlightDetector(TriggerDetector):
             is_trigger[rows] = scores[rows] > self.margin_
             others = np.where(np.arange(found.shape[1]) == target, -np.inf, found)
             source[rows] = np.where(is_trigger[rows], others.argmax(axis=1), -1)
+            if x is not None and self.removal and self.trigger is not _no_trigger and is_trigger.any():
+                views = self._without_pattern(x[is_trigger], batch_size)
+                source[is_trigger] = infer_sources(log_likelihoods[is_trigger], views, target)
         report = {
             "predicted_class": predicted,
             "source_class": source,
@@ -229,6 +242,14 @@ class InFlightDetector(TriggerDetector):
             "outlier_scores": scores,
         }
         return report, is_trigger
+
+    def _without_pattern(self, x: np.ndarray, batch_size: int) -> np.ndarray:
+        """Outputs for the images less the pattern, at each strength, (S, n, K)."""
+        added = stamped(self.trigger, x).astype(np.float32) - x
+        less = [x - strength * added for strength in STRENGTHS]
+        if self.classifier.clip_values is not None:
+            less = [np.clip(one, *self.classifier.clip_values) for one in less]
+        return np.stack([logits_and_hidden(self.classifier, one, self.layers_, batch_size)[0] for one in less])
 
     def detect_one(self, image: np.ndarray) -> tuple[int, bool, int]:
         """
@@ -269,8 +290,8 @@ class InFlightDetector(TriggerDetector):
 
     def save(self, path: str | Path) -> None:
         """
-        Write what was fitted as one safetensors file, atomically; the classifier and the trigger are not in it, but a
-        checksum of the classifier's weights.
+        Write what was fitted as one safetensors file, atomically, with the trigger if it is a mask and a pattern or an
+        added perturbation, as an inversion's is. Of the classifier there is a checksum of its weights.
 
         :raises NotFittedError: Before :meth:`fit`.
         """
@@ -284,20 +305,23 @@ class InFlightDetector(TriggerDetector):
             "margin": self.margin_,
             "network_sha256": model_fingerprint(self.classifier),
         }
-        save_arrays(path, FILE_KIND, self._densities._asdict(), settings)
+        save_arrays(path, FILE_KIND, self._densities._asdict() | _trigger_arrays(self.trigger), settings)
 
     @classmethod
-    def load(cls, path: str | Path, classifier: Any) -> InFlightDetector:
+    def load(cls, path: str | Path, classifier: Any, trigger: Trigger | None = None) -> InFlightDetector:
         """
         A fitted detector for the model that it was saved for.
 
+        :param trigger: In place of the file's. Without any, the detector catches the same images, but infers their sources
+            from the densities alone and cannot be fitted anew.
         :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another model.
         """
         arrays, settings = load_arrays(path, FILE_KIND)
         try:
             network = settings["network_sha256"]
+            saved = {name: arrays.pop(name) for name in TRIGGER_ARRAYS if name in arrays}
             densities = ClassDensities(**arrays)
-            detector = cls(classifier, _no_trigger, int(settings["target_class"]))
+            detector = cls(classifier, trigger or _saved_trigger(saved), int(settings["target_class"]))
             detector.set_params(**settings["parameters"])
             detector.layers_ = [str(name) for name in settings["layers"]]
             detector.success_rate_ = float(settings["success_rate"])
@@ -320,6 +344,8 @@ class InFlightDetector(TriggerDetector):
             raise InvalidInputError(f"n_layers must be a whole number of at least 1; received {values['n_layers']!r}.")
         if not isinstance(values["margin"], (int, float)) or not 0 <= values["margin"] < 1:
             raise InvalidInputError(f"margin must be a share from 0 to below 1; received {values['margin']!r}.")
+        if not isinstance(values["removal"], (bool, np.bool_)):
+            raise InvalidInputError(f"removal must be True or False; received {values['removal']!r}.")
         if not isinstance(values["random_state"], int) or values["random_state"] < 0:
             raise InvalidInputError(f"random_state must be a whole number from 0; received {values['random_state']!r}.")
 
@@ -329,6 +355,29 @@ def _log_likelihood_ratios(log_likelihoods: np.ndarray, target: int) -> np.ndarr
     others = np.delete(log_likelihoods, target, axis=1)
     ratios: np.ndarray = others.max(axis=1) - log_likelihoods[:, target]
     return ratios
+
+
+TRIGGER_ARRAYS = ("trigger_mask", "trigger_pattern", "trigger_perturbation", "trigger_clip_values")
+
+
+def _trigger_arrays(trigger: Trigger) -> dict[str, np.ndarray]:
+    if isinstance(trigger, MaskedTrigger):
+        return {"trigger_mask": np.asarray(trigger.mask), "trigger_pattern": np.asarray(trigger.pattern)}
+    if isinstance(trigger, AdditiveTrigger):
+        return {
+            "trigger_perturbation": np.asarray(trigger.perturbation),
+            "trigger_clip_values": np.asarray(trigger.clip_values, dtype=np.float64),
+        }
+    return {}
+
+
+def _saved_trigger(arrays: dict[str, np.ndarray]) -> Trigger:
+    if "trigger_mask" in arrays:
+        return MaskedTrigger(arrays["trigger_mask"], arrays["trigger_pattern"])
+    if "trigger_perturbation" in arrays:
+        low, high = arrays["trigger_clip_values"].tolist()
+        return AdditiveTrigger(arrays["trigger_perturbation"], (low, high))
+    return _no_trigger
 
 
 def _no_trigger(x: np.ndarray) -> np.ndarray:

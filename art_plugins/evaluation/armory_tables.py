@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from art_plugins.evaluation.in_flight_tables import form_title
 from art_plugins.evaluation.tables import Table, markdown, rate, spread
 
 Run = Mapping[str, Any]
@@ -49,7 +50,7 @@ def attack_tables(runs: Sequence[Run]) -> Iterator[Table]:
         if judged:
             found = [run["results"][kind] for run in judged]
             rows = [row for one in found for row in (*one["detectors"], *one.get("baselines", []))]
-            groups = _grouped((row.get("title") or _form_title(row["form"]), row) for row in rows)
+            groups = _grouped((row.get("title") or form_title(*row["form"]), row) for row in rows)
             columns = {"Detector": False, **dict.fromkeys(RATES, True)}
             yield Table(_caption(judged), columns, [[title, *_rates(group)] for title, group in groups.items()])
 
@@ -79,11 +80,6 @@ def _filter_row(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _rates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [_mean([row.get(name) for row in rows]) for name in RATES.values()]
-
-
-def _form_title(form: Sequence[Any]) -> str:
-    family, n_layers, power, margin = form
-    return f"{family}, {n_layers} layer{'s' if n_layers > 1 else ''}, power {power:g}, margin {margin:g}"
 
 
 def _grouped(pairs: Any) -> dict[str, list[Mapping[str, Any]]]:

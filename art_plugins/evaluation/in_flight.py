@@ -15,20 +15,21 @@ from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.statistics.thresholds import best_tpr_near_fpr
 from art_plugins.triggers.inversion import Inversion, combined_index, invert_triggers
 
-# Family, hidden layers, power of the features, margin.
-PAPER_FORM, DEFAULT_FORM = ("mixture", 1, 1.0, 0.0), ("regularised", 2, 0.5, 0.5)
-FORMS = (
-    PAPER_FORM,
-    ("oas", 1, 1.0, 0.0),
-    ("tied", 1, 1.0, 0.0),
-    ("regularised", 1, 1.0, 0.0),
-    ("mixture", 2, 0.5, 0.0),
-    ("oas", 2, 0.5, 0.0),
-    ("tied", 2, 0.5, 0.0),
-    ("regularised", 2, 1.0, 0.0),
-    ("regularised", 2, 0.5, 0.0),
-    DEFAULT_FORM,
+# Family, hidden layers, power of the features, margin, removal of the pattern; the paper's form first, the default last.
+FORMS: tuple[tuple[str, int, float, float, bool], ...] = (
+    ("mixture", 1, 1.0, 0.0, False),
+    ("oas", 1, 1.0, 0.0, False),
+    ("tied", 1, 1.0, 0.0, False),
+    ("regularised", 1, 1.0, 0.0, False),
+    ("mixture", 2, 0.5, 0.0, False),
+    ("oas", 2, 0.5, 0.0, False),
+    ("tied", 2, 0.5, 0.0, False),
+    ("regularised", 2, 1.0, 0.0, False),
+    ("regularised", 2, 0.5, 0.0, False),
+    ("regularised", 2, 0.5, 0.5, False),
+    ("regularised", 2, 0.5, 0.5, True),
 )
+PAPER, DEFAULT = 0, -1  # rows of a record's detectors; older records end with an older default
 LEARNING_RATES = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)
 MOST_TRIGGERED = 1_000  # triggered images that the baselines judge; STRIP runs the model 100 times on each
 BASELINE_FPR = 0.05  # at which the paper reads off the baselines
@@ -197,7 +198,7 @@ def _form_rows(
     random_state: int,
 ) -> list[dict[str, Any]]:
     """Every form of the detector, on features that are computed once."""
-    layers = hidden_layers(classifier, split.x_defence, max(n_layers for _, n_layers, _, _ in FORMS))
+    layers = hidden_layers(classifier, split.x_defence, max(n_layers for _, n_layers, *_ in FORMS))
     is_source = split.y_defence != target
     defence = split.x_defence.copy()
     defence[is_source] = stamped(trigger, split.x_defence[is_source])
@@ -205,15 +206,16 @@ def _form_rows(
         [logits_and_hidden(classifier, x, [layer]) for layer in layers] for x in (defence, split.x_clean, split.x_triggered)
     ]
     rows = []
-    for family, n_layers, power, margin in FORMS:
+    for family, n_layers, power, margin, removal in FORMS:
         options: dict[str, Any] = {"family": family, "n_layers": n_layers, "power": power, "margin": margin}
+        options["removal"] = removal
         detector = InFlightDetector(classifier, trigger, target, **options, random_state=random_state)
         fitted, clean, triggered = (
             (parts[0][0], np.concatenate([hidden for _, hidden in parts[-n_layers:]], axis=1)) for parts in by_layer
         )
         detector.fit_features(fitted[1], split.y_defence)
         on_clean, clean_caught = detector.detect_features(*clean)
-        on_triggered, triggered_caught = detector.detect_features(*triggered)
+        on_triggered, triggered_caught = detector.detect_features(*triggered, split.x_triggered)
         figures = detection_figures(
             (on_clean["predicted_class"], clean_caught),
             (on_triggered["predicted_class"], triggered_caught),
@@ -221,7 +223,7 @@ def _form_rows(
             target,
         )
         sources = source_accuracy(on_triggered["source_class"], split.y_source, on_triggered["predicted_class"], target)
-        rows.append({"form": [family, n_layers, power, margin], **figures, **sources})
+        rows.append({"form": [family, n_layers, power, margin, removal], **figures, **sources})
     return rows
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from art_plugins.evaluation.in_flight import DEFAULT_FORM, PAPER_FORM
+from art_plugins.evaluation.in_flight import DEFAULT, PAPER
 from art_plugins.evaluation.tables import (
     Table,
     count,
@@ -85,10 +85,10 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
     columns |= {"SIA of all": True, "Triggered as target": True, "Triggered": True, "Clean of the target": True}
     rows = []
     for title, runs in groups.items():
-        for name, form in (("default", DEFAULT_FORM), ("paper's form", PAPER_FORM)):
+        for name, index in (("default", DEFAULT), ("paper's form", PAPER)):
             if not all("detectors" in run for run in runs):
                 continue
-            row = [_form(run, form) for run in runs]
+            row = [run["detectors"][index] for run in runs]
             measures = [
                 spread([one[key] for one in row], four_decimals)
                 for key in ("tpr", "fpr", "sia", "tpr_of_all", "sia_of_all")
@@ -128,13 +128,12 @@ def family_table(groups: Mapping[str, Sequence[Run]]) -> Table:
     """Sensitivity: TPR / FPR / SIA of every density family."""
     titles = [title for title, runs in groups.items() if all("detectors" in run for run in runs)]
     rows = []
-    for row in groups[titles[0]][0]["detectors"] if titles else []:
-        form = tuple(row["form"])
+    for index, row in enumerate(groups[titles[0]][0]["detectors"] if titles else []):
         cells = []
         for title in titles:
-            found = [_form(run, form) for run in groups[title]]
+            found = [run["detectors"][index] for run in groups[title]]
             cells.append(" / ".join(four_decimals(_mean([one[key] for one in found])) for key in ("tpr", "fpr", "sia")))
-        rows.append([_form_title(*form), *cells])
+        rows.append([form_title(*row["form"]), *cells])
     return Table("Density families: mean TPR / FPR / SIA", {"Density": False, **{title: True for title in titles}}, rows)
 
 
@@ -174,14 +173,11 @@ def _attack(run: Run) -> tuple[str, str, str]:
     return case.get("dataset", ""), case.get("trigger", ""), case.get("sources", "")
 
 
-def _form(run: Run, form: tuple[Any, ...]) -> dict[str, Any]:
-    return next(row for row in run["detectors"] if tuple(row["form"]) == form)
-
-
-def _form_title(family: str, n_layers: int, power: float, margin: float) -> str:
+def form_title(family: str, n_layers: int, power: float, margin: float, removal: bool = False) -> str:
+    """The form of a detector; older records do not say whether the pattern was removed: it was not."""
     layers = "1 layer" if n_layers == 1 else f"{n_layers} layers"
     root = ", square root" if power == 0.5 else "" if power == 1 else f", power {power:g}"
-    return f"{FORM_TITLES[family]}, {layers}{root}{', margin' if margin else ''}"
+    return f"{FORM_TITLES[family]}, {layers}{root}{', margin' if margin else ''}{', pattern removed' if removal else ''}"
 
 
 def _over(runs: Sequence[Run], value: Callable[[Run], float | None], show: Callable[[float | None], str]) -> str:

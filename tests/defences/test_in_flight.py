@@ -23,7 +23,9 @@ from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedErro
 from art_plugins.features.activations import logits_and_hidden
 from art_plugins.features.training import seeded
 from art_plugins.statistics.density import FAMILIES, cross_fitted_log_likelihoods
+from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import save_arrays
+from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 QUICK = {"kinds": ["patch"], "nb_steps": 150, "threshold": 3.0, "verbose": False}  # few steps on images of 8 x 8
@@ -94,6 +96,7 @@ def test_init_is_one_of_arts_detectors_and_looks_at_nothing():
         "power": 0.5,
         "n_layers": 2,
         "margin": 0.5,
+        "removal": True,
         "random_state": 0,
     }
 
@@ -107,6 +110,7 @@ def test_set_params_good_values_are_taken_also_numpys(digits):
         "power": 1,
         "n_layers": 1,
         "margin": 0.5,
+        "removal": True,
         "random_state": 3,
     }
     assert type(detector.n_layers) is int
@@ -297,6 +301,7 @@ def test_fit_that_fails_leaves_the_fitted_detector_as_it_was(digits, mixed):
     x[-1] = 0
     with pytest.raises(InvalidInputError, match="constant"):
         kept.fit(x, digits.y_clean[rows], n_layers=1)
+    kept.trigger = digits.white_square
     assert kept.layers_ == layers
     assert_same_verdict(kept.detect(mixed[0]), before)
 
@@ -349,8 +354,8 @@ def test_detect_images_sent_to_another_class_pass_untouched(detector, digits, mi
     assert not only_passed[1].any()
 
 
-def test_detect_verdict_and_source_follow_from_the_log_likelihoods(detector, digits, mixed):
-    report, is_trigger = detector.detect(mixed[0])
+def test_detect_verdict_and_source_without_removal_follow_from_the_log_likelihoods(digits, mixed):
+    report, is_trigger = fitted(digits, removal=False).detect(mixed[0])
     rows = report["predicted_class"] == digits.target
     best = report["log_likelihoods"][rows].argmax(axis=1)
     np.testing.assert_array_equal(is_trigger[rows], best != digits.target)
@@ -494,7 +499,7 @@ def test_detect_paper_form_equals_scikit_learns_mixtures_on_the_penultimate_laye
 
 def test_detect_features_of_outputs_and_features_that_are_there_equals_detect(detector, mixed):
     outputs, features = logits_and_hidden(detector.classifier, mixed[0], detector.layers_)
-    assert_same_verdict(detector.detect_features(outputs, features), detector.detect(mixed[0]))
+    assert_same_verdict(detector.detect_features(outputs, features, mixed[0]), detector.detect(mixed[0]))
 
 
 def test_detect_batch_size_and_order_of_the_images_change_nothing(detector, mixed, random):
@@ -572,7 +577,8 @@ def test_predict_in_arts_detector_classifier_the_additional_class_wins_exactly_f
 
 def test_save_and_load_give_the_same_detector(detector, digits, mixed, tmp_path):
     detector.save(tmp_path / "detector.safetensors")
-    loaded = InFlightDetector.load(tmp_path / "detector.safetensors", wrapped(digits.network("white_square")))
+    model = wrapped(digits.network("white_square"))
+    loaded = InFlightDetector.load(tmp_path / "detector.safetensors", model, detector.trigger)
     assert loaded.get_params() == detector.get_params()
     assert (loaded.target_class, loaded.layers_) == (detector.target_class, detector.layers_)
     assert loaded.success_rate_ == detector.success_rate_
@@ -593,6 +599,46 @@ def test_save_and_load_keep_every_family_and_classes_without_images(digits, mixe
         np.testing.assert_array_equal(
             loaded.detect(mixed[0])[0]["outlier_scores"], saved.detect(mixed[0])[0]["outlier_scores"]
         )
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        MaskedTrigger(np.eye(8, dtype=np.float32)[None], np.full((1, 8, 8), 0.9, dtype=np.float32)),
+        AdditiveTrigger(np.linspace(0, 0.8, 64, dtype=np.float32).reshape(1, 8, 8), (0.0, 0.9)),
+    ],
+)
+def test_save_and_load_keep_an_inversions_trigger(digits, mixed, tmp_path, trigger):
+    saved = make(digits)
+    saved.trigger = trigger
+    saved.fit(digits.x_clean, digits.y_clean)
+    saved.save(tmp_path / "detector")
+    loaded = InFlightDetector.load(tmp_path / "detector", saved.classifier)
+    np.testing.assert_array_equal(loaded.trigger(mixed[0]), trigger(mixed[0]))
+    assert_same_verdict(loaded.detect(mixed[0]), saved.detect(mixed[0]))
+    loaded.fit(digits.x_clean, digits.y_clean)
+
+
+def test_load_without_a_trigger_infers_sources_from_the_densities(detector, digits, mixed, tmp_path):
+    detector.save(tmp_path / "detector")
+    ours = InFlightDetector.load(tmp_path / "detector", detector.classifier).detect(mixed[0])
+    assert_same_verdict(ours, fitted(digits, removal=False).detect(mixed[0]))
+
+
+def test_detect_sources_are_inferred_from_the_images_less_the_pattern_at_each_strength(digits, mixed):
+    detector = fitted(digits)
+    perturbation = digits.white_square(np.zeros((1, 1, 8, 8), dtype=np.float32))[0]
+    detector.trigger = AdditiveTrigger(perturbation)
+    x = mixed[0][detector.detect(mixed[0])[1]]
+    outputs, features = logits_and_hidden(detector.classifier, x, detector.layers_)
+    without = [
+        logits_and_hidden(detector.classifier, np.clip(x - s * (detector.trigger(x) - x), 0, 1), detector.layers_)[0]
+        for s in STRENGTHS
+    ]
+    report, is_trigger = detector.detect_features(outputs, features, x)
+    assert is_trigger.all()
+    expected = infer_sources(report["log_likelihoods"], np.stack(without), digits.target)
+    np.testing.assert_array_equal(report["source_class"], expected)
 
 
 def test_load_detector_cannot_be_fitted_anew_without_a_trigger(detector, digits, tmp_path):

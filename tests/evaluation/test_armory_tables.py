@@ -42,7 +42,7 @@ def test_armory_report_of_detectors_has_both_denominators() -> None:
     detection = {"detectors": [row], "baselines": [{"title": "STRIP", "tpr": 0.25, "fpr": 0.5}]}
     lines = armory_report({"runs": [run("in flight", 0, 0.99, in_flight=detection)]}).splitlines()
     assert lines[0].endswith("seeds: 0. The attack succeeds on 0.990.")
-    assert lines[4] == "| tied, 2 layers, power 0.5, margin 0 | 1.000 | 0.900 | 0.100 | 0.200 | 0.800 | 0.700 |"
+    assert lines[4] == "| tied, 2 layers, square root | 1.000 | 0.900 | 0.100 | 0.200 | 0.800 | 0.700 |"
     assert lines[5] == "| STRIP | 0.250 | — | 0.500 | — | — | — |"
 
 

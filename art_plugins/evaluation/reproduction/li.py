@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from art_plugins.evaluation.in_flight import DEFAULT_FORM, PAPER_FORM
+from art_plugins.evaluation.in_flight import DEFAULT, PAPER
 from art_plugins.evaluation.in_flight_tables import REPORTED
 from art_plugins.evaluation.reproduction.items import Item, Record, Records, Row, counts, runs_of, values
 
@@ -125,11 +125,11 @@ def table4(records: Records) -> list[Row]:
 def _detection(runs: Sequence[Record], name: str, reported: tuple[float, float, float]) -> list[Row]:
     """Default first; the paper's own densities are read off the same runs."""
     rows = []
-    forms: tuple[tuple[Literal["default", "paper"], Any], ...] = (("default", DEFAULT_FORM), ("paper", PAPER_FORM))
-    for by, form in forms:
-        if not runs and form == PAPER_FORM:
+    forms: tuple[tuple[Literal["default", "paper"], int], ...] = (("default", DEFAULT), ("paper", PAPER))
+    for by, index in forms:
+        if not runs and by == "paper":
             continue  # one row says that nothing was measured
-        found = [row for run in runs for row in run["detectors"] if tuple(row["form"]) == form]
+        found = [run["detectors"][index] for run in runs]
         caught = counts(found, "n_triggered_as_target", "triggered images that the model sends to the target")
         clean = counts(found, "n_clean_target", "clean images of the target")
         for key, over, figure in zip(("tpr", "fpr", "sia"), (caught, clean, caught), reported, strict=True):
