@@ -28,7 +28,7 @@ from art_plugins.features.views import SETTINGS as VIEW_SETTINGS
 from art_plugins.features.views import Views, describe_alike
 from art_plugins.statistics.contrast import contrast_classes
 from art_plugins.statistics.crowds import find_crowds
-from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_class
+from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_class, split_contrasted
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
 
@@ -101,20 +101,21 @@ def judge(
     """
     Class scores by every scoring.
 
-    :param known: What this gave for data that differ in the classes ``changed`` only: of the others it is taken over.
-    :return: ``crowds``; for each scoring its ``class_scores`` (K,); and ``suspects``, (n,) for each without windows.
+    :param known: What this gave for data that differ in the classes ``changed`` only: of the others it is taken over, but
+        for the latents of whole samples, where that takes no time.
+    :return: ``crowds``; for each scoring its ``class_scores`` (K,); and the paper's ``suspects`` (n,).
     """
     crowds = find_crowds(views.windows, labels, nb_classes, known=known["crowds"] if known else None, changed=changed)
-    found: dict[str, Any] = {"crowds": crowds, "suspects": {}}
+    found: dict[str, Any] = {"crowds": crowds}
     for name, windows in WINDOWS.items():
         if windows is not None:
             found[name] = crowds.of_views(_chosen(views, windows)).class_scores
-            continue
-        only = changed if known else None
-        judged = cluster_latent_classes(views.latents, labels, nb_classes, scoring=_scoring(name), only=only)
-        scores = judged.class_scores
-        found[name] = scores if known is None else np.where(np.isnan(scores), known[name], scores)
-        found["suspects"][name] = judged.suspects
+    contrasts = contrast_classes(views.latents, labels, nb_classes)
+    found["latents"] = np.array([np.nan if one is None else one.score() for one in contrasts])
+    judged = cluster_latent_classes(views.latents, labels, nb_classes, scoring="paper", only=changed if known else None)
+    scores = judged.class_scores
+    found["paper"] = scores if known is None else np.where(np.isnan(scores), known["paper"], scores)
+    found["suspects"] = judged.suspects
     return found
 
 
@@ -150,8 +151,11 @@ def judge_attack(
     }
     for name, windows in WINDOWS.items():
         scores = found[name]
-        if windows is None:
-            halves = found["suspects"][name][labels == target]
+        contrast = contrasts()[target]
+        if name == "paper":
+            halves = found["suspects"][labels == target]
+        elif windows is None:
+            halves = np.zeros(len(is_poison)) if contrast is None else split_contrasted(contrast).labels
         else:
             halves = split_class(found["crowds"].of_views(_chosen(views, windows)), contrasts, labels, target).labels
         verdicts = judge_scores(scores, _scoring(name))

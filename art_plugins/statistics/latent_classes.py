@@ -146,8 +146,7 @@ def cluster_latent_classes(
             if contrast is None or not contrast.projections.any():
                 not_judged[label] = "all latents of the other classes are equal" if contrast is None else ALL_EQUAL
                 continue
-            n_dims = min(nb_dims, max(SPLIT_DIMS, len(indices) // SAMPLES_PER_CLUSTERED_DIM))
-            halves = split_by_mixture(contrast.projections, n_dims, nb_trials, n_init, random_state)
+            halves = split_contrasted(contrast, nb_dims, nb_trials, n_init, random_state)
             scores[label] = contrast.score()
         else:
             reduced = reduce_latents(latents[indices], nb_dims, whiten)
@@ -233,6 +232,14 @@ def split_class(
     n_dims = int(max(SPLIT_DIMS, min(nb_dims, np.median(sizes[sizes > 0]) // SAMPLES_PER_DIM)))
     mixture = split_by_mixture(contrast.projections, n_dims, nb_trials, n_init, random_state)
     return larger_picture(halves, mixture)
+
+
+def split_contrasted(
+    contrast: ContrastedClass, nb_dims: int = 24, nb_trials: int = 10, n_init: int = 100, random_state: int = 0
+) -> TwoMeans:
+    """The halves of one class where there are no windows; the split of :func:`cluster_latent_classes`."""
+    n_dims = min(nb_dims, max(SPLIT_DIMS, len(contrast.projections) // SAMPLES_PER_CLUSTERED_DIM))
+    return split_by_mixture(contrast.projections, n_dims, nb_trials, n_init, random_state)
 
 
 def check_scoring(

@@ -81,6 +81,22 @@ def test_judge_attack_large_crowd_is_split_and_called_as_by_the_defence(data, mo
     assert row["contrastive"]["found"] == (3 in found.poisoned_classes)
 
 
+def test_judge_attack_whole_latents_are_scored_and_split_as_by_the_defence_without_windows(data):
+    triggered = data.triggered["clapping"]
+    data.triggered["clapping"] = triggered._replace(latents=data.clean.latents + np.array([8, 0, 0, 0, 0, 0]))
+    row = judge_attack(data, judge(data.clean, data.labels, len(NAMES)), "clapping", 1, 3, 0.3, 0)["latents"]
+    chosen = np.random.default_rng([0, 1, 3]).choice(np.flatnonzero(data.labels == 1), size=36, replace=False)
+    labels = data.labels.copy()
+    labels[chosen] = 3
+    latents = sweep._with_rows(data.clean, data.triggered["clapping"], chosen).latents
+    found = latent_classes.cluster_latent_classes(latents, labels, len(NAMES))
+    is_poison = np.isin(np.flatnonzero(labels == 3), chosen)
+    assert row["ari"] == adjusted_rand_score(is_poison, found.suspects[labels == 3]) > 0.9
+    assert row["score"] == pytest.approx(found.class_scores[3])
+    assert row["p_value"] == pytest.approx(found.class_p_values[3])
+    assert row["found"]
+
+
 def test_judge_clean_has_a_score_for_every_class_and_calls_none(data):
     row = judge_clean(data, 5)
     for scoring in sweep.WINDOWS:
