@@ -246,10 +246,11 @@ class InFlightDetector(TriggerDetector):
     def _without_pattern(self, x: np.ndarray, batch_size: int) -> np.ndarray:
         """Outputs for the images less the pattern, at each strength, (S, n, K)."""
         added = stamped(self.trigger, x).astype(np.float32) - x
-        less = [x - strength * added for strength in STRENGTHS]
+        less = np.concatenate([x - strength * added for strength in STRENGTHS])
         if self.classifier.clip_values is not None:
-            less = [np.clip(one, *self.classifier.clip_values) for one in less]
-        return np.stack([logits_and_hidden(self.classifier, one, self.layers_, batch_size)[0] for one in less])
+            less = np.clip(less, *self.classifier.clip_values)
+        outputs, _ = logits_and_hidden(self.classifier, less, self.layers_, batch_size)
+        return outputs.reshape(len(STRENGTHS), len(x), -1)
 
     def detect_one(self, image: np.ndarray) -> tuple[int, bool, int]:
         """
