@@ -26,7 +26,7 @@ from art_plugins.evaluation import parallel, sweep
 from art_plugins.evaluation.parallel import check_backend, parallel_map
 from art_plugins.evaluation.sweep_tables import sweep_report
 
-BACKENDS = ["local", "dask", "ray"]
+BACKENDS = ["local", "dask", pytest.param("ray", marks=pytest.mark.slow)]  # a Ray cluster takes its time to start
 
 
 @pytest.fixture(scope="module")
