@@ -10,7 +10,7 @@ import numpy as np
 
 from art_plugins.defences.contract import Trigger, TriggerDetector, stamped
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
-from art_plugins.features.activations import hidden_layers, logits_and_hidden
+from art_plugins.features.activations import hidden_layers, logits_and_hidden, stream_activations
 from art_plugins.features.fingerprint import model_fingerprint
 from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
@@ -249,7 +249,8 @@ class InFlightDetector(TriggerDetector):
         less = np.concatenate([x - strength * added for strength in STRENGTHS])
         if self.classifier.clip_values is not None:
             less = np.clip(less, *self.classifier.clip_values)
-        outputs, _ = logits_and_hidden(self.classifier, less, self.layers_, batch_size)
+        batches = stream_activations(self.classifier, less, [], batch_size)
+        outputs = np.concatenate([batch.outputs.cpu().numpy() for batch in batches])
         return outputs.reshape(len(STRENGTHS), len(x), -1)
 
     def detect_one(self, image: np.ndarray) -> tuple[int, bool, int]:

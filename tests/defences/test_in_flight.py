@@ -502,6 +502,16 @@ def test_detect_features_of_outputs_and_features_that_are_there_equals_detect(de
     assert_same_verdict(detector.detect_features(outputs, features, mixed[0]), detector.detect(mixed[0]))
 
 
+def test_detect_features_after_fit_features_equals_detect_after_fit(detector, digits, mixed):
+    images = np.array(digits.x_clean)
+    is_source = digits.y_clean != digits.target
+    images[is_source] = digits.white_square(images[is_source])
+    ours = make(digits)
+    ours.fit_features(logits_and_hidden(ours.classifier, images, detector.layers_)[1], digits.y_clean)
+    outputs, features = logits_and_hidden(ours.classifier, mixed[0], detector.layers_)
+    assert_same_verdict(ours.detect_features(outputs, features, mixed[0]), detector.detect(mixed[0]))
+
+
 def test_detect_batch_size_and_order_of_the_images_change_nothing(detector, mixed, random):
     x = mixed[0][::3]
     expected = detector.detect(x)
