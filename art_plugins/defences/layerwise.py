@@ -24,12 +24,13 @@ class LayerwiseFeatureDefence(PoisonFilter):
     What benign samples of each class look like at every layer is learned from a few trusted ones. A poisoned sample comes
     to its class another way: at some layers it looks like none of them.
 
-    ``mode="mahalanobis"``, the default: two questions, each by Mahalanobis distances of pooled features with one shrunk
-    covariance. In the first half of the layers: does the sample look like another class? (Log-ratio of the distances to
-    its class and to the nearest other.) In the second half, and the last five layers at least: is it foreign to its class?
-    (Log-distance to it.) A triggered image starts as what it is and ends where the attacker wants it, by features of no
-    class. All in standard deviations of benign samples of the class, at most 6; the two largest of the first and the five
-    largest of the second count, with equal weight. ``mode="paper"``: the published rule, below.
+    ``mode="mahalanobis"``, the default: at every layer, by Mahalanobis distances with one shrunk covariance: does the
+    sample look like another class, by features pooled over a grid? Does it by the mean and the spread of each channel? (The
+    log-ratio of the distances to its class and to the nearest other.) Is it foreign to its class by these? (The
+    log-distance to it.) And how sure is the network of the class? A triggered image starts as what it is and ends where
+    the attacker wants it, by features of no class; benign samples that look like another class leave the network unsure. In
+    standard deviations of benign samples, at most 6 at a layer; the five layers of each question that say most count, and
+    the four answers with equal weight. ``mode="paper"``: the published rule, below.
 
     | Paper: S. Preetha et al., Investigation of Layer-wise Feature Analysis for Backdoor Attacks Detection in Deep Neural
       Networks, 2023; the algorithm is by N. M. Jebreel, J. Domingo-Ferrer, Y. Li, Defending against backdoor attacks by
@@ -39,14 +40,14 @@ class LayerwiseFeatureDefence(PoisonFilter):
     Deviates from the paper: mu and sigma are those of samples that the centroids were not fitted on (each sample against
     the centroid of the others); from the same samples the rule would catch several times the benign samples that it says.
 
-    Without trusted data (``x_val=None``) the second question alone is asked, of all layers, the five largest answers count,
-    and all is learned from the training set, less the fifth of each class that looks least like it, by medians. That is
-    weaker: it fails when poison is more than about a fifth of a class, or when most
-    classes are poisoned. One threshold then holds for all classes: the median of the classes' own.
+    Without trusted data (``x_val=None``) it is only asked whether a sample is foreign to its class, by the grid, and all is
+    learned from the training set, less the fifth of each class that looks least like it, by medians. That is weaker: it
+    fails when poison is more than about a fifth of a class, or when most classes are poisoned. One threshold then holds
+    for all classes: the median of the classes' own.
 
     Rules for hard cases: in mode ``"paper"`` each class needs 20 trusted samples that the model predicts right, unless
-    ``pooled``; in the other, and when pooled, smaller classes take the spread of all. Samples of a class without any get
-    the score 0 and pass. Constant layers say nothing. Higher scores are more suspicious, everywhere.
+    ``pooled``: smaller classes then take the spread of all, as every class does in the other mode. Samples of a class
+    without any get the score 0 and pass. Constant layers say nothing. Higher scores are more suspicious, everywhere.
 
     When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); clean-label
     and all-to-all attacks; trusted data unlike the training data.

@@ -101,7 +101,7 @@ def learn_benign(
     few = [str(label) for label in np.flatnonzero((rule.n_benign > 0) & (rule.n_benign < LEAST_SAMPLES))]
     if few:
         logger.warning(
-            "Fewer than %d benign samples of class %s are predicted right: they take the spread of all classes.",
+            "Fewer than %d benign samples of class %s are predicted right: what is sent there is judged less surely.",
             LEAST_SAMPLES,
             ", ".join(few),
         )

@@ -26,10 +26,33 @@ def pool_activations(activation: Tensor) -> Tensor:
         height, width = activation.shape[2:]
         activation = functional.adaptive_avg_pool2d(activation, (min(GRID, height), min(GRID, width)))
     elif activation.ndim == 3:
-        means = [activation.mean(dim=axis) for axis in (1, 2)]
-        means = [functional.adaptive_avg_pool1d(one, min(one.shape[1], LONGEST)) for one in means]
-        activation = torch.cat(means, dim=1)
+        activation = torch.cat([_shortened(activation.mean(dim=axis)) for axis in (1, 2)], dim=1)
     return activation.flatten(1).float()
+
+
+def channel_statistics(activation: Tensor) -> Tensor:
+    """
+    Mean and standard deviation of each channel of each sample, wherever in the picture; the length depends on the layer
+    alone.
+
+    Of maps (B, C, H, W) over H and W: (B, 2 C). Of sequences over either axis, as :func:`pool_activations` has their means.
+    All else is flattened.
+
+    :param activation: (B, ...).
+    :return: (B, D), float32.
+    """
+    if activation.ndim == 4:
+        variances, means = torch.var_mean(activation.float(), dim=(2, 3), correction=0)
+        return torch.cat([means, variances.sqrt()], dim=1)
+    if activation.ndim == 3:
+        moments = [torch.var_mean(activation.float(), dim=axis, correction=0) for axis in (1, 2)]
+        return torch.cat([_shortened(one) for variances, means in moments for one in (means, variances.sqrt())], dim=1)
+    return activation.flatten(1).float()
+
+
+def _shortened(vectors: Tensor) -> Tensor:
+    """At most 1,024 long, (B, D)."""
+    return functional.adaptive_avg_pool1d(vectors, min(vectors.shape[1], LONGEST))
 
 
 def projection_matrix(n_dims: int, max_dims: int, random_state: int) -> np.ndarray | None:

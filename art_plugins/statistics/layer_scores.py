@@ -1,4 +1,4 @@
-"""Does a sample look like another class at early layers, and foreign to its own at late ones, as benign samples go?"""
+"""Does a sample look like another class, and foreign to its own, layer by layer, though the network is sure of it?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 LEAST_DISTANCE = 1e-6  # squared; what is nearer to its class's mean counts as this near
-MOST_RIVAL, MOST_ODD = 2, 5  # layers that count
+MOST_LAYERS = 5  # layers that count in each question
 MOST_DEVIATIONS = 6.0  # of a layer: a benign sample that is very odd at one of them shall not outweigh all others
 
 
@@ -34,25 +34,19 @@ class LayerGaussian(NamedTuple):
     whitening: np.ndarray
     known: np.ndarray
 
-    def oddness(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def measure(self, features: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """
-        Logarithm of the squared Mahalanobis distance to the mean of each sample's class.
+        Of each sample, against the class that it is held to be of:
 
-        Squared distances have a long tail on the right; their logarithms are close to normal.
+        ``"oddness"``: the logarithm of the squared Mahalanobis distance to the mean of its class. Squared distances have a
+        long tail on the right; their logarithms are close to normal. A layer without varying features gives equal values.
+
+        ``"rivalry"``: how much further away its class is than the nearest other class, the difference of both logarithms:
+        above 0 for a sample that looks like another class, 0 where no other class is known.
 
         :param features: (n, D).
-        :param labels: Class of each sample, (n,).
-        :return: (n,); higher is further. A layer without varying features gives equal values.
-        """
-        own: np.ndarray = self._log_distances(features)[np.arange(len(features)), labels]
-        return own
-
-    def rivalry(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """
-        How much further away the sample's class is than the nearest other class: the difference of the logarithms of both
-        squared distances.
-
-        :return: (n,); above 0 for a sample that looks like another class, 0 where no other class is known.
+        :param labels: (n,).
+        :return: A column for each name, (n, len(names)).
         """
         distances = self._log_distances(features)
         rows = np.arange(len(features))
@@ -60,8 +54,8 @@ class LayerGaussian(NamedTuple):
         distances[:, ~self.known] = np.inf
         distances[rows, labels] = np.inf
         nearest = distances.min(axis=1)
-        rivalry: np.ndarray = np.where(np.isfinite(nearest), own - nearest, 0.0)
-        return rivalry
+        found = {"oddness": own, "rivalry": np.where(np.isfinite(nearest), own - nearest, 0.0)}
+        return np.stack([found[name] for name in names], axis=1)
 
     def _log_distances(self, features: np.ndarray) -> np.ndarray:
         """To the mean of every class, (n, K)."""
@@ -121,7 +115,7 @@ def cross_fitted_measures(
     :param labels: True classes, (n,), that the Gaussians are fitted by.
     :param judged: Classes that the samples are held against, (n,).
     :param fits: Whether a sample takes part in the fits, (n,), bool; all are measured.
-    :param measures: ``"rivalry"``, ``"oddness"`` or both, in this order of columns.
+    :param measures: Names, as :meth:`LayerGaussian.measure` has them.
     :param n_folds: At least 2; at most n are used.
     :return: (n, number of measures).
     """
@@ -137,107 +131,96 @@ def cross_fitted_measures(
         if not rest.any():
             rest = fits
         gaussian = fit_layer_gaussian(features[rest], labels[rest], nb_classes)
-        for column, measure in enumerate(measures):
-            found[held, column] = getattr(gaussian, measure)(features[held], judged[held])
+        found[held] = gaussian.measure(features[held], judged[held], measures)
+    return found
+
+
+def certainty(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """
+    How sure the network is of a class: the square root of how far its output lies above all others, 0 if it does not.
+
+    The root since it matters more whether a sample is sure at all than how sure it is beyond that. In deviations of benign
+    samples it does not depend on the scale of the outputs.
+
+    :param outputs: Logits (or probabilities, which tell less), (n, K).
+    :param labels: (n,).
+    :return: (n,), at least 0; equal where there is one output only.
+    """
+    rows = np.arange(len(outputs))
+    others = np.array(outputs, dtype=np.float64)
+    own = others[rows, labels]
+    others[rows, labels] = -np.inf
+    margin = np.maximum(own - others.max(axis=1), 0)
+    found: np.ndarray = np.sqrt(np.where(np.isfinite(margin), margin, 0))
     return found
 
 
 class Calibration(NamedTuple):
-    """What benign samples look like: ``means``, ``deviations`` (K, M) of each of M measures."""
+    """
+    What benign samples look like: ``means``, ``deviations`` (M,) of each of M measures.
+
+    Of all classes together: the moments of one class rest on few samples, and a wide one would let more pass.
+    """
 
     means: np.ndarray
     deviations: np.ndarray
 
-    def standardise(self, measured: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def standardise(self, measured: np.ndarray) -> np.ndarray:
         """
-        In standard deviations above the mean of benign samples of the class.
+        In standard deviations above the mean of benign samples.
 
         :param measured: (n, M).
         :return: (n, M); 0 where benign samples do not vary.
         """
-        deviations = self.deviations[labels]
-        varies = deviations > 1e-9
-        return np.where(varies, (measured - self.means[labels]) / np.where(varies, deviations, 1), 0.0)
+        varies = self.deviations > 1e-9
+        return np.where(varies, (measured - self.means) / np.where(varies, self.deviations, 1), 0.0)
 
 
-def fit_calibration(
-    measured: np.ndarray, labels: np.ndarray, nb_classes: int, least: int, robust: bool = False
-) -> Calibration:
+def fit_calibration(measured: np.ndarray, robust: bool = False) -> Calibration:
     """
-    Mean and standard deviation of each measure for each class; of all together for classes of fewer than ``least`` samples.
+    Mean and standard deviation of each measure.
 
     :param measured: Cross-fitted, of benign samples, (n, M).
-    :param labels: The classes that they are judged by, (n,).
     :param robust: Medians in place of means, for samples of which a minority may not be benign.
     """
-    means, deviations = (np.tile(row, (nb_classes, 1)) for row in centre_and_spread(measured, robust))
-    for label, rows in enumerate(indices_by_class(labels, nb_classes)):
-        if len(rows) >= max(least, 2):
-            means[label], deviations[label] = centre_and_spread(measured[rows], robust)
-    return Calibration(means, deviations)
-
-
-def left_out_deviations(measured: np.ndarray, labels: np.ndarray, calibration: Calibration, least: int) -> np.ndarray:
-    """
-    :meth:`Calibration.standardise` for the samples that it was fitted on, each by the mean and deviation of the *others*.
-
-    With m and v the mean and variance of n samples, those without x are m + (m - x) / (n - 1) and
-    (n v - (x - m)^2 n / (n - 1)) / (n - 1). With 100 samples a class, an odd one widens the deviation that it is measured
-    in by some percent, and a threshold set so catches more than it says.
-
-    :return: (n, M).
-    """
-    sizes = np.bincount(labels, minlength=len(calibration.means))
-    counts = np.where(sizes[labels] >= max(least, 2), sizes[labels], len(labels))[:, None]
-    means, variances = calibration.means[labels], calibration.deviations[labels] ** 2
-    rest = np.maximum(counts - 1, 1)
-    delta = measured - means
-    variances = np.maximum(counts * variances - delta**2 * counts / rest, 0) / rest
-    varies = variances > 1e-18
-    return np.where(varies, delta * counts / rest / np.sqrt(np.where(varies, variances, 1)), 0.0)
+    return Calibration(*centre_and_spread(measured, robust))
 
 
 class Question(NamedTuple):
-    """
-    What is asked of some of the layers: ``measure``, ``"rivalry"`` or ``"oddness"``; ``layers``; ``most``: how many of them
-    count, those with the highest answers.
-    """
+    """What is asked of every layer: a ``measure``, ``"rivalry"`` or ``"oddness"``, of a ``view`` of its activations."""
 
+    view: str
     measure: str
-    layers: range
-    most: int
 
 
-def questions(n_layers: int, trusted: bool) -> tuple[Question, ...]:
+def questions(trusted: bool) -> tuple[Question, ...]:
     """
-    Of the first half of the layers: does the sample look like another class? Of the second half, and of the last five at
-    least: is it foreign to its class?
+    Does the sample look like another class, by what lies where (``"grid"``)? Does it by the mean and the spread of the
+    channels (``"channels"``)? Is it foreign to its class by these?
 
     On its way through the network a triggered sample first looks like the class that it is of; later it comes to the class
     of the attacker by features that no benign sample of that class has. Where the one goes over into the other differs
-    between models and is not known. A benign oddity is often seen at one or two layers only.
+    between models and is not known. A patch shows in the grid; a blended pattern or a warp changes the contrast of
+    channels everywhere.
 
     What was learned from samples that may be poisoned takes the poison's looks for the class's own to some extent, so
-    there the second question alone is asked, of all layers.
+    there it is only asked whether a sample is foreign, by the grid.
     """
     if not trusted:
-        return (Question("oddness", range(n_layers), MOST_ODD),)
-    first, second = range((n_layers + 1) // 2), range(max(0, min(n_layers // 2, n_layers - MOST_ODD)), n_layers)
-    return Question("rivalry", first, MOST_RIVAL), Question("oddness", second, MOST_ODD)
+        return (Question("grid", "oddness"),)
+    return Question("grid", "rivalry"), Question("channels", "rivalry"), Question("channels", "oddness")
 
 
-def answers(standardised: np.ndarray, asked: Sequence[Question]) -> np.ndarray:
+def answers(standardised: np.ndarray, n_questions: int) -> np.ndarray:
     """
-    For each question, the sum of its layers' largest values, none above 6.
+    For each question, the sum of the five largest values of its layers, none above 6.
 
-    :param standardised: A column for each layer of each question, (n, M).
-    :return: (n, number of questions).
+    :param standardised: A column for each layer of each question, (n, Q L).
+    :return: (n, Q).
     """
-    bounded = np.minimum(standardised, MOST_DEVIATIONS)
-    ends = np.cumsum([len(question.layers) for question in asked])
-    parts = np.split(bounded, ends[:-1], axis=1)
-    sums = [np.sort(part, axis=1)[:, -one.most :].sum(axis=1) for part, one in zip(parts, asked, strict=True)]
-    return np.stack(sums, axis=1)
+    bounded = np.minimum(standardised, MOST_DEVIATIONS).reshape(len(standardised), n_questions, -1)
+    sums: np.ndarray = np.sort(bounded, axis=2)[:, :, -MOST_LAYERS:].sum(axis=2)
+    return sums
 
 
 def benign_threshold(

@@ -7,7 +7,12 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from art_plugins.features.layer_reduction import ClassSums, pool_activations, projection_matrix
+from art_plugins.features.layer_reduction import (
+    ClassSums,
+    channel_statistics,
+    pool_activations,
+    projection_matrix,
+)
 
 
 def test_pool_activations_maps_are_means_over_a_grid(random):
@@ -38,6 +43,31 @@ def test_pool_activations_sequences_give_both_means_whichever_axis_is_the_channe
     tokens = random.normal(size=(2, 5, 7)).astype(np.float32)
     expected = np.concatenate([tokens.mean(axis=1), tokens.mean(axis=2)], axis=1)
     np.testing.assert_allclose(pool_activations(torch.from_numpy(tokens)).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_channel_statistics_maps_are_numpys_mean_and_deviation_of_each_channel_wherever_it_lies(random):
+    maps = random.normal(size=(2, 3, 5, 6)).astype(np.float32)
+    expected = np.concatenate([maps.mean(axis=(2, 3)), maps.std(axis=(2, 3))], axis=1)
+    found = channel_statistics(torch.from_numpy(maps)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    moved = channel_statistics(torch.from_numpy(np.roll(maps, (2, 3), axis=(2, 3)))).numpy()
+    np.testing.assert_allclose(moved, found, rtol=1e-5, atol=1e-6)
+
+
+def test_channel_statistics_sequences_give_both_moments_over_either_axis(random):
+    tokens = random.normal(size=(2, 5, 7)).astype(np.float32)
+    expected = np.concatenate([moment(axis=axis) for axis in (1, 2) for moment in (tokens.mean, tokens.std)], axis=1)
+    np.testing.assert_allclose(channel_statistics(torch.from_numpy(tokens)).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_dims"),
+    [((2, 6, 28, 28), 12), ((2, 6, 1, 1), 12), ((2, 120), 120), ((2, 64, 100), 328), ((2, 3, 5_000), 2054)],
+)
+def test_channel_statistics_length_depends_on_the_layer_alone(shape, n_dims):
+    found = channel_statistics(torch.ones(shape))
+    assert found.shape == (2, n_dims)
+    assert set(found.unique().tolist()) <= {0.0, 1.0}
 
 
 def test_projection_matrix_keeps_distances_and_is_the_same_for_one_seed(random):
