@@ -18,7 +18,9 @@ from torch import nn
 from art_plugins.defences import layerwise_model
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
+from art_plugins.features.layer_reduction import channel_statistics, pool_activations
 from art_plugins.features.training import seeded
+from art_plugins.statistics.layer_scores import cross_fitted_measures, fit_layer_gaussian
 from art_plugins.storage import save_arrays
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
@@ -117,6 +119,47 @@ def test_paper_filter_judges_by_label_as_the_detector_by_class(digits):
     np.testing.assert_array_equal(defence.is_clean_ == 0, is_trigger)
     np.testing.assert_allclose(defence.layer_similarities_, report["layer_similarities"], atol=1e-6)
     np.testing.assert_array_equal(defence.layer_of_interest_, report["layer_of_interest"])
+
+
+# The default rule
+
+
+def test_mahalanobis_scores_equal_a_recomputation_of_three_questions_and_the_certainty(digits, mixed):
+    x, y = trusted(digits)
+    network = digits.network("white_square")
+
+    def views(images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        grid, channels, value = [], [], torch.tensor(np.array(images))
+        with torch.no_grad():
+            for index, module in enumerate(network):
+                value = module(value)
+                if str(index) in LAYERS:
+                    grid.append(pool_activations(value).numpy())
+                    channels.append(channel_statistics(value).numpy())
+        return grid, channels, value.double().numpy()
+
+    benign, new = views(x), views(mixed[0])
+    judged, predicted = benign[2].argmax(axis=1), new[2].argmax(axis=1)
+    right = judged == y
+    of_benign, of_new = [], []
+    for view, measure in ((0, "rivalry"), (1, "rivalry"), (1, "oddness")):
+        answer = [np.zeros(len(x)), np.zeros(len(mixed[0]))]
+        for layer, layer_new in zip(benign[view], new[view], strict=True):
+            crossed = cross_fitted_measures(layer, y, judged, right, 10, [measure], 10)[:, 0]
+            measured = fit_layer_gaussian(layer[right], y[right], 10).measure(layer_new, predicted, [measure])[:, 0]
+            for found, values in zip(answer, (crossed, measured), strict=True):
+                found += np.minimum((values - crossed.mean()) / crossed.std(), 6)  # all five layers count
+        of_benign.append(answer[0])
+        of_new.append(answer[1])
+    for found, outputs in ((of_benign, benign[2]), (of_new, new[2])):
+        second, first = np.sort(outputs, axis=1)[:, -2:].T
+        found.append(np.sqrt(first - second))
+    sums, totals = (
+        sum((values - one.mean()) / one.std() for values, one in zip(found, of_benign, strict=True))
+        for found in (of_benign, of_new)
+    )
+    report, _ = fitted(digits).detect(mixed[0])
+    np.testing.assert_allclose(report["outlier_scores"], totals / sums.std(), rtol=1e-4, atol=1e-4)
 
 
 # Detection
