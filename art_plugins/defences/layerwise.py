@@ -49,8 +49,8 @@ class LayerwiseFeatureDefence(PoisonFilter):
     ``pooled``: smaller classes then take the spread of all, as every class does in the other mode. Samples of a class
     without any get the score 0 and pass. Constant layers say nothing. Higher scores are more suspicious, everywhere.
 
-    When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); clean-label
-    and all-to-all attacks; trusted data unlike the training data.
+    When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); faint warps;
+    clean-label and all-to-all attacks where nothing is trusted; trusted data unlike the training data.
 
     :param classifier: ART ``PyTorchClassifier``, trained on the suspect data.
     :param x_train: Its training samples, as it takes them, (n, ...).
