@@ -17,23 +17,13 @@ def ablation_report(record: Mapping[str, Any]) -> str:
 
 
 def ablation_tables(record: Mapping[str, Any]) -> list[Table]:
-    """
-    A row for each variant and scoring.
-
-    The frames are those of the front end alone, and the autoencoder has no part in them: rows that do not differ from the
-    default's are left out.
-    """
+    """A row for each variant and scoring."""
     rows: list[list[str]] = []
-    seen: set[str] = set()
     attacks, clean = _sets(record["runs"][0])
     triggers = triggers_of(attacks)
     for run in record["runs"]:
         attacks, clean = _sets(run)
         for scoring in scorings_of(attacks[0]):
-            judged = repr([row[scoring] for row in (*attacks, *clean)])
-            if scoring == "frames" and judged in seen:
-                continue
-            seen.add(judged)
             cells = [rate(class_auc(attacks, clean, scoring))]
             for trigger in triggers:
                 some = [row[scoring] for row in attacks if row["trigger"] == trigger]

@@ -76,7 +76,7 @@ def test_run_ablation_judges_the_same_sets_with_every_variant_and_resumes(data, 
     assert text == ablation_report(record)
 
 
-def test_ablation_tables_count_and_leave_out_frames_that_are_the_same():
+def test_ablation_tables_count_for_every_variant_and_scoring():
     def attack(found, ari, trigger):
         one = {"score": 2.0 if found else 0.0, "rank": 1, "found": found, "p_value": 0.5, "ari": ari}
         return {"trigger": trigger, "fraction": 0.1, "frames": one, "steps": {**one, "ari": ari / 2}}
@@ -95,6 +95,7 @@ def test_ablation_tables_count_and_leave_out_frames_that_are_the_same():
         ["default", "latents of steps only"],
         ["default", "frames only"],
         ["beta x 4", "latents of steps only"],
+        ["beta x 4", "frames only"],
     ]
     assert table.rows[1][2:] == ["0.750", "1", "0.750", "2", "0.900", "0"]
     assert table.rows[0][-1] == "1"
