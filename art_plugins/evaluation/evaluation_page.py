@@ -23,6 +23,7 @@ KIND_TITLES = {
     "compare": "Filters side by side",
     "fraction-curve": "Share of the source class",
     "sweep": "Every pair of classes",
+    "ablation": "What each part brings",
     "in-flight": "Detectors of triggers, and peers",
     "layerwise": "Layer by layer, and peers",
     "armory": "In Armory",
