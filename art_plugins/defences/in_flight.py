@@ -328,7 +328,7 @@ class InFlightDetector(TriggerDetector):
             detector.layers_ = [str(name) for name in settings["layers"]]
             detector.success_rate_ = float(settings["success_rate"])
             detector.margin_ = float(settings["margin"])
-        except (KeyError, TypeError, InvalidInputError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} does not hold a detector of this release: {error}") from error
         if network != model_fingerprint(classifier):
             raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")

@@ -693,6 +693,7 @@ def test_load_for_something_that_is_no_model_is_refused(detector, tmp_path):
         ("other_kind", "holds a 'autoencoder'"),
         ("lacks_an_array", r"does not hold a detector.*whitening"),
         ("lacks_layers", r"does not hold a detector.*layers"),
+        ("odd_trigger", r"does not hold a detector.*unpack"),
     ],
 )
 def test_load_damaged_or_other_file_is_refused(detector, tmp_path, damage, match):
@@ -713,6 +714,9 @@ def test_load_damaged_or_other_file_is_refused(detector, tmp_path, damage, match
     elif damage == "lacks_an_array":
         del arrays["whitening"]
         save_arrays(path, in_flight.FILE_KIND, arrays, settings)
+    elif damage == "odd_trigger":
+        odd = {"trigger_perturbation": np.zeros((1, 8, 8)), "trigger_clip_values": np.zeros(3)}
+        save_arrays(path, in_flight.FILE_KIND, arrays | odd, settings)
     else:
         del settings["layers"]
         save_arrays(path, in_flight.FILE_KIND, arrays, settings)
