@@ -466,9 +466,10 @@ def ablation(
     from art_plugins.evaluation.ablation import VARIANTS, run_ablation
     from art_plugins.evaluation.ablation_tables import ablation_report
     from art_plugins.evaluation.datasets.speech_commands import speech_commands
+    from art_plugins.evaluation.poisoning import poison
     from art_plugins.evaluation.sweep import check_sweep
-    from art_plugins.evaluation.tasks import speech_commands_task
     from art_plugins.features.training import make_fabric
+    from art_plugins.triggers.sounds import armory_sound
 
     variants = variant or list(VARIANTS)
     unknown = [name for name in variants if name not in VARIANTS]
@@ -479,7 +480,7 @@ def ablation(
     check_sweep(data.class_names, trigger, [])
     record = run_ablation(
         data,
-        speech_commands_task(root, cap=cap, seed=seed).data.x_train,
+        poison(data, armory_sound("clapping"), "_unknown_", "left", 0.1, random_state=seed).x_train,
         trigger,
         pairs,
         clean,

@@ -62,8 +62,8 @@ class InFlightDetector(TriggerDetector):
     :param n_layers: How many of the last hidden layers are used; at most as many as the model has.
     :param margin: Share, 0 to below 1, of the log-likelihood ratio that all but 1 % of the stamped images exceed when they
         are scored by densities fitted without them; an image is caught above it. 0: any better class will do.
-    :param removal: Whether the source of a caught image is inferred from the image without the pattern as well; three
-        more passes, of caught images only. ``False``: from the densities alone.
+    :param removal: Whether the source of a caught image is inferred from the image without the pattern as well; one
+        more pass, of three copies of the caught images only. ``False``: from the densities alone.
     :param random_state: Seed of the mixtures and of the folds.
 
     :ivar layers_: The linear layers whose inputs are the features.

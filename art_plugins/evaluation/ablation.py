@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.evaluation.datasets.labelled import LabelledData
+from art_plugins.evaluation.outputs import file_stem
 from art_plugins.evaluation.runs import recorded_runs, run_name
 from art_plugins.evaluation.sweep import run_sweep
 from art_plugins.evaluation.sweep_tables import sweep_report
@@ -62,7 +63,7 @@ def run_ablation(
     """
 
     def one(name: str) -> dict[str, Any]:
-        folder = out / name.replace(" ", "_").replace("/", "over")
+        folder = out / file_stem(name)
         autoencoder = _trained(x_train, VARIANTS[name], folder, nb_epochs, precision, seed, verbose)
         swept = run_sweep(
             data, autoencoder, triggers, n_clean, [], folder, command, sweep_report, seed, n_pairs, verbose, jobs=jobs
@@ -70,7 +71,7 @@ def run_ablation(
         return {"variant": name, "settings": VARIANTS[name], "nb_epochs": nb_epochs, "sets": swept["runs"]}
 
     what = (nb_epochs, precision, seed, tuple(triggers), n_pairs, n_clean)
-    tasks = {run_name(name.replace("/", "over"), VARIANTS[name], what): partial(one, name) for name in variants}
+    tasks = {run_name(file_stem(name), VARIANTS[name], what): partial(one, name) for name in variants}
     return recorded_runs(tasks, out, command, report, on_run)
 
 

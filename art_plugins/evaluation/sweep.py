@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,15 +103,16 @@ def judge(
 
     :param known: What this gave for data that differ in the classes ``changed`` only: of the others it is taken over, but
         for the latents of whole samples, where that takes no time.
-    :return: ``crowds``; for each scoring its ``class_scores`` (K,); and the paper's ``suspects`` (n,).
+    :return: ``crowds``; ``contrasts`` of the latents of whole samples; for each scoring its ``class_scores`` (K,); and the
+        paper's ``suspects`` (n,).
     """
     crowds = find_crowds(views.windows, labels, nb_classes, known=known["crowds"] if known else None, changed=changed)
     found: dict[str, Any] = {"crowds": crowds}
     for name, windows in WINDOWS.items():
         if windows is not None:
             found[name] = crowds.of_views(_chosen(views, windows)).class_scores
-    contrasts = contrast_classes(views.latents, labels, nb_classes)
-    found["latents"] = np.array([np.nan if one is None else one.score() for one in contrasts])
+    found["contrasts"] = contrast_classes(views.latents, labels, nb_classes)
+    found["latents"] = np.array([np.nan if one is None else one.score() for one in found["contrasts"]])
     judged = cluster_latent_classes(views.latents, labels, nb_classes, scoring="paper", only=changed if known else None)
     scores = judged.class_scores
     found["paper"] = scores if known is None else np.where(np.isnan(scores), known["paper"], scores)
@@ -138,7 +139,6 @@ def judge_attack(
     labels[chosen] = target
     views = _with_rows(data.clean, data.triggered[trigger], chosen)
     found = judge(views, labels, len(data.class_names), clean, (source, target))
-    contrasts = cache(lambda: contrast_classes(views.latents, labels, len(data.class_names)))
     is_poison = np.isin(np.flatnonzero(labels == target), chosen)
     row = {
         "trigger": trigger,
@@ -151,13 +151,15 @@ def judge_attack(
     }
     for name, windows in WINDOWS.items():
         scores = found[name]
-        contrast = contrasts()[target]
+        contrast = found["contrasts"][target]
         if name == "paper":
             halves = found["suspects"][labels == target]
         elif windows is None:
             halves = np.zeros(len(is_poison)) if contrast is None else split_contrasted(contrast).labels
         else:
-            halves = split_class(found["crowds"].of_views(_chosen(views, windows)), contrasts, labels, target).labels
+            halves = split_class(
+                found["crowds"].of_views(_chosen(views, windows)), lambda: found["contrasts"], labels, target
+            ).labels
         verdicts = judge_scores(scores, _scoring(name))
         row[name] = {
             "score": float(scores[target]),
