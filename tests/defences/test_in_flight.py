@@ -637,9 +637,9 @@ def test_load_without_a_trigger_infers_sources_from_the_densities(detector, digi
 
 def test_detect_sources_are_inferred_from_the_images_less_the_pattern_at_each_strength(digits, mixed):
     detector = fitted(digits)
-    perturbation = digits.white_square(np.zeros((1, 1, 8, 8), dtype=np.float32))[0]
-    detector.trigger = AdditiveTrigger(perturbation)
     x = mixed[0][detector.detect(mixed[0])[1]]
+    detector.trigger = AdditiveTrigger(np.linspace(-0.6, 0.6, 64, dtype=np.float32).reshape(1, 8, 8))
+    assert np.abs(detector.trigger(x) - x).mean() > 0.1
     outputs, features = logits_and_hidden(detector.classifier, x, detector.layers_)
     without = [
         logits_and_hidden(detector.classifier, np.clip(x - s * (detector.trigger(x) - x), 0, 1), detector.layers_)[0]
