@@ -10,7 +10,7 @@ import numpy as np
 from armory_scenarios.datasets import samples
 from armory_scenarios.scenario import PoisonScenario
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.in_flight import DEFAULT, TestSplit, evaluate_in_flight
+from art_plugins.evaluation.in_flight import DEFAULT, HeldOut, evaluate_in_flight
 from art_plugins.evaluation.layerwise import evaluate_detectors
 
 
@@ -39,21 +39,22 @@ class DetectionScenario(PoisonScenario, abc.ABC):
 
     def finalize_results(self) -> None:
         """Measure the detectors on the test stream."""
-        split = TestSplit(*self.held_out, *(np.concatenate(parts) for parts in zip(*self.stream, strict=True)))
+        split = HeldOut(*self.held_out, *(np.concatenate(parts) for parts in zip(*self.stream, strict=True)))
         self.hub.set_context(stage="detect")
         measured = self.measure(split)
         super().finalize_results()
         self.results[self.record_name] = measured
 
     @abc.abstractmethod
-    def measure(self, split: TestSplit) -> dict[str, Any]:
+    def measure(self, split: HeldOut) -> dict[str, Any]:
         """The evaluation, JSON-safe; its headline goes to ``self.hub.record``."""
 
 
 class InFlightScenario(DetectionScenario):
     """
     Li et al. 2022: reverse-engineer the trigger, fit the detector on the held-out clean images, measure TPR, FPR and the
-    accuracy of the inferred source class over both denominators, beside Neural Cleanse, B3D and STRIP.
+    accuracy of the inferred source class over both denominators, beside Neural Cleanse, B3D and STRIP. The inversion has
+    the precision that the model was trained in.
 
     :param nb_steps: Most steps of the inversion.
     :param with_baselines: Measure those as well.
@@ -65,10 +66,17 @@ class InFlightScenario(DetectionScenario):
         super().__init__(config, **kwargs)
         self.options: dict[str, Any] = {"nb_steps": nb_steps, "with_baselines": with_baselines}
 
-    def measure(self, split: TestSplit) -> dict[str, Any]:
+    def measure(self, split: HeldOut) -> dict[str, Any]:
         """See :func:`art_plugins.evaluation.in_flight.evaluate_in_flight`."""
+        precision = self.config["model"]["wrapper_kwargs"].get("precision") or "32-true"
         measured = evaluate_in_flight(
-            self.model, split, self.target_class, **self.options, random_state=self.seed, verbose=False
+            self.model,
+            split,
+            self.target_class,
+            **self.options,
+            precision=precision,
+            random_state=self.seed,
+            verbose=False,
         )
         self.hub.record("in_flight_right_target", measured["inversion"]["right_target"])
         default = measured["detectors"][DEFAULT]
@@ -85,7 +93,7 @@ class LayerwiseScenario(DetectionScenario):
 
     record_name = "layerwise"
 
-    def measure(self, split: TestSplit) -> dict[str, Any]:
+    def measure(self, split: HeldOut) -> dict[str, Any]:
         """See :func:`art_plugins.evaluation.layerwise.evaluate_detectors`."""
         measured = evaluate_detectors(self.model, split, self.target_class, self.seed)
         for row in measured["detectors"]:

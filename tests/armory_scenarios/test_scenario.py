@@ -64,3 +64,26 @@ def test_detection_scenario_needs_an_attack() -> None:
     with pytest.raises(InvalidInputError, match=r"set adhoc\.poison_dataset to true"):
         LayerwiseScenario({**config, "eval_id": "test"}).load()
     del_globals()
+
+
+@pytest.mark.parametrize(("folder", "precision"), [("mnist", "32-true"), ("cifar10", "bf16-mixed")])
+def test_in_flight_scenario_inverts_in_the_precision_of_the_training(
+    folder: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from armory.instrument import del_globals
+
+    from armory_scenarios import detection
+
+    given: dict[str, Any] = {}
+    row = dict.fromkeys(("tpr", "tpr_of_all", "fpr", "fpr_of_all", "sia", "sia_of_all"), 1.0)
+    found = {"inversion": {"right_target": True}, "detectors": [row]}
+    monkeypatch.setattr(detection, "evaluate_in_flight", lambda *_, **options: given.update(options) or found)
+    scenario = detection.InFlightScenario({**read_config(f"{folder}/white_box_multi_in_flight", seed=5), "eval_id": "test"})
+    with torch.random.fork_rng(devices=[]):
+        scenario.set_random_seed()
+    monkeypatch.setattr(scenario, "model", None, raising=False)
+    monkeypatch.setattr(scenario, "target_class", 9, raising=False)
+    assert scenario.measure(None) == found
+    assert given["precision"] == precision
+    assert given["random_state"] == 5
+    del_globals()
