@@ -35,7 +35,7 @@ MOST_TRIGGERED = 1_000  # triggered images that the baselines judge; STRIP runs 
 BASELINE_FPR = 0.05  # at which the paper reads off the baselines
 
 
-class TestSplit(NamedTuple):
+class HeldOut(NamedTuple):
     """
     ``x_defence``, ``y_defence``: the defender's clean images; ``x_clean``, ``y_clean``: other clean images, of all
     classes; ``x_triggered``, ``y_source``: those of them that are of a source class, with the trigger, and their
@@ -57,7 +57,7 @@ def split_test_set(
     sources: list[int],
     n_per_class: int = 100,
     random_state: int = 0,
-) -> TestSplit:
+) -> HeldOut:
     """``n_per_class`` test images of every class for the defender, the rest for the evaluation (Li et al., section 5.1)."""
     random = np.random.default_rng(random_state)
     chosen = np.concatenate(
@@ -65,14 +65,14 @@ def split_test_set(
     )
     rest = np.setdiff1d(np.arange(len(y_test)), chosen)
     from_source = rest[np.isin(y_test[rest], sources)]
-    return TestSplit(
+    return HeldOut(
         x_test[chosen], y_test[chosen], x_test[rest], y_test[rest], trigger(x_test[from_source]), y_test[from_source]
     )
 
 
 def evaluate_in_flight(
     classifier: Any,
-    split: TestSplit,
+    split: HeldOut,
     target: int,
     *,
     with_baselines: bool = True,
@@ -192,7 +192,7 @@ def source_accuracy(inferred: np.ndarray, y_source: np.ndarray, predicted: np.nd
 
 def _form_rows(
     classifier: Any,
-    split: TestSplit,
+    split: HeldOut,
     trigger: Trigger,
     target: int,
     random_state: int,
@@ -227,7 +227,7 @@ def _form_rows(
     return rows
 
 
-def _wrong_target_figures(classifier: Any, split: TestSplit, found: Inversion, wrong: int) -> dict[str, Any]:
+def _wrong_target_figures(classifier: Any, split: HeldOut, found: Inversion, wrong: int) -> dict[str, Any]:
     """What a detector does that was made for the class ``wrong`` while the backdoor leads to another one."""
     detector = InFlightDetector(classifier, best_trigger(found, wrong), wrong)
     detector.fit(split.x_defence, split.y_defence)
@@ -242,7 +242,7 @@ def _wrong_target_figures(classifier: Any, split: TestSplit, found: Inversion, w
 
 
 def _baseline_rows(
-    classifier: Any, split: TestSplit, trigger: Trigger, target: int, random_state: int
+    classifier: Any, split: HeldOut, trigger: Trigger, target: int, random_state: int
 ) -> list[dict[str, Any]]:
     """Each baseline with its threshold swept on the test images, as in the paper, and set on the defender's."""
     detectors = {
@@ -275,7 +275,7 @@ def _baseline_rows(
 
 
 def _patching_rows(
-    classifier: Any, split: TestSplit, trigger: Trigger, target: int, random_state: int
+    classifier: Any, split: HeldOut, trigger: Trigger, target: int, random_state: int
 ) -> list[dict[str, Any]]:
     """Neural Cleanse's patching on the defender's images, by learning rate (Table 3)."""
     rows = []

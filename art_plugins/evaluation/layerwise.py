@@ -10,7 +10,7 @@ import numpy as np
 from art_plugins.defences.baselines import ActivationClustering, SpectralSignatures
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
-from art_plugins.evaluation.in_flight import TestSplit
+from art_plugins.evaluation.in_flight import HeldOut
 from art_plugins.evaluation.metrics import filter_metrics, measured
 from art_plugins.evaluation.peers import Judged, judge, peer_filters, peer_rows, rates
 from art_plugins.evaluation.poisoning import PoisonedData
@@ -39,7 +39,7 @@ FILTERS = (
 
 
 def evaluate_detectors(
-    classifier: Any, split: TestSplit, target: int, random_state: int = 0, with_peers: bool = False
+    classifier: Any, split: HeldOut, target: int, random_state: int = 0, with_peers: bool = False
 ) -> dict[str, Any]:
     """
     Both rules on test images of which the detector knows nothing.

@@ -17,7 +17,7 @@ from art_plugins.defences.scale_up import ScaleUp
 from art_plugins.defences.spectre import SPECTRE
 from art_plugins.defences.ted import TED
 from art_plugins.evaluation.compare import PYOD_TITLES
-from art_plugins.evaluation.in_flight import TestSplit
+from art_plugins.evaluation.in_flight import HeldOut
 from art_plugins.evaluation.metrics import Cost, measured, ratio
 
 PEER_FPR = 0.02  # target false-positive rate, the higher of those that the layer-wise rules are shown at
@@ -95,7 +95,7 @@ def rates(clean: np.ndarray, triggered: np.ndarray, as_target: np.ndarray, thres
     }
 
 
-def peer_rows(classifier: Any, split: TestSplit, target: int, random_state: int = 0) -> list[dict[str, Any]]:
+def peer_rows(classifier: Any, split: HeldOut, target: int, random_state: int = 0) -> list[dict[str, Any]]:
     """
     A row for each detector whose packages are installed, as those of the layer-wise rules. All learn from the same trusted
     images, and set their threshold on them.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html.parser
 import json
 import os
 import warnings
@@ -30,25 +29,6 @@ from art_plugins.triggers.inversion import Inversion, InvertedTriggers
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 STEPS = 150
 EVIL_NAME = "<script>alert(1)<&'\".png"
-
-
-class Tags(html.parser.HTMLParser):
-    """Every start tag of a page with its attributes, and the text between the tags."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
 
 
 def save_png(image: np.ndarray, path: Path) -> None:
@@ -165,11 +145,11 @@ def test_detect_odd_files_are_counted_and_listed(found):
     assert lists["mended_files"] == {"of another size, resized": [EVIL_NAME], "one colour only": [EVIL_NAME]}
 
 
-def test_detect_page_is_self_contained_and_shows_the_caught_beside_the_others(handed, found):
-    page = Tags((found[0] / "report.html").read_text(encoding="utf-8"))
+def test_detect_page_is_self_contained_and_shows_the_caught_beside_the_others(handed, found, read_page: Any):
+    page = read_page(found[0] / "report.html")
     assert page.all("script") == []
     assert page.all("link") == []
-    assert not [value for _, tag in page.tags for name, value in tag.items() if name in ("src", "href") and "://" in value]
+    assert not [link for link in page.links() if "://" in link]
     pictures = page.all("img")
     assert all(picture["src"].startswith("data:image/png;base64,iVBOR") for picture in pictures)
     assert "is framed" in pictures[0]["alt"]
@@ -182,14 +162,14 @@ def test_detect_page_is_self_contained_and_shows_the_caught_beside_the_others(ha
     assert "cut.png" in page.text
 
 
-def test_detect_page_shows_untrusted_names_as_text(handed, found, monkeypatch):
+def test_detect_page_shows_untrusted_names_as_text(handed, found, monkeypatch, read_page: Any):
     monkeypatch.setattr(detect_page, "MAX_SHOWN", 1000)
     record = found[1]
     names = record["settings"]["class_names"]
     judged = Judged([EVIL_NAME], np.array([3]), np.array([True]), np.array([1]), np.array([2.0]), {}, {})
     result = made_up([1.0] * 10, target=3)
     text = detect_page.detect_page(record, result, names, judged, handed.root / "images", ImageReader((8, 8), True))
-    page = Tags(text)
+    page = read_page(text)
     assert page.all("script") == []
     assert any(picture["alt"] == f"caught: {EVIL_NAME}" for picture in page.all("img"))
     assert EVIL_NAME in page.text
@@ -250,7 +230,7 @@ def test_judge_files_nothing_readable_gives_no_rows(tmp_path):
 # A model without a backdoor
 
 
-def test_detect_clean_model_says_so_and_lists_nothing(handed, let_go):
+def test_detect_clean_model_says_so_and_lists_nothing(handed, let_go, read_page: Any):
     out, record = let_go
     assert record["finding"].startswith("No backdoor found")
     assert (record["target_class"], record["kind"], record["suspects"]) == (None, None, [])
@@ -258,7 +238,7 @@ def test_detect_clean_model_says_so_and_lists_nothing(handed, let_go):
     assert (out / "suspects.csv").read_text(encoding="utf-8") == "file,predicted_class,source_class,score\n"
     assert not (handed.root / "none.safetensors").exists()
     assert any("none.safetensors was not written" in note for note in record["notes"])
-    page = Tags((out / "report.html").read_text(encoding="utf-8"))
+    page = read_page(out / "report.html")
     assert len(page.all("img")) == 1
     assert "framed" not in page.text
 

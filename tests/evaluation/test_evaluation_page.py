@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html.parser
 import json
 import re
 import shutil
@@ -36,23 +35,6 @@ COUNTER = """<script>addEventListener("load", async () => {
   out.id = "counted"; document.body.append(out); });</script></body>"""
 
 
-class Page(html.parser.HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, name: str) -> list[dict]:
-        return [attributes for tag, attributes in self.tags if tag == name]
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     """The page of an item of each paper, of all committed records, and of a comparison with suspects to hear and to see."""
@@ -78,8 +60,8 @@ def written(tmp_path_factory) -> Path:
     return out
 
 
-def test_page_holds_every_item_and_record_and_needs_no_other_file(written):
-    page = Page((written / "report.html").read_text(encoding="utf-8"))
+def test_page_holds_every_item_and_record_and_needs_no_other_file(written, read_page):
+    page = read_page(written / "report.html")
     for text in (
         "Fig. 2, poison likelihood scores",
         "Table 3, Neural Cleanse",
@@ -88,25 +70,25 @@ def test_page_holds_every_item_and_record_and_needs_no_other_file(written):
         "sweep",
     ):
         assert text in page.text
-    links = [value for _, tag in page.tags for name, value in tag.items() if name in ("src", "href")]
+    links = page.links()
     assert all(link.startswith(("data:", "#")) for link in links)
     assert page.all("script") == page.all("link") == []
 
 
-def test_page_is_readable_without_seeing(written):
-    page = Page((written / "report.html").read_text(encoding="utf-8"))
+def test_page_is_readable_without_seeing(written, read_page):
+    page = read_page(written / "report.html")
     assert page.all("html")[0]["lang"] == "en"
     assert all(len(image["alt"]) > 10 for image in page.all("img"))
     assert all(sound["aria-label"] for sound in page.all("audio"))
     assert len(page.all("caption")) == len(page.all("table"))
     assert all(header["scope"] in ("col", "row") for header in page.all("th"))
-    ids = [tag["id"] for _, tag in page.tags if "id" in tag]
+    ids = [tag["id"] for _, tag in page.elements if "id" in tag]
     assert len(ids) == len(set(ids))
     assert {link["href"][1:] for link in page.all("a")} <= set(ids)
 
 
-def test_page_suspects_say_the_verdict_and_the_truth(written):
-    page = Page((written / "report.html").read_text(encoding="utf-8"))
+def test_page_suspects_say_the_verdict_and_the_truth(written, read_page):
+    page = read_page(written / "report.html")
     assert [sound["aria-label"] for sound in page.all("audio")] == [
         "called poison, score 4.50; in truth poison",
         "kept; in truth clean",
@@ -137,7 +119,7 @@ def test_gather_without_a_record_says_what_to_run(tmp_path, make):
         gather([make(tmp_path)])
 
 
-def test_suspects_outside_the_records_folder_are_not_read(tmp_path, written):
+def test_suspects_outside_the_records_folder_are_not_read(tmp_path, written, read_page):
     (tmp_path / "secret.wav").write_bytes(wav_bytes([0.0] * 100, 8_000))
     folder = tmp_path / "compare"
     folder.mkdir()
@@ -146,7 +128,7 @@ def test_suspects_outside_the_records_folder_are_not_read(tmp_path, written):
         task["suspects"] = [{"file": "../secret.wav", "called": True, "score": 1.0, "is_poison": True}]
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     write_evaluation_report(gather([folder]), tmp_path / "out")
-    assert Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).all("audio") == []
+    assert read_page(tmp_path / "out" / "report.html").all("audio") == []
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from art_plugins.evaluation import peers
-from art_plugins.evaluation.in_flight import TestSplit
+from art_plugins.evaluation.in_flight import HeldOut
 from art_plugins.evaluation.metrics import Cost
 from art_plugins.evaluation.peers import Judged, Peer, peer_filters, peer_rows, rates
 
@@ -41,12 +41,12 @@ def test_figures_auroc_is_over_the_images_sent_to_the_target_and_time_over_all()
 
 
 @pytest.fixture(scope="module")
-def attacked(digits: Any) -> tuple[PyTorchClassifier, TestSplit]:
+def attacked(digits: Any) -> tuple[PyTorchClassifier, HeldOut]:
     network = digits.network("white_square")
     classifier = PyTorchClassifier(network, nn.CrossEntropyLoss(), (1, 8, 8), 10, clip_values=(0, 1), device_type="cpu")
     others = digits.y_test != digits.target
     triggered = digits.white_square(digits.x_test[others])
-    return classifier, TestSplit(
+    return classifier, HeldOut(
         digits.x_clean, digits.y_clean, digits.x_test, digits.y_test, triggered, digits.y_test[others]
     )
 

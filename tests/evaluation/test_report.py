@@ -5,7 +5,6 @@ import io
 import json
 import re
 import sys
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from art_plugins.evaluation.report import (
     write_compare_report,
 )
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE = "<script>alert(1)</script> \"quoted\" 'a' & |pipe| `tick` $x_1$ *star* \\back\n# line"
 PICTURES = ("class_scores", "clusters", "confusion", "losses")
 
@@ -215,33 +213,6 @@ def hostile_task():
     return task
 
 
-class Page(HTMLParser):
-    """Every element with its attributes and text; complains about tags that do not match."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.elements, self.text = [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == [], f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> was never opened"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text += data + " "
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The files of a run of a usual task and one with hostile names."""
@@ -253,8 +224,8 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(written):
-    return Page((written / "report.html").read_text(encoding="utf-8"))
+def page(written, read_page):
+    return read_page(written / "report.html")
 
 
 def cells(markdown):

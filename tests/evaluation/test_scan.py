@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import csv
-import html.parser
 import json
 import os
 import re
@@ -31,25 +30,6 @@ CLASSES = ("ba", "da", "ga", "ka", "pa")
 N_FILES = 24
 PLANTED = tuple(f"ga/{i:02}.wav" for i in range(8))
 EVIL_NAME = "<script>alert(1)<&'\".wav"
-
-
-class Tags(html.parser.HTMLParser):
-    """Every start tag of a page with its attributes, and the text between the tags."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
 
 
 def write_sounds(root: Path, planted: bool = True) -> Path:
@@ -197,8 +177,8 @@ def test_scan_record_file_is_the_record_and_json(scanned):
     assert len(record["autoencoder_history"]) == SOUND_SETTINGS["nb_epochs"]
 
 
-def test_scan_page_is_self_contained_and_players_hold_the_clips(scanned):
-    page = Tags((scanned[1] / "report.html").read_text(encoding="utf-8"))
+def test_scan_page_is_self_contained_and_players_hold_the_clips(scanned, read_page):
+    page = read_page(scanned[1] / "report.html")
     assert page.all("script") == []
     assert page.all("link") == []
     players = page.all("audio")
@@ -207,17 +187,17 @@ def test_scan_page_is_self_contained_and_players_hold_the_clips(scanned):
     assert {player["aria-label"].removeprefix("suspect: ") for player in players[:8]} == set(PLANTED)
     assert not {player["aria-label"].removeprefix("typical: ") for player in players[8:]} & set(PLANTED)
     assert len(page.all("caption")) == len(page.all("table"))
-    assert not [value for _, tag in page.tags for name, value in tag.items() if name in ("src", "href") and "://" in value]
+    assert not [link for link in page.links() if "://" in link]
 
 
-def test_scan_page_and_table_show_untrusted_names_as_text(scanned, tmp_path):
+def test_scan_page_and_table_show_untrusted_names_as_text(scanned, tmp_path, read_page):
     root, folder = scanned[0], tmp_path / "words"
     shutil.copytree(root, folder)
     for name in PLANTED:
         (folder / name).rename(folder / f"{name}{EVIL_NAME}")
     (folder / "ga").rename(folder / "=ga")
     scan_folder(folder, tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False, **SCORING)
-    page = Tags((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    page = read_page(tmp_path / "out" / "report.html")
     assert page.all("script") == []
     assert EVIL_NAME in page.text
     assert any(EVIL_NAME in player["aria-label"] for player in page.all("audio"))
@@ -240,7 +220,7 @@ def test_scan_same_seed_gives_equal_results_and_saved_autoencoder_judges_alike(s
     )
 
 
-def test_scan_nothing_poisoned_lists_the_top_class_as_no_verdict(scanned, tmp_path):
+def test_scan_nothing_poisoned_lists_the_top_class_as_no_verdict(scanned, tmp_path, read_page):
     root, _, record = scanned
     quiet = scan_folder(
         root,
@@ -255,7 +235,7 @@ def test_scan_nothing_poisoned_lists_the_top_class_as_no_verdict(scanned, tmp_pa
     assert "not a verdict" in quiet["finding"]
     assert {(row["class"], row["verdict"]) for row in rows_of(tmp_path / "out")} == {("ga", LOOK_HERE)}
     assert len((tmp_path / "keep.txt").read_text(encoding="utf-8").splitlines()) == record["counts"]["read"]
-    page = Tags((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    page = read_page(tmp_path / "out" / "report.html")
     assert len(page.all("audio")) == 4
     assert "Worth a look, not a verdict: ga" in page.text
 
@@ -274,7 +254,7 @@ def test_scan_classes_too_small_to_judge_give_only_a_header(scanned, tmp_path):
     assert any("Only 0 classes could be judged" in note for note in record["notes"])
 
 
-def test_scan_images_planted_cluster_is_found_and_shown(tmp_path):
+def test_scan_images_planted_cluster_is_found_and_shown(tmp_path, read_page):
     root = write_images(tmp_path / "pictures")
     Image.fromarray(np.full((16, 16), 9, dtype=np.uint8)).save(root / "0" / "large.png")
     (root / "0" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
@@ -285,16 +265,16 @@ def test_scan_images_planted_cluster_is_found_and_shown(tmp_path):
     assert {row["file"] for row in rows_of(tmp_path / "out")} == {f"2/{i:02}.png" for i in range(8)}
     assert record["mended_files"] == {"of another size, resized": ["0/large.png"], "one colour only": ["0/large.png"]}
     assert record["settings"]["sample_shape"] == [8, 8]
-    pictures = Tags((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).all("img")
+    pictures = read_page(tmp_path / "out" / "report.html").all("img")
     assert {picture["alt"] for picture in pictures[:8]} == {f"suspect: 2/{i:02}.png" for i in range(8)}
     assert all(picture["src"].startswith("data:image/png;base64,iVBOR") for picture in pictures)
 
 
-def test_page_beyond_its_size_names_samples_only(scanned, tmp_path, monkeypatch):
+def test_page_beyond_its_size_names_samples_only(scanned, tmp_path, monkeypatch, read_page):
     root = scanned[0]
     monkeypatch.setattr(scan_page, "MAX_PAGE_BYTES", 5_000)
     scan_folder(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False, **SCORING)
-    page = Tags((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    page = read_page(tmp_path / "out" / "report.html")
     assert len(page.all("audio")) == 3  # of 1,644 bytes each
     assert "13 samples are shown by name only" in page.text
     assert all(name in page.text for name in PLANTED)
