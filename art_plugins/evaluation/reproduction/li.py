@@ -11,7 +11,7 @@ from art_plugins.evaluation.reproduction.items import Item, Record, Records, Row
 
 TRIGGERS = {"chessboard": "CB", "single_pixel": "SP", "white_box": "WB"}
 DATA = {"mnist": "MNIST", "fashion_mnist": "F-MNIST"}
-CIFAR = ("in_flight_cifar10_single", "in_flight_cifar10")
+CIFAR = ("in_flight_cifar10_single", "in_flight_cifar10_single_pixel", "in_flight_cifar10")
 # Table 1: accuracy, attack success, and success of the estimated pattern, by source classes and trigger.
 TABLE_1 = {
     ("single", "chessboard"): (0.9360, 0.9955, 1.0),
