@@ -314,7 +314,9 @@ def layerwise(
         "mnist",
         "fashion_mnist",
     ],
-    trigger: Annotated[list[str], typer.Option(help="Repeat for several.")] = ["white_box", "chessboard"],  # noqa: B006
+    trigger: Annotated[
+        list[str], typer.Option(help="A pattern, warp, or input_aware: a trigger of its own for each image; repeat.")
+    ] = ["white_box", "chessboard"],  # noqa: B006
     network: Annotated[str, typer.Option(help="lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")] = "lenet5",
     width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
     n_poison: Annotated[
@@ -332,7 +334,7 @@ def layerwise(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
 ) -> None:
     """Layer-wise feature analysis of backdoored models: at test time, and as a filter beside ART's."""
-    from art_plugins.evaluation.attacked_models import ModelCase, check_case
+    from art_plugins.evaluation.attacked_models import ModelCase
     from art_plugins.evaluation.layerwise_experiment import run_layerwise
 
     cases = [
@@ -341,8 +343,6 @@ def layerwise(
         for name in dataset
         for pattern in trigger
     ]
-    for case in cases:
-        check_case(case)
     options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": filters, "with_peers": peers, "download": download}
     run_layerwise(cases, root, out, _command(), models, **options, on_run=_show_layerwise_run)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)

@@ -15,6 +15,7 @@ from art_plugins.evaluation.backdoored_models import train_backdoored, train_ima
 from art_plugins.evaluation.datasets.images import SETS, image_data
 from art_plugins.evaluation.datasets.labelled import LabelledData
 from art_plugins.evaluation.image_attacks import poison_all_to_all, poison_images
+from art_plugins.evaluation.input_aware import input_aware_attack, separate, train_input_aware
 from art_plugins.evaluation.model_cache import load_or_train
 from art_plugins.evaluation.poisoning import PoisonedData
 from art_plugins.triggers import patterns
@@ -40,6 +41,7 @@ TRIGGERS: dict[str, Callable[[str, tuple[int, int, int]], Callable[[np.ndarray],
     "blended": lambda dataset, shape: patterns.blended(shape),
     "warp": lambda dataset, shape: patterns.warp(shape, strength=2.0),
 }
+INPUT_AWARE = "input_aware"  # comes about during the training, so that there is nothing to stamp before
 SOURCES = ("multi", "single", "all_to_all")
 # Li et al. poison 100 images of each of 9 classes, or 1,000 of one; of a smaller training set the same share is taken.
 N_POISON = {"multi": 900, "single": 1000, "all_to_all": 1000}
@@ -50,7 +52,8 @@ class ModelCase:
     """
     One model to test defences on.
 
-    :param trigger: A name in ``TRIGGERS``, or ``"none"``: a clean model.
+    :param trigger: A name in ``TRIGGERS``; ``"input_aware"``: each image has a trigger of its own, and a tenth of every
+        batch is poisoned; or ``"none"``: a clean model.
     :param sources: ``"multi"``: images of every class but the target; ``"single"``: of class 0; ``"all_to_all"``: every
         class is sent to the next.
     :param n_poison: Poisoned training images in all; ``None``: the paper's share of the training set.
@@ -108,14 +111,17 @@ def attacked_model(
     check_case(case)
     data = image_data(case.dataset, root, download)
     settings = {"network": case.network, "random_state": case.seed, "verbose": verbose, **case.recipe()}
-    attack = None if case.trigger == "none" else make_attack(case, data)
+    clean = {"x": data.x_train, "y": data.y_train, "nb_classes": len(data.class_names)}
+    attack = None
     start = time.perf_counter()
-    if attack is None:
-        nb_classes = len(data.class_names)
-        classifier = load_or_train(
-            models, train_image_classifier, x=data.x_train, y=data.y_train, nb_classes=nb_classes, **settings
-        )
+    if case.trigger == "none":
+        classifier = load_or_train(models, train_image_classifier, **clean, **settings)
+    elif case.trigger == INPUT_AWARE:
+        joint = load_or_train(models, train_input_aware, **clean, target=TARGET, **settings)
+        classifier, trigger = separate(joint)
+        attack = input_aware_attack(data, trigger, TARGET)
     else:
+        attack = make_attack(case, data)
         classifier = train_backdoored(attack, models, **settings)
     return AttackedModel(classifier, data, attack, time.perf_counter() - start)
 
@@ -135,13 +141,18 @@ def make_attack(case: ModelCase, data: LabelledData) -> PoisonedData:
 
 def check_case(case: ModelCase) -> None:
     """
-    :raises InvalidInputError: For a name that does not exist.
+    :raises InvalidInputError: For a name that does not exist, or an input-aware attack of other sources or numbers.
     """
     for name, value, known in (
         ("dataset", case.dataset, SHORT),
-        ("trigger", case.trigger, [*TRIGGERS, "none"]),
+        ("trigger", case.trigger, [*TRIGGERS, INPUT_AWARE, "none"]),
         ("sources", case.sources, SOURCES),
         ("network", case.network, RECIPES),
     ):
         if value not in known:
             raise InvalidInputError(f"{name} must be one of {', '.join(known)}; received {value!r}.")
+    if case.trigger == INPUT_AWARE and (case.sources != "multi" or case.n_poison is not None):
+        raise InvalidInputError(
+            "The input-aware attack poisons a tenth of every batch, of all classes: sources must be 'multi' and n_poison "
+            f"None; received {case.sources!r} and {case.n_poison}."
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,57 +71,85 @@ def train_image_classifier(
         accelerator or the CPU.
     :raises InvalidInputError: For bad images, labels or parameters, or when the loss is no longer finite.
     """
-    labels = _check(x, y, nb_classes, network, width, trigger, is_poison)
-    if nb_epochs < 0 or batch_size < 1 or not learning_rate > 0:
+    labels = check_training(x, y, nb_classes, network, width, nb_epochs, batch_size, learning_rate, augment)
+    if (trigger is None) != (is_poison is None):
+        raise InvalidInputError("trigger and is_poison come together: what is stamped, and on which rows.")
+    if is_poison is not None and (is_poison.shape != (len(x),) or is_poison.dtype != bool):
         raise InvalidInputError(
-            "nb_epochs must be at least 0, batch_size at least 1 and learning_rate above 0; received "
-            f"{nb_epochs}, {batch_size} and {learning_rate}."
+            f"is_poison must be bool of shape ({len(x)},); received {is_poison.dtype} of shape {is_poison.shape}."
         )
-    if augment not in (True, False, "crop"):
-        raise InvalidInputError(f'augment must be True, False or "crop"; received {augment!r}.')
     fabric = fabric or make_fabric(precision)
-    options = {} if width is None else {"width": width}
     with seeded(random_state):
-        model = NETWORKS[network](x.shape[1], nb_classes, **options)
-        _check_size(model, x.shape[1:], network)
-        optimiser = _optimiser(model, learning_rate)
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        wrapped, wrapped_optimiser = fabric.setup(model, optimiser)
+        model = make_network(network, x.shape[1:], nb_classes, width)
+        wrapped, wrapped_optimiser = fabric.setup(model, sgd(model, learning_rate))
         images = fabric.to_device(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
         targets = fabric.to_device(torch.from_numpy(labels))
         poisoned = torch.zeros(len(x), dtype=torch.bool) if is_poison is None else torch.from_numpy(np.asarray(is_poison))
-        n_batches = max(1, len(x) // batch_size)
-        total_steps = nb_epochs * n_batches
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_factor(step, total_steps))
+
+        def loss_of(rows: Tensor, batch: Tensor) -> Tensor:
+            if trigger is not None:
+                batch = stamped(batch, poisoned[rows], trigger)
+            return functional.cross_entropy(wrapped(batch), targets[rows])
+
         wrapped.train()
-        epochs = tqdm(range(nb_epochs), desc=network, unit="epoch", disable=not verbose)
-        for _ in epochs:
-            total = torch.zeros((), device=images.device)
-            for rows in torch.randperm(len(x))[: n_batches * batch_size].reshape(n_batches, -1):
-                batch = images[rows]
-                if augment:
-                    batch = augmented(batch, mirror=augment != "crop")
-                if trigger is not None:
-                    batch = stamped(batch, poisoned[rows], trigger)
-                loss = functional.cross_entropy(wrapped(batch), targets[rows])
-                wrapped_optimiser.zero_grad()
-                fabric.backward(loss)
-                wrapped_optimiser.step()
+        run_epochs(
+            images,
+            loss_of,
+            [wrapped_optimiser],
+            fabric,
+            nb_epochs=nb_epochs,
+            batch_size=batch_size,
+            augment=augment,
+            title=network,
+            verbose=verbose,
+        )
+    return as_classifier(model, x.shape[1:], nb_classes, learning_rate)
+
+
+def run_epochs(
+    images: Tensor,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    optimisers: Sequence[Any],
+    fabric: Fabric,
+    *,
+    nb_epochs: int,
+    batch_size: int,
+    augment: bool | str,
+    title: str,
+    verbose: bool,
+) -> None:
+    """
+    Minimise a loss over shuffled batches; the learning rates follow :func:`rate_factor`. Draws from torch's generator.
+
+    :param images: (n, C, H, W), on the device.
+    :param loss_of: The loss of a batch, from the numbers of its rows and its images, augmented.
+    :param optimisers: As ``fabric.setup`` gave them.
+    :param title: Of the progress bar.
+    :raises InvalidInputError: When the loss is no longer finite.
+    """
+    n_batches = max(1, len(images) // batch_size)
+    total_steps = nb_epochs * n_batches
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimiser.optimizer, lambda step: rate_factor(step, total_steps))
+        for optimiser in optimisers
+    ]
+    epochs = tqdm(range(nb_epochs), desc=title, unit="epoch", disable=not verbose)
+    for _ in epochs:
+        total = torch.zeros((), device=images.device)
+        for rows in torch.randperm(len(images))[: n_batches * batch_size].reshape(n_batches, -1):
+            batch = augmented(images[rows], mirror=augment != "crop") if augment else images[rows]
+            loss = loss_of(rows, batch)
+            for optimiser in optimisers:
+                optimiser.zero_grad()
+            fabric.backward(loss)
+            for optimiser, schedule in zip(optimisers, schedules, strict=True):
+                optimiser.step()
                 schedule.step()
-                total += loss.detach()
-            mean = float(total) / n_batches
-            if not np.isfinite(mean):
-                raise InvalidInputError("The classifier's loss is no longer finite; lower learning_rate.")
-            epochs.set_postfix(loss=f"{mean:.3f}")
-    model.to("cpu", memory_format=torch.contiguous_format).float().eval()  # type: ignore[call-overload]
-    return PyTorchClassifier(
-        model=model,
-        loss=nn.CrossEntropyLoss(),
-        optimizer=_optimiser(model, learning_rate),
-        input_shape=x.shape[1:],
-        nb_classes=nb_classes,
-        clip_values=(0.0, 1.0),
-    )
+            total += loss.detach()
+        mean = float(total) / n_batches
+        if not np.isfinite(mean):
+            raise InvalidInputError("The classifier's loss is no longer finite; lower learning_rate.")
+        epochs.set_postfix(loss=f"{mean:.3f}")
 
 
 def train_backdoored(attack: PoisonedData, models: str | Path | None = None, **training: Any) -> PyTorchClassifier:
@@ -159,6 +187,19 @@ def assert_attack_works(classifier: Any, attack: PoisonedData, least: float = 0.
             "the trigger stronger, poison more images or train longer before judging a defence."
         )
     return figures
+
+
+def as_classifier(model: nn.Module, shape: tuple[int, ...], nb_classes: int, learning_rate: float) -> PyTorchClassifier:
+    """A trained network on the CPU, in 32 bits and evaluation mode, for images of 0 to 1."""
+    model.to("cpu", memory_format=torch.contiguous_format).float().eval()  # type: ignore[call-overload]
+    return PyTorchClassifier(
+        model=model,
+        loss=nn.CrossEntropyLoss(),
+        optimizer=sgd(model, learning_rate),
+        input_shape=shape,
+        nb_classes=nb_classes,
+        clip_values=(0.0, 1.0),
+    )
 
 
 def rate_factor(step: int, total_steps: int) -> float:
@@ -205,30 +246,44 @@ def stamped(images: Tensor, is_poison: Tensor, trigger: Callable[[np.ndarray], n
     return images
 
 
-def _optimiser(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+def sgd(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         model.parameters(), lr=learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
 
 
-def _check_size(model: nn.Module, shape: tuple[int, ...], network: str) -> None:
+def make_network(network: str, shape: tuple[int, ...], nb_classes: int, width: int | None = None) -> nn.Module:
+    """
+    An untrained network by its name in ``NETWORKS``.
+
+    :param shape: Of an image, (C, H, W).
+    :raises InvalidInputError: If the network cannot take such images.
+    """
+    model: nn.Module = NETWORKS[network](shape[0], nb_classes, **({} if width is None else {"width": width}))
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, *shape))
     except RuntimeError as error:
         raise InvalidInputError(f"{network} cannot take images of {shape}: {error}") from error
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _check(
+def check_training(
     x: np.ndarray,
     y: np.ndarray,
     nb_classes: int,
     network: str,
     width: int | None,
-    trigger: Callable[[np.ndarray], np.ndarray] | None,
-    is_poison: np.ndarray | None,
+    nb_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    augment: bool | str,
 ) -> np.ndarray:
-    """Labels (n,), after the arguments have been looked at."""
+    """
+    Labels (n,), after the arguments of a training have been looked at.
+
+    :raises InvalidInputError: For one that cannot be.
+    """
     if x.ndim != 4 or len(x) < 2:
         raise InvalidInputError(f"x must be at least two images, (n, C, H, W); received shape {x.shape}.")
     if not (x.min() >= 0 and x.max() <= 1):
@@ -237,11 +292,12 @@ def _check(
         raise InvalidInputError(f"network must be one of {', '.join(NETWORKS)}; received {network!r}.")
     if width is not None and (width < 1 or "width" not in inspect.signature(NETWORKS[network]).parameters):
         raise InvalidInputError(f"width must be at least 1, or None: {network!r} may have one; received {width}.")
-    if (trigger is None) != (is_poison is None):
-        raise InvalidInputError("trigger and is_poison come together: what is stamped, and on which rows.")
-    if is_poison is not None and (is_poison.shape != (len(x),) or is_poison.dtype != bool):
+    if nb_epochs < 0 or batch_size < 1 or not learning_rate > 0:
         raise InvalidInputError(
-            f"is_poison must be bool of shape ({len(x)},); received {is_poison.dtype} of shape {is_poison.shape}."
+            "nb_epochs must be at least 0, batch_size at least 1 and learning_rate above 0; received "
+            f"{nb_epochs}, {batch_size} and {learning_rate}."
         )
+    if augment not in (True, False, "crop"):
+        raise InvalidInputError(f'augment must be True, False or "crop"; received {augment!r}.')
     labels, _ = class_labels(y, len(x), nb_classes)
     return labels

@@ -13,7 +13,7 @@ import numpy as np
 from art_plugins.defences.pyod_filter import pyod_is_installed
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import layerwise_figures as figures
-from art_plugins.evaluation.attacked_models import ModelCase, attacked_model
+from art_plugins.evaluation.attacked_models import INPUT_AWARE, ModelCase, attacked_model, check_case
 from art_plugins.evaluation.backdoored_models import assert_attack_works
 from art_plugins.evaluation.compare import WITHOUT_PYOD
 from art_plugins.evaluation.figures import png_bytes
@@ -49,7 +49,10 @@ def run_layerwise(
     :param with_filters: Filter the training set as well, with these rules and with ART's.
     :param with_peers: Detectors and filters of others as well, where their packages are installed.
     :return: The record.
+    :raises InvalidInputError: As :func:`run_case`.
     """
+    for case in cases:
+        _check(case, with_filters)
     what: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": with_filters, "with_peers": with_peers}
     jobs = {
         run_name(f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), what): partial(
@@ -91,10 +94,10 @@ def run_case(
     """
     One attacked model.
 
-    :raises InvalidInputError: For an unknown name, a clean model, or an attack that works on less than 90 % of the images.
+    :raises InvalidInputError: For an unknown name, a clean model, filters where no training set is poisoned, or an attack
+        that works on less than 90 % of the images.
     """
-    if case.trigger == "none":
-        raise InvalidInputError("Layer-wise analysis is measured on attacked models; name a trigger other than 'none'.")
+    _check(case, with_filters)
     classifier, data, attack, _ = attacked_model(case, root, models, download=download, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
     assert attack is not None
@@ -109,3 +112,14 @@ def run_case(
     if with_filters:
         run["filters"] = evaluate_filters(classifier, attack, split.x_defence, split.y_defence, case.seed, with_peers)
     return run
+
+
+def _check(case: ModelCase, with_filters: bool) -> None:
+    check_case(case)
+    if case.trigger == "none":
+        raise InvalidInputError("Layer-wise analysis is measured on attacked models; name a trigger other than 'none'.")
+    if case.trigger == INPUT_AWARE and with_filters:
+        raise InvalidInputError(
+            "The input-aware attack leaves no poisoned training set that could be filtered; ask for the detectors alone: "
+            "--no-filters."
+        )
