@@ -23,6 +23,7 @@ from art_plugins.evaluation.networks import NETWORKS
 from art_plugins.evaluation.poisoning import PoisonedData
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.statistics.labels import class_labels
+from art_plugins.triggers.input_aware import InputAwareTrigger
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 PADDING = 4  # zeros on each side before the random crop
@@ -176,7 +177,8 @@ def assert_attack_works(classifier: Any, attack: PoisonedData, least: float = 0.
     A defence that is tested on an attack that failed shows nothing: raise unless the attack works.
 
     :param least: Lowest share of triggered test images of the source classes that the model must classify as wanted.
-    :return: ``clean_accuracy``, ``attack_success``, ``n_clean_test``, ``n_triggered_test``.
+    :return: ``clean_accuracy``, ``attack_success``, ``n_clean_test``, ``n_triggered_test``; of an input-aware attack
+        ``crossed_success`` as well: the share that comes to the target with the trigger of the next image.
     :raises InvalidInputError: If fewer are.
     """
     clean = attack.clean
@@ -186,6 +188,10 @@ def assert_attack_works(classifier: Any, attack: PoisonedData, least: float = 0.
             f"The attack works on {figures['attack_success']:.3f} of the triggered test images, less than {least}; make "
             "the trigger stronger, poison more images or train longer before judging a defence."
         )
+    if isinstance(attack.trigger, InputAwareTrigger):
+        x = clean.x_test[np.isin(clean.y_test, attack.sources)]
+        crossed = attack.trigger.crossed(x, np.roll(x, 1, axis=0))
+        figures["crossed_success"] = float((classifier.predict(crossed).argmax(axis=1) == attack.target).mean())
     return figures
 
 

@@ -18,7 +18,7 @@ from art_plugins.features.activations import torch_module
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.triggers.input_aware import InputAwareTrigger, TriggerGenerator, stamp
 
-# Section 4.1 of the paper.
+# The values that the authors trained with.
 ATTACKED = CROSSED = 0.1  # shares of a batch
 MASK_DENSITY = 0.032  # of the image; what lies above costs
 DENSITY_WEIGHT, DIVERSITY_WEIGHT = 100.0, 1.0
@@ -55,7 +55,7 @@ def train_input_aware(
     verbose: bool = False,
 ) -> PyTorchClassifier:
     """
-    Algorithm 1: masks first, then the classifier together with the patterns. Of every batch a tenth gets its own triggers
+    Masks first, then the classifier together with the patterns. Of every batch a tenth gets its own triggers
     and the target's label; another tenth gets triggers of other images and keeps its labels.
 
     The attacker controls the training here; there is no poisoned training set.
@@ -143,7 +143,7 @@ def input_aware_attack(data: LabelledData, trigger: InputAwareTrigger, target: i
 
 
 def _sameness(images: Tensor, drawn: Tensor) -> Tensor:
-    """The diversity loss, Eq. 6: how far images lie apart over how far what was drawn for them does; mean over pairs."""
+    """The paper's diversity loss: how far images lie apart over how far what was drawn for them does; mean over pairs."""
     apart = [_distances(one, one.roll(1, dims=0)) for one in (images, drawn)]
     return (apart[0] / (apart[1] + 1e-4)).mean()
 

@@ -15,7 +15,7 @@ BATCH_SIZE = 256
 
 class TriggerGenerator(nn.Module):
     """
-    Encoder and decoder twice: for the mask m of an image, near to 0 or 1, and for its pattern p (section 3.2). Smaller than
+    Encoder and decoder twice: for the mask m of an image, near to 0 or 1, and for its pattern p. Smaller than
     the authors' networks.
 
     :param n_channels: C of the images.
