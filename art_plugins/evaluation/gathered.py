@@ -55,7 +55,8 @@ class Gathered(NamedTuple):
 
 def gather(folders: Sequence[Path]) -> list[Gathered]:
     """
-    Every record in the folders and below, by kind and then by name; JSON files of other make are passed over.
+    Every record in the folders and below, by kind and then by name; JSON files of other make are passed over, and so are
+    the sweeps that an ablation made of its variants: its own record has what they found.
 
     :raises InvalidInputError: If a folder is none, or no record is found.
     """
@@ -68,6 +69,8 @@ def gather(folders: Sequence[Path]) -> list[Gathered]:
         raise InvalidInputError(
             f"No record lies in {', '.join(map(str, folders))}; run art-plugins reproduce or compare first."
         )
+    ablated = {one.record["command"] for one in found if one.kind == ABLATION}
+    found = [one for one in found if one.kind != SWEEP or one.record["command"] not in ablated]
     kinds = [KIND, COMPARISON, CURVE, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY]
     return sorted(found, key=lambda one: (kinds.index(one.kind), _place(one.record), one.name))
 

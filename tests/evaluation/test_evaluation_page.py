@@ -119,6 +119,19 @@ def test_gather_without_a_record_says_what_to_run(tmp_path, make):
         gather([make(tmp_path)])
 
 
+def test_gather_passes_over_the_sweeps_that_an_ablation_made(tmp_path):
+    ablation = json.loads((RECORDS / "ablation.json").read_text(encoding="utf-8"))
+    sweep = json.loads((RECORDS / "sweep.json").read_text(encoding="utf-8"))
+    for name, record in {
+        "ablation": ablation,
+        "ablation/default": {**sweep, "command": ablation["command"]},
+        "sweep": sweep,
+    }.items():
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    assert [(one.kind, one.name) for one in gather([tmp_path])] == [("sweep", "sweep"), ("ablation", "ablation")]
+
+
 def test_suspects_outside_the_records_folder_are_not_read(tmp_path, written, read_page):
     (tmp_path / "secret.wav").write_bytes(wav_bytes([0.0] * 100, 8_000))
     folder = tmp_path / "compare"
