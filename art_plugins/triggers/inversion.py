@@ -151,8 +151,8 @@ def invert_triggers(
     found, and a source whose pattern is far smaller than the others' gives the trigger. Without a target a small pattern
     from one source says little: ones are near to most digits by nature.
 
-    When this breaks: triggers that are not a fixed pattern (warps, input-aware ones), attacks towards every class
-    (all-to-all), fewer than about five classes, and backdoors of one source class in models whose other classes lie near.
+    When this breaks: triggers that no fixed pattern can stand for (warps), attacks towards every class (all-to-all), fewer
+    than about five classes, and backdoors of one source class in models whose other classes lie near.
 
     :param classifier: ART ``PyTorchClassifier``; its preprocessing, clip values and channel order are respected.
     :param x_clean: Clean images (n, C, H, W) or (n, H, W, C), of all classes; 10 to 100 a class.
