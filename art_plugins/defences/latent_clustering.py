@@ -68,9 +68,10 @@ class VAELatentDefence(PoisonFilter):
     columns (``video_like=True`` is the paper's form), and 32 channels in place of 256.
 
     When this breaks: fewer than seven poisoned samples (in speech, where only those of them crowd whose own sound is faint
-    under the trigger, fewer than about fifteen); less than a hundredth of a large class; a sub-population that one class
-    alone has; copies of one sample; a trigger whose place changes from sample to sample; more than a third of the classes
-    poisoned, or two of them by one trigger; fewer than five classes leave little to compare with.
+    under the trigger, fewer than about fifteen); less than a hundredth of a large class; more poison than clean samples in
+    a class; a sub-population that one class alone has; copies of one sample; a trigger whose place changes from sample to
+    sample; more than a third of the classes poisoned, or two of them by one trigger; fewer than five classes leave little
+    to compare with.
 
     :param classifier: Not needed and may be ``None``; ART's argument order. Its ``nb_classes`` and ``channels_first`` are
         used when it is there.

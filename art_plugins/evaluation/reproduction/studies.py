@@ -132,9 +132,16 @@ STUDIES = {
             },
         ),
         Study(
+            "layerwise_input_aware_cifar10",
+            {
+                "cpu": f"layerwise {CIFAR} --width 16 --nb-epochs 20 --trigger input_aware --no-filters",
+                "gpu": f"layerwise {CIFAR} --nb-epochs 150 --trigger input_aware --no-filters {SEEDS}",
+            },
+        ),
+        Study(
             "layerwise_warp",
             {
-                "cpu": f"layerwise {NARROW} --n-poison 2500 --trigger warp --no-filters",
+                "cpu": f"layerwise {NARROW} --n-poison 2500 --trigger warp --no-filters --seed 0 --seed 1",
                 "gpu": f"layerwise {CIFAR} --nb-epochs 150 --n-poison 5000 --trigger warp --no-filters {SEEDS}",
             },
         ),
