@@ -10,7 +10,7 @@ from art.attacks.evasion import ProjectedGradientDescent
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.datasets.labelled import LabelledData
-from art_plugins.evaluation.poisoning import PoisonedData, poison_classes, share_of
+from art_plugins.evaluation.poisoning import PoisonedData, all_to_one, poison_classes, share_of
 
 
 def poison_images(
@@ -74,21 +74,7 @@ def poison_clean_label(
     x_train[chosen] = trigger(hard.generate(x_train[chosen]))
     is_poison = np.zeros(len(x_train), dtype=bool)
     is_poison[chosen] = True
-    from_others = data.y_test != target
-    y_source = data.y_test[from_others]
-    sources = tuple(label for label in range(len(data.class_names)) if label != target)
-    return PoisonedData(
-        x_train,
-        data.y_train.copy(),
-        is_poison,
-        trigger(data.x_test[from_others]),
-        y_source,
-        np.full(len(y_source), target),
-        sources=sources,
-        target=target,
-        trigger=trigger,
-        clean=data,
-    )
+    return all_to_one(data, x_train, data.y_train.copy(), is_poison, trigger, target)
 
 
 def poison_with_cover(

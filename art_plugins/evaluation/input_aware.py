@@ -13,7 +13,7 @@ from torch.nn import functional
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.backdoored_models import as_classifier, check_training, make_network, run_epochs, sgd
 from art_plugins.evaluation.datasets.labelled import LabelledData
-from art_plugins.evaluation.poisoning import PoisonedData
+from art_plugins.evaluation.poisoning import PoisonedData, all_to_one
 from art_plugins.features.activations import torch_module
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.triggers.input_aware import InputAwareTrigger, TriggerGenerator, stamp
@@ -126,20 +126,8 @@ def separate(classifier: PyTorchClassifier, learning_rate: float = 0.05) -> tupl
 
 def input_aware_attack(data: LabelledData, trigger: InputAwareTrigger, target: int) -> PoisonedData:
     """The attack at test time; its training set is the clean one, since the triggers were put on during the training."""
-    from_others = data.y_test != target
-    y_source = data.y_test[from_others]
-    return PoisonedData(
-        data.x_train,
-        data.y_train,
-        np.zeros(len(data.y_train), dtype=bool),
-        trigger(data.x_test[from_others]),
-        y_source,
-        np.full(len(y_source), target),
-        sources=tuple(label for label in range(len(data.class_names)) if label != target),
-        target=target,
-        trigger=trigger,
-        clean=data,
-    )
+    is_poison = np.zeros(len(data.y_train), dtype=bool)
+    return all_to_one(data, data.x_train, data.y_train, is_poison, trigger, target)
 
 
 def _sameness(images: Tensor, drawn: Tensor) -> Tensor:

@@ -131,3 +131,28 @@ def poison_classes(
         trigger=trigger,
         clean=data,
     )
+
+
+def all_to_one(
+    data: LabelledData,
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    is_poison: np.ndarray,
+    trigger: Callable[[np.ndarray], np.ndarray],
+    target: int,
+) -> PoisonedData:
+    """A poisoned training set, and every test sample of a class other than ``target`` with the trigger."""
+    from_others = data.y_test != target
+    y_source = data.y_test[from_others]
+    return PoisonedData(
+        x_train,
+        y_train,
+        is_poison,
+        trigger(data.x_test[from_others]),
+        y_source,
+        np.full(len(y_source), target),
+        sources=tuple(label for label in range(len(data.class_names)) if label != target),
+        target=target,
+        trigger=trigger,
+        clean=data,
+    )
