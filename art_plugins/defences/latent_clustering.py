@@ -68,8 +68,8 @@ class VAELatentDefence(PoisonFilter):
     columns (``video_like=True`` is the paper's form), and 32 channels in place of 256.
 
     When this breaks: fewer than seven poisoned samples (in speech, where only those of them crowd whose own sound is faint
-    under the trigger, fewer than about fifteen); less than a hundredth of a large class; more poison than clean samples in
-    a class; a sub-population that one class alone has; copies of one sample; a trigger whose place changes from sample to
+    under the trigger, fewer than about fifteen); less than a hundredth of a large class; more than three quarters of a
+    class; a sub-population that one class alone has; copies of one sample; a trigger whose place changes from sample to
     sample; more than a third of the classes poisoned, or two of them by one trigger; fewer than five classes leave little
     to compare with.
 
@@ -123,7 +123,8 @@ class VAELatentDefence(PoisonFilter):
         ``scoring="paper"``.
     :ivar poisoned_classes_: Classes called poisoned.
     :ivar outlier_scores_: (n,), soft cluster label times class index; 0 in classes at or below the median.
-    :ivar suspects_: (n,), bool: members of the smaller half of every judged class, whatever its verdict.
+    :ivar suspects_: (n,), bool: members of the smaller half of every judged class, whatever its verdict; of the larger
+        where that is the crowd.
     :ivar is_clean_: (n,), 1 = clean, 0 = poison.
     :ivar latents_: (n, latent_dim).
     :ivar autoencoder_: The fitted :class:`Autoencoder`.
@@ -326,7 +327,7 @@ class VAELatentDefence(PoisonFilter):
                 )
             if poisoned and smaller > HETEROGENEOUS_FROM * len(indices):
                 report["warnings"].append(
-                    f"Class {label} splits {smaller} to {len(indices) - smaller}: the smaller part is removed, but look at "
+                    f"Class {label} splits {smaller} to {len(indices) - smaller}: the first part is removed, but look at "
                     "samples of both parts before you trust that it is the poison."
                 )
         report["class_rule"] = result.class_rule

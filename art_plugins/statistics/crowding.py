@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.cluster import KMeans
 
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.moments import winsorised
@@ -27,16 +28,20 @@ MAX_REFERENCE = 600  # samples of the other classes that a class is compared wit
 SOFTENING = 0.02
 FLOOR = 0.02  # of the largest variance, added to all when they are brought to one: directions that hold only rounding
 BLOCK = 4_000_000  # distances at once
+# Two halves of a class are two groups from this distance between their medians, in standard deviations within classes, and
+# this share of the smaller one. Measured on Speech Commands: at most 3.1 in clean classes, 4.2 to 5.5 in poisoned ones.
+APART, LEAST_HALF = 3.5, 0.25
 
 
 class Crowding(NamedTuple):
     """
     ``crowding`` (n,): of every sample, in nats (:func:`class_crowding`); ``excess`` (K,): of every class, NaN where it
-    was not judged.
+    was not judged; ``turned`` (K,) bool: it was found about the smaller of two groups, so the crowd is the larger one.
     """
 
     crowding: np.ndarray
     excess: np.ndarray
+    turned: np.ndarray
 
 
 def whiten_within(x: np.ndarray, labels: np.ndarray, nb_classes: int, nb_dims: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +87,9 @@ def class_crowding(
     counts: neither a class that lies apart as a whole nor one that a large poison has moved aside is crowded for it. Of n
     own samples and m others, the others' neighbour is the one of rank k m / n, so that equal densities give 0.
 
+    A class in two groups has its median in the larger one. If that is the poison, the others moved there hide it; so they
+    are moved onto the smaller group as well, and the answer with the larger excess is taken.
+
     A class's excess is the k-th largest crowding in it: k samples at least are in the crowd.
 
     When this breaks: k + 1 copies of a sample are a crowd; poison of k samples and fewer is none; a class whose
@@ -92,7 +100,7 @@ def class_crowding(
     :param only: Classes to judge; ``None``: all.
     """
     crowding = np.zeros(len(x))
-    excess = np.full(nb_classes, np.nan)
+    excess, turned = np.full(nb_classes, np.nan), np.zeros(nb_classes, dtype=bool)
     softening = SOFTENING * x.shape[1]
     moved = x - medians[labels]
     for label, own in enumerate(indices_by_class(labels, nb_classes)):
@@ -103,14 +111,40 @@ def class_crowding(
             others = random.choice(others, size=MAX_REFERENCE, replace=False)
         n_neighbours = neighbours_of(len(own))
         rank = int(np.clip(round(n_neighbours * len(others) / len(own)), 1, len(others)))
-        there = np.minimum(
-            kth_squared_distance(x[own], x[others], rank),
-            kth_squared_distance(moved[own], moved[others], rank),
-        )
+        as_they_are = kth_squared_distance(x[own], x[others], rank)
         here = kth_squared_distance(x[own], x[own], n_neighbours + 1)  # the first is the sample itself
-        crowding[own] = 0.5 * np.log((there + softening) / (here + softening))
-        excess[label] = np.sort(crowding[own])[-n_neighbours]
-    return Crowding(crowding, excess)
+        group = smaller_group(moved[own])
+        for shift in [np.float32(0)] if group is None else [np.float32(0), group]:
+            there = np.minimum(as_they_are, kth_squared_distance(moved[own] - shift, moved[others], rank))
+            found = 0.5 * np.log((there + softening) / (here + softening))
+            largest = np.sort(found)[-n_neighbours]
+            if not largest <= excess[label]:
+                turned[label] = shift is group
+                crowding[own], excess[label] = found, largest
+    return Crowding(crowding, excess, turned)
+
+
+def smaller_group(x: np.ndarray) -> np.ndarray | None:
+    """
+    Median of the smaller of two groups that lie apart, found by 2-means from the two sides of the leading direction.
+
+    :param x: Whitened samples of a class, (n, d), from their median.
+    :return: (d,); ``None`` where there are no two groups.
+    """
+    centred = x - x.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    side = centred @ axes[:, -1] > 0
+    if not 0 < side.sum() < len(x):
+        return None
+    start = np.stack([x[~side].mean(axis=0), x[side].mean(axis=0)])
+    second = KMeans(2, init=start, n_init=1).fit(x).labels_ == 1
+    if not LEAST_HALF <= second.mean() <= 1 - LEAST_HALF:
+        return None
+    medians = [np.median(x[members], axis=0) for members in (second, ~second)]
+    if np.linalg.norm(medians[0] - medians[1]) < APART:
+        return None
+    smaller: np.ndarray = medians[0] if second.mean() < 0.5 else medians[1]
+    return smaller
 
 
 def neighbours_of(n_samples: int) -> int:

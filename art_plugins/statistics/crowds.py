@@ -28,7 +28,7 @@ class Crowds(NamedTuple):
     ``class_scores`` (K,): nats, higher is more suspicious, NaN: not judged; ``view_scores`` (K, V): of each view, their
     largest is the class's; ``crowding`` (V, n): of every sample, less the same; ``views``: V whitened
     views (n, d); ``medians``: their class medians (K, d); ``over_chance`` (V, K): excess over what chance gives; ``chance``
-    (K,): that.
+    (K,): that; ``turned`` (V, K): whether the crowd is the larger of two groups (:func:`class_crowding`).
     """
 
     class_scores: np.ndarray
@@ -38,6 +38,11 @@ class Crowds(NamedTuple):
     medians: list[np.ndarray]
     over_chance: np.ndarray
     chance: np.ndarray
+    turned: np.ndarray
+
+    def is_majority(self, label: int) -> bool:
+        """Whether the crowd of a class is the larger of two groups, in the view that shows it most."""
+        return bool(self.turned[self.view_scores[label].argmax(), label])
 
     def of_views(self, chosen: Sequence[int]) -> Crowds:
         """What would have been found in some of the views only."""
@@ -50,6 +55,7 @@ class Crowds(NamedTuple):
             [self.medians[view] for view in chosen],
             self.over_chance[chosen],
             self.chance,
+            self.turned[chosen],
         )
 
 
@@ -80,7 +86,7 @@ def find_crowds(
     :param changed: The classes that differ.
     """
     random = np.random.default_rng(random_state)
-    whitened, medians, crowding, excess = [], [], [], []
+    whitened, medians, crowding, excess, turned = [], [], [], [], []
     for view in views:
         x, centres = whiten_within(view, labels, nb_classes, nb_dims)
         found = class_crowding(x, centres, labels, nb_classes, random, changed if known else None)
@@ -88,6 +94,7 @@ def find_crowds(
         medians.append(centres)
         crowding.append(found.crowding)
         excess.append(found.excess)
+        turned.append(found.turned)
     chance = known.chance if known else chance_excess(views, labels, nb_classes, nb_dims, random)
     over_chance = np.array(excess) - chance
     if known:
@@ -96,7 +103,8 @@ def find_crowds(
     typical = np.median(over_chance[:, judged], axis=1).clip(min=0) if judged.any() else np.zeros(len(views))
     view_scores = (over_chance - typical[:, None]).T
     over_typical = np.array(crowding) - np.nan_to_num(chance)[labels] - typical[:, None]
-    return Crowds(view_scores.max(axis=1), view_scores, over_typical, whitened, medians, over_chance, chance)
+    turns = np.array(turned)
+    return Crowds(view_scores.max(axis=1), view_scores, over_typical, whitened, medians, over_chance, chance, turns)
 
 
 def chance_excess(

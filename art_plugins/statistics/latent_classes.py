@@ -88,7 +88,8 @@ def cluster_latent_classes(
     ``scoring="contrastive"`` compares each class with all the others; it deviates from the paper, and needs another class.
     Where there are windows of time, a class's score is its excess of samples that crowd together in one of them where the
     others have nobody (:func:`~art_plugins.statistics.crowds.find_crowds`), and that crowd is one half; a crowd of a fifth
-    of the class and more may take in a few more by :func:`larger_picture`. A single latent
+    of the class and more may take in a few more by :func:`larger_picture`; one that is the larger of two groups is
+    suspected as it is. A single latent
     of the whole sample shows no crowds, since it holds the sample's content as well: without windows, as for images, the
     score is the logarithm of the class's largest variance ratio
     (:meth:`~art_plugins.statistics.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual
@@ -161,7 +162,8 @@ def cluster_latent_classes(
             if np.isnan(scores[label]):
                 not_judged[label] = "a cluster has fewer than 2 samples"
                 continue
-        soft_labels[indices] = _towards_smaller(halves.soft_labels, halves.labels)
+        is_majority = crowds is not None and crowds.is_majority(label)
+        soft_labels[indices] = halves.soft_labels if is_majority else _towards_smaller(halves.soft_labels, halves.labels)
     verdicts = judge_scores(scores, scoring, class_rule, false_alarm_rate, threshold)
     return LatentClasses(
         scores,
@@ -223,7 +225,7 @@ def split_class(
     :return: Of the class's samples; the crowd is labelled 1, or the smaller half of the larger picture.
     """
     halves = split_crowd(crowds, labels, label, nb_trials)
-    if halves.labels.mean() < LARGE_CROWD:
+    if halves.labels.mean() < LARGE_CROWD or crowds.is_majority(label):
         return halves
     contrast = contrasts()[label]
     if contrast is None or not contrast.projections.any():

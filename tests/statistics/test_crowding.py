@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from art_plugins.statistics.crowding import class_crowding, kth_squared_distance, neighbours_of, whiten_within
+from art_plugins.statistics.crowding import (
+    class_crowding,
+    kth_squared_distance,
+    neighbours_of,
+    smaller_group,
+    whiten_within,
+)
 
 K, D = 4, 6
 
@@ -74,6 +80,34 @@ def test_class_crowding_in_a_class_moved_aside_by_much_poison_the_clean_samples_
     white, medians = whiten_within(x, labels, K, D)
     crowding = class_crowding(white, medians, labels, K, np.random.default_rng(0)).crowding
     assert np.median(crowding[(labels == 1) & ~poison]) < 0.2 < 0.5 < np.median(crowding[poison])
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.7])
+def test_class_crowding_of_a_tight_group_is_the_same_whether_it_is_the_larger_or_the_smaller(random, share):
+    x, labels = clean(random, [400] * K)
+    poison = (labels == 1) & (random.uniform(size=len(labels)) < share)
+    x[poison] = 4 + 0.4 * random.normal(size=(poison.sum(), D))
+    medians = np.stack([np.median(x[labels == label], axis=0) for label in range(K)])
+    found = class_crowding(x, medians, labels, K, np.random.default_rng(0))
+    assert found.turned.tolist() == [False, share > 0.5, False, False]
+    assert found.excess[1] > 1 > 2 * np.delete(found.excess, 1).max()
+    assert found.crowding[poison].min() > np.median(found.crowding[(labels == 1) & ~poison]) + 0.5
+
+
+def test_smaller_group_is_the_median_of_the_smaller_of_two_groups_that_lie_apart(random):
+    x = random.normal(size=(200, D))
+    x[:80, 0] += 6
+    np.testing.assert_allclose(smaller_group(x), np.median(x[:80], axis=0), atol=1e-6)
+    np.testing.assert_allclose(smaller_group(-x), np.median(-x[:80], axis=0), atol=1e-6)
+
+
+def test_smaller_group_of_one_group_of_a_few_and_of_equal_samples_is_none(random):
+    x = random.normal(size=(400, D))
+    assert smaller_group(x) is None
+    few = x.copy()
+    few[:80, 0] += 8  # a fifth: the median of all lies in the rest
+    assert smaller_group(few) is None
+    assert smaller_group(np.ones((20, D))) is None
 
 
 def test_class_crowding_digital_silence_in_all_classes_is_no_crowd(random):

@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.statistics.anchored_split import split_from_seed
 from art_plugins.statistics.crowds import chance_excess, find_crowds, split_crowd
+from art_plugins.statistics.latent_classes import cluster_latent_classes
 
 K, SIZE, D, TARGET, VIEW = 6, 200, 8, 4, 2
 
@@ -37,6 +38,22 @@ def test_split_crowd_planted_crowd_is_found_sample_by_sample(planted):
     halves = split_crowd(find_crowds(views, labels, K), labels, TARGET)
     assert adjusted_rand_score(is_poison[labels == TARGET], halves.labels) > 0.95
     np.testing.assert_allclose(halves.soft_labels, halves.trial_labels.mean(axis=0))
+
+
+def test_find_crowds_a_poison_of_more_than_half_of_the_class_is_the_crowd(random):
+    labels = np.repeat(np.arange(K), SIZE)
+    views = [random.normal(size=(K * SIZE, D)) for _ in range(3)]
+    is_poison = (labels == TARGET) & (np.arange(K * SIZE) % 10 < 6)
+    views[VIEW][is_poison] = 3 + 0.3 * random.normal(size=(is_poison.sum(), D))
+    crowds = find_crowds(views, labels, K)
+    assert [crowds.is_majority(label) for label in range(K)] == [label == TARGET for label in range(K)]
+    assert crowds.of_views([VIEW]).is_majority(TARGET)
+    assert not crowds.of_views([0, 1]).is_majority(TARGET)
+    halves = split_crowd(crowds, labels, TARGET)
+    np.testing.assert_array_equal(halves.labels == 1, is_poison[labels == TARGET])
+    judged = cluster_latent_classes(np.concatenate(views, axis=1), labels, K, windows=views)
+    assert judged.poisoned_classes == [TARGET]
+    np.testing.assert_array_equal(judged.suspects[labels == TARGET], is_poison[labels == TARGET])
 
 
 def test_split_crowd_of_a_class_below_zero_is_empty(planted):
