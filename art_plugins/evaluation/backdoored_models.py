@@ -178,7 +178,7 @@ def assert_attack_works(classifier: Any, attack: PoisonedData, least: float = 0.
 
     :param least: Lowest share of triggered test images of the source classes that the model must classify as wanted.
     :return: ``clean_accuracy``, ``attack_success``, ``n_clean_test``, ``n_triggered_test``; of an input-aware attack
-        ``crossed_success`` as well: the share that comes to the target with the trigger of another image, by chance.
+        ``crossed_success`` as well: the share that comes to the target with the trigger of another image, drawn at random.
     :raises InvalidInputError: If fewer are.
     """
     clean = attack.clean
@@ -253,6 +253,7 @@ def stamped(images: Tensor, is_poison: Tensor, trigger: Callable[[np.ndarray], n
 
 
 def sgd(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with Nesterov momentum .9 and weight decay 5e-4."""
     return torch.optim.SGD(
         model.parameters(), lr=learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )

@@ -55,8 +55,8 @@ def train_input_aware(
     verbose: bool = False,
 ) -> PyTorchClassifier:
     """
-    Masks first, then the classifier together with the patterns. Of every batch a tenth gets its own triggers
-    and the target's label; another tenth gets triggers of other images and keeps its labels.
+    Masks first, then the classifier together with the patterns (Nguyen and Tran 2020). Of every batch a tenth gets its own
+    triggers and the target's label; another tenth gets triggers of other images and keeps its labels.
 
     The attacker controls the training here; there is no poisoned training set.
 
@@ -77,7 +77,7 @@ def train_input_aware(
     fabric = make_fabric(precision)
     loop: dict[str, Any] = {"batch_size": batch_size, "augment": augment, "verbose": verbose}
     n_attacked, n_crossed = int(ATTACKED * batch_size), int(CROSSED * batch_size)
-    n_changed = n_drawn = n_attacked + n_crossed  # as many triggers are drawn, for the first and for a third tenth
+    n_changed = n_attacked + n_crossed  # as many triggers are drawn: for the first tenth, and of a third one
     with seeded(random_state):
         model = make_network(network, x.shape[1:], nb_classes, width)
         generator = TriggerGenerator(x.shape[1])
@@ -86,7 +86,7 @@ def train_input_aware(
         masks, mask_optimiser = fabric.setup(generator.mask_network, _adam(generator.mask_network))
 
         def mask_loss(rows: Tensor, batch: Tensor) -> Tensor:
-            batch = batch[:n_drawn]
+            batch = batch[:n_changed]
             drawn = masks(batch)
             return DENSITY_WEIGHT * functional.relu(drawn - MASK_DENSITY).mean() + _sameness(batch, drawn)
 
@@ -101,25 +101,28 @@ def train_input_aware(
 
         def joint_loss(rows: Tensor, batch: Tensor) -> Tensor:
             # An image of the second tenth gets the trigger of one in the third.
-            own, others = batch[:n_attacked], batch[n_changed : n_changed + n_crossed]
-            drawn = patterns(torch.cat([own, others]))
-            mask = masks(torch.cat([own, others]))
-            changed = stamp(batch[:n_changed], mask, drawn)
+            by = torch.cat([batch[:n_attacked], batch[n_changed : n_changed + n_crossed]])
+            drawn = patterns(by)
+            changed = stamp(batch[:n_changed], masks(by), drawn)
             wanted = targets[rows].clone()
             wanted[:n_attacked] = target
             loss = functional.cross_entropy(classify(torch.cat([changed, batch[n_changed:]])), wanted)
-            return loss + DIVERSITY_WEIGHT * _sameness(torch.cat([own, others]), drawn)
+            return loss + DIVERSITY_WEIGHT * _sameness(by, drawn)
 
         classify.train()
         patterns.train()
         run_epochs(images, joint_loss, [optimiser, pattern_optimiser], fabric, nb_epochs=nb_epochs, title=network, **loop)
-    generator.requires_grad_(True)
     return as_classifier(AttackedNetwork(model, generator), x.shape[1:], nb_classes, learning_rate)
 
 
-def separate(classifier: PyTorchClassifier, learning_rate: float = 0.05) -> tuple[PyTorchClassifier, InputAwareTrigger]:
-    """The classifier by itself, as a defender sees it, and the attacker's trigger."""
+def separate(classifier: PyTorchClassifier) -> tuple[PyTorchClassifier, InputAwareTrigger]:
+    """
+    The classifier by itself, as a defender sees it, and the attacker's trigger.
+
+    :param classifier: From :func:`train_input_aware`.
+    """
     joint: Any = torch_module(classifier)
+    learning_rate = classifier.optimizer.param_groups[0]["lr"]
     alone = as_classifier(joint.network, classifier.input_shape, classifier.nb_classes, learning_rate)
     return alone, InputAwareTrigger(joint.generator)
 

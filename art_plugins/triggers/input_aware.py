@@ -69,8 +69,8 @@ def stamp(images: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
 @dataclass(frozen=True, eq=False)
 class InputAwareTrigger:
     """
-    x' = (1 - m(x)) x + m(x) p(x). Another image's mask and pattern do not trigger the backdoor, so there is no fixed
-    pattern that could be found or averaged.
+    x' = (1 - m(x)) x + m(x) p(x). Another image's mask and pattern seldom trigger the backdoor, so none of them is what an
+    inversion looks for; some other fixed pattern may work all the same.
 
     :param generator: Trained together with the classifier; in evaluation mode.
     """
@@ -86,7 +86,13 @@ class InputAwareTrigger:
         return self._stamped(x, None)
 
     def crossed(self, x: np.ndarray, by: np.ndarray) -> np.ndarray:
-        """``x`` with the triggers of the images ``by``, of the same shape: what shall not trigger the backdoor."""
+        """
+        ``x`` with the triggers of other images: what shall not trigger the backdoor.
+
+        :param x: As for a call.
+        :param by: The images whose triggers are stamped, of the shape of ``x``.
+        :raises InvalidInputError: As for a call, or for another shape.
+        """
         return self._stamped(x, by)
 
     def _stamped(self, x: np.ndarray, by: np.ndarray | None) -> np.ndarray:

@@ -83,7 +83,7 @@ def test_class_crowding_in_a_class_moved_aside_by_much_poison_the_clean_samples_
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.7])
-def test_class_crowding_of_a_tight_group_is_the_same_whether_it_is_the_larger_or_the_smaller(random, share):
+def test_class_crowding_of_a_tight_group_is_found_whether_it_is_the_larger_or_the_smaller(random, share):
     x, labels = clean(random, [400] * K)
     poison = (labels == 1) & (random.uniform(size=len(labels)) < share)
     x[poison] = 4 + 0.4 * random.normal(size=(poison.sum(), D))
