@@ -44,15 +44,15 @@ class Training:
     """
     What ``wrapper_kwargs`` says.
 
-    :param learning_rate: Of Adam for waveforms; the highest of the schedule of stochastic gradient descent for images.
+    :param learning_rate: The highest of the schedule; of Adam for waveforms, of stochastic gradient descent for images.
     :param augment: For images: ``True``, ``False`` or ``"crop"``. It moves the triggers of poisoned images as well.
-    :param precision: For images: ``"32-true"`` (so is ``None``) or ``"bf16-mixed"``.
+    :param precision: ``"32-true"`` or ``"bf16-mixed"``.
     :param random_state: Seed of the weights and of the order; a config leaves it to the scenario's ``split_id``.
     """
 
     learning_rate: float
     augment: bool | str = False
-    precision: str | None = None
+    precision: str = "32-true"
     random_state: int = 0
 
 

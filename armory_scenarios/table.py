@@ -148,7 +148,10 @@ def speech(trigger: str, fraction: float, name: str) -> Config:
         ),
         dataset,
         filters(dataset, SPEECH_AUTOENCODER)[name],
-        _model({"input_shape": [16000], "nb_classes": 12, "network": "resnet18_tiny"}, {"learning_rate": 0.002}),
+        _model(
+            {"input_shape": [16000], "nb_classes": 12, "network": "resnet18_tiny"},
+            {"learning_rate": 0.004, "precision": "bf16-mixed"},
+        ),
     )
 
 

@@ -1,10 +1,9 @@
-"""Image classifiers with a backdoor to test defences on: a fast training loop that stamps after augmenting."""
+"""Image classifiers with a backdoor to test defences on: the trigger is stamped after augmenting."""
 
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,18 @@ from art.estimators.classification import PyTorchClassifier
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.metrics import attack_metrics
 from art_plugins.evaluation.model_cache import load_or_train
 from art_plugins.evaluation.networks import NETWORKS
 from art_plugins.evaluation.poisoning import PoisonedData
+from art_plugins.evaluation.training_loop import run_epochs
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.statistics.labels import class_labels
 from art_plugins.triggers.input_aware import InputAwareTrigger
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
-PADDING = 4  # zeros on each side before the random crop
 
 
 def train_image_classifier(
@@ -107,52 +105,6 @@ def train_image_classifier(
     return as_classifier(model, x.shape[1:], nb_classes, learning_rate)
 
 
-def run_epochs(
-    images: Tensor,
-    loss_of: Callable[[Tensor, Tensor], Tensor],
-    optimisers: Sequence[Any],
-    fabric: Fabric,
-    *,
-    nb_epochs: int,
-    batch_size: int,
-    augment: bool | str,
-    title: str,
-    verbose: bool,
-) -> None:
-    """
-    Minimise a loss over shuffled batches; the learning rates follow :func:`rate_factor`. Draws from torch's generator.
-
-    :param images: (n, C, H, W), on the device.
-    :param loss_of: The loss of a batch, from the numbers of its rows and its images, augmented.
-    :param optimisers: As ``fabric.setup`` gave them.
-    :param title: Of the progress bar.
-    :raises InvalidInputError: When the loss is no longer finite.
-    """
-    n_batches = max(1, len(images) // batch_size)
-    total_steps = nb_epochs * n_batches
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(optimiser.optimizer, lambda step: rate_factor(step, total_steps))
-        for optimiser in optimisers
-    ]
-    epochs = tqdm(range(nb_epochs), desc=title, unit="epoch", disable=not verbose)
-    for _ in epochs:
-        total = torch.zeros((), device=images.device)
-        for rows in torch.randperm(len(images))[: n_batches * batch_size].reshape(n_batches, -1):
-            batch = augmented(images[rows], mirror=augment != "crop") if augment else images[rows]
-            loss = loss_of(rows, batch)
-            for optimiser in optimisers:
-                optimiser.zero_grad()
-            fabric.backward(loss)
-            for optimiser, schedule in zip(optimisers, schedules, strict=True):
-                optimiser.step()
-                schedule.step()
-            total += loss.detach()
-        mean = float(total) / n_batches
-        if not np.isfinite(mean):
-            raise InvalidInputError("The classifier's loss is no longer finite; lower learning_rate.")
-        epochs.set_postfix(loss=f"{mean:.3f}")
-
-
 def train_backdoored(attack: PoisonedData, models: str | Path | None = None, **training: Any) -> PyTorchClassifier:
     """
     Train on the attacked data set, stamping after augmentation.
@@ -206,37 +158,6 @@ def as_classifier(model: nn.Module, shape: tuple[int, ...], nb_classes: int, lea
         nb_classes=nb_classes,
         clip_values=(0.0, 1.0),
     )
-
-
-def rate_factor(step: int, total_steps: int) -> float:
-    """Share of the highest learning rate at a step, from 0: a straight rise over the first tenth, then half a cosine."""
-    rise = max(1, total_steps // 10)
-    if step < rise:
-        return (step + 1) / rise
-    return (1 + math.cos(math.pi * (step - rise + 1) / (total_steps - rise + 1))) / 2
-
-
-def augmented(images: Tensor, mirror: bool = True) -> Tensor:
-    """
-    Each image cropped at a random place after padding by 4 zeros, and mirrored with probability one half.
-
-    :param images: (B, C, H, W).
-    :param mirror: ``False``: never mirrored.
-    :return: The same shape.
-    """
-    n, channels, height, width = images.shape
-    top, left = torch.randint(0, 2 * PADDING + 1, (2, n))
-    rows = top[:, None] + torch.arange(height)
-    columns = left[:, None] + torch.arange(width)
-    if mirror:
-        columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
-    padded = functional.pad(images, [PADDING] * 4)
-    return padded[
-        torch.arange(n)[:, None, None, None],
-        torch.arange(channels)[None, :, None, None],
-        rows[:, None, :, None],
-        columns[:, None, None, :],
-    ]
 
 
 def stamped(images: Tensor, is_poison: Tensor, trigger: Callable[[np.ndarray], np.ndarray]) -> Tensor:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.backdoored_models import as_classifier, check_training, make_network, run_epochs, sgd
+from art_plugins.evaluation.backdoored_models import as_classifier, check_training, make_network, sgd
 from art_plugins.evaluation.datasets.labelled import LabelledData
 from art_plugins.evaluation.poisoning import PoisonedData, all_to_one
+from art_plugins.evaluation.training_loop import run_epochs
 from art_plugins.features.activations import torch_module
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.triggers.input_aware import InputAwareTrigger, TriggerGenerator, stamp

@@ -106,7 +106,7 @@ def test_waveform_model_has_armorys_front_end(cache: Path) -> None:
         ({"network": "resnet18_tiny", "input_shape": [16000], "width": 4}, {}, "width is for images"),
         ({}, {"augment": "mirror"}, "augment must be"),
         ({}, {"precision": "8-bit"}, "precision must be one of"),
-        ({"network": "resnet18_tiny", "input_shape": [16000]}, {"precision": "bf16-mixed"}, "precision is for images"),
+        ({"network": "resnet18_tiny", "input_shape": [16000]}, {"augment": True}, "augment is for images"),
     ],
 )
 def test_get_art_model_bad_values_are_refused(model: dict[str, Any], wrapper: dict[str, Any], message: str) -> None:

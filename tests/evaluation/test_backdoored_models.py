@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.backdoored_models import (
     assert_attack_works,
-    augmented,
-    rate_factor,
     stamped,
     train_backdoored,
     train_image_classifier,
@@ -22,7 +20,6 @@ from art_plugins.evaluation.datasets.digits import digits as digit_data
 from art_plugins.evaluation.image_attacks import poison_all_to_all, poison_images
 from art_plugins.evaluation.networks import NETWORKS
 from art_plugins.evaluation.poisoning import PoisonedData
-from art_plugins.features.training import seeded
 from art_plugins.triggers.patterns import white_box
 
 SQUARE = white_box((1, 8, 8), size=2, margin=0)
@@ -39,45 +36,7 @@ def classifier(attack: PoisonedData) -> Any:
     return train_backdoored(attack, **SETTINGS)
 
 
-# Augmentation
-
-
-def test_augmented_images_are_crops_of_the_padded_ones_or_their_mirror_images(random: np.random.Generator) -> None:
-    images = random.uniform(0.1, 1, size=(200, 2, 5, 7)).astype(np.float32)
-    with seeded(0):
-        results = augmented(torch.from_numpy(images)).numpy()
-    mirrored, places = 0, set()
-    for image, result in zip(np.pad(images, ((0, 0), (0, 0), (4, 4), (4, 4))), results, strict=True):
-        found = [
-            (top, left, flip)
-            for top in range(9)
-            for left in range(9)
-            for flip in (False, True)
-            if (image[:, top : top + 5, left : left + 7][..., :: -1 if flip else 1] == result).all()
-        ]
-        assert found
-        mirrored += found[0][2]
-        places.add(found[0][:2])
-    assert 70 < mirrored < 130  # 100 +- 4.2 standard deviations
-    assert len(places) > 55  # of 81; 74 are expected
-    assert {top for top, _ in places} == {left for _, left in places} == set(range(9))
-
-
-def test_augmented_images_without_mirror_are_crops_and_still_drawn_apart(random: np.random.Generator) -> None:
-    images = random.uniform(0.1, 1, size=(200, 2, 5, 7)).astype(np.float32)
-    with seeded(0):
-        results = augmented(torch.from_numpy(images), mirror=False).numpy()
-    places = set()
-    for image, result in zip(np.pad(images, ((0, 0), (0, 0), (4, 4), (4, 4))), results, strict=True):
-        found = [
-            (top, left)
-            for top in range(9)
-            for left in range(9)
-            if (image[:, top : top + 5, left : left + 7] == result).all()
-        ]
-        assert found
-        places.add(found[0])
-    assert len(places) > 55
+# Stamping
 
 
 def test_stamped_images_are_those_of_the_poison_rows_only(random: np.random.Generator) -> None:
@@ -182,7 +141,7 @@ def test_training_mirrors_images_only_when_asked(
         asked.append(mirror)
         return images
 
-    monkeypatch.setattr("art_plugins.evaluation.backdoored_models.augmented", spy)
+    monkeypatch.setattr("art_plugins.evaluation.training_loop.augmented", spy)
     train_backdoored(attack, **{**SETTINGS, "nb_epochs": 1, "augment": augment})
     assert set(asked) == {mirrors}
 
@@ -190,23 +149,6 @@ def test_training_mirrors_images_only_when_asked(
 def test_training_unknown_augmentation_is_refused(attack: PoisonedData) -> None:
     with pytest.raises(InvalidInputError, match=r'True, False or "crop"; received \'mirror\''):
         train_backdoored(attack, **{**SETTINGS, "augment": "mirror"})
-
-
-@pytest.mark.parametrize("total_steps", [1, 2, 9, 10, 200])
-def test_rate_factor_rises_to_one_within_a_tenth_and_falls_towards_zero(total_steps: int) -> None:
-    factors = np.array([rate_factor(step, total_steps) for step in range(total_steps + 1)])  # the last one is never used
-    peak = factors.argmax()
-    assert factors[peak] == 1
-    assert peak <= max(0, total_steps // 10 - 1)
-    assert (np.diff(factors[: peak + 1]) > 0).all()
-    assert (np.diff(factors[peak:]) < 0).all()
-    assert factors[-1] == pytest.approx(0)
-    assert (factors[:-1] > 0).all()
-
-
-def test_rate_factor_is_half_at_the_middle_of_the_fall() -> None:
-    assert [rate_factor(step, 31) for step in (0, 1, 2)] == pytest.approx([1 / 3, 2 / 3, 1])
-    assert rate_factor(2 + 29 // 2, 31) + rate_factor(2 + 29 // 2 + 1, 31) == pytest.approx(1)
 
 
 def test_trained_classifier_can_be_trained_on_by_art(attack: PoisonedData) -> None:
