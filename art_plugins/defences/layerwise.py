@@ -13,6 +13,7 @@ from art_plugins.defences.layerwise_model import OPTIONS, LayerwiseModel, check_
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.statistics.labels import class_labels, indices_by_class
+from art_plugins.statistics.layer_scores import typical_shift
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
 
@@ -39,6 +40,10 @@ class LayerwiseFeatureDefence(PoisonFilter):
 
     Deviates from the paper: mu and sigma are those of samples that the centroids were not fitted on (each sample against
     the centroid of the others); from the same samples the rule would catch several times the benign samples that it says.
+
+    The network knows the samples that it was trained on better than the trusted ones. So the scores of the training set are
+    moved by how far those of the typical class lie off its trusted samples' (medians; a class with much poison is not
+    typical). In mode ``"paper"`` they are not.
 
     Without trusted data (``x_val=None``) it is only asked whether a sample is foreign to its class, by the grid, and all is
     learned from the training set, less the fifth of each class that looks least like it, by medians. That is weaker: it
@@ -117,7 +122,11 @@ class LayerwiseFeatureDefence(PoisonFilter):
         self.threshold_ = model.threshold(options["tau"], options["quantile"], options["fpr"])
         found = model.rule.judge(self.classifier, self.x_train, batch_size, labels)
         self.outlier_scores_, self.layer_scores_ = found.scores, found.layer_scores
-        self.is_clean_ = (found.scores <= self.threshold_).astype(np.int64)
+        if trusted and options["mode"] != "paper":
+            judged = model.rule.n_benign[labels] > 0
+            familiarity = typical_shift(found.scores[judged], labels[judged], model.benign_scores, model.benign_classes)
+            self.outlier_scores_ = np.where(judged, found.scores - familiarity, 0.0)
+        self.is_clean_ = (self.outlier_scores_ <= self.threshold_).astype(np.int64)
         self.layers_ = model.rule.layers
         take_paper(self, model, found)
         return self._report(labels, nb_classes, model)

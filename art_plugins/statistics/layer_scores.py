@@ -243,6 +243,22 @@ def benign_threshold(
     return threshold_at_fpr(scores, share)
 
 
+def typical_shift(scores: np.ndarray, labels: np.ndarray, benign: np.ndarray, benign_labels: np.ndarray) -> float:
+    """
+    How much higher samples score than benign ones of their class, in the typical class: the median over the classes of the
+    differences between medians. Neither a minority of a class nor a minority of the classes moves it far.
+
+    :param scores: (n,).
+    :param labels: (n,).
+    :param benign: Scores of benign samples, (m,).
+    :param benign_labels: (m,).
+    :return: 0 where no class is in both.
+    """
+    shared = np.intersect1d(labels, benign_labels)
+    differences = [np.median(scores[labels == label]) - np.median(benign[benign_labels == label]) for label in shared]
+    return float(np.median(differences)) if differences else 0.0
+
+
 def check_terms(tau: float | None, quantile: float | None, fpr: float | None) -> None:
     """
     :raises InvalidInputError: If not exactly one is given, or it is out of range.

@@ -468,6 +468,26 @@ def test_filter_with_trusted_data_removes_the_poison(digits):
     json.dumps(report, allow_nan=False)
 
 
+def test_filter_typical_class_scores_as_its_trusted_samples_do(digits, monkeypatch):
+    x, y, is_poison = poisoned(digits)
+    x_val, y_val = trusted(digits)
+    missing = y_val == 4
+    options = {"layers": LAYERS, "fpr": 0.05}
+    defence = LayerwiseFeatureDefence(
+        wrapped(digits.network("white_square")), x, y, x_val[~missing], y_val[~missing], **options
+    )
+    defence.detect_poison()
+    monkeypatch.setattr("art_plugins.defences.layerwise.typical_shift", lambda *of: 0.0)
+    unmoved = LayerwiseFeatureDefence(defence.classifier, x, y, defence.x_val, defence.y_val, **options)
+    unmoved.detect_poison()
+    moved = unmoved.outlier_scores_ - defence.outlier_scores_
+    assert unmoved.threshold_ == defence.threshold_
+    np.testing.assert_array_equal(defence.outlier_scores_[y == 4], 0)
+    np.testing.assert_allclose(moved[y != 4], moved[y != 4][0], atol=1e-9)
+    aim, rates = 0.05, [(one.is_clean_[~is_poison & (y != 4)] == 0).mean() for one in (unmoved, defence)]
+    assert abs(rates[1] - aim) < abs(rates[0] - aim)
+
+
 def test_filter_layers_of_the_model_are_found_when_none_are_named(digits):
     x, y, _ = poisoned(digits)
     defence = LayerwiseFeatureDefence(wrapped(digits.network("white_square")), x, y, *trusted(digits))

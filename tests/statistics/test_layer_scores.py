@@ -20,6 +20,7 @@ from art_plugins.statistics.layer_scores import (
     fit_calibration,
     fit_layer_gaussian,
     questions,
+    typical_shift,
 )
 
 
@@ -212,3 +213,20 @@ def test_benign_threshold_terms_agree():
 def test_check_terms_refuses_none_several_and_bad_ones(terms, match):
     with pytest.raises(InvalidInputError, match=match):
         check_terms(**{"tau": None, "quantile": None, "fpr": None, **terms})
+
+
+def test_typical_shift_is_how_much_higher_most_classes_score(random):
+    labels = np.repeat(np.arange(5), 200)
+    own_level = np.array([0.0, 3.0, -2.0, 1.0, 7.0])
+    benign = random.normal(size=1000) + own_level[labels]
+    scores = random.normal(size=1000) + own_level[labels] + 0.5
+    assert typical_shift(scores, labels, benign, labels) == pytest.approx(0.5, abs=0.15)
+    attacked = np.where((labels < 2) & (random.uniform(size=1000) < 0.6), 50.0, scores)  # most of two classes of five
+    assert typical_shift(attacked, labels, benign, labels) == pytest.approx(0.5, abs=0.25)
+
+
+def test_typical_shift_looks_at_classes_that_are_in_both_only(random):
+    scores = np.array([1.0, 1.0, 9.0])
+    benign = np.array([0.5, 4.0])
+    assert typical_shift(scores, np.array([0, 0, 1]), benign, np.array([0, 2])) == 0.5
+    assert typical_shift(scores, np.array([0, 0, 1]), benign, np.array([2, 3])) == 0
