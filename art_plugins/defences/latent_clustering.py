@@ -317,7 +317,7 @@ class VAELatentDefence(PoisonFilter):
                 "class_score": _json_number(result.class_scores[label]),
                 "mad_index": _json_number(result.class_index[label]),
                 "p_value": _json_number(result.class_p_values[label]),
-                "n_smaller_cluster": smaller,
+                "n_suspects": smaller,
                 "n_removed": smaller if poisoned else 0,
                 "verdict": f"not judged: {reason}" if reason else "poisoned" if poisoned else "clean",
             }

@@ -159,7 +159,7 @@ def rank_classes(defence: VAELatentDefence, class_names: Sequence[str]) -> list[
                 "mad_index": row["mad_index"],
                 "p_value": row["p_value"],
                 "class_score": row["class_score"],
-                "n_smaller_half": row["n_smaller_cluster"],
+                "n_suspects": row["n_suspects"],
                 "n_called_poison": row["n_removed"],
                 "verdict": NOTHING_FOUND if row["verdict"] == "clean" else row["verdict"],
             }
@@ -169,9 +169,9 @@ def rank_classes(defence: VAELatentDefence, class_names: Sequence[str]) -> list[
 
 def suspects_csv(groups: Sequence[Group], data: FolderData, outlier_scores: np.ndarray) -> str:
     """
-    The suspects, one a row, the most suspicious class first; only a header when no class splits into two halves.
+    The suspects, one a row, the most suspicious class first; only a header when no class splits in two.
 
-    When no class is called poisoned, the smaller half of the highest-ranked class is listed, and marked as no verdict.
+    When no class is called poisoned, the suspected part of the highest-ranked class is listed, and marked as no verdict.
     """
     rows = [
         (data.files[index], group.name, f"{outlier_scores[index]:.4f}", POISON if group.is_verdict else LOOK_HERE)
@@ -182,7 +182,7 @@ def suspects_csv(groups: Sequence[Group], data: FolderData, outlier_scores: np.n
 
 
 class Halves(NamedTuple):
-    """Positions of a class's samples: the smaller half, the most suspicious first; the others, the most typical first."""
+    """Positions of a class's samples: the suspects, the most suspicious first; the others, the most typical first."""
 
     suspects: np.ndarray
     typical: np.ndarray
@@ -193,11 +193,11 @@ def order_halves(members: np.ndarray, suspects: np.ndarray, scores: np.ndarray, 
     Put the halves of a class into the order in which a person should look at them.
 
     Most samples of a half have equal scores. Among those, the place along the line between the two halves' means (in the
-    class's standard deviations; 0 at the mean of the larger half, 1 at that of the smaller) decides: suspects far out come
+    class's standard deviations; 0 at the mean of the others, 1 at that of the suspects) decides: suspects far out come
     first, typical samples are those near 0.
 
     :param members: Positions of the class's samples, (m,).
-    :param suspects: Which of them are in the smaller half, (m,), bool, neither none nor all.
+    :param suspects: Which of them are suspected, (m,), bool, neither none nor all.
     :param scores: Their outlier scores, (m,).
     :param latents: Their latents, (m, D).
     """
@@ -253,8 +253,8 @@ def _reader(
 
 
 def _classes_to_show(classes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The poisoned classes, or, if there is none, the highest-ranked class; of those that have a smaller half."""
-    split = [row for row in classes if row["n_smaller_half"] > 0]
+    """The poisoned classes, or, if there is none, the highest-ranked class; of those with suspects."""
+    split = [row for row in classes if row["n_suspects"] > 0]
     return [row for row in split if row["verdict"] == POISONED] or split[:1]
 
 
@@ -277,10 +277,10 @@ def _finding(classes: Sequence[dict[str, Any]]) -> str:
     none = f"None of the {len(classes)} classes is called poisoned."
     shown = _classes_to_show(classes)
     if not shown:
-        return f"{none} None of them splits into two halves either, so there is nothing to look at."
+        return f"{none} None of them splits in two either, so there is nothing to look at."
     return (
-        f"{none} If you look at one, look at {shown[0]['name']}, the highest-ranked one that splits in two: its smaller "
-        f"half has {shown[0]['n_smaller_half']} of {shown[0]['n_files']} files, which is not a verdict."
+        f"{none} If you look at one, look at {shown[0]['name']}, the highest-ranked one that splits in two: its suspected "
+        f"part has {shown[0]['n_suspects']} of {shown[0]['n_files']} files, which is not a verdict."
     )
 
 
@@ -294,13 +294,13 @@ def _cautions(classes: Sequence[dict[str, Any]]) -> list[str]:
             "look at the samples, and do not rely on the verdicts."
         )
     for row in classes:
-        if row["verdict"] == POISONED and row["n_smaller_half"] == 0:
+        if row["verdict"] == POISONED and row["n_suspects"] == 0:
             cautions.append(
                 f"{row['name']} is called poisoned, but the repeated clusterings do not agree on a single suspect in it."
             )
-        if row["verdict"] == POISONED and row["n_smaller_half"] > HETEROGENEOUS_FROM * row["n_files"]:
+        if row["verdict"] == POISONED and row["n_suspects"] > HETEROGENEOUS_FROM * row["n_files"]:
             cautions.append(
-                f"{row['name']} splits {row['n_smaller_half']} to {row['n_files'] - row['n_smaller_half']}: only looking "
+                f"{row['name']} splits {row['n_suspects']} to {row['n_files'] - row['n_suspects']}: only looking "
                 "at both parts can tell which of them is the poison, if any."
             )
     return cautions

@@ -134,7 +134,7 @@ def test_detect_poison_attributes_and_report_agree(trained):
     for label in range(K):
         entry = report[f"Class_{label}"]
         assert entry["n_samples"] == SIZE
-        assert entry["n_smaller_cluster"] == defence.suspects_[labels == label].sum()
+        assert entry["n_suspects"] == defence.suspects_[labels == label].sum()
         assert entry["n_removed"] == removed[labels == label].sum()
         assert entry["class_score"] == defence.class_scores_[label]
         assert entry["mad_index"] == defence.class_index_[label]
