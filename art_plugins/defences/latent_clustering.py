@@ -310,25 +310,25 @@ class VAELatentDefence(PoisonFilter):
         report: dict[str, Any] = {"poisoned_classes": result.poisoned_classes, "warnings": []}
         for label, indices in enumerate(indices_by_class(labels, nb_classes)):
             poisoned = label in result.poisoned_classes
-            smaller = int(result.suspects[indices].sum())
+            n_suspects = int(result.suspects[indices].sum())
             reason = result.not_judged.get(label)
             report[f"Class_{label}"] = {
                 "n_samples": len(indices),
                 "class_score": _json_number(result.class_scores[label]),
                 "mad_index": _json_number(result.class_index[label]),
                 "p_value": _json_number(result.class_p_values[label]),
-                "n_suspects": smaller,
-                "n_removed": smaller if poisoned else 0,
+                "n_suspects": n_suspects,
+                "n_removed": n_suspects if poisoned else 0,
                 "verdict": f"not judged: {reason}" if reason else "poisoned" if poisoned else "clean",
             }
-            if poisoned and smaller == 0:
+            if poisoned and n_suspects == 0:
                 report["warnings"].append(
                     f"Class {label} is called poisoned, but the trials disagree on which samples are: none is removed."
                 )
-            if poisoned and smaller > HETEROGENEOUS_FROM * len(indices):
+            if poisoned and n_suspects > HETEROGENEOUS_FROM * len(indices):
                 report["warnings"].append(
-                    f"Class {label} splits {smaller} to {len(indices) - smaller}: the first part is removed, but look at "
-                    "samples of both parts before you trust that it is the poison."
+                    f"Class {label} splits {n_suspects} to {len(indices) - n_suspects}: the first part is removed, but "
+                    "look at samples of both parts before you trust that it is the poison."
                 )
         report["class_rule"] = result.class_rule
         report["score_limit"] = _json_number(result.score_limit)
