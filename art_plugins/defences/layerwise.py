@@ -13,7 +13,6 @@ from art_plugins.defences.layerwise_model import OPTIONS, LayerwiseModel, check_
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.statistics.labels import class_labels, indices_by_class
-from art_plugins.statistics.layer_scores import typical_shift
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
 
@@ -78,7 +77,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
 
     :ivar layers_: The layers that were looked at.
     :ivar threshold_: Scores above it are poison.
-    :ivar outlier_scores_: (n,).
+    :ivar outlier_scores_: (n,), in standard deviations of benign samples; 0 in classes that are not judged.
     :ivar layer_scores_: (n, L), what each layer says; higher is more suspicious.
     :ivar layer_similarities_: Cosines, (n, L); mode ``"paper"``.
     :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"``.
@@ -121,11 +120,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
         model = learn_benign(self.classifier, x, y, nb_classes, options, batch_size, by_label=True, trusted=trusted)
         self.threshold_ = model.threshold(options["tau"], options["quantile"], options["fpr"])
         found = model.rule.judge(self.classifier, self.x_train, batch_size, labels)
-        self.outlier_scores_, self.layer_scores_ = found.scores, found.layer_scores
-        if trusted and options["mode"] != "paper":
-            judged = model.rule.n_benign[labels] > 0
-            familiarity = typical_shift(found.scores[judged], labels[judged], model.benign_scores, model.benign_classes)
-            self.outlier_scores_ = np.where(judged, found.scores - familiarity, 0.0)
+        self.outlier_scores_, self.layer_scores_ = model.of_trained_on(found.scores, labels), found.layer_scores
         self.is_clean_ = (self.outlier_scores_ <= self.threshold_).astype(np.int64)
         self.layers_ = model.rule.layers
         take_paper(self, model, found)

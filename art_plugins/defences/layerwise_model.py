@@ -17,7 +17,7 @@ from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.fingerprint import model_fingerprint
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.layer_scores import benign_threshold, check_terms
+from art_plugins.statistics.layer_scores import benign_threshold, check_terms, typical_shift
 from art_plugins.statistics.similarity import check_layers
 from art_plugins.storage import load_arrays, save_arrays
 
@@ -62,6 +62,20 @@ class LayerwiseModel:
             return benign_threshold(scores, **terms)
         members = [rows for rows in indices_by_class(classes, self.rule.nb_classes) if len(rows)]
         return float(np.median([benign_threshold(scores[rows], **terms) for rows in members]))
+
+    def of_trained_on(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """
+        Scores of samples that the network was trained on, less how far those of the typical class lie off its trusted
+        samples'; unmoved by the paper's rule, without trusted data, and in classes that are not judged.
+
+        :param scores: (n,).
+        :param labels: That they were judged by, (n,).
+        """
+        if not self.trusted or isinstance(self.rule, PaperRule):
+            return scores
+        judged = self.rule.n_benign[labels] > 0
+        shift = typical_shift(scores[judged], labels[judged], self.benign_scores, self.benign_classes)
+        return np.where(judged, scores - shift, scores)
 
 
 def learn_benign(

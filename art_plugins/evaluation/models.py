@@ -40,7 +40,7 @@ def train_classifier(
     :param learning_rate: The highest of the schedule.
     :param precision: Of the training, ``"32-true"`` or ``"bf16-mixed"``; the classifier itself has 32 bits.
     :param random_state: Seed of the weights and of the order of the samples; global generators are not touched.
-    :raises InvalidInputError: For an unknown network, bad labels, or when the loss is no longer finite.
+    :raises InvalidInputError: For an unknown network or precision, bad labels, or when the loss is no longer finite.
     """
     if network not in NETWORKS:
         raise InvalidInputError(f"classifier must be one of {', '.join(NETWORKS)}; received {network!r}.")

@@ -477,7 +477,7 @@ def test_filter_typical_class_scores_as_its_trusted_samples_do(digits, monkeypat
         wrapped(digits.network("white_square")), x, y, x_val[~missing], y_val[~missing], **options
     )
     defence.detect_poison()
-    monkeypatch.setattr("art_plugins.defences.layerwise.typical_shift", lambda *of: 0.0)
+    monkeypatch.setattr("art_plugins.defences.layerwise_model.typical_shift", lambda *of: 0.0)
     unmoved = LayerwiseFeatureDefence(defence.classifier, x, y, defence.x_val, defence.y_val, **options)
     unmoved.detect_poison()
     moved = unmoved.outlier_scores_ - defence.outlier_scores_

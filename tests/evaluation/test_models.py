@@ -19,6 +19,18 @@ def test_train_classifier_on_separable_images_learns_and_repeats_by_seed() -> No
     np.testing.assert_array_equal(first.predict(x), second.predict(x))
 
 
+def test_train_classifier_in_half_precision_gives_a_classifier_of_32_bits_that_has_learned() -> None:
+    random = np.random.default_rng(0)
+    y = np.arange(64) % 2
+    tones = np.sin(np.arange(4000) * np.where(y, 0.3, 1.2)[:, None])  # through the front end for waveforms
+    x = (0.3 * tones + random.normal(scale=0.1, size=tones.shape)).astype(np.float32)
+    trained = train_classifier(x, np.eye(2)[y], 2, nb_epochs=8, batch_size=16, precision="bf16-mixed")
+    assert {weight.dtype for weight in trained.model.parameters()} == {torch.float32}
+    assert (trained.predict(x).argmax(axis=1) == y).mean() > 0.95
+    untrained = train_classifier(x, y, 2, nb_epochs=0)
+    assert (untrained.predict(x).argmax(axis=1) == y).mean() < 0.95
+
+
 def test_train_classifier_leaves_the_global_generators_alone() -> None:
     x, y = np.zeros((8, 1, 8, 8), dtype=np.float32), np.arange(8) % 2
     torch.manual_seed(5)
