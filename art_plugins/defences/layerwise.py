@@ -44,6 +44,12 @@ class LayerwiseFeatureDefence(PoisonFilter):
     moved by how far those of the typical class lie off its trusted samples' (medians; a class with much poison is not
     typical). In mode ``"paper"`` they are not.
 
+    Then a second look: what is caught of a poison has the trigger in common, what is caught of clean samples has nothing.
+    In each class of at least 20 suspects a linear discriminant learns to tell them from the rest, and is trained anew on
+    whom it finds (self-training; Scudder 1965), each sample being judged by the others. Suspects that settle as a group
+    that lies apart bring in their like, at most as many again; else nothing is added. Scores and threshold are those of the
+    first look. In mode ``"paper"`` there is none.
+
     Without trusted data (``x_val=None``) it is only asked whether a sample is foreign to its class, by the grid, and all is
     learned from the training set, less the fifth of each class that looks least like it, by medians. That is weaker: it
     fails when poison is more than about a fifth of a class, or when most classes are poisoned. One threshold then holds
@@ -77,6 +83,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
 
     :ivar layers_: The layers that were looked at.
     :ivar threshold_: Scores above it are poison.
+    :ivar joined_: What the second look alone has found to be poison, (n,), bool.
     :ivar outlier_scores_: (n,), in standard deviations of benign samples; 0 in classes that are not judged.
     :ivar layer_scores_: (n, L), what each layer says; higher is more suspicious.
     :ivar layer_similarities_: Cosines, (n, L); mode ``"paper"``.
@@ -121,7 +128,10 @@ class LayerwiseFeatureDefence(PoisonFilter):
         self.threshold_ = model.threshold(options["tau"], options["quantile"], options["fpr"])
         found = model.rule.judge(self.classifier, self.x_train, batch_size, labels)
         self.outlier_scores_, self.layer_scores_ = model.of_trained_on(found.scores, labels), found.layer_scores
-        self.is_clean_ = (self.outlier_scores_ <= self.threshold_).astype(np.int64)
+        suspects = self.outlier_scores_ > self.threshold_
+        group = model.second_look(self.classifier, self.x_train, labels, suspects, batch_size)
+        self.joined_ = group & ~suspects
+        self.is_clean_ = (~(suspects | group)).astype(np.int64)
         self.layers_ = model.rule.layers
         take_paper(self, model, found)
         return self._report(labels, nb_classes, model)
@@ -140,6 +150,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
                 "n_samples": len(rows),
                 "n_benign": int(model.rule.n_benign[label]),
                 "n_removed": n_removed,
+                "n_joined": int(self.joined_[rows].sum()),
                 "fraction_removed": n_removed / len(rows) if len(rows) else 0.0,
             }
         report["parameters"] = {name: listed(value) for name, value in self.get_params().items()}

@@ -46,16 +46,13 @@ class MahalanobisRule(LayerRule):
     """
 
     def observe(self, classifier: Any, x: np.ndarray) -> None:
-        """One pass; a short vector is held for each benign sample, view and layer, at most ``max_dims`` floats."""
+        """One pass; what :meth:`features` gives is held for each benign sample."""
         self.projections: dict[Key, np.ndarray | None] = {}
-        self._features: dict[Key, np.ndarray] = {}
-        self._outputs = np.empty((len(x), self.nb_classes))
-        for rows, _, batch in self._stream(classifier, x, self.batch_size):
-            self._outputs[rows] = batch.outputs.cpu().numpy()
-            for key, vectors in self._vectors(batch, list(VIEWS)):
-                if key not in self._features:
-                    self._features[key] = np.empty((len(x), vectors.shape[1]), dtype=np.float32)
-                self._features[key][rows] = vectors
+        self._outputs, self._features = self._collect(classifier, x, self.batch_size)
+
+    def features(self, classifier: Any, x: np.ndarray, batch_size: int) -> list[np.ndarray]:
+        """In one pass, a short vector of each sample for every view and layer, (n, at most ``max_dims``) each, float32."""
+        return list(self._collect(classifier, x, batch_size)[1].values())
 
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
         """Cross-fitted distances calibrate; Gaussians of all that is kept will judge."""
@@ -96,6 +93,18 @@ class MahalanobisRule(LayerRule):
         scores = self._scores(self._parts(standardised, outputs, judged), judged)
         by_layer = standardised.reshape(len(x), len(self.questions), -1).max(axis=1)
         return Judgement(predicted, outputs.max(axis=1), scores, by_layer, by_layer)
+
+    def _collect(self, classifier: Any, x: np.ndarray, batch_size: int) -> tuple[np.ndarray, dict[Key, np.ndarray]]:
+        """The network's outputs, (n, K), and the vectors of all views and layers."""
+        outputs = np.empty((len(x), self.nb_classes))
+        features: dict[Key, np.ndarray] = {}
+        for rows, _, batch in self._stream(classifier, x, batch_size):
+            outputs[rows] = batch.outputs.cpu().numpy()
+            for key, vectors in self._vectors(batch, list(VIEWS)):
+                if key not in features:
+                    features[key] = np.empty((len(x), vectors.shape[1]), dtype=np.float32)
+                features[key][rows] = vectors
+        return outputs, features
 
     @property
     def _trusted(self) -> bool:

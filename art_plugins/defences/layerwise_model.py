@@ -18,6 +18,7 @@ from art_plugins.features.blocks import find_blocks
 from art_plugins.features.fingerprint import model_fingerprint
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.layer_scores import benign_threshold, check_terms, typical_shift
+from art_plugins.statistics.self_training import LEAST_SUSPECTS, group_of_suspects
 from art_plugins.statistics.similarity import check_layers
 from art_plugins.storage import load_arrays, save_arrays
 
@@ -27,6 +28,7 @@ FILE_KIND = "layerwise_feature_detector"
 RULES: dict[str, type[LayerRule]] = {"paper": PaperRule, "mahalanobis": MahalanobisRule}
 DEFAULT_TERMS = {"paper": {"tau": 2.5}, "mahalanobis": {"fpr": 0.01}}
 MOST_PER_CLASS = 500  # samples that are learned from
+MOST_AT_ONCE = 8_000  # samples of a class that are looked at together
 N_TRIMMINGS, TRIMMED = 3, 0.2  # rounds, and share of each class, without trusted data
 RULE_OPTIONS = ("n_folds", "max_dims", "random_state")
 OPTIONS = ("mode", "layers", "tau", "quantile", "fpr", "pooled", *RULE_OPTIONS)
@@ -76,6 +78,28 @@ class LayerwiseModel:
         judged = self.rule.n_benign[labels] > 0
         shift = typical_shift(scores[judged], labels[judged], self.benign_scores, self.benign_classes)
         return np.where(judged, scores - shift, scores)
+
+    def second_look(
+        self, classifier: Any, x: np.ndarray, labels: np.ndarray, suspects: np.ndarray, batch_size: int
+    ) -> np.ndarray:
+        """
+        The groups that the suspects of a class make up, (n,), bool, by what every layer shows of them; none by the paper's
+        rule. One more pass over classes of at least 20 suspects. A class is looked at in parts of at most 8,000 samples,
+        so that memory does not grow with it.
+
+        :param x: All samples that were judged, (n, ...).
+        :param labels: That they were judged by, (n,).
+        :param suspects: (n,), bool.
+        """
+        found = np.zeros(len(x), dtype=bool)
+        if isinstance(self.rule, MahalanobisRule):
+            for members in indices_by_class(labels, self.rule.nb_classes):
+                for rows in _parts(members, self.rule.random_state):
+                    if suspects[rows].sum() >= LEAST_SUSPECTS:
+                        features = self.rule.features(classifier, x[rows], batch_size)
+                        group = group_of_suspects(features, suspects[rows], random_state=self.rule.random_state)
+                        found[rows] = False if group is None else group
+        return found
 
 
 def learn_benign(
@@ -209,6 +233,12 @@ def take_paper(owner: Any, model: LayerwiseModel, found: Judgement | None = None
 def listed(value: Any) -> Any:
     """A tuple as a list, as JSON has it."""
     return list(value) if isinstance(value, tuple) else value
+
+
+def _parts(rows: np.ndarray, random_state: int) -> list[np.ndarray]:
+    """As few parts of equal size as have at most 8,000 rows each, drawn by chance, in order."""
+    n_parts = max(1, int(np.ceil(len(rows) / MOST_AT_ONCE)))
+    return [np.sort(part) for part in np.array_split(np.random.default_rng(random_state).permutation(rows), n_parts)]
 
 
 def _check_sizes(sizes: np.ndarray, what: str) -> None:

@@ -1,0 +1,108 @@
+"""Suspects that share a hidden trait bring in their like; a mere tail of a class brings in nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from art_plugins.statistics import self_training
+from art_plugins.statistics.self_training import group_of_suspects
+
+pytestmark = pytest.mark.usefixtures("global_generators_untouched")
+
+
+def a_class(
+    random: np.random.Generator, n_poison: int, n: int = 600, gap: float = 8.0
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """
+    Two views of a class. Poison lies apart along a direction of little variance that shows in neither a single feature nor
+    the class's larger axes.
+    """
+    is_poison = np.arange(n) < n_poison
+    views = []
+    for n_dims in (12, 30):
+        mixing = random.normal(size=(n_dims, n_dims))
+        hidden = random.normal(size=(n, n_dims)) * np.linspace(0.3, 3, n_dims)
+        hidden[is_poison, 0] += 0.3 * gap
+        views.append(hidden @ mixing)
+    return views, is_poison
+
+
+def some(random: np.random.Generator, rows: np.ndarray, share: float) -> np.ndarray:
+    """That share of the rows, bool."""
+    found = np.zeros(len(rows), dtype=bool)
+    members = np.flatnonzero(rows)
+    found[random.choice(members, round(share * len(members)), replace=False)] = True
+    return found
+
+
+@pytest.mark.parametrize("caught", [0.95, 0.6])
+def test_group_poison_that_was_missed_joins_the_poison_that_was_caught(random, caught):
+    views, is_poison = a_class(random, 80)
+    suspects = some(random, is_poison, caught) | some(random, ~is_poison, 0.02)
+    group = group_of_suspects(views, suspects)
+    assert group is not None
+    assert group[is_poison].mean() > 0.98
+    assert group[~is_poison].mean() < 0.005  # the clean suspects leave
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("tail", ["by_chance", "outer", "one_feature"])
+def test_group_clean_suspects_are_none(seed, tail):
+    random = np.random.default_rng(seed)
+    (first, second), _ = a_class(random, 0)
+    measure = {"by_chance": random.normal(size=600), "outer": (second**2).sum(axis=1), "one_feature": first[:, 3]}[tail]
+    assert group_of_suspects([first, second], measure > np.quantile(measure, 0.93)) is None
+
+
+def test_group_that_would_be_mostly_unsuspected_is_none(random):
+    views, is_poison = a_class(random, 300)
+    assert group_of_suspects(views, some(random, is_poison, 0.3)) is None
+    assert group_of_suspects(views, some(random, is_poison, 0.8)) is not None
+
+
+@pytest.mark.parametrize("n_suspects", [0, 19, 581, 600])
+def test_group_too_few_on_either_side_are_none(random, n_suspects):
+    views, _ = a_class(random, n_suspects)
+    assert group_of_suspects(views, np.arange(600) < n_suspects) is None
+
+
+def test_group_is_the_same_again_and_for_other_units_and_order(random):
+    views, is_poison = a_class(random, 60)
+    suspects = some(random, is_poison, 0.8)
+    group = group_of_suspects(views, suspects)
+    assert group is not None
+    np.testing.assert_array_equal(group_of_suspects(views, suspects), group)
+    np.testing.assert_array_equal(group_of_suspects([1_000 * view + 5 for view in views], suspects), group)
+    shuffled = random.permutation(600)
+    again = group_of_suspects([view[shuffled] for view in views], suspects[shuffled])
+    assert again is not None
+    assert (again != group[shuffled]).mean() < 0.01
+
+
+def test_group_constant_features_and_views_say_nothing(random):
+    views, is_poison = a_class(random, 60)
+    suspects = some(random, is_poison, 0.8)
+    more = [np.column_stack([views[0], np.ones(600)]), views[1], np.zeros((600, 4))]
+    np.testing.assert_array_equal(group_of_suspects(more, suspects), group_of_suspects(views, suspects))
+    assert group_of_suspects([np.zeros((600, 4))], suspects) is None
+
+
+def test_group_a_sample_is_judged_without_its_own_suspicion(random, monkeypatch):
+    """More features than samples tell any suspects from the rest, of those that were learned from."""
+    monkeypatch.setattr(self_training, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(self_training, "SETTLED", 1.0)
+    features, suspects = random.normal(size=(200, 400)), np.arange(200) < 60
+    fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(features, suspects)
+    assert fitted.score(features, suspects) > 0.99
+    assert group_of_suspects([features], suspects) is None
+
+
+def test_discriminant_ranks_held_out_samples_as_scikit_learns_does(random):
+    (features, _), is_poison = a_class(random, 150)
+    folds = [np.arange(0, 600, 2), np.arange(1, 600, 2)]
+    projected = self_training._Discriminant(features).project(is_poison, folds)
+    for held, learned in (folds, folds[::-1]):
+        oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(features[learned], is_poison[learned])
+        assert np.corrcoef(projected[held], oracle.decision_function(features[held]))[0, 1] > 0.95
