@@ -47,7 +47,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
     Then a second look: what is caught of a poison has the trigger in common, what is caught of clean samples has nothing.
     In each class of at least 20 suspects a linear discriminant learns to tell them from the rest, and is trained anew on
     whom it finds (self-training; Scudder 1965), each sample being judged by the others. Suspects that settle as a group
-    that lies apart bring in their like, at most as many again; else nothing is added. Scores and threshold are those of the
+    that lies apart bring in their like, at most twice as many; else nothing is added. Scores and threshold are those of the
     first look. In mode ``"paper"`` there is none.
 
     Without trusted data (``x_val=None``) it is only asked whether a sample is foreign to its class, by the grid, and all is

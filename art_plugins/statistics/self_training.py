@@ -13,8 +13,8 @@ from art_plugins.statistics.outliers import MAD_TO_SIGMA
 LEAST_SUSPECTS = 20
 LEAST_SEPARATION = 3.0  # of the group from the rest, in the sum of both deviations
 MOST_ROUNDS = 30
-SETTLED = 0.01  # of the group, that may still change
-SUSPECTED = 0.5  # of the group, at least, were suspects at the start
+SETTLED = 0.004  # of the group, that may still change
+SUSPECTED = 1 / 3  # of the group, at least, were suspects at the start
 
 
 def group_of_suspects(
@@ -34,11 +34,12 @@ def group_of_suspects(
     :param suspects: (n,), bool.
     :param n_folds: Parts that the samples are cut into, each judged by the others.
     :return: (n,), bool; ``None`` if the suspects are fewer than 20, or no group: if it does not settle within 30 rounds
-        at 3 deviations or more from the rest, or consists mostly of samples that were no suspects.
+        at 3 deviations or more from the rest, or fewer than a third of it were suspects.
     """
     if suspects.sum() < LEAST_SUSPECTS or (~suspects).sum() < LEAST_SUSPECTS:
         return None
-    folds = _folds(suspects, n_folds, random_state)
+    shuffled = np.random.default_rng(random_state).permutation(len(suspects))
+    folds = [np.sort(part) for part in np.array_split(shuffled, n_folds)]
     discriminants = [_Discriminant(view) for view in views]
     before, group = suspects, suspects
     for _ in range(MOST_ROUNDS):
@@ -103,10 +104,3 @@ def _members(projected: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, floa
     of_rest = np.log((1 - share) / rest_spread) - ((projected - rest) / rest_spread) ** 2 / 2
     found = (projected > rest) & ((of_group > of_rest) | (projected > centre))
     return found, float((centre - rest) / (spread + rest_spread))
-
-
-def _folds(suspects: np.ndarray, n_folds: int, random_state: int) -> list[np.ndarray]:
-    """The samples in parts, over which suspects and others are spread evenly."""
-    order = np.random.default_rng(random_state).permutation(len(suspects))
-    order = order[np.argsort(suspects[order], kind="stable")]
-    return [np.sort(order[first::n_folds]) for first in range(n_folds)]

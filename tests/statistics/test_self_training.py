@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import roc_auc_score
 
 from art_plugins.statistics import self_training
 from art_plugins.statistics.self_training import group_of_suspects
 
-pytestmark = pytest.mark.usefixtures("global_generators_untouched")
+pytestmark = [pytest.mark.usefixtures("global_generators_untouched"), pytest.mark.filterwarnings("error")]
 
 
 def a_class(
@@ -89,14 +90,38 @@ def test_group_constant_features_and_views_say_nothing(random):
     assert group_of_suspects([np.zeros((600, 4))], suspects) is None
 
 
-def test_group_a_sample_is_judged_without_its_own_suspicion(random, monkeypatch):
-    """More features than samples tell any suspects from the rest, of those that were learned from."""
-    monkeypatch.setattr(self_training, "MOST_ROUNDS", 1)
-    monkeypatch.setattr(self_training, "SETTLED", 1.0)
-    features, suspects = random.normal(size=(200, 400)), np.arange(200) < 60
-    fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(features, suspects)
-    assert fitted.score(features, suspects) > 0.99
-    assert group_of_suspects([features], suspects) is None
+def test_group_that_lies_among_the_rest_is_none(random):
+    for gap, found in ((3.0, False), (12.0, True)):
+        views, is_poison = a_class(random, 150, gap=gap)
+        assert (group_of_suspects(views, is_poison) is not None) == found
+
+
+def test_group_clean_suspects_towards_the_poison_do_not_draw_in_others(random):
+    views, is_poison = a_class(random, 80, gap=9.0)
+    towards = LinearDiscriminantAnalysis().fit(views[1], is_poison).decision_function(views[1])
+    near = ~is_poison & (towards > np.quantile(towards[~is_poison], 0.96))
+    group = group_of_suspects(views, is_poison | near)
+    assert group is not None
+    assert group[is_poison].mean() > 0.98
+    assert group[~is_poison].mean() < 0.01
+
+
+def test_members_are_not_on_the_far_side_of_the_rest(random):
+    projected = np.concatenate([random.normal(size=500), random.normal(10, 3, size=60), [-12.0]])
+    group = np.arange(561) >= 500
+    found, separation = self_training._members(projected, group)
+    assert not found[-1]
+    assert found[500:560].mean() > 0.95
+    assert separation == pytest.approx(10 / 4, rel=0.3)
+
+
+def test_discriminant_judges_a_sample_without_its_own_suspicion(random):
+    """More features than samples tell any group from the rest, of those that were learned from."""
+    features, group = random.normal(size=(200, 400)), random.uniform(size=200) < 0.4
+    fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(features, group)
+    assert fitted.score(features, group) > 0.99
+    folds = np.array_split(np.arange(200), 5)
+    assert roc_auc_score(group, self_training._Discriminant(features).project(group, folds)) < 0.65
 
 
 def test_discriminant_ranks_held_out_samples_as_scikit_learns_does(random):

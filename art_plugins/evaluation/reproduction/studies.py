@@ -128,7 +128,7 @@ STUDIES = {
             "layerwise_cifar10",
             {
                 "quick": "layerwise --nb-epochs 2 --dataset mnist --trigger white_box --no-filters",
-                "cpu": f"layerwise {NARROW} --n-poison 900 {PATTERNS} --trigger blended --no-filters",
+                "cpu": f"layerwise {NARROW} --n-poison 900 {PATTERNS} --trigger blended --no-filters {SEEDS}",
                 "gpu": f"layerwise {CIFAR} --nb-epochs 150 {PATTERNS} --trigger blended --no-filters {SEEDS}",
             },
         ),
@@ -142,7 +142,7 @@ STUDIES = {
         Study(
             "layerwise_warp",
             {
-                "cpu": f"layerwise {NARROW} --n-poison 2500 --trigger warp --no-filters --seed 0 --seed 1",
+                "cpu": f"layerwise {NARROW} --n-poison 2500 --trigger warp --no-filters {SEEDS}",
                 "gpu": f"layerwise {CIFAR} --nb-epochs 150 --n-poison 5000 --trigger warp --no-filters {SEEDS}",
             },
         ),
@@ -150,7 +150,7 @@ STUDIES = {
             "layerwise_gtsrb",
             {
                 "cpu": f"layerwise {GTSRB} --width 16 --nb-epochs 10 --n-poison 1300 --trigger white_box --trigger blended "
-                "--no-filters",
+                f"--no-filters {SEEDS}",
                 "gpu": f"layerwise {GTSRB} --nb-epochs 50 --n-poison 1300 --trigger white_box --trigger blended "
                 f"--no-filters {SEEDS}",
             },
@@ -158,7 +158,7 @@ STUDIES = {
         Study(  # a narrow network learns the warp slowly: .917 of the images in 10 epochs
             "layerwise_gtsrb_warp",
             {
-                "cpu": f"layerwise {GTSRB} --width 16 --nb-epochs 20 --n-poison 1300 --trigger warp --no-filters",
+                "cpu": f"layerwise {GTSRB} --width 16 --nb-epochs 20 --n-poison 1300 --trigger warp --no-filters {SEEDS}",
                 "gpu": f"layerwise {GTSRB} --nb-epochs 50 --n-poison 1300 --trigger warp --no-filters {SEEDS}",
             },
         ),
