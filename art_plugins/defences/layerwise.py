@@ -51,9 +51,9 @@ class LayerwiseFeatureDefence(PoisonFilter):
     first look. In mode ``"paper"`` there is none.
 
     Without trusted data (``x_val=None``) it is only asked whether a sample is foreign to its class, by the grid, and all is
-    learned from the training set, less the fifth of each class that looks least like it, by medians. That is weaker: it
-    fails when poison is more than about a fifth of a class, or when most classes are poisoned. One threshold then holds
-    for all classes: the median of the classes' own.
+    learned from the training set, less the fifth of each class that looks least like it, by medians. That is weaker: the
+    first look catches less, and all fails when poison is more than about a fifth of a class, or when most classes are
+    poisoned. One threshold then holds for all classes: the median of the classes' own.
 
     Rules for hard cases: in mode ``"paper"`` each class needs 20 trusted samples that the model predicts right, unless
     ``pooled``: smaller classes then take the spread of all, as every class does in the other mode. Samples of a class
