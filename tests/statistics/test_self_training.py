@@ -115,6 +115,22 @@ def test_members_are_not_on_the_far_side_of_the_rest(random):
     assert separation == pytest.approx(10 / 4, rel=0.3)
 
 
+def test_members_clean_suspects_among_them_do_not_widen_the_group(random):
+    projected = np.concatenate([random.normal(size=500), random.normal(10, 0.5, size=60)])
+    group = np.arange(560) >= 490  # ten clean ones, all over the rest
+    found, separation = self_training._members(projected, group)
+    np.testing.assert_array_equal(found, np.arange(560) >= 500)
+    assert separation > 5
+
+
+def test_group_of_two_that_take_turns_is_settled(random, monkeypatch):
+    views, _ = a_class(random, 60)
+    turns = [np.arange(600) < n for n in (60, 70)] * 20
+    monkeypatch.setattr(self_training, "_members", lambda projected, group: (turns.pop(), 4.0))
+    assert group_of_suspects(views, np.arange(600) < 60) is not None
+    assert len(turns) > 30
+
+
 def test_discriminant_judges_a_sample_without_its_own_suspicion(random):
     """More features than samples tell any group from the rest, of those that were learned from."""
     features, group = random.normal(size=(200, 400)), random.uniform(size=200) < 0.4
