@@ -60,7 +60,8 @@ class LayerwiseFeatureDefence(PoisonFilter):
     without any get the score 0 and pass. Constant layers say nothing. Higher scores are more suspicious, everywhere.
 
     When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); faint warps;
-    clean-label and all-to-all attacks where nothing is trusted; trusted data unlike the training data.
+    clean-label and all-to-all attacks where nothing is trusted; trusted data unlike the training data; a sub-population of
+    a class that many of its suspects happen to be of is taken for poison as a whole.
 
     :param classifier: ART ``PyTorchClassifier``, trained on the suspect data.
     :param x_train: Its training samples, as it takes them, (n, ...).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from art_plugins.features.blocks import find_blocks
 from art_plugins.features.fingerprint import model_fingerprint
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.layer_scores import benign_threshold, check_terms, typical_shift
-from art_plugins.statistics.self_training import LEAST_SUSPECTS, group_of_suspects
+from art_plugins.statistics.self_training import LEAST_SUSPECTS, group_of_suspects, random_parts
 from art_plugins.statistics.similarity import check_layers
 from art_plugins.storage import load_arrays, save_arrays
 
@@ -93,11 +94,13 @@ class LayerwiseModel:
         """
         found = np.zeros(len(x), dtype=bool)
         if isinstance(self.rule, MahalanobisRule):
+            seed = self.rule.random_state
             for members in indices_by_class(labels, self.rule.nb_classes):
-                for rows in _parts(members, self.rule.random_state):
+                for part in random_parts(len(members), max(1, math.ceil(len(members) / MOST_AT_ONCE)), seed):
+                    rows = members[part]
                     if suspects[rows].sum() >= LEAST_SUSPECTS:
                         features = self.rule.features(classifier, x[rows], batch_size)
-                        group = group_of_suspects(features, suspects[rows], random_state=self.rule.random_state)
+                        group = group_of_suspects(features, suspects[rows], seed)
                         found[rows] = False if group is None else group
         return found
 
@@ -233,12 +236,6 @@ def take_paper(owner: Any, model: LayerwiseModel, found: Judgement | None = None
 def listed(value: Any) -> Any:
     """A tuple as a list, as JSON has it."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def _parts(rows: np.ndarray, random_state: int) -> list[np.ndarray]:
-    """As few parts of equal size as have at most 8,000 rows each, drawn by chance, in order."""
-    n_parts = max(1, int(np.ceil(len(rows) / MOST_AT_ONCE)))
-    return [np.sort(part) for part in np.array_split(np.random.default_rng(random_state).permutation(rows), n_parts)]
 
 
 def _check_sizes(sizes: np.ndarray, what: str) -> None:

@@ -8,7 +8,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
 from art_plugins.statistics import self_training
-from art_plugins.statistics.self_training import group_of_suspects
+from art_plugins.statistics.self_training import group_of_suspects, random_parts
 
 pytestmark = [pytest.mark.usefixtures("global_generators_untouched"), pytest.mark.filterwarnings("error")]
 
@@ -147,3 +147,12 @@ def test_discriminant_ranks_held_out_samples_as_scikit_learns_does(random):
     for held, learned in (folds, folds[::-1]):
         oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(features[learned], is_poison[learned])
         assert np.corrcoef(projected[held], oracle.decision_function(features[held]))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(("n_samples", "n_parts"), [(10, 3), (9, 1), (8, 8)])
+def test_random_parts_hold_every_index_once_in_equal_parts(n_samples, n_parts):
+    parts = random_parts(n_samples, n_parts, 0)
+    assert sorted(np.concatenate(parts)) == list(range(n_samples))
+    assert {len(part) for part in parts} <= {n_samples // n_parts, -(-n_samples // n_parts)}
+    assert all((np.diff(part) > 0).all() for part in parts)
+    assert n_parts in (1, n_samples) or any((np.diff(part) > 1).any() for part in parts)
