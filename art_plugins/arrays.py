@@ -1,0 +1,92 @@
+"""Checks of samples and parameters, each with an error that names the argument and says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError
+
+# How what people hold in place of an array becomes one, by the name of its type; {x}: the argument.
+WAYS_TO_AN_ARRAY = {
+    "Tensor": "{x}.detach().cpu().numpy()",
+    "EagerTensor": "{x}.numpy()",
+    "DataLoader": "numpy.concatenate([samples.numpy() for samples, labels in {x}])",
+    "DataFrame": "{x}.to_numpy()",
+    "list": "numpy.stack({x})",
+    "tuple": "numpy.stack({x})",
+}
+OF_A_DATASET = "numpy.stack([numpy.asarray(sample) for sample, label in {x}])"
+OF_A_HUGGING_FACE_DATASET = 'numpy.stack([numpy.asarray(row["image"]) for row in {x}])'
+BLOCK = 2**24  # values that are looked at together, so that an array on disk is never copied whole
+
+
+def check_samples(x: Any, name: str = "x") -> None:
+    """
+    Cheap checks of an array of samples, before any heavy work.
+
+    :param name: Of the argument, for the error.
+    :raises InvalidInputError: If ``x`` is no array of real numbers, or is empty, or has masked entries.
+    """
+    if not isinstance(x, np.ndarray):
+        raise InvalidInputError(f"{name} must be a numpy array; received {type(x).__name__}. {_way_to_an_array(x, name)}")
+    if isinstance(x, np.ma.MaskedArray):
+        raise InvalidInputError(f"{name} is a masked array; fill or drop what is masked: {name}.filled(value).")
+    if x.dtype == object:
+        raise InvalidInputError(f"{name} has dtype object (samples of different lengths?); pad or crop them to one shape.")
+    if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.issubdtype(x.dtype, np.complexfloating):
+        raise InvalidInputError(f"{name} must hold real numbers; received dtype {x.dtype}.")
+    if x.ndim < 2 or 0 in x.shape:
+        raise InvalidInputError(
+            f"{name} must hold samples along its first axis and not be empty; received shape {x.shape}."
+        )
+
+
+def check_finite(values: np.ndarray, what: str, remedy: str) -> None:
+    """
+    :raises InvalidInputError: Saying how many rows of ``values`` hold NaN or infinity, and which is the first.
+    """
+    rows = max(1, BLOCK // max(1, values[:1].size))
+    blocks = (values[start : start + rows] for start in range(0, len(values), rows))
+    finite = np.concatenate([np.isfinite(block).reshape(len(block), -1).all(axis=1) for block in blocks])
+    if not finite.all():
+        raise InvalidInputError(
+            f"{np.count_nonzero(~finite)} of the {len(values)} rows of the {what} hold NaN or infinity; "
+            f"Row {int(np.argmin(finite))} is the first; {remedy}."
+        )
+
+
+def check_layer_names(layers: Any) -> None:
+    """
+    :raises InvalidInputError: If it is neither a list of different names nor ``None``.
+    """
+    names = isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers)
+    if layers is not None and not (names and len(set(layers)) == len(layers) > 0):
+        raise InvalidInputError(
+            f"layers must be a list of different names of the model's modules, or None; received {layers!r}."
+        )
+
+
+def check_whole_number(name: str, value: Any, least: int, most: int = 2**31 - 1) -> None:
+    """
+    :param most: A larger number is a mistake, and no count that a machine can serve.
+    :raises InvalidInputError: If it is no whole number, too small or too large.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        bounds = f"at least {least}" if not isinstance(value, int) or value < least else f"at most {most}"
+        raise InvalidInputError(f"{name} must be a whole number of {bounds}; received {value!r}.")
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _way_to_an_array(x: Any, name: str) -> str:
+    way = WAYS_TO_AN_ARRAY.get(type(x).__name__)
+    if way is None and hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+        way = OF_A_HUGGING_FACE_DATASET if type(x).__module__.split(".")[0] == "datasets" else OF_A_DATASET
+    if way is None:
+        return "Give the samples along the first axis of an array."
+    return f"Make an array of all samples: {way.format(x=name)}."
