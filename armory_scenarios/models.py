@@ -18,7 +18,7 @@ from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.evaluation.backdoored_models import train_image_classifier
 from art_plugins.evaluation.model_cache import FILE_KIND, load_or_train
 from art_plugins.evaluation.models import train_classifier
-from art_plugins.features.activations import torch_module
+from art_plugins.features.classifiers import torch_module
 from art_plugins.statistics.labels import class_labels
 from art_plugins.storage import load_arrays
 

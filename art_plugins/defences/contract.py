@@ -13,6 +13,7 @@ from art.defences.detector.poison.poison_filtering_defence import PoisonFilterin
 
 from art_plugins.arrays import check_finite, check_samples, plain
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.classifiers import check_classifier, check_input_range, check_input_shape
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 Trigger = Callable[[np.ndarray], np.ndarray]
@@ -62,6 +63,7 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
     :ivar is_clean_: (n,), 1 = clean, 0 = poison.
     """
 
+    needs_network = False  # whether hidden layers of the classifier are looked at
     is_clean_: np.ndarray
 
     def detect_poison(self, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
@@ -109,8 +111,13 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
         """
         :raises InvalidInputError: If ``x_train`` cannot be judged.
         """
-        check_samples(self.x_train)
+        check_samples(self.x_train, "x_train")
         self.labels()
+        if self.needs_network:
+            check_classifier(self.classifier)
+            check_input_shape(self.classifier, self.x_train, "x_train")
+            check_finite(self.x_train, "training data", "remove such samples first")
+            check_input_range(self.classifier, self.x_train, "x_train")
 
     @abc.abstractmethod
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
@@ -125,20 +132,20 @@ class TriggerDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]
 
     def _check_images(self, x: np.ndarray) -> None:
         """
-        :raises InvalidInputError: If ``x`` is not finite images of the classifier's shape.
+        :raises InvalidInputError: If the classifier cannot be looked into, or ``x`` is not finite images of its shape and
+            range.
         """
-        check_samples(x)
-        shape = tuple(self.classifier.input_shape)
-        if tuple(x.shape[1:]) != shape:
-            raise InvalidInputError(f"The images must have the classifier's shape {shape}; received {x.shape[1:]}.")
+        check_classifier(self.classifier)
+        check_input_shape(self.classifier, x)
         check_finite(x, "images", "remove such images first")
+        check_input_range(self.classifier, x)
 
     def _target(self) -> int:
         """
         :raises InvalidInputError: If the target class is none of the classifier's.
         """
         target, nb_classes = self.target_class, int(self.classifier.nb_classes)
-        if not isinstance(target, (int, np.integer)) or not 0 <= target < nb_classes:
+        if not isinstance(target, (int, np.integer)) or isinstance(target, bool) or not 0 <= target < nb_classes:
             raise InvalidInputError(f"target_class must be a class from 0 to {nb_classes - 1}; received {target!r}.")
         return int(target)
 

@@ -93,6 +93,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
     :ivar is_clean_: (n,), 1 = clean, 0 = poison.
     """
 
+    needs_network = True
     defence_params = [*OPTIONS, "batch_size"]
 
     def __init__(

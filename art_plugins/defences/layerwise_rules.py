@@ -89,8 +89,7 @@ class LayerRule(abc.ABC):
     ) -> Iterator[tuple[slice, np.ndarray, ActivationBatch]]:
         """Rows, the model's classes, and activations of each batch."""
         for batch in stream_activations(classifier, x, self.layers, batch_size):
-            predicted = batch.outputs.argmax(dim=1).cpu().numpy()
-            yield slice(batch.start, batch.start + len(predicted)), predicted, batch
+            yield slice(batch.start, batch.start + len(batch.predicted)), batch.predicted, batch
 
     def _note_fits(self, fits: np.ndarray, labels: np.ndarray) -> None:
         if not fits.any():

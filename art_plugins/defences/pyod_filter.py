@@ -44,6 +44,7 @@ class PyODFilter(PoisonFilter):
     :ivar outlier_scores_: (n,), in robust standard deviations above the class's median; higher is more suspicious.
     """
 
+    needs_network = True
     defence_params = ["detector", "cutoff", "batch_size", "random_state"]
 
     def __init__(

@@ -43,6 +43,7 @@ class SPECTRE(PoisonFilter):
     :ivar target_class_: The class from which samples are removed, or ``None``.
     """
 
+    needs_network = True
     defence_params = ["fraction", "alpha", "max_dims", "batch_size"]
 
     def __init__(

@@ -9,11 +9,10 @@ import numpy as np
 
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features.activations import collect_activations
+from art_plugins.features.activations import collect_outputs
+from art_plugins.features.classifiers import predicted_classes
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.thresholds import threshold_at_fpr
-
-WHOLE_MODEL = ""  # torch's name of the model itself among its modules
 
 
 class ThresholdDetector(TriggerDetector):
@@ -87,7 +86,8 @@ class ThresholdDetector(TriggerDetector):
         :param x: Images (n, ...).
         :param kwargs: None are accepted.
         :return: A report with ``predicted_class`` (n,) and ``outlier_scores`` (n,), higher is more suspicious, NaN for
-            images that pass untouched. And ``is_trigger`` (n,), bool.
+            images that pass untouched, infinite (and caught) where the model's outputs or the score are not finite. And
+            ``is_trigger`` (n,), bool.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For images of another shape, or that are not finite.
         """
@@ -95,11 +95,13 @@ class ThresholdDetector(TriggerDetector):
             raise InvalidInputError(f"detect() takes no {', '.join(sorted(kwargs))}; set parameters with fit().")
         self._check_fitted()
         self._check_images(x)
-        predicted = self._predicted(x, batch_size)
-        judged = np.arange(len(x)) if self.target_class is None else np.flatnonzero(predicted == self._target())
-        scores = np.full(len(x), np.nan)
-        if len(judged):
-            scores[judged] = self._scores(x[judged], batch_size)
+        outputs = self._outputs(x, batch_size)
+        predicted, sound = predicted_classes(self.classifier, outputs), np.isfinite(outputs).all(axis=1)
+        to_judge = sound if self.target_class is None else sound & (predicted == self._target())
+        scores = np.where(sound, np.nan, np.inf)
+        if to_judge.any():
+            found = self._scores(x[to_judge], batch_size)
+            scores[to_judge] = np.where(np.isnan(found), np.inf, found)
         return {"predicted_class": predicted, "outlier_scores": scores}, scores > self.threshold_
 
     @abc.abstractmethod
@@ -116,11 +118,10 @@ class ThresholdDetector(TriggerDetector):
 
     def _outputs(self, x: np.ndarray, batch_size: int) -> np.ndarray:
         """Logits (n, K) in float64: in single precision, log-probabilities of confident models are all 0."""
-        return collect_activations(self.classifier, x, [WHOLE_MODEL], batch_size)[WHOLE_MODEL].astype(np.float64)
+        return collect_outputs(self.classifier, x, batch_size).astype(np.float64)
 
     def _predicted(self, x: np.ndarray, batch_size: int) -> np.ndarray:
-        predicted: np.ndarray = self._outputs(x, batch_size).argmax(axis=1)
-        return predicted
+        return predicted_classes(self.classifier, self._outputs(x, batch_size))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "threshold_"):
@@ -128,7 +129,8 @@ class ThresholdDetector(TriggerDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         threshold, fpr = values["threshold"], values["fpr"]
-        if threshold is not None and not (isinstance(threshold, (int, float)) and np.isfinite(threshold)):
+        is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+        if threshold is not None and not (is_number and np.isfinite(threshold)):
             raise InvalidInputError(f"threshold must be a finite number, or None; received {threshold!r}.")
-        if not isinstance(fpr, (int, float)) or not 0 <= fpr < 1:
+        if not isinstance(fpr, (int, float)) or isinstance(fpr, bool) or not 0 <= fpr < 1:
             raise InvalidInputError(f"fpr must be a share from 0 to below 1; received {fpr!r}.")

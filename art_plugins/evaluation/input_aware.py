@@ -15,7 +15,7 @@ from art_plugins.evaluation.backdoored_models import as_classifier, check_traini
 from art_plugins.evaluation.datasets.labelled import LabelledData
 from art_plugins.evaluation.poisoning import PoisonedData, all_to_one
 from art_plugins.evaluation.training_loop import run_epochs
-from art_plugins.features.activations import torch_module
+from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.triggers.input_aware import InputAwareTrigger, TriggerGenerator, stamp
 

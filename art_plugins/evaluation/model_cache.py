@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from art_plugins.features.activations import torch_module
+from art_plugins.features.classifiers import torch_module
 from art_plugins.storage import load_arrays, save_arrays
 
 FILE_KIND = "image_classifier"

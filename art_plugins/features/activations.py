@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.classifiers import as_samples, class_outputs, evaluating, forward, predicted_classes, torch_module
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -20,13 +21,15 @@ class ActivationBatch(NamedTuple):
     What a model made of one batch. The tensors are float32 and on the model's device.
 
     :param start: Row of ``x`` with which the batch starts.
-    :param outputs: The model's outputs, (B, K).
+    :param outputs: The network's outputs, (B, K).
+    :param predicted: The classes that ``classifier.predict`` gives, (B,), int64, on the host.
     :param activations: Layer -> (B, ...), as the module gave it. Emptied when the next batch is asked for, so that two are
         never held at once: take out what you want to keep.
     """
 
     start: int
     outputs: Tensor
+    predicted: np.ndarray
     activations: dict[str, Tensor]
 
 
@@ -48,18 +51,14 @@ def stream_activations(
     :param batch_size: At least 1.
     :param precision: ``"32-true"``, or ``"bf16-mixed"``: the pass runs under PyTorch's autocast.
     :raises InvalidInputError: At once for a name that the model does not have, a bad batch size or precision; in the first
-        batch for a module that did not run, or whose output holds no tensor.
+        batch for a module that did not run, or whose output holds no tensor. What is not finite is given as it is: whoever
+        judges by it must not call it clean.
     """
-    modules = dict(torch_module(classifier).named_modules())
-    unknown = [name for name in layers if name not in modules]
-    if unknown:
-        known = ", ".join(name for name in modules if name)
-        raise InvalidInputError(f"The model has no layer {', '.join(unknown)}; it has: {known}.")
-    if batch_size < 1:
-        raise InvalidInputError(f"batch_size must be at least 1; received {batch_size}.")
+    watched = _modules(classifier, layers)
+    _checked(batch_size)
     if precision not in PRECISIONS:
         raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}; received {precision!r}.")
-    return _stream(classifier, x, {name: [modules[name]] for name in layers}, batch_size, precision)
+    return _stream(classifier, x, watched, batch_size, precision)
 
 
 def collect_activations(
@@ -71,13 +70,25 @@ def collect_activations(
     ART's ``get_activations`` gives one layer a pass, with gradients, and leaves its hooks on the model.
 
     :return: Name -> array (n, features), float32.
-    :raises InvalidInputError: As :func:`stream_activations`, which also says what the parameters are.
+    :raises InvalidInputError: As :func:`stream_activations`, which also says what the parameters are; and if an output or
+        an activation is not finite, saying of how many samples and in which layers.
     """
     collected: dict[str, np.ndarray] = {}
-    for batch in stream_activations(classifier, x, layers, batch_size):
+    watched = _modules(classifier, layers)
+    for batch in _stream(classifier, x, watched, _checked(batch_size), strict=True):
         for name, output in batch.activations.items():
             _store(collected, name, output, batch, len(x))
     return {name: collected[name] for name in layers}
+
+
+def collect_outputs(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """
+    The network's outputs for all of ``x``, before ART's postprocessing.
+
+    :return: Shape (n, K), float32.
+    :raises InvalidInputError: As :func:`stream_activations`.
+    """
+    return np.concatenate([batch.outputs.cpu().numpy() for batch in stream_activations(classifier, x, [], batch_size)])
 
 
 def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
@@ -92,7 +103,9 @@ def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 12
     linear = [module for module in torch_module(classifier).modules() if isinstance(module, nn.Linear)]
     complaint = "No linear layer runs in the model, so it has no penultimate features."
     collected: dict[str, np.ndarray] = {}
-    for batch in _stream(classifier, x, {"penultimate": linear}, batch_size, of_inputs=True, complaint=complaint):
+    for batch in _stream(
+        classifier, x, {"penultimate": linear}, batch_size, of_inputs=True, complaint=complaint, strict=True
+    ):
         _store(collected, "penultimate", batch.activations["penultimate"], batch, len(x))
     return collected["penultimate"]
 
@@ -149,19 +162,6 @@ def logits_and_hidden(
     return collected["outputs"], collected["hidden"]
 
 
-def torch_module(classifier: Any) -> nn.Module:
-    """
-    The network that the user wrapped (ART puts a wrapper of its own around it).
-
-    :raises InvalidInputError: If the classifier holds no PyTorch network.
-    """
-    wrapper = getattr(classifier, "model", None)
-    network = getattr(wrapper, "_model", wrapper)
-    if not isinstance(network, nn.Module):
-        raise InvalidInputError(f"An ART PyTorchClassifier is needed; received {type(classifier).__name__}.")
-    return network
-
-
 @contextmanager
 def hooks(handles: list[Any]) -> Iterator[None]:
     """Remove the hooks when the block ends, also by an error."""
@@ -174,24 +174,17 @@ def hooks(handles: list[Any]) -> Iterator[None]:
 
 def run_batch(classifier: Any, x: np.ndarray, precision: str = "32-true") -> Any:
     """
-    What the model gives for one batch, in evaluation mode and without gradients; every module gets its mode back.
+    What the network gives for one batch, in evaluation mode and without gradients; every module gets its mode back.
 
-    :param x: As the classifier takes it; ART's preprocessing is applied.
+    :param x: As the classifier takes it, of any real type; ART's preprocessing is applied, and Hugging Face's processor.
     :param precision: One of ``PRECISIONS``.
     """
     network = torch_module(classifier)
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        # Not inference_mode: its tensors do not count the changes made to them, and the caller's code would be inside it.
-        with torch.inference_mode(False), torch.no_grad():
-            batch, _ = classifier._apply_preprocessing(np.asarray(x), y=None, fit=False)
-            tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device)
-            with torch.autocast(tensor.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
-                return network(tensor.float() if tensor.dtype == torch.float64 else tensor)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(network):
+        batch, _ = classifier._apply_preprocessing(as_samples(np.asarray(x), network), y=None, fit=False)
+        tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device)
+        with torch.autocast(tensor.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+            return forward(classifier, network, tensor)
 
 
 def first_tensor(output: Any) -> Tensor:
@@ -209,6 +202,21 @@ def first_tensor(output: Any) -> Tensor:
     raise InvalidInputError(f"A module gave {type(output).__name__} without a tensor; choose another layer.")
 
 
+def _modules(classifier: Any, layers: Sequence[str]) -> dict[str, list[nn.Module]]:
+    modules = dict(torch_module(classifier).named_modules())
+    unknown = [name for name in layers if name not in modules]
+    if unknown:
+        known = ", ".join(name for name in modules if name)
+        raise InvalidInputError(f"The model has no layer {', '.join(unknown)}; it has: {known}.")
+    return {name: [modules[name]] for name in layers}
+
+
+def _checked(batch_size: int) -> int:
+    if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1:
+        raise InvalidInputError(f"batch_size must be a whole number of at least 1; received {batch_size!r}.")
+    return int(batch_size)
+
+
 def _stream(
     classifier: Any,
     x: np.ndarray,
@@ -217,11 +225,13 @@ def _stream(
     precision: str = "32-true",
     of_inputs: bool = False,
     complaint: str = "Layer {} took no part in the forward pass; choose another.",
+    strict: bool = False,
 ) -> Iterator[ActivationBatch]:
     """
     :param watched: Name -> modules; of several the last one that runs counts.
     :param of_inputs: The modules' first inputs instead of their outputs.
     :param complaint: Said if a name has no tensor at the end of a pass.
+    :param strict: Refuse what is not finite, after the last batch.
     """
     seen: dict[str, tuple[Tensor, int]] = {}
     overwritten: set[str] = set()
@@ -236,6 +246,7 @@ def _stream(
             return module.register_forward_pre_hook(lambda module, inputs: keep(name, inputs))
         return module.register_forward_hook(lambda module, inputs, output: keep(name, output))
 
+    wrong: dict[str, list[int]] = {}
     for start in range(0, len(x), batch_size):
         while True:
             with hooks([register(name, module) for name, modules in watched.items() for module in modules]):
@@ -249,8 +260,47 @@ def _stream(
             overwritten |= changed
             seen.clear()
         activations = {name: seen.pop(name)[0].float() for name in watched}
-        yield ActivationBatch(start, first_tensor(output).float(), activations)
+        outputs = class_outputs(output, len(x[start : start + batch_size])).float()
+        for name, rows in not_finite_rows({"outputs": outputs, **activations}).items() if strict else ():
+            wrong.setdefault(name, []).extend(start + row for row in rows)
+        if not wrong:
+            yield ActivationBatch(start, outputs, predicted_classes(classifier, outputs.cpu().numpy()), activations)
         activations.clear()
+    if wrong:
+        raise InvalidInputError(_not_finite(wrong, len(x)))
+
+
+def not_finite_rows(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """
+    Which samples of a batch have NaN or infinity in which tensor; names without any are left out.
+
+    Sums tell at once that all is well, since one value that is not finite makes its sum so.
+
+    :param tensors: Name -> (B, ...), floating.
+    """
+    sums = torch.stack([tensor.sum() for tensor in tensors.values()])
+    if bool(sums.isfinite().all()):
+        return {}
+    n_samples = len(next(iter(tensors.values())))
+    found = {}
+    for name, tensor in tensors.items():
+        finite = (
+            tensor.isfinite().reshape(n_samples, -1).all(dim=1) if len(tensor) == n_samples else tensor.isfinite().all()
+        )
+        if not bool(finite.all()):
+            found[name] = torch.nonzero(~finite.expand(n_samples)).flatten().tolist()
+    return found
+
+
+def _not_finite(wrong: Mapping[str, Sequence[int]], n_samples: int) -> str:
+    rows = sorted({row for of_name in wrong.values() for row in of_name})
+    names = ", ".join("its outputs" if name == "outputs" else f"layer {name!r}" for name in wrong)
+    shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+    remedy = "mend the model: its weights may be NaN" if len(rows) == n_samples else "remove these samples, or scale them"
+    return (
+        f"The model gives NaN or infinity for {len(rows)} of {n_samples} samples (rows {shown}; in {names}). What is not "
+        f"finite cannot be judged, and is not clean; {remedy}."
+    )
 
 
 def _store(collected: dict[str, np.ndarray], name: str, output: Tensor, batch: ActivationBatch, n_total: int) -> None:

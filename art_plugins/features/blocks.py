@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import first_tensor, hooks, run_batch, torch_module
+from art_plugins.features.activations import first_tensor, hooks, run_batch
+from art_plugins.features.classifiers import class_outputs, torch_module
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def _record(classifier: Any, x: np.ndarray) -> tuple[Call, Tensor]:
     handles = [module.register_forward_pre_hook(start, with_kwargs=True) for module in names]
     handles += [module.register_forward_hook(end) for module in names]
     with hooks(handles):
-        output = first_tensor(run_batch(classifier, x))
+        output = class_outputs(run_batch(classifier, x), 1)
     return stack[0].inner[-1], output
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from art_plugins.features.activations import torch_module
+from art_plugins.features.classifiers import torch_module
 
 
 def model_fingerprint(classifier: Any) -> str:

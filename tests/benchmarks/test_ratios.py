@@ -16,8 +16,9 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_plugins.evaluation.networks import ResidualBlock, resnet
-from art_plugins.features.activations import collect_activations, torch_module
+from art_plugins.features.activations import collect_activations
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+from art_plugins.features.classifiers import torch_module
 from art_plugins.features.sequential_autoencoder import SequentialAutoencoder
 from art_plugins.statistics.latent_classes import cluster_latent_classes
 from art_plugins.statistics.spectral import spectral_scores

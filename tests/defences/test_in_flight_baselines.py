@@ -26,7 +26,7 @@ from art_plugins.defences.pyod_filter import pyod_is_installed
 from art_plugins.defences.scale_up import ScaleUp
 from art_plugins.defences.ted import TED
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features.activations import torch_module
+from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import seeded
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
@@ -47,7 +47,7 @@ class Case:
 
 
 def wrapped(network: nn.Module, shape: tuple[int, ...] = (1, 8, 8), nb_classes: int = 10, **options: Any) -> Any:
-    options = {"clip_values": (0, 1), **options}
+    options = {"clip_values": (0, 1) if shape == (1, 8, 8) else None, **options}
     return PyTorchClassifier(network, nn.CrossEntropyLoss(), shape, nb_classes, device_type="cpu", **options)
 
 
@@ -249,7 +249,7 @@ def test_fit_labels_of_every_form_give_the_same_threshold(case, digits, form):
 @every_case
 def test_bad_labels_and_images_are_refused_before_any_forward_pass(case, digits, monkeypatch):
     detector, ready = case.make(digits), fitted(case, digits)
-    monkeypatch.setattr("art_plugins.defences.threshold_detector.collect_activations", None)
+    monkeypatch.setattr("art_plugins.defences.threshold_detector.collect_outputs", None)
     monkeypatch.setattr("art_plugins.defences.in_flight_baselines.penultimate_activations", None)
     monkeypatch.setattr("art_plugins.defences.layer_detector.stream_activations", None)
     x, y = digits.x_clean, digits.y_clean

@@ -16,7 +16,7 @@ from art_plugins.evaluation.datasets.digits import digits as digit_data
 from art_plugins.evaluation.input_aware import _sameness, input_aware_attack, separate, train_input_aware
 from art_plugins.evaluation.layerwise_experiment import run_layerwise
 from art_plugins.evaluation.model_cache import load_or_train
-from art_plugins.features.activations import torch_module
+from art_plugins.features.classifiers import torch_module
 
 SETTINGS: dict[str, Any] = {"network": "cnn", "width": 16, "batch_size": 64, "learning_rate": 0.05}
 DATA = digit_data()

@@ -16,7 +16,8 @@ from torch import nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.model_files import ScriptedNetwork, load_classifier
-from art_plugins.features.activations import hidden_layers, logits_and_hidden, torch_module
+from art_plugins.features.activations import hidden_layers, logits_and_hidden
+from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import seeded
 from art_plugins.triggers.inversion import DifferentiableClassifier
 

@@ -18,8 +18,8 @@ from art_plugins.features.activations import (
     logits_and_hidden,
     penultimate_activations,
     stream_activations,
-    torch_module,
 )
+from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import seeded
 
 

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.networks import lenet5, mobilenet_v2, resnet, resnet18_cifar, vgg16
-from art_plugins.features.activations import collect_activations, torch_module
+from art_plugins.features.activations import collect_activations
 from art_plugins.features.blocks import find_blocks
+from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import seeded
 
 SHAPE = (3, 32, 32)
