@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from art_plugins.defences.contract import check_layer_names
+from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.blocks import find_blocks
 
 
-class LayerDetector(ThresholdDetector):
+class LayerDetector(ForDetectorClassifier, ThresholdDetector):
     """
     Base of detectors that look at layers. They learn from those clean images that the model sends to their class, and score
     an image by the class that the model sends it to; in classes that they did not learn the score is 0.
