@@ -53,7 +53,7 @@ SETTINGS = {
     "target_class": SettingRule(int, low=0),
     "layers": SettingRule(list, low=1, items=SettingRule(str)),
     "success_rate": SettingRule(float, low=0, high=1),
-    "margin": SettingRule(float, low=0),
+    "margin": SettingRule(float, low=0, high=1e12),  # nats; of a few dozen features, some thousands
     "network_sha256": SettingRule(str),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art_plugins.defences.layerwise_rules import Judgement, LayerRule
+from art_plugins.defences.layerwise_rules import MOST_SCORE, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
@@ -157,7 +157,9 @@ class MahalanobisRule(LayerRule):
                     self.projections[view, index] = projection_matrix(short.shape[1], self.max_dims, self.random_state)
                 matrix = self.projections[view, index]
                 if matrix is not None:
-                    short = short @ torch.as_tensor(matrix, device=short.device)
+                    if len(matrix) != short.shape[1]:
+                        raise InvalidInputError(other_length(name, short.shape[1], len(matrix)))
+                    short = short @ torch.as_tensor(matrix, dtype=short.dtype, device=short.device)
                 yield (view, index), short.cpu().numpy()
 
     def _check_length(self, key: Key, length: int) -> None:
@@ -165,10 +167,7 @@ class MahalanobisRule(LayerRule):
         :raises InvalidInputError: If vectors are of another length than those that were learned from.
         """
         if length != len(self.gaussians[key].centre):
-            raise InvalidInputError(
-                f"The layer {self.layers[key[1]]} gives {length} features, but {len(self.gaussians[key].centre)} were "
-                "learned: the detector was fitted on samples of another shape or for another model; fit it anew."
-            )
+            raise InvalidInputError(other_length(self.layers[key[1]], length, len(self.gaussians[key].centre)))
 
     def _scores(self, parts: np.ndarray, judged: np.ndarray, sound: np.ndarray | bool = True) -> np.ndarray:
         total = ((parts - self.centre[:-1]) / self.spread[:-1]).sum(axis=1)
@@ -190,10 +189,10 @@ class MahalanobisRule(LayerRule):
         n_measures, n_parts = len(asked) * len(self.layers), len(asked) + 1 if trusted else len(asked)
         rules = {
             "n_benign": ArrayRule("iu", ("K",), low=0),
-            "means": ArrayRule("f", (n_measures,)),
-            "deviations": ArrayRule("f", (n_measures,), low=0),
-            "centre": ArrayRule("f", (n_parts + 1,)),
-            "spread": ArrayRule("f", (n_parts + 1,), low=TINY),
+            "means": ArrayRule("f", (n_measures,), low=-MOST_SCORE, high=MOST_SCORE),
+            "deviations": ArrayRule("f", (n_measures,), low=0, high=MOST_SCORE),
+            "centre": ArrayRule("f", (n_parts + 1,), low=-MOST_SCORE, high=MOST_SCORE),
+            "spread": ArrayRule("f", (n_parts + 1,), low=TINY, high=MOST_SCORE),
         }
         for view in {question.view for question in asked}:
             for index in range(len(self.layers)):

@@ -13,7 +13,7 @@ import numpy as np
 from art_plugins.defences.contract import check_layer_names
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_paper import PaperRule
-from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
+from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, MOST_SCORE, Judgement, LayerRule
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.activations import torch_module
 from art_plugins.features.blocks import find_blocks
@@ -260,7 +260,7 @@ def load_model(path: str | Path, classifier: Any) -> tuple[LayerwiseModel, dict[
             raise InvalidInputError(f"it is for {nb_classes} classes, the classifier has {classifier.nb_classes}")
         rule = RULES[parameters["mode"]](layers, nb_classes, **{name: parameters[name] for name in RULE_OPTIONS})
         benign = {
-            "benign_scores": ArrayRule("f", ("N",)),
+            "benign_scores": ArrayRule("f", ("N",), low=-MOST_SCORE, high=MOST_SCORE),
             "benign_classes": ArrayRule("iu", ("N",), low=0, high=nb_classes - 1),
         }
         rules = benign | rule.array_rules(arrays.keys(), settings["trusted"])

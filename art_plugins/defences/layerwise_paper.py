@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
+from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import ClassSums
 from art_plugins.statistics import similarity
 from art_plugins.storage import ArrayRule
+
+MOST_SUM = 1e100  # of finite activations in single precision; its square is finite
 
 
 @dataclass
@@ -93,10 +95,7 @@ class PaperRule(LayerRule):
         for name in self.layers:
             length, learned = batch.activations[name].flatten(1).shape[1], self.sums.sums[name].shape[1]
             if length != learned:
-                raise InvalidInputError(
-                    f"The layer {name} gives {length} features, but {learned} were learned: the detector was fitted on "
-                    "samples of another shape or for another model; fit it anew."
-                )
+                raise InvalidInputError(other_length(name, length, learned))
 
     def _scores(self, cosines: np.ndarray, judged: np.ndarray, sound: np.ndarray) -> np.ndarray:
         sums = similarity.interest_sums(cosines, self.thresholds.layer_of_interest[judged])
@@ -118,7 +117,10 @@ class PaperRule(LayerRule):
             "means": ArrayRule("f", ("K",), low=-3, high=3),
             "deviations": ArrayRule("f", ("K",), low=0),
         }
-        return rules | {f"sums_{index}": ArrayRule("f", ("K", f"features of {index}")) for index in range(n_layers)}
+        return rules | {
+            f"sums_{index}": ArrayRule("f", ("K", f"features of {index}"), low=-MOST_SUM, high=MOST_SUM)
+            for index in range(n_layers)
+        }
 
     def take_arrays(self, arrays: Mapping[str, np.ndarray], trusted: bool) -> None:
         """See the base class."""

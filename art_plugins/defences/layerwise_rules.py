@@ -15,6 +15,7 @@ from art_plugins.features.outputs import check_outputs
 from art_plugins.storage import ArrayRule
 
 LEAST_SAMPLES = 20  # of a class, for statistics of its own
+MOST_SCORE = 1e12  # of benign samples; the paper's rule gives at most some millions, where a class does not vary
 
 
 class Judgement(NamedTuple):
@@ -125,3 +126,11 @@ class LayerRule(abc.ABC):
                 "samples are scaled as the classifier takes them."
             )
         self.n_benign = np.bincount(labels[fits], minlength=self.nb_classes)
+
+
+def other_length(layer: str, length: int, learned: int) -> str:
+    """What to say where a layer's activations are not as long as those that were learned from."""
+    return (
+        f"The layer {layer} gives {length} features, but {learned} were learned: the detector was fitted on samples of "
+        "another shape or for another model; fit it anew."
+    )

@@ -152,7 +152,7 @@ def test_changed_arrays_are_refused(saved, kind):
     wrong, n_refused, n_loaded = verdicts_on(one, changed_arrays(one.arrays), save)
     assert wrong == []
     assert n_refused > 50
-    assert n_loaded < 0.1 * n_refused  # some values, such as a few whole numbers for others, are as good
+    assert n_loaded < 0.15 * n_refused  # some values, such as a few whole numbers for others, are as good
 
 
 @pytest.mark.parametrize("kind", KINDS)
