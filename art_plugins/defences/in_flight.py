@@ -10,6 +10,7 @@ import numpy as np
 
 from art_plugins.defences.contract import TriggerDetector, plain
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
+from art_plugins.defences.in_flight_files import SETTINGS, checked_arrays, no_trigger, trigger_arrays
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden, stream_activations, torch_module
 from art_plugins.features.autoencoder import check_finite
@@ -19,16 +20,12 @@ from art_plugins.statistics.density import (
     ClassDensities,
     check_density,
     cross_fitted_log_likelihoods,
-    density_rules,
     fit_class_densities,
 )
 from art_plugins.statistics.labels import class_labels, indices_by_class
 from art_plugins.statistics.parameters import check_count, check_flag, check_number, is_number
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import (
-    ArrayRule,
-    SettingRule,
-    check_arrays,
     check_names,
     check_settings,
     load_arrays,
@@ -37,7 +34,6 @@ from art_plugins.storage import (
     target_file,
 )
 from art_plugins.triggers.inversion import Inversion, invert_triggers
-from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
 from art_plugins.triggers.stamping import Trigger, check_trigger, stamped
 
 logger = logging.getLogger(__name__)
@@ -48,14 +44,6 @@ FEW_SAMPLES = 10  # clean images a class below which the false-positive rate ris
 MISSED = 0.01  # share of the stamped images below the ratio that the margin is a share of
 OWN_WEIGHT, ENOUGH_SAMPLES = 0.1, 100  # of a class's own covariance, and from how many samples on
 ABSTAIN = -1
-SETTINGS = {
-    "parameters": SettingRule(dict),
-    "target_class": SettingRule(int, low=0),
-    "layers": SettingRule(list, low=1, items=SettingRule(str)),
-    "success_rate": SettingRule(float, low=0, high=1),
-    "margin": SettingRule(float, low=0, high=1e12),  # nats; of a few dozen features, some thousands
-    "network_sha256": SettingRule(str),
-}
 
 
 class InFlightDetector(ForDetectorClassifier, TriggerDetector):
@@ -146,7 +134,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         """
         if inversion is not None and not isinstance(inversion, dict):
             raise InvalidInputError(f"inversion must hold arguments of invert_triggers by name; received {inversion!r}.")
-        planned = cls(classifier, _no_trigger, 0, **parameters)
+        planned = cls(classifier, no_trigger, 0, **parameters)
         planned._check(planned.get_params())
         found = invert_triggers(classifier, x_clean, y_clean, **(inversion or {}))
         logger.info(found.sentence())
@@ -288,7 +276,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
             explained = is_trigger[rows] & ~np.isnan(ratios)
             source[rows] = np.where(explained, others.argmax(axis=1), -1)
             caught = rows[explained]
-            if x is not None and self.removal and self.trigger is not _no_trigger and len(caught):
+            if x is not None and self.removal and self.trigger is not no_trigger and len(caught):
                 views = self._without_pattern(x[caught], batch_size)
                 seen = np.isfinite(views).all(axis=(0, 2))
                 source[caught[seen]] = infer_sources(log_likelihoods[caught[seen]], views[:, seen], target)
@@ -357,7 +345,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
             "network_sha256": model_fingerprint(self.classifier),
         }
         save_arrays(
-            target_file(filename, path), FILE_KIND, self._densities._asdict() | _trigger_arrays(self.trigger), settings
+            target_file(filename, path), FILE_KIND, self._densities._asdict() | trigger_arrays(self.trigger), settings
         )
 
     @classmethod
@@ -377,7 +365,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
             raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")
         with reading(what):
             check_known_layers(settings["layers"], torch_module(classifier))
-            saved, densities = _checked_arrays(arrays, classifier)
+            saved, densities = checked_arrays(arrays, classifier)
             detector = cls(classifier, trigger or saved, settings["target_class"])
             check_names("parameter", settings["parameters"], cls.defence_params)
             detector.set_params(**settings["parameters"])
@@ -413,44 +401,3 @@ def _log_likelihood_ratios(log_likelihoods: np.ndarray, target: int) -> np.ndarr
     others = np.delete(log_likelihoods, target, axis=1)
     ratios: np.ndarray = others.max(axis=1) - log_likelihoods[:, target]
     return ratios
-
-
-def _trigger_arrays(trigger: Trigger) -> dict[str, np.ndarray]:
-    if isinstance(trigger, MaskedTrigger):
-        return {"trigger_mask": np.asarray(trigger.mask), "trigger_pattern": np.asarray(trigger.pattern)}
-    if isinstance(trigger, AdditiveTrigger):
-        return {
-            "trigger_perturbation": np.asarray(trigger.perturbation),
-            "trigger_clip_values": np.asarray(trigger.clip_values, dtype=np.float64),
-        }
-    return {}
-
-
-def _checked_arrays(arrays: dict[str, np.ndarray], classifier: Any) -> tuple[Trigger, ClassDensities]:
-    """
-    The trigger (if none was saved, one that cannot stamp) and the densities.
-
-    :raises InvalidInputError: If they are not as they should be, or contradict each other.
-    """
-    shape = tuple(classifier.input_shape)
-    has_patch, is_additive = "trigger_mask" in arrays, "trigger_perturbation" in arrays
-    rules = density_rules(is_diagonal=np.ndim(arrays.get("whitening")) == 3)
-    if has_patch:
-        mask = ArrayRule("fiub", arrays["trigger_mask"].shape, low=0, high=1)
-        rules |= {"trigger_mask": mask, "trigger_pattern": ArrayRule("fiu", shape)}
-    if is_additive:
-        rules |= {"trigger_perturbation": ArrayRule("fiu", shape), "trigger_clip_values": ArrayRule("f", (2,))}
-    check_arrays(arrays, rules, {"K": int(classifier.nb_classes)})
-    densities = ClassDensities(**{name: arrays[name] for name in ClassDensities._fields})
-    if int(densities.used.sum()) != densities.means.shape[2]:
-        raise InvalidInputError("the densities' arrays contradict each other")
-    if has_patch:
-        return MaskedTrigger(arrays["trigger_mask"], arrays["trigger_pattern"]), densities
-    if is_additive:
-        low, high = arrays["trigger_clip_values"].tolist()
-        return AdditiveTrigger(arrays["trigger_perturbation"], (low, high)), densities
-    return _no_trigger, densities
-
-
-def _no_trigger(x: np.ndarray) -> np.ndarray:
-    raise NotFittedError("A loaded detector has no trigger to fit anew with; make a new InFlightDetector with one.")

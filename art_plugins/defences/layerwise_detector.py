@@ -10,6 +10,7 @@ import numpy as np
 
 from art_plugins.defences.contract import TriggerDetector, plain
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
+from art_plugins.defences.layerwise_files import load_model, save_model
 from art_plugins.defences.layerwise_model import (
     OPTIONS,
     RULE_OPTIONS,
@@ -18,9 +19,7 @@ from art_plugins.defences.layerwise_model import (
     count_not_finite,
     learn_benign,
     listed,
-    load_model,
     mode_of,
-    save_model,
     take_paper,
 )
 from art_plugins.defences.layerwise_rules import Judgement

@@ -1,11 +1,10 @@
-"""The core that the filter and the detector share: options, learning from benign samples, thresholds, files."""
+"""The core that the filter and the detector share: options, learning from benign samples, thresholds."""
 
 from __future__ import annotations
 
 import logging
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,30 +12,17 @@ import numpy as np
 from art_plugins.defences.contract import check_layer_names
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_paper import PaperRule
-from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, MOST_SCORE, Judgement, LayerRule
-from art_plugins.errors import FileFormatError, InvalidInputError
-from art_plugins.features.activations import torch_module
+from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
+from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
-from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.layer_scores import benign_threshold, check_terms, typical_shift
 from art_plugins.statistics.parameters import check_choice, check_count, check_flag
 from art_plugins.statistics.self_training import LEAST_SUSPECTS, group_of_suspects, random_parts
 from art_plugins.statistics.similarity import check_layers
-from art_plugins.storage import (
-    ArrayRule,
-    SettingRule,
-    check_arrays,
-    check_names,
-    check_settings,
-    load_arrays,
-    reading,
-    save_arrays,
-)
 
 logger = logging.getLogger(__name__)
 
-FILE_KIND = "layerwise_feature_detector"
 RULES: dict[str, type[LayerRule]] = {"paper": PaperRule, "mahalanobis": MahalanobisRule}
 DEFAULT_TERMS = {"paper": {"tau": 2.5}, "mahalanobis": {"fpr": 0.01}}
 MOST_PER_CLASS = 500  # samples that are learned from
@@ -44,13 +30,6 @@ MOST_AT_ONCE = 8_000  # samples of a class that are looked at together
 N_TRIMMINGS, TRIMMED = 3, 0.2  # rounds, and share of each class, without trusted data
 RULE_OPTIONS = ("n_folds", "max_dims", "random_state")
 OPTIONS = ("mode", "layers", "tau", "quantile", "fpr", "pooled", *RULE_OPTIONS)
-SETTINGS = {
-    "parameters": SettingRule(dict),
-    "layers": SettingRule(list, low=1, items=SettingRule(str)),
-    "nb_classes": SettingRule(int, low=1),
-    "trusted": SettingRule(bool),
-    "network_sha256": SettingRule(str),
-}
 
 
 @dataclass
@@ -92,7 +71,8 @@ class LayerwiseModel:
         :param scores: (n,).
         :param classes: That they were judged by, (n,).
         """
-        found: np.ndarray = np.where(self.rule.n_benign[classes] > 0, ~(scores <= threshold), ~np.isfinite(scores))
+        above = (self.rule.n_benign[classes] > 0) & (scores > threshold)
+        found: np.ndarray = above | ~np.isfinite(scores)
         return found
 
     def of_trained_on(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -223,53 +203,6 @@ def given_terms(tau: float | None, quantile: float | None, fpr: float | None) ->
 def mode_of(rule: LayerRule) -> str:
     """The rule's name."""
     return next(name for name, kind in RULES.items() if type(rule) is kind)
-
-
-def save_model(path: str | Path, model: LayerwiseModel, classifier: Any, parameters: dict[str, Any]) -> None:
-    """One safetensors file, with a checksum of the network's weights."""
-    rule = model.rule
-    settings = {
-        "parameters": parameters,
-        "layers": rule.layers,
-        "nb_classes": rule.nb_classes,
-        "trusted": model.trusted,
-        "network_sha256": model_fingerprint(classifier),
-    }
-    benign = {"benign_scores": model.benign_scores, "benign_classes": model.benign_classes}
-    save_arrays(path, FILE_KIND, {**benign, **rule.arrays()}, settings)
-
-
-def load_model(path: str | Path, classifier: Any) -> tuple[LayerwiseModel, dict[str, Any]]:
-    """
-    :return: The model and the parameters that were saved with it.
-    :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another network.
-    """
-    arrays, settings = load_arrays(path, FILE_KIND)
-    what = f"{path} does not hold a detector"
-    with reading(what):
-        check_settings(settings, SETTINGS)
-    if settings["network_sha256"] != model_fingerprint(classifier):
-        raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")
-    with reading(what):
-        parameters, layers, nb_classes = settings["parameters"], settings["layers"], settings["nb_classes"]
-        check_names("parameter", parameters, OPTIONS)
-        check_options(parameters)
-        check_layer_names(layers)
-        check_known_layers(layers, torch_module(classifier))
-        if nb_classes != int(classifier.nb_classes):
-            raise InvalidInputError(f"it is for {nb_classes} classes, the classifier has {classifier.nb_classes}")
-        rule = RULES[parameters["mode"]](layers, nb_classes, **{name: parameters[name] for name in RULE_OPTIONS})
-        benign = {
-            "benign_scores": ArrayRule("f", ("N",), low=-MOST_SCORE, high=MOST_SCORE),
-            "benign_classes": ArrayRule("iu", ("N",), low=0, high=nb_classes - 1),
-        }
-        rules = benign | rule.array_rules(arrays.keys(), settings["trusted"])
-        check_arrays(arrays, rules, {"K": nb_classes, "L": len(layers)})
-        rule.take_arrays(arrays, settings["trusted"])
-        model = LayerwiseModel(rule, arrays["benign_scores"], arrays["benign_classes"], settings["trusted"])
-        if not (rule.n_benign[model.benign_classes] > 0).any():
-            raise InvalidInputError("it has learned no class")
-    return model, parameters
 
 
 def take_paper(owner: Any, model: LayerwiseModel, found: Judgement | None = None) -> None:

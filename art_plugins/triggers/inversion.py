@@ -110,10 +110,10 @@ class Inversion(NamedTuple):
     @property
     def undecided(self) -> list[int]:
         """
-        Classes of which some search broke off before a pattern worked: the model gave values that are not finite. Such
-        a class may be a backdoor's target all the same.
+        Classes of which some search broke off, since the model gave values that are not finite: no pattern was found, or
+        not the smallest one, and such a class may be a backdoor's target all the same.
         """
-        broken = [one.broke_off & np.isnan(one.anomaly_index) for one in self.inverted if len(one.broke_off)]
+        broken = [one.broke_off for one in self.inverted if len(one.broke_off)]
         return [int(label) for label in np.flatnonzero(np.any(broken, axis=0))] if broken else []
 
     @property
@@ -129,17 +129,17 @@ class Inversion(NamedTuple):
         """The finding in words; each number is what it is called."""
         known = np.isfinite(self.anomaly_index).any()
         highest_index = f"the highest index is {self._index_words(int(np.nanargmax(self.anomaly_index)))}" if known else ""
+        classes = ", ".join(map(str, self.undecided))
+        broke_off = f"the model gave values or gradients that are not finite in the search for class {classes}"
         if self.target_class is None and self.undecided:
-            return (
-                "Not decided: the model gave values or gradients that are not finite in the search for class "
-                f"{', '.join(map(str, self.undecided))}; {highest_index or 'no class has a pattern that works'}."
-            )
+            return f"Not decided: {broke_off}; {highest_index or 'no class has a pattern that works'}."
         if self.target_class is None:
             return f"No backdoor found: {highest_index or 'no class has a pattern that works; give more steps'}."
         images = "the clean images" if self.source_class is None else f"the clean images of class {self.source_class} alone"
         return (
             f"A backdoor towards class {self.target_class}: its index is {self._index_words(self.target_class)}; its "
             f"{self.kind} pattern sends {self.success_rate:.3f} of {images} there."
+            + (f" But {broke_off}." if self.undecided else "")
         )
 
     def _index_words(self, label: int) -> str:
