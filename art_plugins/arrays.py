@@ -52,8 +52,8 @@ def check_finite(values: np.ndarray, what: str, remedy: str) -> None:
     finite = np.concatenate([np.isfinite(block).reshape(len(block), -1).all(axis=1) for block in blocks])
     if not finite.all():
         raise InvalidInputError(
-            f"{np.count_nonzero(~finite)} of the {len(values)} rows of the {what} hold NaN or infinity; "
-            f"Row {int(np.argmin(finite))} is the first; {remedy}."
+            f"Row {int(np.argmin(finite))} of the {what} holds NaN or infinity, as do {np.count_nonzero(~finite)} of the "
+            f"{len(values)} in all; {remedy}."
         )
 
 

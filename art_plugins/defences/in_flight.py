@@ -8,16 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.contract import Trigger, TriggerDetector, stamped
+from art_plugins.arrays import check_finite, plain
+from art_plugins.defences.contract import TriggerDetector
+from art_plugins.defences.detector_classifier import ForDetectorClassifier
+from art_plugins.defences.in_flight_files import SETTINGS, checked_arrays, no_trigger, trigger_arrays
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
-from art_plugins.features.activations import hidden_layers, logits_and_hidden, stream_activations
-from art_plugins.features.fingerprint import model_fingerprint
+from art_plugins.features.activations import collect_outputs, hidden_layers, logits_and_hidden
+from art_plugins.features.classifiers import predicted_classes, torch_module
+from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
+from art_plugins.features.outputs import check_outputs
 from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
+from art_plugins.statistics.parameters import check_count, check_flag, check_number, is_number
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
-from art_plugins.storage import load_arrays, save_arrays
+from art_plugins.storage import check_names, check_settings, load_arrays, reading, save_arrays, target_file
 from art_plugins.triggers.inversion import Inversion, invert_triggers
-from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+from art_plugins.triggers.stamping import Trigger, check_trigger, stamped
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +35,7 @@ OWN_WEIGHT, ENOUGH_SAMPLES = 0.1, 100  # of a class's own covariance, and from h
 ABSTAIN = -1
 
 
-class InFlightDetector(TriggerDetector):
+class InFlightDetector(ForDetectorClassifier, TriggerDetector):
     """
     Does this image carry the backdoor's trigger, and which class is it really?
 
@@ -91,9 +97,10 @@ class InFlightDetector(TriggerDetector):
         random_state: int = 0,
     ) -> None:
         super().__init__()
+        given = {name: value for name, value in locals().items() if name in self.defence_params}
         self.classifier, self.trigger, self.target_class = classifier, trigger, target_class
-        self.family, self.tie, self.power = family, tie, power
-        self.n_layers, self.margin, self.removal, self.random_state = n_layers, margin, removal, random_state
+        for name, value in given.items():
+            setattr(self, name, plain(value))
         self._densities: ClassDensities | None = None
 
     @classmethod
@@ -114,7 +121,9 @@ class InFlightDetector(TriggerDetector):
         :param inversion: Keyword arguments of :func:`~art_plugins.triggers.inversion.invert_triggers`.
         :param parameters: ``family``, ``tie``, ``power``, ``n_layers``, ``margin``, ``removal``, ``random_state``.
         """
-        planned = cls(classifier, _no_trigger, 0, **parameters)
+        if inversion is not None and not isinstance(inversion, dict):
+            raise InvalidInputError(f"inversion must hold arguments of invert_triggers by name; received {inversion!r}.")
+        planned = cls(classifier, no_trigger, 0, **parameters)
         planned._check(planned.get_params())
         found = invert_triggers(classifier, x_clean, y_clean, **(inversion or {}))
         logger.info(found.sentence())
@@ -138,6 +147,7 @@ class InFlightDetector(TriggerDetector):
             another one.
         """
         self.set_params(**kwargs)
+        check_trigger(self.trigger)
         self._check_images(x)
         nb_classes = int(self.classifier.nb_classes)
         labels, _ = class_labels(y, len(x), nb_classes)
@@ -159,9 +169,17 @@ class InFlightDetector(TriggerDetector):
         images[is_source] = stamped(self.trigger, x[is_source])
         layers = hidden_layers(self.classifier, images, self.n_layers)
         outputs, features = logits_and_hidden(self.classifier, images, layers, batch_size)
+        check_outputs(outputs, nb_classes)
+        n_bad = int((~_is_sound(outputs, features)).sum())
+        if n_bad:
+            raise InvalidInputError(
+                f"{n_bad} of the {len(x)} images, stamped but for those of the target class, give outputs or features that "
+                f"are not finite (features: what the layers {', '.join(layers)} are given). Remove such images, check how "
+                "they are scaled, and whether the model's weights hold NaN."
+            )
         self.fit_features(features, labels)
         self.layers_ = layers
-        sent = outputs.argmax(axis=1) == target
+        sent = predicted_classes(self.classifier, outputs) == target
         # A trigger may work from one class alone.
         self.success_rate_ = float(max(sent[labels == label].mean() for label in np.unique(labels[is_source])))
         if self.success_rate_ < WEAK_PATTERN:
@@ -177,18 +195,22 @@ class InFlightDetector(TriggerDetector):
 
         :param features: Of stamped images of the other classes and clean ones of the target, (n, D).
         :param labels: True classes, (n,), int.
+        :raises InvalidInputError: For features that are not finite, or all constant.
         """
         nb_classes, target = int(self.classifier.nb_classes), self._target()
-        smallest = min(len(indices) for indices in indices_by_class(labels, nb_classes) if len(indices))
+        check_finite(features, "features", "remove such samples first")
+        sizes = np.bincount(labels, minlength=nb_classes)
+        smallest = sizes[sizes > 0].min()
         tie = 1 - OWN_WEIGHT * min(1.0, smallest / ENOUGH_SAMPLES) if self.tie is None else self.tie
         density: dict[str, Any] = {"family": self.family, "tie": tie, "power": self.power}
         density["random_state"] = self.random_state
         self._densities = fit_class_densities(features, labels, nb_classes, **density)
         self.margin_ = 0.0
-        if self.margin > 0:
+        if self.margin > 0 and sizes.max() > 1:  # of one image a class, none can be held out
             held_out = cross_fitted_log_likelihoods(features, labels, nb_classes, **density)
             ratios = _log_likelihood_ratios(held_out[labels != target], target)
-            self.margin_ = self.margin * max(0.0, float(np.quantile(ratios, MISSED)))
+            ratios = ratios[np.isfinite(ratios)]  # a class whose only image is held out has no density then
+            self.margin_ = self.margin * max(0.0, float(np.quantile(ratios, MISSED))) if len(ratios) else 0.0
 
     def detect(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> tuple[dict[str, Any], np.ndarray]:
         """
@@ -198,7 +220,9 @@ class InFlightDetector(TriggerDetector):
         :param kwargs: None are accepted.
         :return: A report with ``predicted_class`` (n,); ``source_class`` (n,), the inferred class of a caught image, else
             -1; ``log_likelihoods`` (n, K) in nats, NaN for images that pass untouched; ``outlier_scores`` (n,), the best
-            other class's log-likelihood less the target's, NaN likewise. And ``is_trigger`` (n,), bool.
+            other class's log-likelihood less the target's, NaN likewise; ``n_not_finite``, how many images give outputs
+            or features that are not finite: they are caught, whatever their class, with an infinite score and no source
+            (-1). And ``is_trigger`` (n,), bool.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For images of another shape, or that are not finite.
         """
@@ -220,26 +244,40 @@ class InFlightDetector(TriggerDetector):
         if self._densities is None:
             raise NotFittedError("This detector has no densities; call fit(x_clean, y_clean) first.")
         target = self._target()
-        predicted = outputs.argmax(axis=1)
-        rows = np.flatnonzero(predicted == target)
+        check_outputs(outputs, int(self.classifier.nb_classes))
+        if len(features) != len(outputs) or features.shape[1:] != self._densities.centre.shape:
+            raise InvalidInputError(
+                f"Features must be of shape ({len(outputs)}, {len(self._densities.centre)}), as those that were fitted; "
+                f"received {features.shape}. Was the detector fitted on another model?"
+            )
+        predicted, sound = predicted_classes(self.classifier, outputs), _is_sound(outputs, features)
+        rows = np.flatnonzero((predicted == target) & sound)
         log_likelihoods = np.full(outputs.shape, np.nan)
         source = np.full(len(outputs), -1)
-        scores = np.full(len(outputs), np.nan)
-        is_trigger = np.zeros(len(outputs), dtype=bool)
+        scores = np.where(sound, np.nan, np.inf)
+        is_trigger = ~sound
         if len(rows):
             log_likelihoods[rows] = found = self._densities.log_likelihoods(features[rows])
-            scores[rows] = _log_likelihood_ratios(found, target)
+            ratios = _log_likelihood_ratios(found, target)
+            scores[rows] = np.where(np.isnan(ratios), np.inf, ratios)
             is_trigger[rows] = scores[rows] > self.margin_
             others = np.where(np.arange(found.shape[1]) == target, -np.inf, found)
-            source[rows] = np.where(is_trigger[rows], others.argmax(axis=1), -1)
-            if x is not None and self.removal and self.trigger is not _no_trigger and is_trigger.any():
-                views = self._without_pattern(x[is_trigger], batch_size)
-                source[is_trigger] = infer_sources(log_likelihoods[is_trigger], views, target)
+            explained = is_trigger[rows] & ~np.isnan(ratios)
+            source[rows] = np.where(explained, others.argmax(axis=1), -1)
+            caught = rows[explained]
+            if x is not None and self.removal and self.trigger is not no_trigger and len(caught):
+                views = self._without_pattern(x[caught], batch_size)
+                seen = np.isfinite(views).all(axis=(0, 2))
+                source[caught[seen]] = infer_sources(log_likelihoods[caught[seen]], views[:, seen], target)
+        n_not_finite = int(np.isposinf(scores).sum())
+        if n_not_finite:
+            logger.warning("%d of %d images have no finite score: they are caught.", n_not_finite, len(scores))
         report = {
             "predicted_class": predicted,
             "source_class": source,
             "log_likelihoods": log_likelihoods,
             "outlier_scores": scores,
+            "n_not_finite": n_not_finite,
         }
         return report, is_trigger
 
@@ -249,9 +287,7 @@ class InFlightDetector(TriggerDetector):
         less = np.concatenate([x - strength * added for strength in STRENGTHS])
         if self.classifier.clip_values is not None:
             less = np.clip(less, *self.classifier.clip_values)
-        batches = stream_activations(self.classifier, less, [], batch_size)
-        outputs = np.concatenate([batch.outputs.cpu().numpy() for batch in batches])
-        return outputs.reshape(len(STRENGTHS), len(x), -1)
+        return collect_outputs(self.classifier, less, batch_size).reshape(len(STRENGTHS), len(x), -1)
 
     def detect_one(self, image: np.ndarray) -> tuple[int, bool, int]:
         """
@@ -266,7 +302,7 @@ class InFlightDetector(TriggerDetector):
 
     def predict_with_correction(self, x: np.ndarray, batch_size: int = 128, abstain: bool = False) -> np.ndarray:
         """
-        The model's label, or for a caught image the inferred source class.
+        The model's label, or for a caught image the inferred source class; -1 where a caught image has none.
 
         :param abstain: Give -1 for a caught image instead.
         :return: (n,), int.
@@ -276,25 +312,13 @@ class InFlightDetector(TriggerDetector):
         labels: np.ndarray = np.where(is_trigger, corrected, report["predicted_class"])
         return labels
 
-    def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> np.ndarray:
-        """
-        What ART's ``DetectorClassifier`` combines with the classifier's outputs: it adds the class
-        ``(value + 1) * max(outputs)``, which must win for a caught image and lose for the others.
-
-        :return: 1 or -1, (n, 1): 1 where that makes the additional class win.
-        """
-        layers = self._fitted_layers()
-        self._check_images(x)
-        outputs, features = logits_and_hidden(self.classifier, x, layers, batch_size)
-        _, is_trigger = self.detect_features(outputs, features)
-        sign = np.where(is_trigger, 1.0, -1.0) * np.where(outputs.max(axis=1) < 0, -1.0, 1.0)
-        return sign[:, None]
-
-    def save(self, path: str | Path) -> None:
+    def save(self, filename: str | Path, path: str | Path | None = None) -> None:
         """
         Write what was fitted as one safetensors file, atomically, with the trigger if it is a mask and a pattern or an
         added perturbation, as an inversion's is. Of the classifier there is a checksum of its weights.
 
+        :param filename: Name of the file, or its whole path.
+        :param path: The folder, as ART has it; ``None``: ``filename`` says where.
         :raises NotFittedError: Before :meth:`fit`.
         """
         layers = self._fitted_layers()
@@ -307,7 +331,9 @@ class InFlightDetector(TriggerDetector):
             "margin": self.margin_,
             "network_sha256": model_fingerprint(self.classifier),
         }
-        save_arrays(path, FILE_KIND, self._densities._asdict() | _trigger_arrays(self.trigger), settings)
+        save_arrays(
+            target_file(filename, path), FILE_KIND, self._densities._asdict() | trigger_arrays(self.trigger), settings
+        )
 
     @classmethod
     def load(cls, path: str | Path, classifier: Any, trigger: Trigger | None = None) -> InFlightDetector:
@@ -319,20 +345,22 @@ class InFlightDetector(TriggerDetector):
         :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another model.
         """
         arrays, settings = load_arrays(path, FILE_KIND)
-        try:
-            network = settings["network_sha256"]
-            saved = {name: arrays.pop(name) for name in TRIGGER_ARRAYS if name in arrays}
-            densities = ClassDensities(**arrays)
-            detector = cls(classifier, trigger or _saved_trigger(saved), int(settings["target_class"]))
-            detector.set_params(**settings["parameters"])
-            detector.layers_ = [str(name) for name in settings["layers"]]
-            detector.success_rate_ = float(settings["success_rate"])
-            detector.margin_ = float(settings["margin"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path} does not hold a detector of this release: {error}") from error
-        if network != model_fingerprint(classifier):
+        what = f"{path} does not hold a detector"
+        with reading(what):
+            check_settings(settings, SETTINGS)
+        if settings["network_sha256"] != model_fingerprint(classifier):
             raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")
-        detector._densities = densities
+        with reading(what):
+            check_known_layers(settings["layers"], torch_module(classifier))
+            saved, densities = checked_arrays(arrays, classifier)
+            detector = cls(classifier, trigger or saved, settings["target_class"])
+            check_names("parameter", settings["parameters"], cls.defence_params)
+            detector.set_params(**settings["parameters"])
+            known = np.isfinite(densities.log_weights).any(axis=1)
+            if not known[detector._target()] or known.sum() < 2:
+                raise InvalidInputError("the target class and another one have no density")
+        detector.layers_, detector._densities = settings["layers"], densities
+        detector.success_rate_, detector.margin_ = float(settings["success_rate"]), float(settings["margin"])
         return detector
 
     def _fitted_layers(self) -> list[str]:
@@ -342,14 +370,17 @@ class InFlightDetector(TriggerDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         check_density(values["family"], 1.0 if values["tie"] is None else values["tie"], values["power"])
-        if not isinstance(values["n_layers"], int) or values["n_layers"] < 1:
-            raise InvalidInputError(f"n_layers must be a whole number of at least 1; received {values['n_layers']!r}.")
-        if not isinstance(values["margin"], (int, float)) or not 0 <= values["margin"] < 1:
-            raise InvalidInputError(f"margin must be a share from 0 to below 1; received {values['margin']!r}.")
-        if not isinstance(values["removal"], (bool, np.bool_)):
-            raise InvalidInputError(f"removal must be True or False; received {values['removal']!r}.")
-        if not isinstance(values["random_state"], int) or values["random_state"] < 0:
-            raise InvalidInputError(f"random_state must be a whole number from 0; received {values['random_state']!r}.")
+        check_count("n_layers", values["n_layers"])
+        margin = values["margin"]
+        check_number("margin", margin, is_number(margin) and 0 <= margin < 1, "a share from 0 to below 1")
+        check_flag("removal", values["removal"])
+        check_count("random_state", values["random_state"], 0)
+
+
+def _is_sound(outputs: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Whether all that the network gives for an image is finite, (n,), bool."""
+    sound: np.ndarray = np.isfinite(outputs).all(axis=1) & np.isfinite(features).all(axis=1)
+    return sound
 
 
 def _log_likelihood_ratios(log_likelihoods: np.ndarray, target: int) -> np.ndarray:
@@ -357,30 +388,3 @@ def _log_likelihood_ratios(log_likelihoods: np.ndarray, target: int) -> np.ndarr
     others = np.delete(log_likelihoods, target, axis=1)
     ratios: np.ndarray = others.max(axis=1) - log_likelihoods[:, target]
     return ratios
-
-
-TRIGGER_ARRAYS = ("trigger_mask", "trigger_pattern", "trigger_perturbation", "trigger_clip_values")
-
-
-def _trigger_arrays(trigger: Trigger) -> dict[str, np.ndarray]:
-    if isinstance(trigger, MaskedTrigger):
-        return {"trigger_mask": np.asarray(trigger.mask), "trigger_pattern": np.asarray(trigger.pattern)}
-    if isinstance(trigger, AdditiveTrigger):
-        return {
-            "trigger_perturbation": np.asarray(trigger.perturbation),
-            "trigger_clip_values": np.asarray(trigger.clip_values, dtype=np.float64),
-        }
-    return {}
-
-
-def _saved_trigger(arrays: dict[str, np.ndarray]) -> Trigger:
-    if "trigger_mask" in arrays:
-        return MaskedTrigger(arrays["trigger_mask"], arrays["trigger_pattern"])
-    if "trigger_perturbation" in arrays:
-        low, high = arrays["trigger_clip_values"].tolist()
-        return AdditiveTrigger(arrays["trigger_perturbation"], (low, high))
-    return _no_trigger
-
-
-def _no_trigger(x: np.ndarray) -> np.ndarray:
-    raise NotFittedError("A loaded detector has no trigger to fit anew with; make a new InFlightDetector with one.")

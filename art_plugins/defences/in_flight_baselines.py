@@ -11,19 +11,21 @@ from art.estimators.classification import PyTorchClassifier
 from scipy.special import log_softmax
 from torch.nn import functional
 
-from art_plugins.arrays import check_finite, check_samples
-from art_plugins.defences.contract import Trigger, stamped
+from art_plugins.arrays import check_finite, check_samples, plain
+from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import seeded
 from art_plugins.statistics.labels import class_labels
+from art_plugins.statistics.parameters import check_count, check_number, is_number
+from art_plugins.triggers.stamping import Trigger, check_trigger, stamped
 
 PATCHING_BATCH, PATCHING_MOMENTUM = 32, 0.9  # neither paper says
 
 
-class STRIP(ThresholdDetector):
+class STRIP(ForDetectorClassifier, ThresholdDetector):
     """
     A trigger survives blending: minus the mean entropy of the model's class probabilities over blends
     ``weight * image + (1 - weight) * clean image``.
@@ -60,7 +62,7 @@ class STRIP(ThresholdDetector):
         random_state: int = 0,
     ) -> None:
         super().__init__(classifier, target_class, threshold, fpr)
-        self.n_blends, self.weight, self.random_state = n_blends, weight, random_state
+        self.n_blends, self.weight, self.random_state = plain(n_blends), plain(weight), plain(random_state)
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         if len(x) < self.n_blends:
@@ -84,15 +86,13 @@ class STRIP(ThresholdDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
-        if not isinstance(values["n_blends"], int) or values["n_blends"] < 1:
-            raise InvalidInputError(f"n_blends must be a whole number of at least 1; received {values['n_blends']!r}.")
-        if not isinstance(values["weight"], (int, float)) or not 0 < values["weight"] < 1:
-            raise InvalidInputError(f"weight must be above 0 and below 1; received {values['weight']!r}.")
-        if not isinstance(values["random_state"], int) or values["random_state"] < 0:
-            raise InvalidInputError(f"random_state must be a whole number from 0; received {values['random_state']!r}.")
+        check_count("n_blends", values["n_blends"])
+        weight = values["weight"]
+        check_number("weight", weight, is_number(weight) and 0 < weight < 1, "above 0 and below 1")
+        check_count("random_state", values["random_state"], 0)
 
 
-class B3D(ThresholdDetector):
+class B3D(ForDetectorClassifier, ThresholdDetector):
     """
     On an image that carries the trigger already, a second one changes nothing: minus the Kullback-Leibler divergence, in
     nats, of the model's class probabilities with the trigger embedded from those without it, KL(without || with).
@@ -129,7 +129,7 @@ class B3D(ThresholdDetector):
         return np.asarray((np.exp(log_p) * (log_q - log_p)).sum(axis=1))
 
 
-class NeuralCleanseFilter(ThresholdDetector):
+class NeuralCleanseFilter(ForDetectorClassifier, ThresholdDetector):
     """
     Some neurons work for the backdoor: the mean activation of those penultimate neurons that the trigger raises most.
 
@@ -159,7 +159,7 @@ class NeuralCleanseFilter(ThresholdDetector):
         fpr: float = 0.05,
     ) -> None:
         super().__init__(classifier, target_class, threshold, fpr)
-        self.trigger, self.top = trigger, top
+        self.trigger, self.top = trigger, plain(top)
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         triggered = penultimate_activations(self.classifier, stamped(self.trigger, x), batch_size)
@@ -173,8 +173,8 @@ class NeuralCleanseFilter(ThresholdDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
-        if not isinstance(values["top"], (int, float)) or not 0 < values["top"] <= 1:
-            raise InvalidInputError(f"top must be a share above 0 and at most 1; received {values['top']!r}.")
+        top = values["top"]
+        check_number("top", top, is_number(top) and 0 < top <= 1, "a share above 0 and at most 1")
 
 
 def neural_cleanse_patching(
@@ -207,12 +207,20 @@ def neural_cleanse_patching(
     :return: The patched copy, in evaluation mode.
     :raises InvalidInputError: For bad images, labels or parameters.
     """
-    if not learning_rate > 0 or not 0 <= fraction_stamped <= 1 or nb_epochs < 1:
-        raise InvalidInputError(
-            "learning_rate must be above 0, fraction_stamped from 0 to 1 and nb_epochs at least 1; received "
-            f"{learning_rate}, {fraction_stamped} and {nb_epochs}."
-        )
+    learning_rate, fraction_stamped = plain(learning_rate), plain(fraction_stamped)
+    nb_epochs, random_state = plain(nb_epochs), plain(random_state)
+    holds = is_number(fraction_stamped) and 0 <= fraction_stamped <= 1
+    check_number("learning_rate", learning_rate, is_number(learning_rate) and learning_rate > 0, "above 0")
+    check_number("fraction_stamped", fraction_stamped, holds, "from 0 to 1")
+    check_count("nb_epochs", nb_epochs)
+    check_count("random_state", random_state, 0)
+    check_trigger(trigger)
     original = torch_module(classifier)
+    if "forward" in vars(original):
+        raise InvalidInputError(
+            f"The network of a {type(classifier).__name__} cannot be copied, since its forward is set on the object; give a "
+            "PyTorchClassifier around it."
+        )
     check_samples(x_clean)
     check_finite(x_clean, "images", "remove such images first")
     if len(x_clean) < 2:

@@ -11,7 +11,7 @@ import numpy as np
 
 from art_plugins.arrays import plain
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
+from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
 from art_plugins.features.training import PRECISIONS, make_fabric
 from art_plugins.features.views import describe
@@ -24,7 +24,7 @@ from art_plugins.statistics.latent_classes import (
     check_scoring,
     cluster_latent_classes,
 )
-from art_plugins.storage import load_arrays, save_arrays
+from art_plugins.storage import SettingRule, check_settings, load_arrays, reading, save_arrays, target_file
 
 if TYPE_CHECKING:
     from art.utils import CLASSIFIER_TYPE
@@ -213,17 +213,19 @@ class VAELatentDefence(PoisonFilter):
             logger.warning(warning)
         return self.report_
 
-    def save(self, path: str | Path) -> None:
+    def save(self, filename: str | Path, path: str | Path | None = None) -> None:
         """
         Write the parameters and the fitted autoencoder as one safetensors file, atomically.
 
+        :param filename: Name of the file, or its whole path.
+        :param path: The folder, as ART has it; ``None``: ``filename`` says where.
         :raises NotFittedError: Before :meth:`detect_poison`.
         """
         if not hasattr(self, "autoencoder_"):
             raise NotFittedError("There is no fitted autoencoder to save; call detect_poison() first.")
         parameters = {name: self._value(name) for name in self.defence_params if name not in ("autoencoder", "checkpoint")}
         settings = {"parameters": parameters, "autoencoder": self.autoencoder_.state_settings()}
-        save_arrays(path, FILE_KIND, self.autoencoder_.state_arrays(), settings)
+        save_arrays(target_file(filename, path), FILE_KIND, self.autoencoder_.state_arrays(), settings)
 
     @classmethod
     def load(
@@ -235,12 +237,13 @@ class VAELatentDefence(PoisonFilter):
         :raises FileFormatError: If the file is damaged, of another kind or version.
         """
         arrays, settings = load_arrays(path, FILE_KIND)
-        autoencoder = Autoencoder.from_state(arrays, settings.get("autoencoder", {}))
-        defence = cls(classifier, x_train, y_train)
-        try:
+        with reading(f"The parameters in {path} are not those"):
+            check_settings(settings, {"parameters": SettingRule(dict), "autoencoder": SettingRule(dict)})
+            autoencoder = Autoencoder.from_state(arrays, settings["autoencoder"])
+            defence = cls(classifier, x_train, y_train)
+            if settings["parameters"].get("checkpoint") is not None:
+                raise InvalidInputError("a file does not say where to write a checkpoint")
             defence.set_params(autoencoder=autoencoder, **settings["parameters"])
-        except (KeyError, TypeError, InvalidInputError) as error:
-            raise FileFormatError(f"The parameters in {path} are not those of this release: {error}") from error
         return defence
 
     def _check_data(self) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from art_plugins.arrays import check_layer_names
+from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.blocks import find_blocks
 
 
-class LayerDetector(ThresholdDetector):
+class LayerDetector(ForDetectorClassifier, ThresholdDetector):
     """
     Base of detectors that look at layers. They learn from those clean images that the model sends to their class, and score
     an image by the class that the model sends it to; in classes that they did not learn the score is 0.
@@ -51,7 +52,7 @@ class LayerDetector(ThresholdDetector):
         held: dict[str, np.ndarray] = {}
         for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
             rows = slice(batch.start, batch.start + len(batch.outputs))
-            predicted[rows] = batch.outputs.argmax(dim=1).cpu().numpy()
+            predicted[rows] = batch.predicted
             for name in self.layers_:
                 kept = self._reduce(batch, name)
                 held.setdefault(name, np.empty((len(x), *kept.shape[1:]), dtype=np.float32))[rows] = kept
@@ -70,7 +71,7 @@ class LayerDetector(ThresholdDetector):
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
         scores = np.empty(len(x))
         for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
-            predicted = batch.outputs.argmax(dim=1).cpu().numpy()
+            predicted = batch.predicted
             features = {name: self._reduce(batch, name) for name in self.layers_}
             scores[batch.start : batch.start + len(predicted)] = self._batch_scores(features, predicted)
         return scores

@@ -10,7 +10,15 @@ import numpy as np
 from art_plugins.arrays import check_finite, check_samples, plain
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.defences.layerwise_model import OPTIONS, LayerwiseModel, check_options, learn_benign, listed, take_paper
+from art_plugins.defences.layerwise_model import (
+    OPTIONS,
+    LayerwiseModel,
+    check_options,
+    count_not_finite,
+    learn_benign,
+    listed,
+    take_paper,
+)
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
@@ -85,7 +93,8 @@ class LayerwiseFeatureDefence(PoisonFilter):
     :ivar layers_: The layers that were looked at.
     :ivar threshold_: Scores above it are poison.
     :ivar joined_: What the second look alone has found to be poison, (n,), bool.
-    :ivar outlier_scores_: (n,), in standard deviations of benign samples; 0 in classes that are not judged.
+    :ivar outlier_scores_: (n,), in standard deviations of benign samples; 0 in classes that are not judged; infinite, and
+        so poison, where the features or outputs of a sample are not finite.
     :ivar layer_scores_: (n, L), what each layer says; higher is more suspicious.
     :ivar layer_similarities_: Cosines, (n, L); mode ``"paper"``.
     :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"``.
@@ -130,8 +139,8 @@ class LayerwiseFeatureDefence(PoisonFilter):
         self.threshold_ = model.threshold(options["tau"], options["quantile"], options["fpr"])
         found = model.rule.judge(self.classifier, self.x_train, batch_size, labels)
         self.outlier_scores_, self.layer_scores_ = model.of_trained_on(found.scores, labels), found.layer_scores
-        suspects = self.outlier_scores_ > self.threshold_
-        group = model.second_look(self.classifier, self.x_train, labels, suspects, batch_size)
+        suspects = model.suspects(self.outlier_scores_, labels, self.threshold_)
+        group = model.second_look(self.classifier, self.x_train, labels, self.outlier_scores_, suspects, batch_size)
         self.joined_ = group & ~suspects
         self.is_clean_ = (~(suspects | group)).astype(np.int64)
         self.layers_ = model.rule.layers
@@ -145,6 +154,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
             "threshold": self.threshold_,
             "trusted": model.trusted,
             "classes_not_judged": model.not_judged,
+            "n_not_finite": count_not_finite(self.outlier_scores_),
         }
         for label, rows in enumerate(indices_by_class(labels, nb_classes)):
             n_removed = int((self.is_clean_[rows] == 0).sum())

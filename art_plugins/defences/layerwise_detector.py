@@ -10,24 +10,26 @@ import numpy as np
 
 from art_plugins.arrays import plain
 from art_plugins.defences.contract import TriggerDetector
+from art_plugins.defences.detector_classifier import ForDetectorClassifier
+from art_plugins.defences.layerwise_files import load_model, save_model
 from art_plugins.defences.layerwise_model import (
     OPTIONS,
     RULE_OPTIONS,
     LayerwiseModel,
     check_options,
+    count_not_finite,
     learn_benign,
     listed,
-    load_model,
     mode_of,
-    save_model,
     take_paper,
 )
 from art_plugins.defences.layerwise_rules import Judgement
-from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
+from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.statistics.labels import class_labels
+from art_plugins.storage import target_file
 
 
-class LayerwiseFeatureDetector(TriggerDetector):
+class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
     """
     Does this sample look like the class that the model sends it to, at every layer on the way?
 
@@ -109,7 +111,8 @@ class LayerwiseFeatureDetector(TriggerDetector):
         :param x: Shape (n, ...).
         :param kwargs: None are accepted.
         :return: A report with ``predicted_class`` (n,); ``outlier_scores`` (n,), higher is more suspicious, 0 in
-            classes that cannot be judged; ``layer_scores`` (n, L), what each layer says, and ``layers``, their names; in
+            classes that cannot be judged, infinite where features or outputs are not finite, which is caught;
+            ``n_not_finite``, their number; ``layer_scores`` (n, L), what each layer says, and ``layers``, their names; in
             mode ``"paper"`` also ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index into ``layers``.
             And ``is_trigger`` (n,), bool.
         :raises NotFittedError: Before :meth:`fit`.
@@ -123,33 +126,25 @@ class LayerwiseFeatureDetector(TriggerDetector):
             "outlier_scores": found.scores,
             "layer_scores": found.layer_scores,
             "layers": list(self.layers_),
+            "n_not_finite": count_not_finite(found.scores),
         }
         if self._fitted_mode() == "paper":
             report |= {"layer_similarities": found.by_layer, "layer_of_interest": self.layer_of_interest_}
-        return report, found.scores > self.threshold_
+        return report, self._fitted().suspects(found.scores, found.predicted, self.threshold_)
 
-    def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> np.ndarray:
-        """
-        What ART's ``DetectorClassifier`` combines with the classifier's outputs: it adds the class
-        ``(value + 1) * max(outputs)``, which must win for a caught sample and lose for the others.
-
-        :return: 1 or -1, (n, 1): 1 where that makes the additional class win.
-        """
-        found = self._judge(x, batch_size)
-        sign = np.where(found.scores > self.threshold_, 1.0, -1.0) * np.where(found.top_output < 0, -1.0, 1.0)
-        return sign[:, None]
-
-    def save(self, path: str | Path) -> None:
+    def save(self, filename: str | Path, path: str | Path | None = None) -> None:
         """
         Write what was learned as one safetensors file, atomically; the classifier is not in it, but a checksum of its
         weights.
 
+        :param filename: Name of the file, or its whole path.
+        :param path: The folder, as ART has it; ``None``: ``filename`` says where.
         :raises NotFittedError: Before :meth:`fit`.
         """
         model = self._fitted()
         parameters = {name: listed(value) for name, value in self.get_params().items()}
         parameters |= {"mode": self._fitted_mode(), **{name: getattr(model.rule, name) for name in RULE_OPTIONS}}
-        save_model(path, model, self.classifier, parameters)
+        save_model(target_file(filename, path), model, self.classifier, parameters)
 
     @classmethod
     def load(cls, path: str | Path, classifier: Any) -> LayerwiseFeatureDetector:
@@ -160,10 +155,7 @@ class LayerwiseFeatureDetector(TriggerDetector):
         """
         model, parameters = load_model(path, classifier)
         detector = cls(classifier)
-        try:
-            detector.set_params(**parameters)
-        except InvalidInputError as error:
-            raise FileFormatError(f"{path} does not hold a detector of this release: {error}") from error
+        detector.set_params(**parameters)
         detector._take(model)
         return detector
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art_plugins.defences.layerwise_rules import Judgement, LayerRule
+from art_plugins.defences.layerwise_rules import MOST_SCORE, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
@@ -25,6 +25,7 @@ from art_plugins.statistics.layer_scores import (
     questions,
 )
 from art_plugins.statistics.moments import centre_and_spread
+from art_plugins.storage import TINY, ArrayRule
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"grid": pool_activations, "channels": channel_statistics}
 Key = tuple[str, int]  # a view, and the index of a layer
@@ -46,18 +47,24 @@ class MahalanobisRule(LayerRule):
     """
 
     def observe(self, classifier: Any, x: np.ndarray) -> None:
-        """One pass; what :meth:`features` gives is held for each benign sample."""
+        """One pass; what :meth:`features` gives is held for each sound sample."""
         self.projections: dict[Key, np.ndarray | None] = {}
-        self._outputs, self._features = self._collect(classifier, x, self.batch_size)
+        outputs, predicted, features = self._collect(classifier, x, self.batch_size)
+        finite = {key: np.isfinite(vectors).all(axis=1) for key, vectors in features.items()}
+        by_layer = [np.all([finite[view, index] for view in VIEWS], axis=0) for index in range(len(self.layers))]
+        self._note_sound(np.stack([*by_layer, np.isfinite(outputs).all(axis=1)], axis=1))
+        self._predicted = predicted[self.sound]
+        self._outputs = outputs if self.sound.all() else outputs[self.sound]
+        self._features = {key: one if self.sound.all() else one[self.sound] for key, one in features.items()}
 
     def features(self, classifier: Any, x: np.ndarray, batch_size: int) -> list[np.ndarray]:
         """In one pass, a short vector of each sample for every view and layer, (n, at most ``max_dims``) each, float32."""
-        return list(self._collect(classifier, x, batch_size)[1].values())
+        return list(self._collect(classifier, x, batch_size)[2].values())
 
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
         """Cross-fitted distances calibrate; Gaussians of all that is kept will judge."""
         self.questions = questions(trusted=not robust)
-        predicted = self._outputs.argmax(axis=1)
+        predicted = self._predicted
         fits = (predicted == labels) & kept
         self._note_fits(fits, labels)
         judged = labels if by_label else predicted
@@ -80,31 +87,40 @@ class MahalanobisRule(LayerRule):
 
     def judge(self, classifier: Any, x: np.ndarray, batch_size: int, labels: np.ndarray | None = None) -> Judgement:
         """The answers together, in deviations of benign samples."""
-        outputs = np.empty((len(x), self.nb_classes))
-        found = {key: np.empty((len(x), len(self._measures(key[0])))) for key in self._keys()}
+        outputs, sound = np.empty((len(x), self.nb_classes)), np.ones(len(x), dtype=bool)
+        predicted = np.empty(len(x), dtype=np.int64)
+        found = {key: np.zeros((len(x), len(self._measures(key[0])))) for key in self._keys()}
         for rows, classes, batch in self._stream(classifier, x, batch_size):
-            outputs[rows] = batch.outputs.cpu().numpy()
+            outputs[rows], predicted[rows] = batch.outputs.cpu().numpy(), classes
             judged = classes if labels is None else labels[rows]
             for key, vectors in self._vectors(batch, self._views()):
-                found[key][rows] = self.gaussians[key].measure(vectors, judged, self._measures(key[0]))
-        predicted = outputs.argmax(axis=1)
+                self._check_length(key, vectors.shape[1])
+                finite = np.isfinite(vectors).all(axis=1)
+                sound[rows] &= finite
+                found[key][rows][finite] = self.gaussians[key].measure(
+                    vectors[finite], judged[finite], self._measures(key[0])
+                )
+        sound &= np.isfinite(outputs).all(axis=1)
+        outputs[~sound] = 0
         judged = predicted if labels is None else labels
         standardised = self.calibration.standardise(self._in_order(found))
-        scores = self._scores(self._parts(standardised, outputs, judged), judged)
+        scores = self._scores(self._parts(standardised, outputs, judged), judged, sound)
         by_layer = standardised.reshape(len(x), len(self.questions), -1).max(axis=1)
-        return Judgement(predicted, outputs.max(axis=1), scores, by_layer, by_layer)
+        return Judgement(predicted, scores, by_layer, by_layer)
 
-    def _collect(self, classifier: Any, x: np.ndarray, batch_size: int) -> tuple[np.ndarray, dict[Key, np.ndarray]]:
-        """The network's outputs, (n, K), and the vectors of all views and layers."""
-        outputs = np.empty((len(x), self.nb_classes))
+    def _collect(
+        self, classifier: Any, x: np.ndarray, batch_size: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[Key, np.ndarray]]:
+        """The network's outputs, (n, K), the classifier's classes, (n,), and the vectors of all views and layers."""
+        outputs, predicted = np.empty((len(x), self.nb_classes)), np.empty(len(x), dtype=np.int64)
         features: dict[Key, np.ndarray] = {}
-        for rows, _, batch in self._stream(classifier, x, batch_size):
-            outputs[rows] = batch.outputs.cpu().numpy()
+        for rows, classes, batch in self._stream(classifier, x, batch_size):
+            outputs[rows], predicted[rows] = batch.outputs.cpu().numpy(), classes
             for key, vectors in self._vectors(batch, list(VIEWS)):
                 if key not in features:
                     features[key] = np.empty((len(x), vectors.shape[1]), dtype=np.float32)
                 features[key][rows] = vectors
-        return outputs, features
+        return outputs, predicted, features
 
     @property
     def _trusted(self) -> bool:
@@ -144,12 +160,21 @@ class MahalanobisRule(LayerRule):
                     self.projections[view, index] = projection_matrix(short.shape[1], self.max_dims, self.random_state)
                 matrix = self.projections[view, index]
                 if matrix is not None:
-                    short = short @ torch.as_tensor(matrix, device=short.device)
+                    if len(matrix) != short.shape[1]:
+                        raise InvalidInputError(other_length(name, short.shape[1], len(matrix)))
+                    short = short @ torch.as_tensor(matrix, dtype=short.dtype, device=short.device)
                 yield (view, index), short.cpu().numpy()
 
-    def _scores(self, parts: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    def _check_length(self, key: Key, length: int) -> None:
+        """
+        :raises InvalidInputError: If vectors are of another length than those that were learned from.
+        """
+        if length != len(self.gaussians[key].centre):
+            raise InvalidInputError(other_length(self.layers[key[1]], length, len(self.gaussians[key].centre)))
+
+    def _scores(self, parts: np.ndarray, judged: np.ndarray, sound: np.ndarray | bool = True) -> np.ndarray:
         total = ((parts - self.centre[:-1]) / self.spread[:-1]).sum(axis=1)
-        return np.where(self.n_benign[judged] > 0, (total - self.centre[-1]) / self.spread[-1], 0.0)
+        return self._of_judged((total - self.centre[-1]) / self.spread[-1], judged, sound)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The Gaussians and the projections, and what benign samples look like."""
@@ -161,16 +186,44 @@ class MahalanobisRule(LayerRule):
                 found[f"{view}_projection_{index}"] = matrix
         return found
 
-    def take_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def array_rules(self, names: Collection[str], trusted: bool) -> dict[str, ArrayRule]:
+        """See the base class."""
+        asked = questions(trusted)
+        n_measures, n_parts = len(asked) * len(self.layers), len(asked) + 1 if trusted else len(asked)
+        rules = {
+            "n_benign": ArrayRule("iu", ("K",), low=0),
+            "means": ArrayRule("f", (n_measures,), low=-MOST_SCORE, high=MOST_SCORE),
+            "deviations": ArrayRule("f", (n_measures,), low=0, high=MOST_SCORE),
+            "centre": ArrayRule("f", (n_parts + 1,), low=-MOST_SCORE, high=MOST_SCORE),
+            "spread": ArrayRule("f", (n_parts + 1,), low=TINY, high=MOST_SCORE),
+        }
+        for view in {question.view for question in asked}:
+            for index in range(len(self.layers)):
+                features, varying = f"features of {view} {index}", f"varying features of {view} {index}"
+                shapes: list[ArrayRule] = [
+                    ArrayRule("f", (features,)),
+                    ArrayRule("f", (features,), low=TINY),
+                    ArrayRule("b", (features,)),
+                    ArrayRule("f", ("K", varying)),
+                    ArrayRule("f", (varying, varying)),
+                    ArrayRule("b", ("K",)),
+                ]
+                fields = LayerGaussian._fields
+                rules |= {f"{view}_{name}_{index}": rule for name, rule in zip(fields, shapes, strict=True)}
+                if f"{view}_projection_{index}" in names:
+                    rules[f"{view}_projection_{index}"] = ArrayRule("f", (f"length of {view} {index}", features))
+        return rules
+
+    def take_arrays(self, arrays: Mapping[str, np.ndarray], trusted: bool) -> None:
         """See the base class."""
         self.n_benign = arrays["n_benign"]
         self.calibration = Calibration(*(arrays[name] for name in Calibration._fields))
         self.centre, self.spread = arrays["centre"], arrays["spread"]
-        self.questions = questions(trusted=len(self.centre) == len(questions(trusted=True)) + 2)
+        self.questions = questions(trusted)
         self.gaussians, self.projections = {}, {}
         for view, index in self._keys():
-            fields = (arrays[f"{view}_{name}_{index}"] for name in LayerGaussian._fields)
-            self.gaussians[view, index] = LayerGaussian(*fields)
+            gaussian = LayerGaussian(*(arrays[f"{view}_{name}_{index}"] for name in LayerGaussian._fields))
+            if int(gaussian.used.sum()) != len(gaussian.whitening) or (gaussian.known != (self.n_benign > 0)).any():
+                raise InvalidInputError(f"the arrays of {view} {index} contradict each other")
+            self.gaussians[view, index] = gaussian
             self.projections[view, index] = arrays.get(f"{view}_projection_{index}")
-        if self.calibration.means.shape != (len(self.questions) * len(self.layers),):
-            raise InvalidInputError(f"the calibration has the shape {self.calibration.means.shape}")

@@ -1,31 +1,28 @@
-"""The core that the filter and the detector share: options, learning from benign samples, thresholds, files."""
+"""The core that the filter and the detector share: options, learning from benign samples, thresholds."""
 
 from __future__ import annotations
 
 import logging
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_layer_names, check_whole_number
+from art_plugins.arrays import check_layer_names
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_paper import PaperRule
 from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
-from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
-from art_plugins.features.fingerprint import model_fingerprint
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.layer_scores import benign_threshold, check_terms, typical_shift
+from art_plugins.statistics.parameters import check_choice, check_count, check_flag
 from art_plugins.statistics.self_training import LEAST_SUSPECTS, group_of_suspects, random_parts
 from art_plugins.statistics.similarity import check_layers
-from art_plugins.storage import load_arrays, save_arrays
 
 logger = logging.getLogger(__name__)
 
-FILE_KIND = "layerwise_feature_detector"
 RULES: dict[str, type[LayerRule]] = {"paper": PaperRule, "mahalanobis": MahalanobisRule}
 DEFAULT_TERMS = {"paper": {"tau": 2.5}, "mahalanobis": {"fpr": 0.01}}
 MOST_PER_CLASS = 500  # samples that are learned from
@@ -66,6 +63,18 @@ class LayerwiseModel:
         members = [rows for rows in indices_by_class(classes, self.rule.nb_classes) if len(rows)]
         return float(np.median([benign_threshold(scores[rows], **terms) for rows in members]))
 
+    def suspects(self, scores: np.ndarray, classes: np.ndarray, threshold: float) -> np.ndarray:
+        """
+        Which samples are caught, (n,), bool: those above the threshold in classes that are judged, whatever the threshold;
+        and everywhere those whose features or outputs are not finite, which have infinite scores.
+
+        :param scores: (n,).
+        :param classes: That they were judged by, (n,).
+        """
+        above = (self.rule.n_benign[classes] > 0) & (scores > threshold)
+        found: np.ndarray = above | ~np.isfinite(scores)
+        return found
+
     def of_trained_on(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """
         Scores of samples that the network was trained on, less how far those of the typical class lie off its trusted
@@ -76,12 +85,12 @@ class LayerwiseModel:
         """
         if not self.trusted or isinstance(self.rule, PaperRule):
             return scores
-        judged = self.rule.n_benign[labels] > 0
+        judged = (self.rule.n_benign[labels] > 0) & np.isfinite(scores)
         shift = typical_shift(scores[judged], labels[judged], self.benign_scores, self.benign_classes)
         return np.where(judged, scores - shift, scores)
 
     def second_look(
-        self, classifier: Any, x: np.ndarray, labels: np.ndarray, suspects: np.ndarray, batch_size: int
+        self, classifier: Any, x: np.ndarray, labels: np.ndarray, scores: np.ndarray, suspects: np.ndarray, batch_size: int
     ) -> np.ndarray:
         """
         The groups that the suspects of a class make up, (n,), bool, by what every layer shows of them; none by the paper's
@@ -90,12 +99,14 @@ class LayerwiseModel:
 
         :param x: All samples that were judged, (n, ...).
         :param labels: That they were judged by, (n,).
+        :param scores: (n,); samples without a finite one have no features to compare and take no part.
         :param suspects: (n,), bool.
         """
         found = np.zeros(len(x), dtype=bool)
         if isinstance(self.rule, MahalanobisRule):
             seed = self.rule.random_state
-            for members in indices_by_class(labels, self.rule.nb_classes):
+            for of_class in indices_by_class(labels, self.rule.nb_classes):
+                members = of_class[np.isfinite(scores[of_class])]
                 for part in random_parts(len(members), max(1, math.ceil(len(members) / MOST_AT_ONCE)), seed):
                     rows = members[part]
                     if suspects[rows].sum() >= LEAST_SUSPECTS:
@@ -132,7 +143,12 @@ def learn_benign(
     shared = {name: options[name] for name in RULE_OPTIONS}
     rule = RULES[options["mode"]](layers, nb_classes, batch_size=batch_size, **shared)
     rule.observe(classifier, x)
-    kept = np.ones(len(x), dtype=bool)
+    if how["trusted"]:
+        _check_sound(len(x) - int(rule.sound.sum()), len(x), rule.unsound)
+    labels = labels[rule.sound]
+    if not len(labels):
+        _check_sound(len(x), len(x), rule.unsound)
+    kept = np.ones(len(labels), dtype=bool)
     for _ in range(0 if how["trusted"] else N_TRIMMINGS):
         scores, _ = rule.learn(labels, how["by_label"], kept, robust=True)
         kept = _lowest(scores, labels, nb_classes, 1 - TRIMMED)
@@ -146,7 +162,10 @@ def learn_benign(
             LEAST_SAMPLES,
             ", ".join(few),
         )
-    model = LayerwiseModel(rule, scores, judged, how["trusted"])
+    finite = np.isfinite(scores)
+    if how["trusted"] or not finite.any():
+        _check_sound(int((~finite).sum()), len(finite), rule.unsound)
+    model = LayerwiseModel(rule, scores[finite], judged[finite], how["trusted"])
     if model.not_judged:
         logger.warning("No benign sample of class %s is predicted right: what is sent there passes.", model.not_judged)
     return model
@@ -167,15 +186,13 @@ def check_options(values: dict[str, Any]) -> None:
     """
     :raises InvalidInputError: If an option cannot be used; see ``OPTIONS``.
     """
-    if values["mode"] not in RULES:
-        raise InvalidInputError(f"mode must be one of {', '.join(RULES)}; received {values['mode']!r}.")
+    check_choice("mode", values["mode"], RULES)
     check_layer_names(values["layers"])
     if given_terms(values["tau"], values["quantile"], values["fpr"]):
         check_terms(values["tau"], values["quantile"], values["fpr"])
-    if not isinstance(values["pooled"], bool):
-        raise InvalidInputError(f"pooled must be True or False; received {values['pooled']!r}.")
+    check_flag("pooled", values["pooled"])
     for name, least in (("n_folds", 2), ("max_dims", 1), ("random_state", 0), ("batch_size", 1)):
-        check_whole_number(name, values.get(name, least), least)
+        check_count(name, values.get(name, least), least)
 
 
 def given_terms(tau: float | None, quantile: float | None, fpr: float | None) -> dict[str, float]:
@@ -188,41 +205,6 @@ def mode_of(rule: LayerRule) -> str:
     return next(name for name, kind in RULES.items() if type(rule) is kind)
 
 
-def save_model(path: str | Path, model: LayerwiseModel, classifier: Any, parameters: dict[str, Any]) -> None:
-    """One safetensors file, with a checksum of the network's weights."""
-    rule = model.rule
-    settings = {
-        "parameters": parameters,
-        "layers": rule.layers,
-        "nb_classes": rule.nb_classes,
-        "trusted": model.trusted,
-        "network_sha256": model_fingerprint(classifier),
-    }
-    benign = {"benign_scores": model.benign_scores, "benign_classes": model.benign_classes}
-    save_arrays(path, FILE_KIND, {**benign, **rule.arrays()}, settings)
-
-
-def load_model(path: str | Path, classifier: Any) -> tuple[LayerwiseModel, dict[str, Any]]:
-    """
-    :return: The model and the parameters that were saved with it.
-    :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another network.
-    """
-    arrays, settings = load_arrays(path, FILE_KIND)
-    try:
-        if settings["network_sha256"] != model_fingerprint(classifier):
-            raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")
-        parameters = dict(settings["parameters"])
-        shared = {name: parameters[name] for name in RULE_OPTIONS}
-        rule = RULES[parameters["mode"]](list(settings["layers"]), int(settings["nb_classes"]), **shared)
-        rule.take_arrays(arrays)
-        model = LayerwiseModel(rule, arrays["benign_scores"], arrays["benign_classes"], bool(settings["trusted"]))
-    except (KeyError, TypeError, InvalidInputError) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        raise FileFormatError(f"{path} does not hold a detector of this release: {error}") from error
-    return model, parameters
-
-
 def take_paper(owner: Any, model: LayerwiseModel, found: Judgement | None = None) -> None:
     """What Preetha et al. show; gone when the mode is another."""
     for name in ("layer_of_interest_", "layer_profiles_", "layer_similarities_"):
@@ -231,6 +213,18 @@ def take_paper(owner: Any, model: LayerwiseModel, found: Judgement | None = None
         owner.layer_of_interest_, owner.layer_profiles_ = model.rule.thresholds.layer_of_interest, model.rule.profiles
         if found is not None:
             owner.layer_similarities_ = found.by_layer
+
+
+def count_not_finite(scores: np.ndarray) -> int:
+    """How many samples have no finite score; a warning says so."""
+    n_bad = int((~np.isfinite(scores)).sum())
+    if n_bad:
+        logger.warning(
+            "Features or outputs of %d of %d samples are not finite, or too large for single precision: these are caught.",
+            n_bad,
+            len(scores),
+        )
+    return n_bad
 
 
 def listed(value: Any) -> Any:
@@ -244,6 +238,19 @@ def _check_sizes(sizes: np.ndarray, what: str) -> None:
         said = ", ".join(f"{n} of class {label}" for label, n in few.items())
         raise InvalidInputError(
             f'mode="paper" needs {LEAST_SAMPLES} {what} of every class; there are {said}. Give more, or pooled=True.'
+        )
+
+
+def _check_sound(n_bad: int, n_samples: int, by_layer: dict[str, int]) -> None:
+    """
+    :raises InvalidInputError: If there are any whose features or outputs are not finite.
+    """
+    if n_bad:
+        said = ", ".join(f"{name}: {n}" for name, n in by_layer.items())
+        raise InvalidInputError(
+            f"{n_bad} of the {n_samples} benign samples give features or outputs that are not finite, or too large for "
+            f"single precision{f' (samples by layer: {said})' if said else ''}. Remove such samples, check how the samples "
+            "are scaled, and whether the model's weights hold NaN."
         )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
+from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import ClassSums
 from art_plugins.statistics import similarity
+from art_plugins.storage import ArrayRule
+
+MOST_SUM = 1e100  # of finite activations in single precision; its square is finite
 
 
 @dataclass
@@ -25,8 +30,13 @@ class PaperRule(LayerRule):
     """
 
     def observe(self, classifier: Any, x: np.ndarray) -> None:
-        """Samples are streamed again for every step, so that none is held."""
-        self._benign = (classifier, x)
+        """Samples are streamed again for every step, so that none is held; once to see which are sound."""
+        finite = np.ones((len(x), len(self.layers) + 1), dtype=bool)
+        for rows, _, batch in self._stream(classifier, x, self.batch_size):
+            lengths = [torch.linalg.vector_norm(batch.activations[name].flatten(1), dim=1) ** 2 for name in self.layers]
+            finite[rows] = torch.isfinite(torch.stack([*lengths, batch.outputs.abs().amax(dim=1)], dim=1)).cpu().numpy()
+        self._note_sound(finite)
+        self._benign = (classifier, x if self.sound.all() else x[self.sound])
 
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
         """Centroids in a first pass; in a second, each sample's cosine to the centroid of the others."""
@@ -40,7 +50,7 @@ class PaperRule(LayerRule):
         fits = (predicted == labels) & kept
         self._note_fits(fits, labels)
         judged = labels if by_label else predicted
-        _, _, dots, lengths = self._products(classifier, x, self.batch_size, judged)
+        _, sound, dots, lengths = self._products(classifier, x, self.batch_size, judged)
         norms = self.sums.squared_norms()[judged]
         cosines = similarity.cosine_similarities(dots, lengths, norms)
         left_out = np.where(fits[:, None], similarity.leave_one_out_cosines(dots, lengths, norms), cosines)
@@ -50,43 +60,74 @@ class PaperRule(LayerRule):
         self.thresholds = similarity.fit_class_thresholds(
             self.profiles, left_out[typical], labels[typical], LEAST_SAMPLES, robust
         )
-        return self._scores(left_out, judged), judged
+        return self._scores(left_out, judged, sound), judged
 
     def judge(self, classifier: Any, x: np.ndarray, batch_size: int, labels: np.ndarray | None = None) -> Judgement:
         """(mu_t - S) / sigma_t of each sample."""
-        predicted, top_output, dots, lengths = self._products(classifier, x, batch_size, labels)
+        predicted, sound, dots, lengths = self._products(classifier, x, batch_size, labels)
         judged = predicted if labels is None else labels
         cosines = similarity.cosine_similarities(dots, lengths, self.sums.squared_norms()[judged])
-        return Judgement(predicted, top_output, self._scores(cosines, judged), cosines, 1 - cosines)
+        return Judgement(predicted, self._scores(cosines, judged, sound), cosines, 1 - cosines)
 
     def _products(
         self, classifier: Any, x: np.ndarray, batch_size: int, labels: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The model's classes and largest outputs (n,); products with the class's sum, and squared lengths, (n, L)."""
-        predicted, top_output = np.empty(len(x), dtype=np.int64), np.empty(len(x))
+        """
+        The model's classes, and whether all is finite, (n,); products with the class's sum, and squared lengths, (n, L), 0
+        where they are not finite.
+        """
+        predicted, sound = np.empty(len(x), dtype=np.int64), np.empty(len(x), dtype=bool)
         dots, lengths = np.empty((2, len(x), len(self.layers)))
         for rows, classes, batch in self._stream(classifier, x, batch_size):
-            predicted[rows], top_output[rows] = classes, batch.outputs.amax(dim=1).cpu().numpy()
+            predicted[rows] = classes
+            sound[rows] = np.isfinite(batch.outputs.cpu().numpy()).all(axis=1)
             judged = classes if labels is None else labels[rows]
+            self._check_lengths(batch)
             dots[rows], lengths[rows] = self.sums.products(batch.activations, judged)
-        return predicted, top_output, dots, lengths
+        finite = np.isfinite(dots) & np.isfinite(lengths)
+        dots[~finite] = lengths[~finite] = 0
+        return predicted, sound & finite.all(axis=1), dots, lengths
 
-    def _scores(self, cosines: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    def _check_lengths(self, batch: ActivationBatch) -> None:
+        """
+        :raises InvalidInputError: If activations are of another length than those that were learned from.
+        """
+        for name in self.layers:
+            length, learned = batch.activations[name].flatten(1).shape[1], self.sums.sums[name].shape[1]
+            if length != learned:
+                raise InvalidInputError(other_length(name, length, learned))
+
+    def _scores(self, cosines: np.ndarray, judged: np.ndarray, sound: np.ndarray) -> np.ndarray:
         sums = similarity.interest_sums(cosines, self.thresholds.layer_of_interest[judged])
-        scores = similarity.deviations_below(sums, judged, self.thresholds)
-        return np.where(self.n_benign[judged] > 0, scores, 0.0)
+        return self._of_judged(similarity.deviations_below(sums, judged, self.thresholds), judged, sound)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The classes' sums at each layer are all but all of it."""
         sums = {f"sums_{index}": self.sums.sums[name].cpu().numpy() for index, name in enumerate(self.layers)}
         return {"n_benign": self.n_benign, "profiles": self.profiles, **self.thresholds._asdict(), **sums}
 
-    def take_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def array_rules(self, names: Collection[str], trusted: bool) -> dict[str, ArrayRule]:
+        """See the base class."""
+        n_layers = len(self.layers)
+        similarity.check_layers(n_layers)
+        rules = {
+            "n_benign": ArrayRule("iu", ("K",), low=0),
+            "profiles": ArrayRule("f", ("K", "L"), low=-1, high=1, also=(math.nan,)),
+            "layer_of_interest": ArrayRule("iu", ("K",), low=n_layers // 2, high=n_layers - 1),
+            "means": ArrayRule("f", ("K",), low=-3, high=3),
+            "deviations": ArrayRule("f", ("K",), low=0),
+        }
+        return rules | {
+            f"sums_{index}": ArrayRule("f", ("K", f"features of {index}"), low=-MOST_SUM, high=MOST_SUM)
+            for index in range(n_layers)
+        }
+
+    def take_arrays(self, arrays: Mapping[str, np.ndarray], trusted: bool) -> None:
         """See the base class."""
         self.n_benign, self.profiles = arrays["n_benign"], arrays["profiles"]
+        if (np.isnan(self.profiles) != (self.n_benign == 0)[:, None]).any():
+            raise InvalidInputError("profiles and n_benign contradict each other")
         self.thresholds = similarity.ClassThresholds(*(arrays[name] for name in similarity.ClassThresholds._fields))
         self.sums = ClassSums(self.nb_classes, self.layers)
         for index, name in enumerate(self.layers):
             self.sums.sums[name] = torch.from_numpy(arrays[f"sums_{index}"])
-        if self.profiles.shape != (self.nb_classes, len(self.layers)):
-            raise InvalidInputError(f"profiles have the shape {self.profiles.shape}")

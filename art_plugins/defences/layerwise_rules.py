@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,19 +11,21 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.outputs import check_outputs
+from art_plugins.storage import ArrayRule
 
 LEAST_SAMPLES = 20  # of a class, for statistics of its own
+MOST_SCORE = 1e12  # of benign samples; the paper's rule gives at most some millions, where a class does not vary
 
 
 class Judgement(NamedTuple):
     """
-    ``predicted`` (n,): the model's classes; ``top_output`` (n,): its largest output; ``scores`` (n,): higher is more
-    suspicious, 0 in classes that cannot be judged; ``by_layer`` (n, L): what was measured at each layer; ``layer_scores``
-    (n, L): the same as a score, higher is more suspicious.
+    ``predicted`` (n,): the model's classes; ``scores`` (n,): higher is more suspicious, 0 in classes that cannot be judged,
+    infinite where features or outputs are not finite; ``by_layer`` (n, L): what was measured at each layer;
+    ``layer_scores`` (n, L): the same as a score, higher is more suspicious.
     """
 
     predicted: np.ndarray
-    top_output: np.ndarray
     scores: np.ndarray
     by_layer: np.ndarray
     layer_scores: np.ndarray
@@ -42,6 +44,8 @@ class LayerRule(abc.ABC):
     :param batch_size: Of the forward passes over benign samples.
 
     :ivar n_benign: Samples of each class that the model predicts right and that were learned from, (K,).
+    :ivar sound: Observed samples whose features and outputs are finite, (n,), bool; the others are not learned from.
+    :ivar unsound: Number of the others, for each layer (``"outputs"``: the model's) where there are any.
     """
 
     layers: list[str]
@@ -53,14 +57,14 @@ class LayerRule(abc.ABC):
 
     @abc.abstractmethod
     def observe(self, classifier: Any, x: np.ndarray) -> None:
-        """Take what :meth:`learn` needs of the samples."""
+        """Take what :meth:`learn` needs of the samples that are sound, and say which those are."""
 
     @abc.abstractmethod
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
         """
-        Learn from the observed samples that are kept and predicted right.
+        Learn from the observed sound samples that are kept and predicted right.
 
-        :param labels: Classes, (n,).
+        :param labels: Classes of the sound samples, (n,).
         :param by_label: Judge samples by their label; else by the class that the model sends them to.
         :param kept: (n,), bool.
         :param robust: Take medians, since poison may be among the samples.
@@ -76,12 +80,20 @@ class LayerRule(abc.ABC):
         """What was learned, to be saved."""
 
     @abc.abstractmethod
-    def take_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def array_rules(self, names: Collection[str], trusted: bool) -> dict[str, ArrayRule]:
         """
-        The reverse of :meth:`arrays`.
+        What :meth:`arrays` must be; ``K`` and ``L`` name the numbers of classes and layers.
 
-        :raises KeyError: If one is missing.
-        :raises InvalidInputError: If they do not fit the layers and classes.
+        :param names: Of the arrays that are there, since some are optional.
+        :param trusted: Whether the samples were known to be benign.
+        """
+
+    @abc.abstractmethod
+    def take_arrays(self, arrays: Mapping[str, np.ndarray], trusted: bool) -> None:
+        """
+        The reverse of :meth:`arrays`, of arrays that are as :meth:`array_rules` says.
+
+        :raises InvalidInputError: If they contradict each other.
         """
 
     def _stream(
@@ -89,7 +101,22 @@ class LayerRule(abc.ABC):
     ) -> Iterator[tuple[slice, np.ndarray, ActivationBatch]]:
         """Rows, the model's classes, and activations of each batch."""
         for batch in stream_activations(classifier, x, self.layers, batch_size):
+            check_outputs(batch.outputs, self.nb_classes)
             yield slice(batch.start, batch.start + len(batch.predicted)), batch.predicted, batch
+
+    def _note_sound(self, finite: np.ndarray) -> None:
+        """
+        :param finite: A column for each layer, and one for the outputs, (n, L + 1), bool.
+        """
+        self.sound: np.ndarray = finite.all(axis=1)
+        n_bad = (~finite).sum(axis=0)
+        self.unsound = {name: int(n) for name, n in zip([*self.layers, "outputs"], n_bad, strict=True) if n}
+
+    def _of_judged(self, scores: np.ndarray, judged: np.ndarray, sound: np.ndarray | bool = True) -> np.ndarray:
+        """0 in classes that cannot be judged; infinite where a sample is not sound or has no score."""
+        scores = np.asarray(np.where(self.n_benign[judged] > 0, scores, 0.0))
+        found: np.ndarray = np.where(np.logical_and(sound, np.isfinite(scores)), scores, np.inf)
+        return found
 
     def _note_fits(self, fits: np.ndarray, labels: np.ndarray) -> None:
         if not fits.any():
@@ -98,3 +125,11 @@ class LayerRule(abc.ABC):
                 "samples are scaled as the classifier takes them."
             )
         self.n_benign = np.bincount(labels[fits], minlength=self.nb_classes)
+
+
+def other_length(layer: str, length: int, learned: int) -> str:
+    """What to say where a layer's activations are not as long as those that were learned from."""
+    return (
+        f"The layer {layer} gives {length} features, but {learned} were learned: the detector was fitted on samples of "
+        "another shape or for another model; fit it anew."
+    )

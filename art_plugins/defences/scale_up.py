@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.moments import class_moments
@@ -14,7 +15,7 @@ from art_plugins.statistics.moments import class_moments
 VARIANTS = ("data-free", "data-limited")
 
 
-class ScaleUp(ThresholdDetector):
+class ScaleUp(ForDetectorClassifier, ThresholdDetector):
     """
     Scaled prediction consistency: the share of brighter copies ``clip(n * image)`` that the model sends where it sends the
     image itself.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from art_plugins.arrays import check_finite, check_samples
-from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
+from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features import training
 from art_plugins.features.convolutional_autoencoder import ConvolutionalAutoencoder
+from art_plugins.features.saved_autoencoder import check_front_end, check_state, weight_rules
 from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
-from art_plugins.storage import load_arrays, save_arrays
+from art_plugins.storage import check_arrays, load_arrays, reading, save_arrays, target_file
 
 FILE_KIND = "autoencoder"
 KINDS = ("waveform", "spectrogram", "image")
@@ -218,9 +219,14 @@ class Autoencoder:
         check_finite(whole, "latents of x", "look for samples with extreme values")
         return whole, np.concatenate(steps) if steps else None
 
-    def save(self, path: str | Path) -> None:
-        """Write settings, scaling, history and weights as one safetensors file, atomically."""
-        save_arrays(path, FILE_KIND, self.state_arrays(), self.state_settings())
+    def save(self, filename: str | Path, path: str | Path | None = None) -> None:
+        """
+        Write settings, scaling, history and weights as one safetensors file, atomically.
+
+        :param filename: Name of the file, or its whole path.
+        :param path: The folder, as ART has it; ``None``: ``filename`` says where.
+        """
+        save_arrays(target_file(filename, path), FILE_KIND, self.state_arrays(), self.state_settings())
 
     @classmethod
     def load(cls, path: str | Path) -> Autoencoder:
@@ -249,22 +255,32 @@ class Autoencoder:
 
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Autoencoder:
-        """The inverse of :meth:`state_arrays` and :meth:`state_settings`."""
-        try:
-            settings = AutoencoderSettings(**state["settings"])
+        """
+        The inverse of :meth:`state_arrays` and :meth:`state_settings`.
+
+        Sizes are compared without making anything of them first: a small file may claim a network that fills the memory.
+
+        :raises FileFormatError: If they do not fit each other, or are of no use.
+        """
+        with reading("The file's settings and arrays do not make an autoencoder"):
+            check_state(state)
+            settings, shape = AutoencoderSettings(**state["settings"]), tuple(state["sample_shape"])
+            sized, sized_shape = cls(settings), shape
+            if settings.kind == "waveform":  # the network of its spectrograms, without the filters
+                check_front_end(settings.sample_rate_hz, settings.window_s, settings.n_mels)
+                sized, sized_shape = cls(replace(settings, kind="spectrogram")), (2, settings.n_mels)
+            with torch.device("meta"):
+                sized._build(sized_shape)
+            assert sized._network is not None
+            check_arrays(arrays, weight_rules(sized._network.state_dict()), {})
             autoencoder = cls(settings)
             with training.seeded(0):
-                autoencoder._build(tuple(int(size) for size in state["sample_shape"]))
+                autoencoder._build(shape)
             autoencoder._mean, autoencoder._scale = float(state["mean"]), float(state["scale"])
-            autoencoder.history_ = [dict(losses) for losses in state["history"]]
+            autoencoder.history_ = state["history"]
             assert autoencoder._network is not None
             autoencoder._network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
             autoencoder._network.eval()
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            known = ", ".join(field.name for field in fields(AutoencoderSettings))
-            raise FileFormatError(
-                f"The file's settings and arrays do not make an autoencoder ({error}); settings are: {known}."
-            ) from error
         return autoencoder
 
     def _build(self, sample_shape: tuple[int, ...]) -> None:

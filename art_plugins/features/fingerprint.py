@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
+from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import torch_module
 
 
@@ -27,3 +30,12 @@ def model_fingerprint(classifier: Any) -> str:
             digest.update(f"{name}|{plain.dtype}|{tuple(plain.shape)}|".encode())
             digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def check_known_layers(layers: Sequence[str], network: nn.Module) -> None:
+    """
+    :raises InvalidInputError: If the network has no module of one of the names.
+    """
+    unknown = set(layers) - {name for name, _ in network.named_modules()}
+    if unknown:
+        raise InvalidInputError(f"the model has no layer {', '.join(sorted(unknown))}")

@@ -12,6 +12,8 @@ from sklearn.mixture import GaussianMixture
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.parameters import check_choice, check_number, is_number
+from art_plugins.storage import TINY, ArrayRule
 
 FAMILIES = ("mixture", "oas", "tied", "regularised")
 MAX_COMPONENTS = 3
@@ -52,6 +54,20 @@ class ClassDensities(NamedTuple):
             squared = np.einsum("ij,ij->i", whitened, whitened)
             terms[:, label, component] = constant - 0.5 * (squared + n_dims * np.log(2 * np.pi))
         return terms[:, :, 0] if n_components == 1 else logsumexp(terms, axis=2)
+
+
+def density_rules(is_diagonal: bool) -> dict[str, ArrayRule]:
+    """What the arrays of saved :class:`ClassDensities` must be; ``K``, ``M``, ``D`` and ``d`` name their sizes."""
+    return {
+        "power": ArrayRule("f", (), low=TINY, high=1),
+        "centre": ArrayRule("f", ("D",)),
+        "scale": ArrayRule("f", ("D",), low=TINY),
+        "used": ArrayRule("b", ("D",)),
+        "log_weights": ArrayRule("f", ("K", "M"), high=1e-9, also=(-np.inf,)),
+        "means": ArrayRule("f", ("K", "M", "d")),
+        "whitening": ArrayRule("f", ("K", "M", "d") if is_diagonal else ("K", "M", "d", "d")),
+        "log_scales": ArrayRule("f", ("K", "M")),
+    }
 
 
 def fit_class_densities(
@@ -114,7 +130,7 @@ def fit_class_densities(
         diagonals = factors if factors.ndim == 2 else np.diagonal(factors, axis1=1, axis2=2)
         log_scales[label, :count] = np.log(diagonals).sum(axis=1)
     return ClassDensities(
-        np.array(power), centre, np.where(used, scale, 1.0), used, log_weights, all_means, whitening, log_scales
+        np.array(float(power)), centre, np.where(used, scale, 1.0), used, log_weights, all_means, whitening, log_scales
     )
 
 
@@ -134,6 +150,8 @@ def cross_fitted_log_likelihoods(
     folds = np.empty(len(labels), dtype=int)
     for indices in indices_by_class(labels, nb_classes):
         folds[random.permutation(indices)] = np.arange(len(indices)) % n_folds
+    if folds.max() == 0:  # one sample a class: each is held out with those of other classes
+        folds = np.arange(len(labels)) % n_folds
     found = np.empty((len(labels), nb_classes))
     for fold in range(min(n_folds, folds.max() + 1)):
         held_out = folds == fold
@@ -156,12 +174,9 @@ def check_density(family: str, tie: float, power: float = 1.0) -> None:
     """
     :raises InvalidInputError: For an unknown family, or ``tie`` or ``power`` out of range.
     """
-    if family not in FAMILIES:
-        raise InvalidInputError(f"family must be one of {FAMILIES}; received {family!r}.")
-    if not isinstance(tie, (int, float)) or not 0 <= tie <= 1:
-        raise InvalidInputError(f"tie must be a number from 0 to 1; received {tie!r}.")
-    if not isinstance(power, (int, float)) or not 0 < power <= 1:
-        raise InvalidInputError(f"power must be a number above 0 and at most 1; received {power!r}.")
+    check_choice("family", family, FAMILIES)
+    check_number("tie", tie, is_number(tie) and 0 <= tie <= 1, "a number from 0 to 1")
+    check_number("power", power, is_number(power) and 0 < power <= 1, "a number above 0 and at most 1")
 
 
 def _tied_covariance(z: np.ndarray, labels: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -8,7 +8,9 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 
-MAX_CLASSES = 1_000_000  # a larger index is a mistake, such as a hash or a time, and would ask for as many classes
+# Where nobody says how many classes there are, an index beyond both this and the number of samples is a mistake, such as a
+# hash or a time: most of the classes that it asks for would be empty.
+MAX_CLASSES = 1_000
 
 
 def class_labels(y: Any, n_samples: int, nb_classes: int | None = None) -> tuple[np.ndarray, int]:
@@ -19,7 +21,8 @@ def class_labels(y: Any, n_samples: int, nb_classes: int | None = None) -> tuple
     :param n_samples: Number of samples that the labels belong to.
     :param nb_classes: Number of classes; ``None``: the width of one-hot rows, or one more than the largest index.
     :return: Labels (n,), int64, and the number of classes.
-    :raises InvalidInputError: For another shape or length, NaN, rows that are not one-hot, or an index out of range.
+    :raises InvalidInputError: For another shape or length, NaN, rows that are not one-hot, or an index out of range: beyond
+        ``nb_classes``, or, where that is not given, beyond both 999 and the number of samples.
     """
     try:
         array = np.asarray(y)
@@ -45,10 +48,12 @@ def class_labels(y: Any, n_samples: int, nb_classes: int | None = None) -> tuple
         labels, found = array.argmax(axis=1), array.shape[1]
     else:
         flat = array.reshape(-1)
-        wrong = (flat < 0) | (flat >= MAX_CLASSES) | (flat % 1 != 0)
+        most = max(MAX_CLASSES, n_samples) if nb_classes is None else 2**31
+        wrong = (flat < 0) | (flat >= most) | (flat % 1 != 0)
         if wrong.any():
             raise InvalidInputError(
-                f"Labels must be whole numbers from 0 to at most {MAX_CLASSES - 1}; received {flat[wrong][0]}."
+                f"Labels must be whole numbers from 0 to at most {most - 1}; received {flat[wrong][0]}. Number the classes "
+                "0, 1, 2, ..., or give a classifier that has nb_classes."
             )
         labels = flat.astype(np.int64)
         found = int(labels.max()) + 1 if len(labels) else 0

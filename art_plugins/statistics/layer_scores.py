@@ -12,6 +12,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.gaussian import oas_covariance
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.moments import centre_and_spread
+from art_plugins.statistics.parameters import is_number, shown
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 LEAST_DISTANCE = 1e-6  # squared; what is nearer to its class's mean counts as this near
@@ -268,9 +269,7 @@ def check_terms(tau: float | None, quantile: float | None, fpr: float | None) ->
         said = ", ".join(f"{name}={value!r}" for name, value in given.items()) or "none"
         raise InvalidInputError(f"Give exactly one of tau, quantile and fpr; received {said}.")
     ((name, value),) = given.items()
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
     ranges = {"tau": (-np.inf, np.inf), "quantile": (1e-12, 1), "fpr": (0, 1 - 1e-12)}
-    if not number or not ranges[name][0] <= value <= ranges[name][1]:
+    if not is_number(value) or not ranges[name][0] <= value <= ranges[name][1]:
         words = {"tau": "a finite number", "quantile": "a share above 0, at most 1", "fpr": "a share from 0 to below 1"}
-        accepted = words[name]
-        raise InvalidInputError(f"{name} must be {accepted}; received {value!r}.")
+        raise InvalidInputError(f"{name} must be {words[name]}; received {shown(value)}.")

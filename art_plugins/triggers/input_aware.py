@@ -96,6 +96,8 @@ class InputAwareTrigger:
         return self._stamped(x, by)
 
     def _stamped(self, x: np.ndarray, by: np.ndarray | None) -> np.ndarray:
+        if not isinstance(x, np.ndarray) or (by is not None and not isinstance(by, np.ndarray)):
+            raise InvalidInputError("x must be a NumPy array of images, and so must by.")
         if x.ndim not in (3, 4) or not np.issubdtype(x.dtype, np.floating):
             raise InvalidInputError(
                 f"x must be images of 0 to 1, (n, C, H, W) or (C, H, W); received {x.dtype} of shape {x.shape}."

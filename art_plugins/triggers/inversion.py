@@ -19,10 +19,12 @@ from tqdm.auto import tqdm
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import torch_module
+from art_plugins.features.classifiers import class_outputs, forward, torch_module
+from art_plugins.features.outputs import check_outputs
 from art_plugins.features.training import seeded
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import mad_index
+from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, plain, shown
 from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
 
 KINDS = ("patch", "additive")
@@ -33,8 +35,14 @@ WINDOW = 10  # steps over which success is averaged, and after which the cost ma
 CHECKED = 256  # images, at most, on which a smaller pattern is checked before it is kept
 PATIENCE = 2  # windows of success (or of failure) before the cost goes up (or down)
 COST_UP, COST_DOWN = 2.0, 2.0**1.5
+MOST_BATCH = 100_000  # images of a step, for each class
 QUIET_WINDOWS = 8  # windows without a pattern that is smaller by a hundredth, after which a search stops
 SOURCE_THRESHOLD = 4.2  # index above which one source class has a pattern of its own
+INDEX_RULE = (
+    "The index of a class is the sum of its indices by each kind of pattern, divided by the square root of the number of "
+    "kinds; a kind of which no pattern works for the class adds nothing. The class of the highest index is called a "
+    "backdoor's target if that index is above the threshold."
+)
 
 
 class Search(NamedTuple):
@@ -54,7 +62,8 @@ class InvertedTriggers(NamedTuple):
     ``success_rates`` (K,): share of all clean images of the other classes that the pattern sends to the class;
     ``anomaly_index`` (K,): how far the logarithm of norm / expected distance lies below the median, in robust standard
     deviations (1.4826 MAD, but at least what is usual among clean classes: .25 for patches, .1 for additive patterns);
-    higher is more suspicious, NaN where no pattern succeeded.
+    higher is more suspicious, NaN where no pattern succeeded; ``broke_off`` (K,) bool: searches that ended early, since the
+    model gave values or gradients that are not finite: that they found no pattern does not say that there is none.
     """
 
     kind: str
@@ -64,6 +73,7 @@ class InvertedTriggers(NamedTuple):
     success_rates: np.ndarray
     anomaly_index: np.ndarray
     clip_values: tuple[float, float]
+    broke_off: np.ndarray = np.zeros(0, dtype=bool)
 
     def trigger(self, label: int) -> Callable[[np.ndarray], np.ndarray]:
         """The pattern towards class ``label``, as a callable that stamps a batch of images."""
@@ -77,9 +87,10 @@ class InvertedTriggers(NamedTuple):
 class Inversion(NamedTuple):
     """
     ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``expected_distances`` (K,): see
-    :func:`expected_distances`; ``anomaly_index`` (K,): the indices of all kinds taken together; ``target_class``: the class
-    of the highest one above the threshold, ``None``: no backdoor found; ``kind``: of the pattern that stands out most;
-    ``success_rate``: of that pattern.
+    :func:`expected_distances`; ``anomaly_index`` (K,): the indices of all kinds taken together, as ``INDEX_RULE`` says;
+    ``target_class``: the class that this rule calls a backdoor's target, ``None``: none, or not decided (see
+    ``undecided``); ``kind``: of the target's pattern that has the higher index by its own kind; ``success_rate``: of that
+    pattern.
 
     Where a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the
     target; their indices compare the sources' norms, relative to :func:`source_distances`. ``source_class``: the class
@@ -97,6 +108,15 @@ class Inversion(NamedTuple):
     source_class: int | None = None
 
     @property
+    def undecided(self) -> list[int]:
+        """
+        Classes of which some search broke off, since the model gave values that are not finite: no pattern was found, or
+        not the smallest one, and such a class may be a backdoor's target all the same.
+        """
+        broken = [one.broke_off for one in self.inverted if len(one.broke_off)]
+        return [int(label) for label in np.flatnonzero(np.any(broken, axis=0))] if broken else []
+
+    @property
     def trigger(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """The reverse-engineered trigger; ``None`` when no backdoor was found."""
         if self.target_class is None:
@@ -106,16 +126,29 @@ class Inversion(NamedTuple):
         return next(one for one in self.inverted if one.kind == self.kind).trigger(self.target_class)
 
     def sentence(self) -> str:
-        """The finding in words."""
-        if not np.isfinite(self.anomaly_index).any():
-            return "No backdoor found: no class has a pattern that works; give more steps."
+        """The finding in words; each number is what it is called."""
+        known = np.isfinite(self.anomaly_index).any()
+        highest_index = f"the highest index is {self._index_words(int(np.nanargmax(self.anomaly_index)))}" if known else ""
+        classes = ", ".join(map(str, self.undecided))
+        broke_off = f"the model gave values or gradients that are not finite in the search for class {classes}"
+        if self.target_class is None and self.undecided:
+            return f"Not decided: {broke_off}; {highest_index or 'no class has a pattern that works'}."
         if self.target_class is None:
-            return f"No backdoor found: the highest index is {np.nanmax(self.anomaly_index):.2f}."
+            return f"No backdoor found: {highest_index or 'no class has a pattern that works; give more steps'}."
         images = "the clean images" if self.source_class is None else f"the clean images of class {self.source_class} alone"
         return (
-            f"A backdoor towards class {self.target_class}: its {self.kind} pattern has index "
-            f"{self.anomaly_index[self.target_class]:.2f} and sends {self.success_rate:.3f} of {images} there."
+            f"A backdoor towards class {self.target_class}: its index is {self._index_words(self.target_class)}; its "
+            f"{self.kind} pattern sends {self.success_rate:.3f} of {images} there."
+            + (f" But {broke_off}." if self.undecided else "")
         )
+
+    def _index_words(self, label: int) -> str:
+        """The index of a class, and those that it is made of where there are several."""
+        index = f"{self.anomaly_index[label]:.2f}"
+        parts = [
+            f"{one.kind} {one.anomaly_index[label]:.2f}" for one in self.inverted if not np.isnan(one.anomaly_index[label])
+        ]
+        return index if len(self.inverted) == 1 else f"{index} (from {', '.join(parts)})"
 
 
 def invert_triggers(
@@ -144,7 +177,8 @@ def invert_triggers(
     Deviates from Neural Cleanse: images of a class itself do not count towards it. Norms are compared on a logarithmic
     scale, on which those of clean classes are closer to normal, and relative to :func:`expected_distances`. A class that is
     easy to reach by a small patch is seldom easy to reach by a small perturbation as well, while a backdoor is: the
-    indices of the kinds are added and divided by the square root of their number (Stouffer et al. 1949).
+    indices of the kinds are added and divided by the square root of their number (Stouffer et al. 1949); ``INDEX_RULE``
+    says it in words.
 
     A backdoor may work from one source class alone (Xiang et al. 2020 search every pair of classes for it). The pattern for
     all classes is then larger than the trigger but mostly still the smallest. So pairs are searched for the target that was
@@ -164,9 +198,13 @@ def invert_triggers(
     :param min_success: Success rate on all clean images that the target's pattern must reach.
     :param precision: ``"32-true"``, or ``"bf16-mixed"``: the model's forward and backward passes in bfloat16, which is
         faster for convolutional networks of some size where the processor has it.
-    :raises InvalidInputError: For bad images, labels or parameters, before any heavy work.
+    :raises InvalidInputError: For bad images, labels or parameters, before any heavy work; or if the model gives values
+        that are not finite for some of the clean images.
     """
+    nb_steps, batch_size, random_state = plain(nb_steps), plain(batch_size), plain(random_state)
+    threshold, min_success = plain(threshold), plain(min_success)
     _check(classifier, x_clean, kinds, nb_steps, batch_size, threshold, min_success, precision)
+    check_count("random_state", random_state, 0)
     nb_classes = int(classifier.nb_classes)
     labels, _ = class_labels(y_clean, len(x_clean), nb_classes)
     if nb_classes < MIN_CLASSES or len(np.unique(labels)) < 2:
@@ -236,7 +274,7 @@ def expected_distances(
     for label in range(nb_classes):
         rows = np.flatnonzero(labels != label)
         rows = rows[:: max(1, len(rows) // CHECKED)]
-        distances[label] = np.median(distances_to_class(model, images[rows], label, nb_classes, batch_size))
+        distances[label] = _median(distances_to_class(model, images[rows], label, nb_classes, batch_size))
     median = np.median(distances)
     return np.maximum(distances, median) if median > 0 else np.ones(nb_classes)
 
@@ -256,7 +294,7 @@ def source_distances(
     found = np.ones(nb_classes)
     sources = np.unique(labels[labels != target])
     for label in sources:
-        found[label] = np.median(distances_to_class(model, images[labels == label], target, nb_classes))
+        found[label] = _median(distances_to_class(model, images[labels == label], target, nb_classes))
     positive = found[sources][found[sources] > 0]
     if len(positive):
         found[sources] = np.clip(found[sources], positive.min(), np.median(found[sources]))
@@ -270,18 +308,41 @@ def distances_to_class(
     L2 norm of the perturbation that would take each image to class ``label`` if the logits were linear,
     (max_k z_k - z_c) / ||grad (max_k z_k - z_c)|| (first step of DeepFool, Moosavi-Dezfooli et al. 2016).
 
-    :return: (n,), in units of the images' range; 0 for images that are there, or whose saturated softmax has no gradient.
+    :return: (n,), in units of the images' range; 0 for images that are there, or whose saturated softmax has no gradient;
+        NaN where a gradient is not finite.
+    :raises InvalidInputError: If the model gives values that are not finite for some of the images.
     """
     found = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size].to(model.device).requires_grad_()
         logits = model.logits(batch)
+        check_outputs(logits, nb_classes)
+        n_bad = int((~torch.isfinite(logits).all(dim=1)).sum())
+        if n_bad:
+            raise InvalidInputError(
+                f"The model gives outputs that are not finite for {n_bad} of {len(batch)} clean images from number {start} "
+                "on; check its weights for NaN, and how the images are scaled."
+            )
         others = logits.masked_fill(torch.arange(nb_classes, device=logits.device) == label, -torch.inf)
         gaps = others.amax(dim=1) - logits[:, label]
         (gradients,) = torch.autograd.grad(gaps.sum(), batch)
         found.append((gaps.detach().clamp_min(0) / gradients.flatten(1).norm(dim=1).clamp_min(1e-12)).cpu().numpy())
     distances: np.ndarray = np.concatenate(found)
     return distances
+
+
+def _median(distances: np.ndarray) -> float:
+    """
+    Of those that are finite.
+
+    :raises InvalidInputError: If none is.
+    """
+    finite = np.isfinite(distances)
+    if not finite.any():
+        raise InvalidInputError(
+            f"The model's gradients are not finite for any of {len(distances)} clean images, so no pattern can be sought."
+        )
+    return float(np.median(distances[finite]))
 
 
 def norm_index(norms: np.ndarray, succeeded: np.ndarray, least_sigma: float) -> np.ndarray:
@@ -320,7 +381,12 @@ class DifferentiableClassifier:
         self.device, self._is_mixed = classifier.device, precision == "bf16-mixed"
         self.channels_first = bool(classifier.channels_first)
         low, high = classifier.clip_values if classifier.clip_values is not None else (x.min(), x.max())
-        self.low, self.range = float(np.min(low)), float(np.max(high) - np.min(low))
+        self.low, self.range = float(np.min(low)), float(np.max(high)) - float(np.min(low))
+        if not 0 < self.range < np.inf:
+            raise InvalidInputError(
+                f"The images' range is {self.low} to {self.low + self.range}, which is empty or endless; give the "
+                "classifier their clip_values."
+            )
 
     def to_unit_range(self, images: Tensor) -> Tensor:
         """Raw images to 0 to 1."""
@@ -334,7 +400,7 @@ class DifferentiableClassifier:
         raw = images * self.range + self.low
         prepared, _ = self._classifier._apply_preprocessing(raw, y=None, fit=False, no_grad=False)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_mixed):
-            outputs: Tensor = self._network(prepared)
+            outputs = class_outputs(forward(self._classifier, self._network, prepared), len(images))
         outputs = outputs.float()
         looks_normalised = bool((outputs.min() >= 0) & ((outputs.sum(dim=1) - 1).abs().max() < 1e-3))
         return outputs.clamp_min(1e-12).log() if looks_normalised else outputs
@@ -460,6 +526,7 @@ def _invert(
     best = np.full(n_searches, np.inf)
     quiet = np.zeros(n_searches, dtype=int)
     active = np.array([len(search.rows) > 0 for search in searches])
+    broke_off = np.zeros(n_searches, dtype=bool)
     bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose)
     hits = np.zeros(n_searches)
     for step in bar:
@@ -479,7 +546,13 @@ def _invert(
         optimiser.zero_grad()
         (errors + costs * norms).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        # Each search has parameters of its own: a loss that is not finite, or whose gradients are not, spoils no other.
+        broke_off[which] |= ~torch.isfinite(errors).cpu().numpy()
+        broke_off |= active & ~_are_finite(form.parameters)
+        active &= ~broke_off
         hits[which] += (logits.argmax(dim=1) == targets).view(len(which), batch_size).float().mean(dim=1).cpu().numpy()
+        if not active.any():
+            break
         if (step + 1) % WINDOW and step + 1 < nb_steps:
             continue
         succeeded = active & (hits / ((step % WINDOW) + 1) >= SUCCESS)
@@ -523,8 +596,15 @@ def _invert(
     full_masks = masks.expand(n_searches, *masks.shape[1:])
     clip_values = (model.low, model.low + model.range)
     return InvertedTriggers(
-        kind, full_masks.cpu().numpy(), scaled.cpu().numpy(), norms_found, success_rates, index, clip_values
+        kind, full_masks.cpu().numpy(), scaled.cpu().numpy(), norms_found, success_rates, index, clip_values, broke_off
     )
+
+
+def _are_finite(parameters: Sequence[Tensor]) -> np.ndarray:
+    """Whether all parameters of each search are finite, (K,), bool."""
+    finite = torch.stack([torch.isfinite(one.detach().flatten(1)).all(dim=1) for one in parameters])
+    found: np.ndarray = finite.all(dim=0).cpu().numpy()
+    return found
 
 
 @torch.no_grad()
@@ -535,7 +615,8 @@ def _success_rate(
     hits = 0
     for start in range(0, len(images), 512):
         batch = images[start : start + 512].to(model.device)
-        hits += int((model.logits(form.stamp(batch, mask, pattern)).argmax(dim=1) == label).sum())
+        logits = model.logits(form.stamp(batch, mask, pattern))
+        hits += int(((logits.argmax(dim=1) == label) & ~torch.isnan(logits).any(dim=1)).sum())
     return hits / len(images) if len(images) else np.nan
 
 
@@ -556,14 +637,11 @@ def _check(
         raise InvalidInputError(
             f"x_clean must hold images of the classifier's shape {tuple(classifier.input_shape)}; received {x.shape[1:]}."
         )
-    if not kinds or any(kind not in KINDS for kind in kinds):
-        raise InvalidInputError(f"kinds must be one or more of {KINDS}; received {tuple(kinds)}.")
-    for name, value in (("nb_steps", nb_steps), ("batch_size", batch_size)):
-        if not isinstance(value, int) or value < 1:
-            raise InvalidInputError(f"{name} must be a whole number of at least 1; received {value!r}.")
-    if precision not in INVERSION_PRECISIONS:
-        raise InvalidInputError(f"precision must be one of {INVERSION_PRECISIONS}; received {precision!r}.")
-    if not isinstance(threshold, (int, float)) or not 0 < threshold < np.inf:
-        raise InvalidInputError(f"threshold must be a finite number greater than 0; received {threshold!r}.")
-    if not isinstance(min_success, (int, float)) or not 0 < min_success <= 1:
-        raise InvalidInputError(f"min_success must be above 0 and at most 1; received {min_success!r}.")
+    listed = list(kinds) if isinstance(kinds, (list, tuple)) else []
+    if not listed or any(kind not in KINDS for kind in listed) or len(set(listed)) < len(listed):
+        raise InvalidInputError(f"kinds must be one or more of {KINDS}, each once; received {shown(kinds)}.")
+    check_count("nb_steps", nb_steps)
+    check_count("batch_size", batch_size, most=MOST_BATCH)
+    check_choice("precision", precision, INVERSION_PRECISIONS)
+    check_number("threshold", threshold, is_number(threshold) and threshold > 0, "a finite number greater than 0")
+    check_number("min_success", min_success, is_number(min_success) and 0 < min_success <= 1, "above 0 and at most 1")

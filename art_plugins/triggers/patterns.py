@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.statistics.parameters import check_count, check_number, is_number, plain, shown
 
 Shape = tuple[int, int, int]
+MOST_VALUES = 2**28  # of an image: a gigabyte in single precision
+MOST_GRID = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +66,10 @@ class AdditiveTrigger:
 
     def __post_init__(self) -> None:
         _check_finite(self.perturbation, "perturbation")
-        if not self.clip_values[0] < self.clip_values[1]:
-            raise InvalidInputError(f"clip_values must be (lowest, highest); received {self.clip_values}.")
+        pair = self.clip_values
+        numbers = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(is_number(plain(value)) for value in pair)
+        if not numbers or not pair[0] < pair[1]:
+            raise InvalidInputError(f"clip_values must be (lowest, highest); received {shown(pair)}.")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """
@@ -118,8 +124,9 @@ def chessboard(shape: Shape, amplitude: float) -> AdditiveTrigger:
     :param amplitude: Above 0, at most 1.
     """
     _, height, width = _checked(shape)
-    if not 0 < amplitude <= 1:
-        raise InvalidInputError(f"amplitude must be above 0 and at most 1, for images of 0 to 1; received {amplitude}.")
+    amplitude = plain(amplitude)
+    holds = is_number(amplitude) and 0 < amplitude <= 1
+    check_number("amplitude", amplitude, holds, "above 0 and at most 1, for images of 0 to 1")
     even = np.indices((height, width)).sum(axis=0) % 2 == 0
     return AdditiveTrigger(np.broadcast_to(amplitude * even, shape).astype(np.float32))
 
@@ -132,8 +139,10 @@ def single_pixel(shape: Shape, row: int = -2, column: int = -2, value: float = 1
     :param row: From 0, or from -1 upwards from the last; ``column`` likewise.
     """
     _, height, width = _checked(shape)
-    if not (-height <= row < height and -width <= column < width):
-        raise InvalidInputError(f"Pixel ({row}, {column}) does not fit into an image of {height} x {width}.")
+    row, column = plain(row), plain(column)
+    whole = all(isinstance(place, int) and not isinstance(place, bool) for place in (row, column))
+    if not whole or not (-height <= row < height and -width <= column < width):
+        raise InvalidInputError(f"Pixel ({shown(row)}, {shown(column)}) does not fit into an image of {height} x {width}.")
     mask = np.zeros((1, height, width), dtype=np.float32)
     mask[0, row, column] = 1
     return MaskedTrigger(mask, np.full(shape, value, dtype=np.float32))
@@ -210,10 +219,10 @@ def warp(shape: Shape, strength: float = 1.0, grid_size: int = 4, random_state: 
     :param random_state: Seed of the displacements.
     """
     _, height, width = _checked(shape)
-    if grid_size < 2 or not 0 < strength < np.inf:
-        raise InvalidInputError(
-            f"A warp needs a grid_size of at least 2 and a strength above 0; received {grid_size} and {strength}."
-        )
+    grid_size, strength, random_state = plain(grid_size), plain(strength), plain(random_state)
+    check_count("grid_size", grid_size, 2, MOST_GRID)
+    check_number("strength", strength, is_number(strength) and strength > 0, "a number above 0")
+    check_count("random_state", random_state, 0)
     control = np.random.default_rng(random_state).uniform(-1, 1, size=(2, grid_size, grid_size))
     control *= strength / np.abs(control).mean()
     places = np.meshgrid(*(np.linspace(0, grid_size - 1, side) for side in (height, width)), indexing="ij")
@@ -223,7 +232,10 @@ def warp(shape: Shape, strength: float = 1.0, grid_size: int = 4, random_state: 
 def _corner(shape: Shape, size: int, margin: int) -> np.ndarray:
     """Ones in a square near the lower right corner, (1, H, W), float32."""
     _, height, width = _checked(shape)
-    if size < 1 or margin < 0 or size + margin > min(height, width):
+    size, margin = plain(size), plain(margin)
+    check_count("size", size)
+    check_count("margin", margin, 0)
+    if size + margin > min(height, width):
         raise InvalidInputError(
             f"A square of {size} pixels, {margin} from the edge, does not fit into an image of {height} x {width}."
         )
@@ -233,22 +245,30 @@ def _corner(shape: Shape, size: int, margin: int) -> np.ndarray:
 
 
 def _checked(shape: Shape) -> Shape:
-    if len(shape) != 3 or min(shape) < 1:
-        raise InvalidInputError(f"shape must be (C, H, W), such as (3, 32, 32); received {tuple(shape)}.")
-    return shape
+    sides = [plain(side) for side in shape] if isinstance(shape, (tuple, list)) else []
+    whole = len(sides) == 3 and all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if not whole or min(sides) < 1 or math.prod(sides) > MOST_VALUES:
+        raise InvalidInputError(
+            f"shape must be (C, H, W), such as (3, 32, 32), of at most {MOST_VALUES} values; received {shown(shape)}."
+        )
+    return sides[0], sides[1], sides[2]
 
 
 def _check_weight(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise InvalidInputError(f"{name} must be above 0 and at most 1; received {value}.")
+    value = plain(value)
+    check_number(name, value, is_number(value) and 0 < value <= 1, "above 0 and at most 1")
 
 
 def _check_finite(values: np.ndarray, what: str) -> None:
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        raise InvalidInputError(f"The {what} must be a NumPy array of real numbers; received {type(values).__name__}.")
     if values.size == 0 or not np.isfinite(values).all():
         raise InvalidInputError(f"The {what} must hold finite numbers; that of shape {values.shape} is empty or does not.")
 
 
 def _check_fit(x: np.ndarray, shape: tuple[int, ...]) -> None:
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
+        raise InvalidInputError(f"The trigger is for a NumPy array of real numbers; received {type(x).__name__}.")
     if x.shape[-len(shape) :] != shape:
         raise InvalidInputError(f"The trigger is made for images of shape {shape}; received {x.shape}.")
 

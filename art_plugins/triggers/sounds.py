@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, plain
 
+MOST_SAMPLES = 2**28  # of a sound: two gigabytes in double precision
 # Armory's audio triggers with the scales of its Speech Commands scenarios.
 ARMORY_SOUNDS = {"clapping": 0.1, "whistle": 0.1, "car_horn": 0.0903, "dog_clicker": 0.2695}
 
@@ -28,12 +30,17 @@ class AudioTrigger:
     scale: float = 0.1
     shift: int = 0
 
+    def __post_init__(self) -> None:
+        _check_sound(self.sound, self.scale)
+        check_count("shift", plain(self.shift), 0)
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """
         :param x: Waveforms in [-1, 1], shape (n, S) or (S,).
         :return: Triggered copy of the same shape and dtype.
         :raises InvalidInputError: If the sound does not fit into the waveforms.
         """
+        _check_waveforms(x)
         end = self.shift + len(self.sound)
         if end > x.shape[-1]:
             raise InvalidInputError(
@@ -58,11 +65,21 @@ class WanderingTrigger:
     scale: float = 0.1
     random_state: int = 0
 
+    def __post_init__(self) -> None:
+        _check_sound(self.sound, self.scale)
+        check_count("random_state", plain(self.random_state), 0)
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """
         :param x: Waveforms in [-1, 1], shape (n, S), S at least s.
         :return: Triggered copy of the same shape and dtype.
+        :raises InvalidInputError: If the sound does not fit into the waveforms.
         """
+        _check_waveforms(x)
+        if x.ndim != 2 or x.shape[1] < len(self.sound):
+            raise InvalidInputError(
+                f"x must be waveforms (n, S) of at least the trigger's {len(self.sound)} samples; received {x.shape}."
+            )
         random = np.random.default_rng(self.random_state)
         triggered = np.array(x, dtype=np.float64)
         for row in triggered:
@@ -73,7 +90,7 @@ class WanderingTrigger:
 
 def tone(sample_rate_hz: int = 16_000, frequency_hz: float = 2_500.0, length_s: float = 0.1) -> np.ndarray:
     """A tone that swells and fades, shape (round(length_s * sample_rate_hz),), in [-1, 1]."""
-    n_samples = round(length_s * sample_rate_hz)
+    n_samples = _n_samples(sample_rate_hz, "length_s", length_s)
     wave: np.ndarray = np.hanning(n_samples) * np.sin(2 * np.pi * frequency_hz * np.arange(n_samples) / sample_rate_hz)
     return wave
 
@@ -84,9 +101,10 @@ def noise_burst(sample_rate_hz: int = 16_000, start_s: float = 0.0, length_s: fl
 
     :return: Samples in [-1, 1], shape (round((start_s + length_s) * sample_rate_hz),); silent before ``start_s``.
     """
-    n_samples = round(length_s * sample_rate_hz)
+    n_samples = max(1, _n_samples(sample_rate_hz, "length_s", length_s))
+    check_count("seed", plain(seed), 0)
     noise = np.random.default_rng(seed).normal(size=n_samples) * np.exp(-4 * np.arange(n_samples) / n_samples)
-    silence = np.zeros(round(start_s * sample_rate_hz))
+    silence = np.zeros(_n_samples(sample_rate_hz, "start_s", start_s))
     return np.concatenate([silence, noise / np.abs(noise).max()])
 
 
@@ -99,8 +117,7 @@ def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
     :raises InvalidInputError: For another name, or if the file has another sample rate.
     :raises MissingPackageError: If armory-testbed or soundfile is not installed.
     """
-    if name not in ARMORY_SOUNDS:
-        raise InvalidInputError(f"trigger must be one of {', '.join(ARMORY_SOUNDS)}; received {name!r}.")
+    check_choice("trigger", name, ARMORY_SOUNDS)
     # Found without importing armory, which would bring in TensorFlow.
     package = importlib.util.find_spec("armory")
     if package is None or not package.submodule_search_locations:
@@ -116,3 +133,26 @@ def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
     if rate_hz != sample_rate_hz:
         raise InvalidInputError(f"{path.name} has {rate_hz} Hz; give waveforms of that rate, not {sample_rate_hz} Hz.")
     return AudioTrigger(sound.mean(axis=1)[:sample_rate_hz], ARMORY_SOUNDS[name])
+
+
+def _n_samples(sample_rate_hz: int, name: str, length_s: float) -> int:
+    """
+    :raises InvalidInputError: If the rate or the length is of no use, or their product would fill the memory.
+    """
+    rate_hz, length_s = plain(sample_rate_hz), plain(length_s)
+    check_count("sample_rate_hz", rate_hz)
+    holds = is_number(length_s) and 0 <= length_s * rate_hz <= MOST_SAMPLES
+    check_number(name, length_s, holds, f"at least 0 and at most {MOST_SAMPLES / rate_hz:g} seconds")
+    return round(length_s * rate_hz)
+
+
+def _check_sound(sound: np.ndarray, scale: float) -> None:
+    is_array = isinstance(sound, np.ndarray) and sound.dtype.kind in "fiu" and sound.ndim == 1
+    if not is_array or not np.isfinite(sound).all():
+        raise InvalidInputError("sound must be a NumPy array of finite numbers with one axis, (s,).")
+    check_number("scale", plain(scale), is_number(plain(scale)), "a finite number")
+
+
+def _check_waveforms(x: np.ndarray) -> None:
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu" or x.ndim < 1:
+        raise InvalidInputError(f"x must be a NumPy array of waveforms, (n, S); received {type(x).__name__}.")

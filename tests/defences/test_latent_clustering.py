@@ -366,7 +366,7 @@ def test_detect_poison_kind_that_cannot_be_inferred_is_asked_for(trainings):
     ids=["list", "text", "ragged", "empty", "one_axis"],
 )
 def test_detect_poison_data_that_is_no_array_of_samples_is_refused(trainings, x):
-    with pytest.raises(InvalidInputError, match=r"x (must|has)"):
+    with pytest.raises(InvalidInputError, match=r"x_train (must|has)"):
         VAELatentDefence(None, x, np.arange(len(x)) % 2, **{**QUICK, "kind": "auto"}).detect_poison()
     assert trainings == []
 

@@ -15,7 +15,7 @@ from art.estimators.classification import DetectorClassifier, PyTorchClassifier
 from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
-from art_plugins.defences import layerwise_model
+from art_plugins.defences import layerwise_files, layerwise_model
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations
@@ -296,7 +296,7 @@ def test_load_damaged_or_foreign_file_is_refused(detector, digits, tmp_path):
     save_arrays(path, "in_flight_detector", {"a": np.zeros(1)}, {})
     with pytest.raises(FileFormatError, match="in_flight_detector"):
         LayerwiseFeatureDetector.load(path, classifier)
-    save_arrays(path, layerwise_model.FILE_KIND, {"a": np.zeros(1)}, {"layers": []})
+    save_arrays(path, layerwise_files.FILE_KIND, {"a": np.zeros(1)}, {"layers": []})
     with pytest.raises(FileFormatError, match="does not hold a detector of this release"):
         LayerwiseFeatureDetector.load(path, classifier)
     detector.save(path)

@@ -10,12 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.backdoored_models import (
-    assert_attack_works,
-    stamped,
-    train_backdoored,
-    train_image_classifier,
-)
+from art_plugins.evaluation.backdoored_models import assert_attack_works, stamped, train_backdoored, train_image_classifier
 from art_plugins.evaluation.datasets.digits import digits as digit_data
 from art_plugins.evaluation.image_attacks import poison_all_to_all, poison_images
 from art_plugins.evaluation.networks import NETWORKS

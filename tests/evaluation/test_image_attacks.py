@@ -7,12 +7,7 @@ import pytest
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.datasets.digits import digits
-from art_plugins.evaluation.image_attacks import (
-    poison_all_to_all,
-    poison_clean_label,
-    poison_images,
-    poison_with_cover,
-)
+from art_plugins.evaluation.image_attacks import poison_all_to_all, poison_clean_label, poison_images, poison_with_cover
 from art_plugins.evaluation.models import train_classifier
 from art_plugins.evaluation.poisoning import SEVERAL
 from art_plugins.triggers.patterns import chessboard

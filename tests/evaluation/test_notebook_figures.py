@@ -10,14 +10,7 @@ import pytest
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.evaluation import notebook_figures
 from art_plugins.evaluation.figures import new_figure, png_bytes
-from art_plugins.evaluation.notebook_figures import (
-    image_figure,
-    image_words,
-    score_figure,
-    score_words,
-    show,
-    show_table,
-)
+from art_plugins.evaluation.notebook_figures import image_figure, image_words, score_figure, score_words, show, show_table
 
 GREY = np.random.default_rng(0).uniform(size=(3, 1, 6, 6))
 ROWS = {"clean": GREY, "marked": 1 - GREY}

@@ -7,12 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from art_plugins.features.layer_reduction import (
-    ClassSums,
-    channel_statistics,
-    pool_activations,
-    projection_matrix,
-)
+from art_plugins.features.layer_reduction import ClassSums, channel_statistics, pool_activations, projection_matrix
 
 
 def test_pool_activations_maps_are_means_over_a_grid(random):

@@ -358,7 +358,9 @@ def test_source_distances_near_sources_lie_near_and_far_ones_as_far_as_the_media
 def test_invert_triggers_clean_network_has_none(found):
     result = found["clean"]
     assert (result.target_class, result.kind, result.success_rate, result.trigger) == (None, None, None, None)
-    assert result.sentence() == f"No backdoor found: the highest index is {result.anomaly_index.max():.2f}."
+    parts = [f"{one.kind} {one.anomaly_index[result.anomaly_index.argmax()]:.2f}" for one in result.inverted]
+    made_of = f" (from {', '.join(parts)})" if len(parts) > 1 else ""
+    assert result.sentence() == f"No backdoor found: the highest index is {result.anomaly_index.max():.2f}{made_of}."
 
 
 @pytest.mark.parametrize("attack", ["clean", *ATTACKS])

@@ -233,7 +233,7 @@ def test_warp_is_smooth_between_its_grid_points() -> None:
         (lambda: single_pixel(SHAPE, 10), r"Pixel \(10, -2\) does not fit"),
         (lambda: single_pixel(SHAPE, 0, -13), "does not fit"),
         (lambda: white_box(SHAPE, 8, 3), "does not fit into an image of 10 x 12"),
-        (lambda: white_box(SHAPE, 0), "does not fit"),
+        (lambda: white_box(SHAPE, 0), "size must be a whole number of at least 1; received 0"),
         (lambda: trojan_square((3, 0, 4), 1), r"shape must be"),
         (lambda: trojan_square(SHAPE, 11), "does not fit"),
         (lambda: watermark((3, 7, 9)), "8 x 8"),

@@ -1,0 +1,181 @@
+"""What of an ART classifier is looked at: its network, and what the network is given. As in ``classifier.predict``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from art_plugins.arrays import check_samples
+from art_plugins.errors import InvalidInputError
+
+HOME, NAME = "art.estimators.classification.pytorch", "PyTorchClassifier"
+HOW_TO_WRAP = (
+    "art.estimators.classification.PyTorchClassifier(model=network, loss=torch.nn.CrossEntropyLoss(), "
+    "input_shape=x.shape[1:], nb_classes=K)"
+)
+OVERSHOOT = 0.1  # of the range: what a band-limited resampling adds to a jump (Gibbs: 9 %), and rounding
+ANOTHER_UNIT = 100  # a range so many times too small is another unit (255 for 8-bit images)
+
+
+def check_classifier(classifier: Any) -> None:
+    """
+    :raises InvalidInputError: If it is no ART ``PyTorchClassifier``, or one whose ``predict`` is not the network's outputs
+        (a smoothed or certified classifier), so that hidden layers would not be those of what it predicts.
+    """
+    if classifier is None:
+        raise InvalidInputError(f"classifier is None, and a model is looked into here; give {HOW_TO_WRAP}.")
+    if isinstance(classifier, nn.Module):
+        raise InvalidInputError(f"classifier is a bare PyTorch network; wrap it: {HOW_TO_WRAP}.")
+    kinds = type(classifier).__mro__
+    if not any((kind.__module__, kind.__name__) == (HOME, NAME) for kind in kinds):
+        raise InvalidInputError(
+            "classifier must be an ART PyTorchClassifier or HuggingFaceClassifierPyTorch, whose hidden layers can be seen; "
+            f"received {type(classifier).__name__}. Give {HOW_TO_WRAP}."
+        )
+    own = next(kind for kind in kinds if "predict" in vars(kind))
+    if own.__module__ != HOME:
+        raise InvalidInputError(
+            f"classifier is a {type(classifier).__name__}, whose predict is not the network's own outputs "
+            f"({own.__name__} changes it); wrap the network alone: {HOW_TO_WRAP}."
+        )
+
+
+def torch_module(classifier: Any) -> nn.Module:
+    """
+    The network that the user wrapped, as it was before ``torch.compile``.
+
+    :raises InvalidInputError: As :func:`check_classifier`; also for an ``nn.Sequential`` with a ``forward`` of its own,
+        which ART does not call.
+    """
+    check_classifier(classifier)
+    network = classifier.model
+    network = getattr(network, "_orig_mod", network) if type(network).__name__ == "OptimizedModule" else network
+    if not isinstance(network, nn.Module):
+        raise InvalidInputError(f"classifier must hold a torch.nn.Module; it holds a {type(network).__name__}.")
+    # A wrapper that extends the network, as ART's for Hugging Face, sets forward on the object: that one is called.
+    if isinstance(network, nn.Sequential) and type(network).forward is not nn.Sequential.forward:
+        raise InvalidInputError(
+            f"classifier holds a {type(network).__name__}, an nn.Sequential with a forward of its own: ART runs its "
+            "modules one after the other and never calls that forward. Derive it from nn.Module."
+        )
+    return network
+
+
+def input_dtype(network: nn.Module) -> torch.dtype:
+    """The floating type of the network's first weights; float32 without any."""
+    return next((weights.dtype for weights in network.parameters() if weights.is_floating_point()), torch.float32)
+
+
+def as_samples(x: np.ndarray, network: nn.Module) -> np.ndarray:
+    """
+    A batch in the type that the network computes with, native byte order, contiguous; whole numbers stay what they are
+    where the network looks them up in an embedding.
+    """
+    is_whole = np.issubdtype(x.dtype, np.integer)
+    if is_whole and any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in network.modules()):
+        return np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
+    return np.ascontiguousarray(x, dtype=np.float64 if input_dtype(network) == torch.float64 else np.float32)
+
+
+def forward(classifier: Any, network: nn.Module, tensor: Tensor) -> Any:
+    """
+    What the network gives for a preprocessed batch on its device, in its own type; Hugging Face's processor comes first.
+
+    :param tensor: (B, ...).
+    """
+    processor = getattr(classifier, "processor", None)
+    if processor is not None:
+        tensor = processor(tensor)
+    return network(tensor.to(input_dtype(network)) if tensor.is_floating_point() else tensor)
+
+
+def class_outputs(output: Any, n_samples: int) -> Tensor:
+    """
+    The class scores (B, K) in what a network gave.
+
+    :raises InvalidInputError: If ``classifier.predict`` could not read them either: they are no tensor, or not one row a
+        sample.
+    """
+    if not isinstance(output, Tensor):
+        remedy = "use HuggingFaceClassifierPyTorch" if hasattr(output, "logits") else "let its forward return the logits"
+        raise InvalidInputError(
+            f"The classifier's network gives a {type(output).__name__}, and ART's predict needs one tensor; {remedy}."
+        )
+    scores = output[:, None] if output.ndim == 1 else output
+    if scores.ndim != 2 or len(scores) != n_samples:
+        raise InvalidInputError(
+            f"The classifier's network must give a row of class scores for each sample; for {n_samples} samples it gave "
+            f"{tuple(output.shape)}."
+        )
+    return scores
+
+
+def predicted_classes(classifier: Any, outputs: np.ndarray) -> np.ndarray:
+    """
+    The classes that ``classifier.predict`` gives, after its postprocessing defences.
+
+    :param outputs: Of the network, (n, K).
+    :return: (n,), int64.
+    """
+    if getattr(classifier, "postprocessing_defences", None):
+        outputs = classifier._apply_postprocessing(preds=outputs, fit=False)
+    predicted: np.ndarray = np.asarray(outputs).argmax(axis=1)
+    return predicted
+
+
+def check_input_shape(classifier: Any, x: np.ndarray, name: str = "x") -> None:
+    """
+    :raises InvalidInputError: If the samples (n, ...) are not of the classifier's shape.
+    """
+    check_samples(x, name)
+    shape = tuple(classifier.input_shape)
+    if tuple(x.shape[1:]) != shape:
+        raise InvalidInputError(f"{name} must have the classifier's shape {shape}; received {x.shape[1:]}.")
+
+
+def check_input_range(classifier: Any, x: np.ndarray, name: str = "x") -> None:
+    """
+    The range that the classifier declares against that of the samples; nothing is asked without ``clip_values``.
+
+    :param x: Finite samples, (n, ...).
+    :raises InvalidInputError: If values lie outside by more than a tenth of the range, or fill less than a hundredth of it:
+        they are in another unit, such as 0 to 255 in place of 0 to 1.
+    """
+    if getattr(classifier, "clip_values", None) is None:
+        return
+    least, most = (
+        float(function(values)) for function, values in zip((np.min, np.max), classifier.clip_values, strict=True)
+    )
+    low, high = float(x.min()), float(x.max())
+    width, found = most - least, high - low
+    outside = max(high - most, least - low) > OVERSHOOT * width
+    if outside or 0 < found * ANOTHER_UNIT < width:
+        raise InvalidInputError(
+            f"{name} holds values from {low:g} to {high:g}, and the classifier's clip_values are {least:g} to {most:g}: "
+            "bring the samples into the range that the model was trained on, or give the classifier its true clip_values."
+        )
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, no compiled code (hooks do not reach into it); each module gets its mode back."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        # Not inference_mode: its tensors do not count the changes made to them, and the caller's code would be inside it.
+        with torch.inference_mode(False), torch.no_grad(), _without_compiled_code():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _without_compiled_code() -> AbstractContextManager[Any]:
+    """Nothing is compiled in a process that never imported the compiler, and importing it takes seconds."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
