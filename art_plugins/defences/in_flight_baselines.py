@@ -218,8 +218,8 @@ def neural_cleanse_patching(
     original = torch_module(classifier)
     if "forward" in vars(original):
         raise InvalidInputError(
-            f"The network of a {type(classifier).__name__} cannot be copied, since its forward is set on the object; give a "
-            "PyTorchClassifier around it."
+            f"The network of a {type(classifier).__name__} cannot be copied, since its forward is set on the object; give "
+            "a PyTorchClassifier around it."
         )
     check_samples(x_clean)
     check_finite(x_clean, "images", "remove such images first")
