@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from art_plugins.errors import ArtPluginsError, InvalidInputError
+from art_plugins.evaluation.terminal import FittedTable, messages_beside_bars, say
 
 # Whatever imports torch or ART is imported inside the commands, so that --help and a bad argument are answered at once.
 
@@ -28,8 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Published defences against backdoor poisoning, beside the baselines of the Adversarial Robustness Toolbox.",
 )
-console = Console()
+console = Console(emoji=False)  # a class may be named :cat:
 MAX_LISTED = 10  # caught images
+INTERRUPTED = 130  # exit status: 128 and the number of the signal of Ctrl-C
 
 Root = Annotated[Path, typer.Option(help="Folder that holds SpeechCommands/speech_commands_v0.02.")]
 Trigger = Annotated[
@@ -157,7 +159,7 @@ def scan(
         index = "-" if row["mad_index"] is None else f"{row['mad_index']:.2f}"
         chance = "-" if row["p_value"] is None else f"{row['p_value']:.2g}"
         table.add_row(escape(row["name"]), str(row["n_files"]), index, chance, str(row["n_called_poison"]), row["verdict"])
-    console.print(table)
+    console.print(FittedTable(table))
     for sentence in (record["finding"], *record["notes"]):
         console.print(sentence, markup=False)
     console.print(f"Written: {out / 'report.html'}, {out / 'suspects.csv'}, {out / 'record.json'}", markup=False)
@@ -238,7 +240,7 @@ def detect(
         index = "-" if row["index"] is None else f"{row['index']:.2f}"
         style = "bold" if row["verdict"] == TARGET else None
         table.add_row(escape(row["name"]), *cells, index, row["verdict"], style=style)
-    console.print(table)
+    console.print(FittedTable(table))
     for sentence in (record["finding"], *record["notes"]):
         console.print(sentence, markup=False)
     for row in record["suspects"][:MAX_LISTED]:
@@ -382,7 +384,7 @@ def fraction_curve(
             str(point["rank"]),
             "yes" if point["found"] else "no",
         )
-    console.print(table)
+    console.print(FittedTable(table))
     console.print(f"Written: {out / 'record.json'}", markup=False)
 
 
@@ -419,7 +421,7 @@ def sweep(
     from art_plugins.evaluation.parallel import check_backend
     from art_plugins.evaluation.sweep import check_sweep, run_sweep
     from art_plugins.evaluation.sweep_figures import write_sweep_figures
-    from art_plugins.evaluation.sweep_tables import sweep_report
+    from art_plugins.evaluation.sweep_tables import sweep_report, sweep_tables
     from art_plugins.features.autoencoder import Autoencoder
 
     check_backend(backend, address, jobs)
@@ -441,7 +443,8 @@ def sweep(
         address=address,
         jobs=jobs,
     )
-    console.print(sweep_report(record), markup=False, highlight=False)
+    for table in sweep_tables(record):
+        _show(table)
     figures = write_sweep_figures(record, out)
     console.print(f"Written: {', '.join(map(str, (out / 'record.json', out / 'table.md', *figures)))}", markup=False)
 
@@ -464,7 +467,7 @@ def ablation(
 ) -> None:
     """What each part of latent clustering brings: beta, latent sizes, front end; windows, steps, frames, whole latents."""
     from art_plugins.evaluation.ablation import VARIANTS, run_ablation
-    from art_plugins.evaluation.ablation_tables import ablation_report
+    from art_plugins.evaluation.ablation_tables import ablation_report, ablation_tables
     from art_plugins.evaluation.datasets.speech_commands import speech_commands
     from art_plugins.evaluation.poisoning import poison
     from art_plugins.evaluation.sweep import check_sweep
@@ -494,7 +497,8 @@ def ablation(
         jobs=jobs,
         on_run=lambda run: console.print(f"{run['variant']}: {len(run['sets'])} sets judged", markup=False),
     )
-    console.print(ablation_report(record), markup=False, highlight=False)
+    for table in ablation_tables(record):
+        _show(table)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 
 
@@ -576,22 +580,26 @@ def report(
 
 def main() -> None:
     """Run the command line; an error of this package is one sentence on standard error and exit status 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore", module="lightning")
-    try:
-        app(standalone_mode=True)
-    except ArtPluginsError as error:
-        print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Interrupted; run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+    with messages_beside_bars():
+        try:
+            app(standalone_mode=True)
+        except ArtPluginsError as error:
+            message, status = f"Error: {' '.join(str(error).split())}", 2
+        except SystemExit as stop:  # typer makes one of every end, also of Ctrl-C
+            if stop.code != INTERRUPTED:
+                raise
+            message, status = "Interrupted; run the same command again to go on.", INTERRUPTED
+        # Only here are the bars of the functions that failed gone from the screen.
+        say(message)
+        sys.exit(status)
 
 
 def _show_comparison(task: dict[str, Any]) -> None:
     before = task["undefended"]
     table = Table(
-        title=f"{task['title']}, seed {task['seed']}: {task['n_poison']} of {task['n_train']} training samples are poison",
+        title=f"{escape(task['title'])}, seed {task['seed']}: {task['n_poison']} of {task['n_train']} training samples are "
+        "poison",
         caption=f"No filter: clean {before['clean_accuracy']:.3f}, attack {before['attack_success']:.3f}. TPR: share of "
         "the poison removed. FPR: share of the clean samples removed. ARI: of the target class. clean, attack: "
         "accuracy and attack success of a model retrained on the rest. s: seconds of the filter.",
@@ -606,13 +614,13 @@ def _show_comparison(task: dict[str, Any]) -> None:
         "attack": "attack_success",
         "s": "seconds",
     }
-    table.add_column("filter", no_wrap=True, min_width=35)
+    table.add_column("filter")
     for title in columns:
-        table.add_column(title, justify="right", no_wrap=True, min_width=5)
+        table.add_column(title, justify="right")
     for row in task["defences"]:
         cells = (f"{row[key]:.1f}" if key == "seconds" else _cell(row[key]) for key in columns.values())
-        table.add_row(row["title"], *cells)
-    console.print(table)
+        table.add_row(escape(row["title"]), *cells)
+    console.print(FittedTable(table))
 
 
 def _show_in_flight_run(run: dict[str, Any]) -> None:
@@ -645,12 +653,12 @@ def _size_of_machine(quick: bool, size: str) -> Any:
 
 def _show(table: Any) -> None:
     """A table of the record's on the terminal."""
-    shown = Table(title=table.caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(title=escape(table.caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading, is_number in table.columns.items():
-        shown.add_column(heading, justify="right" if is_number else "left")
+        shown.add_column(escape(heading.strip()), justify="right" if is_number else "left")
     for row in table.rows:
         shown.add_row(*map(escape, row))
-    console.print(shown)
+    console.print(FittedTable(shown))
 
 
 def _cell(value: float | int | None) -> str:

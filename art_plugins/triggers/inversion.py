@@ -460,7 +460,7 @@ def _invert(
     best = np.full(n_searches, np.inf)
     quiet = np.zeros(n_searches, dtype=int)
     active = np.array([len(search.rows) > 0 for search in searches])
-    bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose)
+    bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose or None)
     hits = np.zeros(n_searches)
     for step in bar:
         which = np.flatnonzero(active)
