@@ -33,42 +33,48 @@ console = Console(emoji=False)  # a class may be named :cat:
 MAX_LISTED = 10  # caught images
 INTERRUPTED = 130  # exit status: 128 and the number of the signal of Ctrl-C
 
-Root = Annotated[Path, typer.Option(help="Folder that holds SpeechCommands/speech_commands_v0.02.")]
+Root = Annotated[Path, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")]
 Trigger = Annotated[
-    Literal["clapping", "whistle", "car_horn", "dog_clicker"], typer.Option(help="Sound of Armory's, from armory-testbed.")
+    Literal["clapping", "whistle", "car_horn", "dog_clicker"],
+    typer.Option(help="The sound, one of Armory's, that is mixed into the poisoned clips."),
 ]
-Source = Annotated[str, typer.Option(help="Class whose samples are poisoned.")]
-Target = Annotated[str, typer.Option(help="Class that they are relabelled to.")]
-Cap = Annotated[int, typer.Option(min=1, help="Most training samples of one class.")]
-Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="Repeat the option for several runs.")]
-Precision = Annotated[str, typer.Option(help="Of the autoencoder's training, in Lightning's words: 32-true, bf16-mixed.")]
+Source = Annotated[str, typer.Option(help="The class whose samples are poisoned.")]
+Target = Annotated[str, typer.Option(help="The class that the poisoned samples are labelled as.")]
+Cap = Annotated[int, typer.Option(min=1, help="Use at most so many training samples of each class.")]
+Seeds = Annotated[
+    list[int], typer.Option("--seed", min=0, help="Number that fixes the random draws; repeat the option for several runs.")
+]
+Precision = Annotated[str, typer.Option(help="Number format of the autoencoder's training: 32-true, or bf16-mixed.")]
 
 
 @app.command()
 def compare(
     dataset: Annotated[
         Literal["default", "digits", "synthetic_speech", "speech_commands"],
-        typer.Option(help="default: digits and synthetic speech, which need no download."),
+        typer.Option(help="The data that are poisoned. default: digits and synthetic speech, with no download."),
     ] = "default",
-    root: Annotated[Path | None, typer.Option(help="Folder that holds SpeechCommands/speech_commands_v0.02.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Let torchaudio download it there (2.3 GB).")] = False,
+    root: Annotated[Path | None, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download Speech Commands to --root (2.3 GB).")] = False,
     trigger: Trigger = "clapping",
     source: Source = "_unknown_",
     target: Target = "left",
-    fraction: Annotated[float, typer.Option(help="Share of the source class, above 0 and at most 1.")] = 0.1,
+    fraction: Annotated[float, typer.Option(help="Share of the source class that is poisoned: above 0, at most 1.")] = 0.1,
     cap: Cap = 3000,
-    silence: Annotated[bool, typer.Option("--silence", help="Keep the class _silence_; the paper leaves it out.")] = False,
+    silence: Annotated[
+        bool, typer.Option("--silence", help="Keep the class _silence_, which the paper leaves out.")
+    ] = False,
     classifier: Annotated[
-        Literal["cnn", "resnet18_narrow", "resnet18", "resnet50"], typer.Option(help="Classifier of Speech Commands.")
+        Literal["cnn", "resnet18_narrow", "resnet18", "resnet50"],
+        typer.Option(help="The network that is attacked; for Speech Commands only."),
     ] = "cnn",
-    nb_epochs: Annotated[int, typer.Option(min=1, help="Its training epochs.")] = 15,
-    autoencoder: Annotated[Path | None, typer.Option(help="A saved autoencoder, used instead of training one.")] = None,
+    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of --classifier.")] = 15,
+    autoencoder: Annotated[Path | None, typer.Option(help="Use this saved autoencoder and train none.")] = None,
     autoencoder_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder (paper: 30).")] = 30,
     precision: Precision = "32-true",
     seed: Seeds = [0],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/compare"),
 ) -> None:
-    """Poison a data set, run every filter, retrain, and tabulate what each removed and what is left of the attack."""
+    """Compare filters: poison a data set, filter it with each, train again, and show what is left of the attack."""
     if dataset == "speech_commands" and root is None:
         raise InvalidInputError("--dataset speech_commands needs --root DIR, the folder that holds (or gets) the data.")
     if dataset != "speech_commands" and (root or autoencoder or download):
@@ -261,37 +267,49 @@ def detect(
 @app.command("in-flight")
 def in_flight(
     root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz or cifar10.npz.")],
-    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10; repeat for several.")] = [  # noqa: B006
+    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist or cifar10; repeat the option for several.")] = [  # noqa: B006
         "mnist",
         "fashion_mnist",
     ],
-    trigger: Annotated[list[str], typer.Option(help="Repeat for several; none: a clean model, to find nothing in.")] = [  # noqa: B006
+    trigger: Annotated[
+        list[str], typer.Option(help="A pattern, such as white_box; none: a model without a backdoor. Repeat for several.")
+    ] = [  # noqa: B006
         "white_box",
         "chessboard",
         "none",
     ],
-    sources: Annotated[list[str], typer.Option(help="Classes that are poisoned: multi, single, all_to_all; repeat.")] = [  # noqa: B006
+    sources: Annotated[
+        list[str], typer.Option(help="Which classes are poisoned: multi, single or all_to_all; repeat for several.")
+    ] = [  # noqa: B006
         "multi"
     ],
     network: Annotated[
-        Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="Of the attacked model.")
+        Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="The network that is attacked.")
     ] = "lenet5",
-    width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
-    n_poison: Annotated[
-        int | None, typer.Option(min=1, help="Poisoned training images; default: the paper's share of the training set.")
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
     ] = None,
-    nb_epochs: Annotated[int | None, typer.Option(min=1, help="Its training epochs; default: by network.")] = None,
+    n_poison: Annotated[
+        int | None, typer.Option(min=1, help="Number of poisoned training images; default: the same share as in the paper.")
+    ] = None,
+    nb_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
+    ] = None,
     n_clean: Annotated[
-        list[int], typer.Option(min=1, help="Clean images a class that the defender has; repeat for several.")
+        list[int], typer.Option(min=1, help="Clean images of each class that the defender has; repeat for several.")
     ] = [100],  # noqa: B006
-    nb_steps: Annotated[int, typer.Option(min=1, help="Most steps of the inversion.")] = 400,
-    baselines: Annotated[bool, typer.Option(help="Run Neural Cleanse, B3D and STRIP as well.")] = True,
-    download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
+    nb_steps: Annotated[int, typer.Option(min=1, help="Use at most so many steps to reconstruct a trigger.")] = 400,
+    baselines: Annotated[bool, typer.Option(help="Run the other methods Neural Cleanse, B3D and STRIP as well.")] = True,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
+    ] = False,
     seed: Seeds = [0],  # noqa: B006
-    models: Annotated[Path, typer.Option(help="Trained models; what is there is not trained again.")] = Path("out/models"),
+    models: Annotated[
+        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
+    ] = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
 ) -> None:
-    """Train backdoored models, invert their triggers, and catch triggered test images beside the baselines."""
+    """Reconstruct the triggers of backdoored models, and catch the images that carry them, beside other methods."""
     from art_plugins.evaluation.attacked_models import ModelCase, check_case
     from art_plugins.evaluation.in_flight_experiment import run_in_flight
 
@@ -312,30 +330,41 @@ def in_flight(
 @app.command()
 def layerwise(
     root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz, cifar10.npz, gtsrb32.npz.")],
-    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10, gtsrb32; repeat for several.")] = [  # noqa: B006
+    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10 or gtsrb32; repeat for several.")] = [  # noqa: B006
         "mnist",
         "fashion_mnist",
     ],
     trigger: Annotated[
-        list[str], typer.Option(help="A pattern, warp, or input_aware: a trigger of its own for each image; repeat.")
+        list[str], typer.Option(help="A pattern, warp, or input_aware (each image has its own trigger); repeat.")
     ] = ["white_box", "chessboard"],  # noqa: B006
-    network: Annotated[str, typer.Option(help="lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")] = "lenet5",
-    width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
-    n_poison: Annotated[
-        int | None, typer.Option(min=1, help="Poisoned training images; default: the share that Li et al. poison.")
+    network: Annotated[
+        str, typer.Option(help="The network that is attacked: lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")
+    ] = "lenet5",
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
     ] = None,
-    nb_epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs; default: by network.")] = None,
-    n_trusted: Annotated[int, typer.Option(min=1, help="Trusted images a class.")] = 100,
-    filters: Annotated[bool, typer.Option(help="Filter the training set as well, beside ART's filters.")] = True,
+    n_poison: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of poisoned training images; default: the same share as Li et al. 2022."),
+    ] = None,
+    nb_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
+    ] = None,
+    n_trusted: Annotated[int, typer.Option(min=1, help="Images of each class that are known to be clean.")] = 100,
+    filters: Annotated[bool, typer.Option(help="Also filter the training set, and compare with ART's filters.")] = True,
     peers: Annotated[
-        bool, typer.Option("--peers", help="STRIP, SCALE-UP, Beatrix and TED as well; as filters SPECTRE and PyOD's.")
+        bool, typer.Option("--peers", help="Also run STRIP, SCALE-UP, Beatrix and TED, and the filters SPECTRE and PyOD's.")
     ] = False,
-    download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
+    ] = False,
     seed: Seeds = [0],  # noqa: B006
-    models: Annotated[Path, typer.Option(help="Trained models; what is there is not trained again.")] = Path("out/models"),
+    models: Annotated[
+        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
+    ] = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
 ) -> None:
-    """Layer-wise feature analysis of backdoored models: at test time, and as a filter beside ART's."""
+    """Look for triggers in every layer of backdoored models: in test images, and as a filter of training sets."""
     from art_plugins.evaluation.attacked_models import ModelCase
     from art_plugins.evaluation.layerwise_experiment import run_layerwise
 
@@ -353,13 +382,16 @@ def layerwise(
 @app.command("fraction-curve")
 def fraction_curve(
     root: Root,
-    autoencoder: Annotated[Path, typer.Option(help="A saved autoencoder; one is trained and saved here if it is absent.")],
+    autoencoder: Annotated[
+        Path, typer.Option(help="File of the autoencoder; where there is none, one is trained and saved there.")
+    ],
     trigger: Trigger = "clapping",
     source: Source = "_unknown_",
     target: Target = "left",
     cap: Cap = 3000,
     scoring: Annotated[
-        Literal["contrastive", "paper"], typer.Option(help="Each class against the others, or by itself.")
+        Literal["contrastive", "paper"],
+        typer.Option(help="contrastive: judge each class against the others; paper: each by itself."),
     ] = "contrastive",
     precision: Precision = "32-true",
     nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
@@ -391,28 +423,33 @@ def fraction_curve(
 @app.command()
 def sweep(
     root: Root,
-    autoencoder: Annotated[Path, typer.Option(help="A saved autoencoder, as compare leaves one.")],
+    autoencoder: Annotated[Path, typer.Option(help="File of a saved autoencoder; compare writes one beside its results.")],
     trigger: Annotated[
-        list[str], typer.Option(help="Of Armory: clapping, whistle, car_horn, dog_clicker; tone, burst; repeat.")
+        list[str], typer.Option(help="clapping, whistle, car_horn, dog_clicker, tone or burst; repeat for several.")
     ] = ["clapping", "whistle"],  # noqa: B006
     pairs: Annotated[
-        int | None, typer.Option(min=1, help="So many pairs of classes, drawn at random; default: all.")
+        int | None, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random; default: all pairs.")
     ] = None,
-    clean: Annotated[int, typer.Option(min=0, help="Clean draws.")] = 100,
-    curve: Annotated[list[str], typer.Option(help="source:target whose poisoned share is varied; repeat.")] = [  # noqa: B006
+    clean: Annotated[int, typer.Option(min=0, help="Number of draws without poison, which show the false alarms.")] = 100,
+    curve: Annotated[
+        list[str], typer.Option(help="source:target, for which the poisoned share is varied; repeat for several.")
+    ] = [  # noqa: B006
         "_unknown_:left",
         "right:left",
     ],
     cap: Cap = 3000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the cap, the pairs and the poison.")] = 0,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Local processes; default: as many as cores.")] = None,
-    backend: Annotated[Literal["local", "dask", "ray"], typer.Option(help="Who judges: here or a cluster.")] = "local",
+    seed: Annotated[int, typer.Option(min=0, help="Number that fixes the random draws: of samples, pairs and poison.")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of local processes; default: as many as cores.")] = None,
+    backend: Annotated[
+        Literal["local", "dask", "ray"],
+        typer.Option(help="Where the work is done: on this machine, or on a cluster of Dask or Ray."),
+    ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the cluster: tcp://host:port of Dask's scheduler, host:port of Ray's head.")
+        str | None, typer.Option(help="Address of the cluster: tcp://host:port for Dask, host:port for Ray.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/sweep"),
 ) -> None:
-    """Fig. 4, 6, 7: judge every pair of source and target class, and clean draws, with one autoencoder."""
+    """Fig. 4, 6, 7 of Mehlman et al. 2023: attack every pair of classes, and judge each with one autoencoder."""
     if not autoencoder.is_file():
         raise InvalidInputError(f"--autoencoder {autoencoder} does not exist.")
     if not all(pair.count(":") == 1 for pair in curve):
@@ -453,19 +490,27 @@ def sweep(
 def ablation(
     root: Root,
     variant: Annotated[
-        list[str] | None, typer.Option(help="Of the autoencoder, such as 'beta x 4'; repeat; default: all.")
+        list[str] | None,
+        typer.Option(help="What is changed, such as 'beta x 4'; repeat for several; default: every variant."),
     ] = None,
-    trigger: Annotated[list[str], typer.Option(help="As for sweep; repeat.")] = ["clapping", "whistle", "tone", "burst"],  # noqa: B006
-    pairs: Annotated[int, typer.Option(min=1, help="Pairs of classes, drawn at random.")] = 20,
-    clean: Annotated[int, typer.Option(min=1, help="Clean draws.")] = 20,
-    nb_epochs: Annotated[int, typer.Option(min=1, help="Of each autoencoder.")] = 30,
+    trigger: Annotated[list[str], typer.Option(help="As for sweep; repeat for several.")] = [  # noqa: B006
+        "clapping",
+        "whistle",
+        "tone",
+        "burst",
+    ],
+    pairs: Annotated[int, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random.")] = 20,
+    clean: Annotated[int, typer.Option(min=1, help="Number of draws without poison, which show the false alarms.")] = 20,
+    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of each autoencoder.")] = 30,
     precision: Precision = "32-true",
     cap: Cap = 3000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the cap, the training, the pairs and the poison.")] = 0,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Local processes that judge; default: as many as cores.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Number that fixes the random draws: of samples, training, pairs and poison.")
+    ] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of local processes; default: as many as cores.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/ablation"),
 ) -> None:
-    """What each part of latent clustering brings: beta, latent sizes, front end; windows, steps, frames, whole latents."""
+    """Measure what each part of latent clustering brings: change one setting at a time, and judge the same attacks."""
     from art_plugins.evaluation.ablation import VARIANTS, run_ablation
     from art_plugins.evaluation.ablation_tables import ablation_report, ablation_tables
     from art_plugins.evaluation.datasets.speech_commands import speech_commands
@@ -504,23 +549,28 @@ def ablation(
 
 @app.command()
 def reproduce(
-    paper: Annotated[str | None, typer.Argument(help="mehlman, li or preetha; default: all.")] = None,
+    paper: Annotated[str | None, typer.Argument(help="The paper: mehlman, li or preetha; default: all three.")] = None,
     item: Annotated[
         str | None,
-        typer.Argument(help="As in the paper: fig2 to fig7, retraining; table1 to table4; fig4, fig5, profiles."),
+        typer.Argument(help="Its figure or table, such as fig2, table1 or retraining; default: all of them."),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the data sets, for studies that have to be run.")] = None,
     records: Annotated[
-        Path | None, typer.Option(help="Folder with records of studies that need not be run: tests/records.")
+        Path | None, typer.Option(help="Folder with records of studies that need not be run again, such as tests/records.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer epochs, pairs and cases; said in the record.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A trial with fewer epochs, pairs and cases; the record says so.")
+    ] = False,
     size: Annotated[
-        Literal["auto", "cpu", "gpu"], typer.Option(help="gpu: the papers' models; auto: those where there is a GPU.")
+        Literal["auto", "cpu", "gpu"],
+        typer.Option(help="gpu: models as large as the papers'; cpu: smaller ones; auto: gpu if there is one."),
     ] = "auto",
-    download: Annotated[bool, typer.Option("--download", help="Let torchaudio and ART fetch what is missing.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the data sets that are missing to --root.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/reproduce"),
 ) -> None:
-    """Every figure and table of the three papers: reported beside measured."""
+    """Measure every figure and table of the three papers, and show what the papers report beside it."""
     from art_plugins.evaluation.reproduction import runner
     from art_plugins.evaluation.reproduction.tables import item_table, summary_table
 
@@ -555,12 +605,12 @@ def report(
         list[Path], typer.Argument(help="Folders with records, at any depth: out/reproduce, tests/records.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.md.")] = Path("out/report"),
-    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown here instead.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown to this file, not to report.md.")] = None,
     fill: Annotated[
         Path | None, typer.Option(help="A Markdown file whose blocks <!-- RECORD --> to <!-- end --> are filled anew.")
     ] = None,
 ) -> None:
-    """One page of all records: the papers' figures beside ours, peers side by side, suspects to hear and to see."""
+    """Make one page of all records: the papers' numbers beside ours, all methods side by side, suspects to hear and see."""
     from art_plugins.evaluation.evaluation_page import filled, write_evaluation_report
     from art_plugins.evaluation.gathered import gather
     from art_plugins.evaluation.pages import import_jinja2

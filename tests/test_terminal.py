@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 from art_plugins import cli
 from art_plugins.evaluation.gathered import record_tables
@@ -107,6 +109,15 @@ def test_table_with_markup_wide_letters_and_long_names_shows_them_as_they_are(mo
     assert all(name in text for name in names[:2])
     assert (text.count("x"), text.count("猫"), "…" in text) == (60, 40, False)
     assert "[bold]" in text
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in typer.main.get_command(cli.app).commands)])
+def test_help_is_whole_at_80_columns_and_of_sentences(monkeypatch, command):
+    result = CliRunner().invoke(cli.app, [*command, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    assert result.exit_code == 0
+    assert "…" not in result.output
+    for parameter in typer.main.get_command(cli.app).commands[command[0]].params if command else []:
+        assert parameter.name == "help" or parameter.help[-1] in ".?", parameter.name
 
 
 def screen(output: str) -> list[str]:

@@ -138,7 +138,7 @@ def _label(figure: Figure, axes: Axes, shown: Sequence[Rates]) -> None:
         text = axes.text(0, 0, words, fontsize=9, ha="left", va="bottom", zorder=6)
         extent = text.get_window_extent()
         box, line = _free_place(point, (extent.width, extent.height), taken, lines, within)
-        text.set_position(to_data(box[:2]))
+        text.set_position(tuple(to_data(box[:2])))
         axes.plot(*to_data(line).T, color="0.45", linewidth=0.7, zorder=3)
         taken, lines = np.vstack([taken, box]), np.concatenate([lines, line[None]])
 

@@ -28,7 +28,8 @@ MEASURE = """<script>addEventListener("load", () => { const frame = document.que
   for (const one of page.querySelectorAll("details")) one.open = true;
   const boxes = [...page.querySelectorAll(".scroll, .card")];
   const outside = [...page.body.querySelectorAll("*")].filter((one) =>
-    !boxes.some((box) => box.contains(one) && box !== one) && one.getBoundingClientRect().right > view.innerWidth + 1).map((one) => one.outerHTML.slice(0, 80));
+    !boxes.some((box) => box.contains(one) && box !== one) &&
+    one.getBoundingClientRect().right > view.innerWidth + 1).map((one) => one.outerHTML.slice(0, 80));
   const cut = boxes.filter((box) => box.scrollWidth > box.clientWidth + 1);
   const moved = cut.filter((box) => box.querySelector("table")).map((box) => { box.scrollLeft = 60;
     const left = box.getBoundingClientRect().left;
