@@ -223,7 +223,7 @@ def judge_files(
         reports.append((report["predicted_class"], is_trigger, report["source_class"], report["outlier_scores"]))
         waiting.clear()
 
-    for file in tqdm(found.files, desc="judging", unit="file", disable=not verbose):
+    for file in tqdm(found.files, desc="judging", unit="file", disable=not verbose or None):
         try:
             picture, what = reader.read(Path(folder) / file)
         except InvalidInputError as error:

@@ -60,7 +60,7 @@ def read_folder(
         skipped = dict(found.skipped_files)
         mended: dict[str, list[str]] = {}
         rows = zip(found.files, found.labels, strict=True)
-        for file, label in tqdm(rows, desc="reading", unit="file", total=len(found.files), disable=not verbose):
+        for file, label in tqdm(rows, desc="reading", unit="file", total=len(found.files), disable=not verbose or None):
             try:
                 sample, what = reader.read(Path(folder) / file)
             except InvalidInputError as error:

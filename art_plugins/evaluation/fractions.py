@@ -37,7 +37,7 @@ def fraction_curve(
         class's two clusters, ``rank`` of the target class by score (1 = highest) and ``found`` (called poisoned).
     """
     points = []
-    for fraction, seed in tqdm([(f, s) for f in fractions for s in seeds], desc="fractions", disable=not verbose):
+    for fraction, seed in tqdm([(f, s) for f in fractions for s in seeds], desc="fractions", disable=not verbose or None):
         task = speech_commands_task(root, fraction=fraction, seed=seed, **attack)
         data = task.data
         defence = VAELatentDefence(

@@ -85,7 +85,7 @@ def encode_all(
     if not all(map(_is_whole, files.values())):
 
         def versions_of_all() -> Iterator[np.ndarray]:
-            for name in tqdm(files, desc="encoding", disable=not verbose):
+            for name in tqdm(files, desc="encoding", disable=not verbose or None):
                 yield data.x_train if name == "clean" else made[name]()(data.x_train)
 
         for file, views in zip(files.values(), describe_alike(autoencoder, versions_of_all()), strict=True):
@@ -255,7 +255,7 @@ def run_sweep(
             for index, run in found:
                 yield list(left)[index], run
 
-    with tqdm(total=len(tasks), desc="sweep", disable=not verbose) as bar:
+    with tqdm(total=len(tasks), desc="sweep", disable=not verbose or None) as bar:
         return recorded_runs(tasks, out, command, report, lambda run: bar.update(), do)
 
 

@@ -104,7 +104,7 @@ def train(
         _restore(fabric, Path(checkpoint), state, run)
     history: list[dict[str, float]] = state["history"]
 
-    epochs = tqdm(range(nb_epochs), initial=len(history), desc="autoencoder", unit="epoch", disable=not verbose)
+    epochs = tqdm(range(nb_epochs), initial=len(history), desc="autoencoder", unit="epoch", disable=not verbose or None)
     wrapped.train()
     while len(history) < nb_epochs and not _on_plateau(history, patience):
         # Each epoch has its own seed, so that a resumed run draws what the uninterrupted one would have drawn.

@@ -527,7 +527,7 @@ def _invert(
     quiet = np.zeros(n_searches, dtype=int)
     active = np.array([len(search.rows) > 0 for search in searches])
     broke_off = np.zeros(n_searches, dtype=bool)
-    bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose)
+    bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose or None)
     hits = np.zeros(n_searches)
     for step in bar:
         which = np.flatnonzero(active)
