@@ -132,10 +132,9 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
             reason = str(error)
     if not sizes:
         raise InvalidInputError(f"None of the {len(paths)} images can be read; the last one: {reason}.")
-    n_read, n_lost = sizes.total(), len(paths) - sizes.total()
+    n_read = sizes.total()
     common, n_files = min(sizes.items(), key=lambda item: (-item[1], item[0]))
-    unread = f"; {n_lost} have no header that can be read" if n_lost else ""
-    of_all = f"that of {n_files:,} of the {len(paths):,} files{unread}"
+    of_all = f"that of {n_files:,} of the {n_read:,} files with a readable header"
     notes = [f"{common[0]} x {common[1]} pixels is the most common size, {of_all}."]
     if size is None:
         shrink = min(1.0, MAX_CHOSEN_SIDE / max(common))

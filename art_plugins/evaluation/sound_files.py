@@ -109,9 +109,7 @@ def choose_sound_reader(paths: Sequence[str | Path], seconds: float | None = Non
         raise InvalidInputError(f"None of the {len(paths)} sound files can be read; the last one: {reason}.")
     rates = Counter(rate for rate, _ in headers)
     rate_hz, n_files = min(rates.items(), key=lambda item: (-item[1], -item[0]))
-    n_lost = len(paths) - len(headers)
-    unread = f"; {n_lost} have no header that can be read" if n_lost else ""
-    notes = [f"The sample rate is {rate_hz} Hz, that of {n_files:,} of the {len(paths):,} files{unread}."]
+    notes = [f"The sample rate is {rate_hz} Hz, that of {n_files:,} of the {len(headers):,} files with a readable header."]
     long_s = float(np.quantile([duration for _, duration in headers], LENGTH_QUANTILE, method="inverted_cdf"))
     if seconds is not None:
         notes.append(f"Clips are {seconds:g} s long, as asked.")
