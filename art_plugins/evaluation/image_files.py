@@ -82,12 +82,11 @@ class ImageReader:
 
     def _picture(self, image: Any) -> tuple[np.ndarray, list[str]]:
         mended = ["first frame of several"] if getattr(image, "n_frames", 1) > 1 else []
-        is_deep = is_sixteen_bit(image)
+        is_grey, is_deep = is_grey_image(image), is_sixteen_bit(image)  # how the file holds them: Pillow forgets it
         image.load()
         turned, has_turned = upright(image)
         if has_turned:
             mended.append("turned upright")
-        is_grey = is_grey_image(image)
         if image.has_transparency_data:
             mended.append("transparency dropped")
         if is_deep:

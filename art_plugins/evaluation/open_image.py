@@ -64,7 +64,7 @@ def open_image(path: Path) -> Iterator[Any]:
 
 
 def is_grey_image(image: Any) -> bool:
-    """Whether it has one value per pixel, and perhaps transparency."""
+    """Whether it has one value per pixel, and perhaps transparency; asked before the pixels are read."""
     return image.mode in GREY_MODES or _raw_mode(image).startswith("LA")
 
 
