@@ -15,6 +15,7 @@ from art_plugins.evaluation.open_sound import reason_of
 
 # As many as the cameras of telephones give. Four bytes each are decoded, and as many again when the mode changes.
 MAX_PIXELS = 50_000_000
+MAX_OPENED_SIDE = 65_535  # as of a jpg; each row of a png costs eight bytes more, which a strip of millions of rows abuses
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 EXIF_NAMES = ("exif", "Raw profile type exif")  # of a png file's information
 ORIENTATION_TAG = 0x0112
@@ -50,9 +51,10 @@ def open_image(path: Path) -> Iterator[Any]:
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
             with pillow.open(path, formats=("PNG", "JPEG")) as image:
                 what = "it is damaged or truncated"
-                if image.width * image.height > MAX_PIXELS:
+                if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_OPENED_SIDE:
                     raise InvalidInputError(
-                        f"it is too large ({image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are read)"
+                        f"it is too large: {image.width:,} x {image.height:,} pixels, where at most {MAX_PIXELS:,} are read, "
+                        f"and {MAX_OPENED_SIDE:,} in a row"
                     )
                 yield image
     except (InvalidInputError, MissingPackageError):

@@ -23,6 +23,7 @@ from art_plugins.evaluation.class_folders import find_class_folders
 from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.folder_data import read_folder
 from art_plugins.evaluation.scan import LOOK_HERE, order_halves, scan_folder
+from art_plugins.evaluation.scan_words import file_rows
 from art_plugins.evaluation.sound_files import SoundReader
 from art_plugins.features.autoencoder import Autoencoder
 
@@ -412,6 +413,67 @@ def test_scan_failure_while_the_page_is_made_leaves_no_results(scanned, tmp_path
             verbose=False,
         )
     assert os.listdir(tmp_path) == []
+
+
+def test_scan_full_disk_at_the_end_leaves_nothing_and_the_same_call_is_accepted(scanned, tmp_path, monkeypatch):
+    root, written = scanned[0], Path.write_text
+
+    def call():
+        keep = tmp_path / "keep.txt"
+        autoencoder = root.parent / "a.safetensors"
+        return scan_folder(root, tmp_path / "out", autoencoder=autoencoder, apply_to=keep, verbose=False, **SCORING)
+
+    def full(path, text, **kwargs):
+        if path.name == "record.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(path, text, **kwargs)
+
+    with monkeypatch.context() as small:
+        small.setattr(Path, "write_text", full)
+        with pytest.raises(
+            InvalidInputError, match=r"record\.json cannot be written \(No space left on device\); make room"
+        ):
+            call()
+    assert os.listdir(tmp_path) == []
+    call()
+    assert sorted(os.listdir(tmp_path)) == ["keep.txt", "out"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["record.json", "report.html", "suspects.csv"]
+
+
+def test_scan_one_broken_file_of_any_kind_is_that_files(scanned, tmp_path, monkeypatch):
+    root = scanned[0]
+    for name in ("a", "b"):
+        (tmp_path / "words" / name).mkdir(parents=True)
+        for i in range(2):
+            shutil.copy(root / "ba" / "00.wav", tmp_path / "words" / name / f"{i}.wav")
+    real_open = soundfile.SoundFile
+
+    def broken(path, *args, **kwargs):
+        if str(path).endswith("b/1.wav"):
+            raise AssertionError
+        return real_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(soundfile, "SoundFile", broken)
+    with read_folder(
+        tmp_path / "words", find_class_folders(tmp_path / "words"), SoundReader(RATE_HZ, 800), verbose=False
+    ) as data:
+        assert data.files == ("a/0.wav", "a/1.wav", "b/0.wav")
+        assert data.skipped_files == {"b/1.wav": "it is not a readable sound file (AssertionError)"}
+
+
+def test_file_rows_put_like_reasons_together_and_counts_add_up(scanned_odd):
+    record = scanned_odd[2]
+    counts = record["counts"]
+    assert counts["found"] == counts["read"] + counts["skipped"]
+    rows = file_rows(record)
+    assert sum(n for what, n, _ in rows if what == "skipped") == counts["skipped"]
+    assert sum(n for what, n, _ in rows if what == "ignored") == counts["ignored"]
+    assert sum(n for what, n, _ in rows if what == "folder skipped") == counts["skipped_folders"]
+    assert ("mended", 1, "8-bit") in rows
+    twins = [{"reason": f"it is the same file as a/{i}.wav"} for i in range(3)]
+    cut = [{"reason": f"it is truncated: {i} of 9 samples are there"} for i in range(2)]
+    merged = file_rows({"skipped_files": twins + cut, "skipped_folders": [], "mended_files": {}, "ignored_files": {}})
+    assert merged == [("skipped", 3, "it is the same file"), ("skipped", 2, "it is truncated")]
 
 
 def test_read_folder_streams_to_a_map_without_a_name_on_the_disk(scanned, tmp_path, monkeypatch):
