@@ -53,8 +53,8 @@ def open_image(path: Path) -> Iterator[Any]:
                 what = "it is damaged or truncated"
                 if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_OPENED_SIDE:
                     raise InvalidInputError(
-                        f"it is too large: {image.width:,} x {image.height:,} pixels, where at most {MAX_PIXELS:,} are read, "
-                        f"and {MAX_OPENED_SIDE:,} in a row"
+                        f"it is too large: {image.width:,} x {image.height:,} pixels, where at most {MAX_PIXELS:,} are "
+                        f"read, and {MAX_OPENED_SIDE:,} in a row"
                     )
                 yield image
     except (InvalidInputError, MissingPackageError):
