@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
@@ -30,8 +31,10 @@ app = typer.Typer(
     help="Published defences against backdoor poisoning, beside the baselines of the Adversarial Robustness Toolbox.",
 )
 console = Console(emoji=False)  # a class may be named :cat:
-MAX_LISTED = 10  # caught images
+MAX_LISTED = 10  # caught images, or reasons why files were skipped
 INTERRUPTED = 130  # exit status: 128 and the number of the signal of Ctrl-C
+STOPPED = 143  # the same of SIGTERM
+ENDED = {INTERRUPTED: "Interrupted", STOPPED: "Stopped"}
 
 Root = Annotated[Path, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")]
 Trigger = Annotated[
@@ -120,13 +123,19 @@ def compare(
 
 @app.command()
 def scan(
-    folder: Annotated[Path, typer.Argument(help="Holds one folder for each class, with wav, flac, png or jpg files.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Holds one folder for each class, with wav, flac, png or jpg files; or train, test and so on."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/scan"),
     apply_to: Annotated[Path | None, typer.Option(help="Write the list of files to keep here; nothing is deleted.")] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="A saved autoencoder, used instead of training one.")] = None,
     save_autoencoder: Annotated[Path | None, typer.Option(help="Keep the trained autoencoder for other scans.")] = None,
     kind: Annotated[Literal["auto", "sound", "image"], typer.Option(help="What the files are.")] = "auto",
-    seconds: Annotated[float | None, typer.Option(help="Length of a clip; default: the median of the folder.")] = None,
+    split: Annotated[str | None, typer.Option(help="Scan only this one of train, test and so on; default: all.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a clip; default: the 95th percentile of the folder, at most 10.")
+    ] = None,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Accepted chance that a folder without poison has any class called poisoned.")
     ] = 0.05,
@@ -137,6 +146,7 @@ def scan(
 ) -> None:
     """Rank the classes of a folder by suspicion, with no ground truth, and show the suspects to a person."""
     from art_plugins.evaluation.scan import scan_folder
+    from art_plugins.evaluation.scan_words import file_rows, files_sentence
 
     # The page and the record name the classes; the defence's own warnings know only their numbers.
     logging.getLogger("art_plugins.defences.latent_clustering").setLevel(logging.ERROR)
@@ -144,6 +154,7 @@ def scan(
         folder,
         out,
         kind=kind,
+        split=split,
         seconds=seconds,
         autoencoder=autoencoder,
         save_autoencoder=save_autoencoder,
@@ -158,17 +169,23 @@ def scan(
     table = Table(
         title="Classes, most suspicious first",
         caption="Index: higher = more suspicious. False alarms: chance of a class so far out without poison.",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for title in ("class", "files", "index", "false alarms", "suspects", "verdict"):
-        table.add_column(title, justify="left" if title in ("class", "verdict") else "right")
+    table.add_column("class", overflow="fold")
+    for title in ("files", "index", "false alarms", "called poison"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict")
     for row in record["classes"]:
         index = "-" if row["mad_index"] is None else f"{row['mad_index']:.2f}"
         chance = "-" if row["p_value"] is None else f"{row['p_value']:.2g}"
         table.add_row(escape(row["name"]), str(row["n_files"]), index, chance, str(row["n_called_poison"]), row["verdict"])
     console.print(FittedTable(table))
-    for sentence in (record["finding"], *record["notes"]):
+    for sentence in (record["finding"], *record["notes"], files_sentence(record["counts"])):
         console.print(sentence, markup=False)
-    console.print(f"Written: {out / 'report.html'}, {out / 'suspects.csv'}, {out / 'record.json'}", markup=False)
+    _show_files(file_rows(record))
+    written = [out / "report.html", out / "suspects.csv", out / "record.json", apply_to, save_autoencoder]
+    console.print(f"Written: {', '.join(str(path) for path in written if path is not None)}", markup=False)
 
 
 @app.command()
@@ -631,18 +648,39 @@ def report(
 def main() -> None:
     """Run the command line; an error of this package is one sentence on standard error and exit status 2."""
     warnings.filterwarnings("ignore", module="lightning")
+    signal.signal(signal.SIGTERM, _stop)
     with messages_beside_bars():
         try:
             app(standalone_mode=True)
         except ArtPluginsError as error:
             message, status = f"Error: {' '.join(str(error).split())}", 2
-        except SystemExit as stop:  # typer makes one of every end, also of Ctrl-C
-            if stop.code != INTERRUPTED:
+        except SystemExit as end:  # typer makes one of every end, also of Ctrl-C
+            if end.code not in ENDED:
                 raise
-            message, status = "Interrupted; run the same command again to go on.", INTERRUPTED
+            message, status = f"{ENDED[end.code]}; run the same command again to go on.", end.code
         # Only here are the bars of the functions that failed gone from the screen.
         say(message)
         sys.exit(status)
+
+
+def _stop(*_: object) -> None:
+    """SIGTERM ends the command like any other exit, so that temporary files are removed."""
+    sys.exit(STOPPED)
+
+
+def _show_files(rows: list[tuple[str, int, str]]) -> None:
+    """What became of the files that were not simply read."""
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("files", justify="right", no_wrap=True)
+    table.add_column("what", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for what, number, reason in rows[:MAX_LISTED]:
+        table.add_row(f"{number:,}", what, escape(reason))
+    if len(rows) > MAX_LISTED:
+        table.add_row("", "and more", f"{len(rows) - MAX_LISTED} further reasons, listed in report.html")
+    console.print(FittedTable(table))
 
 
 def _show_comparison(task: dict[str, Any]) -> None:

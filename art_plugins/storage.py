@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -19,10 +22,16 @@ import safetensors.numpy
 
 from art_plugins.errors import ArtPluginsError, FileFormatError, InvalidInputError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: what a killed process leaves there stays
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT_VERSION = 1
 TINY = sys.float_info.min  # the least number above 0
 MOST_BYTES = 4 * 2**30  # of a file: the largest that this package saves are some hundred megabytes
 DENSE_FROM, LEAST_DENSE = 64 * 2**20, 1 / 64  # a larger file of which less than this share is on the disk is mostly holes
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used-up quota, a limit on the size of files
 
 
 @contextmanager
@@ -30,26 +39,55 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     Yield a temporary path beside ``path``; rename it to ``path`` when the block ends well, remove it when it does not.
 
-    :raises InvalidInputError: If the folder cannot be created or written.
+    The temporary file lies in a hidden folder of its own, which is held while the block runs. What processes that were
+    killed have left of the same ``path`` is removed first.
+
+    :raises InvalidInputError: If the folder cannot be created or written, or the disk is full.
     """
     target = Path(path)
     if target.is_dir():
         raise InvalidInputError(f"{target} cannot be written: it is a folder; give the path of a file.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial")
+        _remove_leftovers(target)
+        folder, held = _held_folder(target)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise InvalidInputError(f"{target} cannot be written ({error}); name a folder that can be.") from error
-    os.close(handle)
-    partial = Path(name)
+    partial = folder / target.name
     try:
+        partial.touch()
         yield partial
         partial.chmod(0o666 & ~_umask())
         partial.replace(target)
     except OSError as error:
-        raise InvalidInputError(f"{target} cannot be written ({error}); is the disk full?") from error
+        if error.errno not in NO_ROOM:
+            raise
+        raise InvalidInputError(f"{target} cannot be written ({error.strerror}); make room and try again.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def hold(path: Path) -> int | None:
+    """
+    Hold a file or folder until the descriptor is closed, at the latest by the end of the process, however that ends.
+
+    :return: The descriptor; ``None``: another process, or another part of this one, holds it.
+    :raises OSError: If the path cannot be opened, or nothing can be held on this system.
+    """
+    if fcntl is None:
+        raise OSError("this operating system has no locks of this kind")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def target_file(filename: str | Path, path: str | Path | None) -> Path:
@@ -95,8 +133,8 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], s
     with atomic_path(path) as partial:
         try:
             safetensors.numpy.save_file(contiguous, partial, metadata={"art_plugins": text})
-        except safetensors.SafetensorError as error:  # a full disk, mostly
-            raise OSError(str(error)) from error
+        except safetensors.SafetensorError as error:  # a full disk, in its words
+            raise InvalidInputError(f"{path} cannot be written ({error}); make room and try again.") from error
 
 
 def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -259,6 +297,34 @@ def _existing(path: str | Path) -> Path:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _held_folder(target: Path) -> tuple[Path, int | None]:
+    """A new hidden folder beside the target, and what holds it; ``None`` where nothing can be held."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial"))
+        try:
+            held = hold(folder)
+        except FileNotFoundError:  # taken for a leftover between its making and its holding
+            continue
+        except OSError:
+            return folder, None
+        if held is not None:
+            if folder.exists():
+                return folder, held
+            os.close(held)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the temporary folders of the same target that no living process holds."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        try:
+            held = hold(folder)
+        except OSError:  # somebody else's, gone already, or nothing can be held here
+            continue
+        if held is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> str:

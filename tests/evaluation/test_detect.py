@@ -141,7 +141,7 @@ def test_detect_odd_files_are_counted_and_listed(found):
     }
     lists = record["judged_files"]
     assert [row["file"] for row in lists["skipped_files"]] == ["cut.png"]
-    assert lists["ignored_files"] == {".txt": 1}
+    assert lists["ignored_files"] == {"another type: .txt": 1}
     assert lists["mended_files"] == {"of another size, resized": [EVIL_NAME], "one colour only": [EVIL_NAME]}
 
 
@@ -404,7 +404,7 @@ def test_find_files_lists_one_kind_at_any_depth(tmp_path):
         (tmp_path / name).write_bytes(b"")
     found = find_files(tmp_path, "image")
     assert found.files == ["a/c.JPG", "b.png"]
-    assert found.ignored_files == {".wav": 1, "no suffix": 1}
+    assert found.ignored_files == {"another type: .wav": 1, "no suffix that tells the type": 1}
     assert list(found.skipped_folders) == ["_x"]
     assert find_files(tmp_path, "sound").files == ["a/d.wav"]
 
