@@ -15,6 +15,7 @@ from art_plugins.features.outputs import check_outputs
 from art_plugins.storage import ArrayRule
 
 LEAST_SAMPLES = 20  # of a class, for statistics of its own
+LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # what is larger has no square in single precision
 MOST_SCORE = 1e12  # of benign samples; the paper's rule gives at most some millions, where a class does not vary
 
 
@@ -126,6 +127,16 @@ class LayerRule(abc.ABC):
                 "samples are scaled as the classifier takes them."
             )
         self.n_benign = np.bincount(labels[fits], minlength=self.nb_classes)
+
+
+def is_sound(values: np.ndarray) -> np.ndarray:
+    """
+    Whether all that a layer, or the model, gives for a sample is finite, and its square as well, (n,), bool.
+
+    :param values: (n, ...).
+    """
+    sound: np.ndarray = (np.abs(values) < LARGEST).reshape(len(values), -1).all(axis=1)
+    return sound
 
 
 def other_length(layer: str, length: int, learned: int) -> str:

@@ -169,7 +169,8 @@ def trojan_square(shape: Shape, size: int, margin: int = 1, random_state: int = 
     :param margin: Pixels between it and the edges.
     :param random_state: Seed of the colours.
     """
-    mask = _corner(shape, size, margin)
+    mask, random_state = _corner(shape, size, margin), plain(random_state)
+    check_count("random_state", random_state, 0)
     return MaskedTrigger(mask, np.random.default_rng(random_state).integers(0, 2, size=shape).astype(np.float32))
 
 
@@ -204,6 +205,8 @@ def blended(shape: Shape, alpha: float = 0.2, random_state: int = 0) -> MaskedTr
     :param random_state: Seed of k.
     """
     _check_weight("alpha", alpha)
+    random_state = plain(random_state)
+    check_count("random_state", random_state, 0)
     key = np.random.default_rng(random_state).uniform(size=_checked(shape)).astype(np.float32)
     return MaskedTrigger(np.full((1, 1, 1), alpha, dtype=np.float32), key)
 

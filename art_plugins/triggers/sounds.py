@@ -143,7 +143,8 @@ def _n_samples(sample_rate_hz: int, name: str, length_s: float) -> int:
     check_count("sample_rate_hz", rate_hz)
     holds = is_number(length_s) and 0 <= length_s * rate_hz <= MOST_SAMPLES
     check_number(name, length_s, holds, f"at least 0 and at most {MOST_SAMPLES / rate_hz:g} seconds")
-    return int(round(length_s * rate_hz))
+    n_samples: int = round(length_s * rate_hz)
+    return n_samples
 
 
 def _check_sound(sound: np.ndarray, scale: float) -> None:
