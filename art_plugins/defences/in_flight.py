@@ -84,7 +84,8 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
     :param random_state: Seed of the mixtures and of the folds.
 
     :ivar layers_: The linear layers whose inputs are the features.
-    :ivar margin_: The margin in nats.
+    :ivar margin_: The margin in nats: of the images that the model sends to the target, those whose score is above it are
+        caught; above 0 is not enough.
     :ivar success_rate_: Share of the clean images that the stamped trigger sends to the target, of the other class from
         which it sends most.
     :ivar inversion_: The :class:`Inversion` that :meth:`from_classifier` ran.

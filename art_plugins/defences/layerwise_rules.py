@@ -117,8 +117,8 @@ class LayerRule(abc.ABC):
     def _of_judged(self, scores: np.ndarray, judged: np.ndarray, sound: np.ndarray | bool = True) -> np.ndarray:
         """0 in classes that cannot be judged; infinite where a sample is not sound or has no score."""
         scores = np.asarray(np.where(self.n_benign[judged] > 0, scores, 0.0))
-        found: np.ndarray = np.where(np.logical_and(sound, np.isfinite(scores)), scores, np.inf)
-        return found
+        usable = np.isfinite(scores) & sound
+        return np.asarray(np.where(usable, scores, np.inf))
 
     def _note_fits(self, fits: np.ndarray, labels: np.ndarray) -> None:
         if not fits.any():
