@@ -11,11 +11,11 @@ from art.estimators.classification import PyTorchClassifier
 from scipy.special import log_softmax
 from torch.nn import functional
 
+from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.contract import Trigger, stamped
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations, torch_module
-from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.features.training import seeded
 from art_plugins.statistics.labels import class_labels
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from art_plugins.defences.contract import PoisonFilter, plain
+from art_plugins.arrays import plain
+from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
 from art_plugins.features.training import PRECISIONS, make_fabric
