@@ -13,10 +13,12 @@ PACKAGE = Path(art_plugins.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import from the rooms named here, and from itself.
-GROUND = {"errors", "storage"}
+GROUND = {"errors", "storage", "arrays", "file_rules"}
 FLOORS = {
     "errors": set(),
     "storage": {"errors"},
+    "arrays": {"errors"},
+    "file_rules": {"errors"},
     "statistics": GROUND,
     "features": GROUND | {"statistics"},
     "triggers": GROUND | {"statistics", "features"},
@@ -27,7 +29,14 @@ FLOORS = {
     "__main__": {"cli"},
 }
 HEAVY = {"torch", "torchaudio", "torchvision", "lightning", "art", "armory", "tensorflow"}
-FORBIDDEN = {"errors": HEAVY, "storage": HEAVY, "statistics": HEAVY, "features": {"art", "armory", "tensorflow"}}
+FORBIDDEN = {
+    "errors": HEAVY,
+    "storage": HEAVY,
+    "arrays": HEAVY,
+    "file_rules": HEAVY,
+    "statistics": HEAVY,
+    "features": {"art", "armory", "tensorflow"},
+}
 
 
 def room_of(path: Path) -> str:

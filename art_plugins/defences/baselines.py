@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
 
+from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
-from art_plugins.features.autoencoder import check_finite
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.spectral import spectral_scores
 

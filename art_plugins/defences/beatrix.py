@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.contract import check_whole_number
+from art_plugins.arrays import check_whole_number
 from art_plugins.defences.layer_detector import LayerDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations

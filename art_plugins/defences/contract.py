@@ -11,8 +11,8 @@ from art.defences.detector.evasion import EvasionDetector
 from art.defences.detector.poison.ground_truth_evaluator import GroundTruthEvaluator
 from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
 
+from art_plugins.arrays import check_finite, check_samples, plain
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 Trigger = Callable[[np.ndarray], np.ndarray]
@@ -153,27 +153,3 @@ def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
     if triggered.shape != x.shape:
         raise InvalidInputError(f"The trigger turned images of shape {x.shape} into {triggered.shape}.")
     return triggered
-
-
-def check_layer_names(layers: Any) -> None:
-    """
-    :raises InvalidInputError: If it is neither a list of different names nor ``None``.
-    """
-    names = isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers)
-    if layers is not None and not (names and len(set(layers)) == len(layers) > 0):
-        raise InvalidInputError(
-            f"layers must be a list of different names of the model's modules, or None; received {layers!r}."
-        )
-
-
-def check_whole_number(name: str, value: Any, least: int) -> None:
-    """
-    :raises InvalidInputError: If it is no whole number, or too small.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidInputError(f"{name} must be a whole number of at least {least}; received {value!r}.")
-
-
-def plain(value: Any) -> Any:
-    """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number."""
-    return value.item() if isinstance(value, np.generic) else value

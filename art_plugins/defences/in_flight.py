@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.contract import TriggerDetector, plain
+from art_plugins.arrays import check_finite, plain
+from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.in_flight_files import SETTINGS, checked_arrays, no_trigger, trigger_arrays
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden, stream_activations, torch_module
-from art_plugins.features.autoencoder import check_finite
 from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
 from art_plugins.features.outputs import check_outputs
+from art_plugins.file_rules import check_names, check_settings, reading
 from art_plugins.statistics.density import (
     ClassDensities,
     check_density,
@@ -25,14 +26,7 @@ from art_plugins.statistics.density import (
 from art_plugins.statistics.labels import class_labels, indices_by_class
 from art_plugins.statistics.parameters import check_count, check_flag, check_number, is_number
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
-from art_plugins.storage import (
-    check_names,
-    check_settings,
-    load_arrays,
-    reading,
-    save_arrays,
-    target_file,
-)
+from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.inversion import Inversion, invert_triggers
 from art_plugins.triggers.stamping import Trigger, check_trigger, stamped
 

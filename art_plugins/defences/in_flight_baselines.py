@@ -11,12 +11,11 @@ from art.estimators.classification import PyTorchClassifier
 from scipy.special import log_softmax
 from torch.nn import functional
 
-from art_plugins.defences.contract import plain
+from art_plugins.arrays import check_finite, check_samples, plain
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations, torch_module
-from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.features.training import seeded
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.parameters import check_count, check_number, is_number

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.contract import check_layer_names
+from art_plugins.arrays import check_layer_names
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.contract import PoisonFilter, plain
+from art_plugins.arrays import check_finite, check_samples, plain
+from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.defences.layerwise_model import (
     OPTIONS,
@@ -19,7 +20,6 @@ from art_plugins.defences.layerwise_model import (
     take_paper,
 )
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.autoencoder import check_finite, check_samples
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.contract import TriggerDetector, plain
+from art_plugins.arrays import plain
+from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.layerwise_files import load_model, save_model
 from art_plugins.defences.layerwise_model import (

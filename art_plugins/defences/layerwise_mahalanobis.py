@@ -14,6 +14,7 @@ from art_plugins.defences.layerwise_rules import MOST_SCORE, Judgement, LayerRul
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
+from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.statistics.layer_scores import (
     Calibration,
     LayerGaussian,
@@ -25,7 +26,6 @@ from art_plugins.statistics.layer_scores import (
     questions,
 )
 from art_plugins.statistics.moments import centre_and_spread
-from art_plugins.storage import TINY, ArrayRule
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"grid": pool_activations, "channels": channel_statistics}
 Key = tuple[str, int]  # a view, and the index of a layer

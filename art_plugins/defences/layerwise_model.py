@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.contract import check_layer_names
+from art_plugins.arrays import check_layer_names
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_paper import PaperRule
 from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule

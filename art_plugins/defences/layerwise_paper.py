@@ -14,8 +14,8 @@ from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, Layer
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import ClassSums
+from art_plugins.file_rules import ArrayRule
 from art_plugins.statistics import similarity
-from art_plugins.storage import ArrayRule
 
 MOST_SUM = 1e100  # of finite activations in single precision; its square is finite
 

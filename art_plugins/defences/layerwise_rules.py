@@ -12,7 +12,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.outputs import check_outputs
-from art_plugins.storage import ArrayRule
+from art_plugins.file_rules import ArrayRule
 
 LEAST_SAMPLES = 20  # of a class, for statistics of its own
 LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # what is larger has no square in single precision

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.contract import PoisonFilter, check_whole_number
+from art_plugins.arrays import check_finite, check_whole_number
+from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.features.activations import penultimate_activations
-from art_plugins.features.autoencoder import check_finite
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
 

@@ -13,13 +13,15 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features import training
 from art_plugins.features.convolutional_autoencoder import ConvolutionalAutoencoder
 from art_plugins.features.saved_autoencoder import check_front_end, check_state, weight_rules
 from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
-from art_plugins.storage import check_arrays, load_arrays, reading, save_arrays, target_file
+from art_plugins.file_rules import check_arrays, reading
+from art_plugins.storage import load_arrays, save_arrays, target_file
 
 FILE_KIND = "autoencoder"
 KINDS = ("waveform", "spectrogram", "image")
@@ -381,31 +383,6 @@ def has_channels_first(sample_shape: tuple[int, ...], channels_first: bool | Non
             f"The colour axis of images of shape {sample_shape} cannot be inferred; give channels_first=True or False."
         )
     return likely_first
-
-
-def check_samples(x: np.ndarray) -> None:
-    """
-    Cheap checks of an array of samples, before any heavy work.
-
-    :raises InvalidInputError: If ``x`` is no numeric array, or is empty.
-    """
-    if not isinstance(x, np.ndarray):
-        raise InvalidInputError(f"x must be a numpy array; received {type(x).__name__}. Convert it with numpy.asarray.")
-    if x.dtype == object:
-        raise InvalidInputError("x has dtype object (samples of different lengths?); pad or crop them to one shape.")
-    if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.issubdtype(x.dtype, np.complexfloating):
-        raise InvalidInputError(f"x must hold real numbers; received dtype {x.dtype}.")
-    if x.ndim < 2 or 0 in x.shape:
-        raise InvalidInputError(f"x must hold samples along its first axis and not be empty; received shape {x.shape}.")
-
-
-def check_finite(values: np.ndarray, what: str, remedy: str) -> None:
-    """
-    :raises InvalidInputError: Naming the first row of ``values`` that holds NaN or infinity.
-    """
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    if not finite.all():
-        raise InvalidInputError(f"Row {int(np.argmin(finite))} of the {what} holds NaN or infinity; {remedy}.")
 
 
 def _batches(x: np.ndarray, batch_size: int) -> Iterator[tuple[int, Tensor]]:

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from art_plugins.arrays import check_samples
 from art_plugins.errors import ArtPluginsError, FileFormatError, InvalidInputError, NotFittedError
-from art_plugins.features.autoencoder import (
-    KINDS,
-    Autoencoder,
-    AutoencoderSettings,
-    check_samples,
-    image_shape,
-    infer_kind,
-)
+from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, image_shape, infer_kind
 from art_plugins.features.spectrogram import LogMelSpectrogram
 from art_plugins.storage import load_arrays, save_arrays
 

@@ -232,13 +232,3 @@ def test_small_file_that_claims_a_huge_autoencoder_takes_no_memory(saved, change
     with pytest.raises(FileFormatError):
         one.load()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 2**10  # KiB
-
-
-def test_save_on_a_full_disk_is_a_named_error_and_leaves_nothing(saved, tmp_path, monkeypatch):
-    def full(*args: Any, **kwargs: Any) -> None:
-        raise safetensors.SafetensorError("No space left on device")
-
-    monkeypatch.setattr(safetensors.numpy, "save_file", full)
-    with pytest.raises(ArtPluginsError, match="cannot be written"):
-        save_arrays(tmp_path / "file", "kind", {"a": np.zeros(1)}, {})
-    assert list(tmp_path.iterdir()) == []
