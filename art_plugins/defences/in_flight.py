@@ -24,7 +24,7 @@ from art_plugins.statistics.density import (
     fit_class_densities,
 )
 from art_plugins.statistics.labels import class_labels, indices_by_class
-from art_plugins.statistics.parameters import check_count, check_flag, check_number, is_number
+from art_plugins.statistics.parameter_checks import check_count, check_flag, check_number, is_number
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.inversion import Inversion, invert_triggers
@@ -329,6 +329,14 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         :param path: The folder, as ART has it; ``None``: ``filename`` says where.
         :raises NotFittedError: Before :meth:`fit`.
         """
+        save_arrays(target_file(filename, path), FILE_KIND, *self.saved_parts())
+
+    def saved_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """
+        The arrays and the settings that :meth:`save` writes.
+
+        :raises NotFittedError: Before :meth:`fit`.
+        """
         layers = self._fitted_layers()
         assert self._densities is not None
         settings = {
@@ -339,9 +347,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
             "margin": self.margin_,
             "network_sha256": model_fingerprint(self.classifier),
         }
-        save_arrays(
-            target_file(filename, path), FILE_KIND, self._densities._asdict() | trigger_arrays(self.trigger), settings
-        )
+        return self._densities._asdict() | trigger_arrays(self.trigger), settings
 
     @classmethod
     def load(cls, path: str | Path, classifier: Any, trigger: Trigger | None = None) -> InFlightDetector:
