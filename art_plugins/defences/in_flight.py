@@ -24,7 +24,7 @@ from art_plugins.statistics.density import (
     fit_class_densities,
 )
 from art_plugins.statistics.labels import class_labels, indices_by_class
-from art_plugins.statistics.parameter_checks import check_count, check_flag, check_number, is_number
+from art_plugins.statistics.parameters import check_count, check_flag, check_number, is_number
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.inversion import Inversion, invert_triggers

@@ -18,7 +18,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations, torch_module
 from art_plugins.features.training import seeded
 from art_plugins.statistics.labels import class_labels
-from art_plugins.statistics.parameter_checks import check_count, check_number, is_number
+from art_plugins.statistics.parameters import check_count, check_number, is_number
 from art_plugins.triggers.stamping import Trigger, check_trigger, stamped
 
 PATCHING_BATCH, PATCHING_MOMENTUM = 32, 0.9  # neither paper says

@@ -17,7 +17,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.layer_scores import benign_threshold, check_terms, typical_shift
-from art_plugins.statistics.parameter_checks import check_choice, check_count, check_flag
+from art_plugins.statistics.parameters import check_choice, check_count, check_flag
 from art_plugins.statistics.self_training import LEAST_SUSPECTS, group_of_suspects, random_parts
 from art_plugins.statistics.similarity import check_layers
 

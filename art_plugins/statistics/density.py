@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from art_plugins.errors import InvalidInputError
 from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.parameter_checks import check_choice, check_number, is_number
+from art_plugins.statistics.parameters import check_choice, check_number, is_number
 
 FAMILIES = ("mixture", "oas", "tied", "regularised")
 MAX_COMPONENTS = 3

@@ -24,7 +24,7 @@ from art_plugins.features.outputs import check_outputs
 from art_plugins.features.training import seeded
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import mad_index
-from art_plugins.statistics.parameter_checks import check_choice, check_count, check_number, is_number, shown
+from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, shown
 from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
 
 KINDS = ("patch", "additive")

@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from art_plugins.arrays import plain
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics.parameter_checks import check_count, check_number, is_number, shown
+from art_plugins.statistics.parameters import check_count, check_number, is_number, shown
 
 Shape = tuple[int, int, int]
 MOST_VALUES = 2**28  # of an image: a gigabyte in single precision

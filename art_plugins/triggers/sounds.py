@@ -10,7 +10,7 @@ import numpy as np
 
 from art_plugins.arrays import plain
 from art_plugins.errors import InvalidInputError, MissingPackageError
-from art_plugins.statistics.parameter_checks import check_choice, check_count, check_number, is_number
+from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number
 
 MOST_SAMPLES = 2**28  # of a sound: two gigabytes in double precision
 # Armory's audio triggers with the scales of its Speech Commands scenarios.
