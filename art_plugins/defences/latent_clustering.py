@@ -15,6 +15,7 @@ from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
 from art_plugins.features.training import PRECISIONS, make_fabric
 from art_plugins.features.views import describe
+from art_plugins.file_rules import SettingRule, check_settings, reading
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latent_classes import (
     FALSE_ALARM_RATE,
@@ -24,7 +25,7 @@ from art_plugins.statistics.latent_classes import (
     check_scoring,
     cluster_latent_classes,
 )
-from art_plugins.storage import SettingRule, check_settings, load_arrays, reading, save_arrays, target_file
+from art_plugins.storage import load_arrays, save_arrays, target_file
 
 if TYPE_CHECKING:
     from art.utils import CLASSIFIER_TYPE

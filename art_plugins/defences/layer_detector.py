@@ -14,6 +14,7 @@ from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.blocks import find_blocks
+from art_plugins.features.outputs import check_outputs
 
 
 class LayerDetector(ForDetectorClassifier, ThresholdDetector):
@@ -51,6 +52,7 @@ class LayerDetector(ForDetectorClassifier, ThresholdDetector):
         predicted = np.empty(len(x), dtype=np.int64)
         held: dict[str, np.ndarray] = {}
         for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
+            check_outputs(batch.outputs, int(self.classifier.nb_classes))
             rows = slice(batch.start, batch.start + len(batch.outputs))
             predicted[rows] = batch.predicted
             for name in self.layers_:

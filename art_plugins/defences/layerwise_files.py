@@ -11,16 +11,8 @@ from art_plugins.defences.layerwise_rules import MOST_SCORE
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
-from art_plugins.storage import (
-    ArrayRule,
-    SettingRule,
-    check_arrays,
-    check_names,
-    check_settings,
-    load_arrays,
-    reading,
-    save_arrays,
-)
+from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays, check_names, check_settings, reading
+from art_plugins.storage import load_arrays, save_arrays
 
 FILE_KIND = "layerwise_feature_detector"
 SETTINGS = {

@@ -20,7 +20,8 @@ from art_plugins.features.convolutional_autoencoder import ConvolutionalAutoenco
 from art_plugins.features.saved_autoencoder import check_front_end, check_state, weight_rules
 from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
-from art_plugins.storage import check_arrays, load_arrays, reading, save_arrays, target_file
+from art_plugins.file_rules import check_arrays, reading
+from art_plugins.storage import load_arrays, save_arrays, target_file
 
 FILE_KIND = "autoencoder"
 KINDS = ("waveform", "spectrogram", "image")

@@ -11,9 +11,9 @@ from sklearn.covariance import ledoit_wolf, oas
 from sklearn.mixture import GaussianMixture
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.parameters import check_choice, check_number, is_number
-from art_plugins.storage import TINY, ArrayRule
 
 FAMILIES = ("mixture", "oas", "tied", "regularised")
 MAX_COMPONENTS = 3

@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from art_plugins.arrays import check_finite, check_samples
+from art_plugins.arrays import check_finite, check_samples, plain
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import class_outputs, forward, torch_module
 from art_plugins.features.outputs import check_outputs
 from art_plugins.features.training import seeded
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import mad_index
-from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, plain, shown
+from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, shown
 from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
 
 KINDS = ("patch", "additive")

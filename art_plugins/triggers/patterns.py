@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from art_plugins.arrays import plain
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics.parameters import check_count, check_number, is_number, plain, shown
+from art_plugins.statistics.parameters import check_count, check_number, is_number, shown
 
 Shape = tuple[int, int, int]
 MOST_VALUES = 2**28  # of an image: a gigabyte in single precision
@@ -169,7 +170,8 @@ def trojan_square(shape: Shape, size: int, margin: int = 1, random_state: int = 
     :param margin: Pixels between it and the edges.
     :param random_state: Seed of the colours.
     """
-    mask = _corner(shape, size, margin)
+    mask, random_state = _corner(shape, size, margin), plain(random_state)
+    check_count("random_state", random_state, 0)
     return MaskedTrigger(mask, np.random.default_rng(random_state).integers(0, 2, size=shape).astype(np.float32))
 
 
@@ -204,6 +206,8 @@ def blended(shape: Shape, alpha: float = 0.2, random_state: int = 0) -> MaskedTr
     :param random_state: Seed of k.
     """
     _check_weight("alpha", alpha)
+    random_state = plain(random_state)
+    check_count("random_state", random_state, 0)
     key = np.random.default_rng(random_state).uniform(size=_checked(shape)).astype(np.float32)
     return MaskedTrigger(np.full((1, 1, 1), alpha, dtype=np.float32), key)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from art_plugins.arrays import plain
 from art_plugins.errors import InvalidInputError, MissingPackageError
-from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, plain
+from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number
 
 MOST_SAMPLES = 2**28  # of a sound: two gigabytes in double precision
 # Armory's audio triggers with the scales of its Speech Commands scenarios.
@@ -143,7 +144,8 @@ def _n_samples(sample_rate_hz: int, name: str, length_s: float) -> int:
     check_count("sample_rate_hz", rate_hz)
     holds = is_number(length_s) and 0 <= length_s * rate_hz <= MOST_SAMPLES
     check_number(name, length_s, holds, f"at least 0 and at most {MOST_SAMPLES / rate_hz:g} seconds")
-    return round(length_s * rate_hz)
+    n_samples: int = round(length_s * rate_hz)
+    return n_samples
 
 
 def _check_sound(sound: np.ndarray, scale: float) -> None:
