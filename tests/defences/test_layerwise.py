@@ -29,7 +29,8 @@ LAYERS = ["1", "2", "3", "4", "5"]
 
 
 def wrapped(network: nn.Module, shape: tuple[int, ...] = (1, 8, 8), nb_classes: int = 10) -> PyTorchClassifier:
-    return PyTorchClassifier(network, nn.CrossEntropyLoss(), shape, nb_classes, clip_values=(0, 1), device_type="cpu")
+    clip_values = (0, 1) if len(shape) == 3 else None  # images
+    return PyTorchClassifier(network, nn.CrossEntropyLoss(), shape, nb_classes, clip_values=clip_values, device_type="cpu")
 
 
 def trusted(digits: Any) -> tuple[np.ndarray, np.ndarray]:
