@@ -12,6 +12,7 @@ import numpy as np
 from art_plugins.defences.contract import PoisonFilter, plain
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
+from art_plugins.features.sample_shapes import spectrogram_notice
 from art_plugins.features.training import PRECISIONS, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.statistics.labels import indices_by_class
@@ -307,7 +308,12 @@ class VAELatentDefence(PoisonFilter):
         return self.autoencoder_
 
     def _report(self, labels: np.ndarray, nb_classes: int, result: LatentClasses) -> dict[str, Any]:
-        report: dict[str, Any] = {"poisoned_classes": result.poisoned_classes, "warnings": []}
+        report: dict[str, Any] = {
+            "kind": self.autoencoder_.settings.kind,
+            "poisoned_classes": result.poisoned_classes,
+            "classes_not_judged": sorted(result.not_judged),
+            "warnings": _not_judged_warnings(result, np.bincount(labels, minlength=nb_classes)),
+        }
         for label, indices in enumerate(indices_by_class(labels, nb_classes)):
             poisoned = label in result.poisoned_classes
             n_suspects = int(result.suspects[indices].sum())
@@ -335,6 +341,28 @@ class VAELatentDefence(PoisonFilter):
         report["nb_dims"] = result.nb_dims
         report["parameters"] = {name: _json_value(self._value(name)) for name in self.defence_params}
         return report
+
+
+def _not_judged_warnings(result: LatentClasses, sizes: np.ndarray) -> list[str]:
+    """One sentence for each reason: samples that were not judged pass as clean, which must not look like a verdict."""
+    by_reason: dict[str, list[int]] = {}
+    for label, reason in result.not_judged.items():
+        if sizes[label]:
+            by_reason.setdefault(reason, []).append(label)
+    warnings = []
+    for reason, labels in by_reason.items():
+        which = f"Class {labels[0]}" if len(labels) == 1 else f"Classes {_some(labels)}"
+        warnings.append(f"{which} cannot be judged ({reason}): poison in there passes.")
+    if len(result.not_judged) == len(sizes):
+        scored = bool(np.isfinite(result.class_scores).any())
+        remedy = " Look at the suspects of each class; class_rule='argmax' removes those of the highest score." if scored else ""
+        warnings.insert(0, f"No class can be judged: this result does not say that the data are clean.{remedy}")
+    return warnings
+
+
+def _some(labels: list[int], most: int = 10) -> str:
+    listed = ", ".join(str(label) for label in labels[:most])
+    return listed if len(labels) <= most else f"{listed} and {len(labels) - most} more"
 
 
 def _json_number(value: float) -> float | None:

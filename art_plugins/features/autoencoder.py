@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features import training
 from art_plugins.features.convolutional_autoencoder import ConvolutionalAutoencoder
+from art_plugins.features.sample_shapes import without_lone_channel
 from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
 from art_plugins.storage import load_arrays, save_arrays
@@ -30,7 +31,8 @@ class AutoencoderSettings:
     """
     What an autoencoder is made of; JSON-safe, saved with it.
 
-    :param kind: ``"waveform"`` (n, S), ``"spectrogram"`` (n, T, F) or ``"image"`` (n, C, H, W), (n, H, W, C), (n, H, W).
+    :param kind: ``"waveform"`` (n, S), ``"spectrogram"`` (n, T, F) or ``"image"`` (n, C, H, W), (n, H, W, C), (n, H, W); of
+        the first two an axis of length one, before or after, may hold the only channel.
     :param channels_first: Where an image's colours are; ``None``: inferred from the shape.
     :param sample_rate_hz: Of waveforms.
     :param n_mels: Mel bands of the front end for waveforms; a multiple of 8.
@@ -268,10 +270,11 @@ class Autoencoder:
 
     def _build(self, sample_shape: tuple[int, ...]) -> None:
         settings = self.settings
+        self._sample_shape = tuple(sample_shape)
+        sample_shape = without_lone_channel(settings.kind, self._sample_shape)
         axes = {"waveform": (1,), "spectrogram": (2,), "image": (2, 3)}[settings.kind]
         if len(sample_shape) not in axes:
             raise InvalidInputError(f"kind={settings.kind!r} does not fit samples of shape {sample_shape}.")
-        self._sample_shape = tuple(sample_shape)
         self._spectrogram = None
         if settings.kind == "image":
             self._network = ConvolutionalAutoencoder(
@@ -312,7 +315,9 @@ class Autoencoder:
             if len(self._sample_shape) == 3 and not has_channels_first(self._sample_shape, self.settings.channels_first):
                 batch = batch.movedim(-1, 1)
             batch = batch.reshape(-1, colours, height, width)
-        elif self._spectrogram is not None:
+        else:
+            batch = batch.reshape(-1, *without_lone_channel(self.settings.kind, self._sample_shape))
+        if self._spectrogram is not None:
             batch = self._spectrogram.to(batch.device)(batch)
         scaled = (batch - self._mean) / self._scale
         missing = -scaled.shape[-1] % SHRINK if self.settings.kind != "image" else 0

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.sample_shapes import without_lone_channel
 from art_plugins.features.spectrogram import LogMelSpectrogram
 
 # Of a second of frames, windows of 80 ms: a trigger of some tens of milliseconds fills a good part of one.
@@ -69,6 +70,7 @@ def frames(autoencoder: Autoencoder, x: np.ndarray) -> np.ndarray:
     :return: (n, T, F), float32.
     """
     settings = autoencoder.settings
+    x = x.reshape(len(x), *without_lone_channel(settings.kind, x.shape[1:]))
     if settings.kind != "waveform":
         return np.asarray(x, dtype=np.float32)
     front_end = LogMelSpectrogram(
