@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import LEAST, outlying_scores
+from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood
 from art_plugins.statistics.reduction import WHITENINGS, reduce_latents
 from art_plugins.statistics.two_means import TwoMeans, refine_trials, repeated_two_means
@@ -44,8 +45,8 @@ class LatentClasses(NamedTuple):
     For K classes and n samples:
     ``class_scores`` (K,): in nats, NaN where a class has none; ``class_index`` (K,): its one-sided MAD index, NaN where it
     was not judged; ``class_p_values`` (K,): the false-alarm rate at which it would just be called
-    (:func:`~art_plugins.statistics.outlying.outlying_scores`), NaN where it was not judged and for the paper's scores, which
-    follow no such law;
+    (:func:`~art_plugins.statistics.outlying.outlying_scores`), NaN where it was not judged and for the paper's scores,
+    which follow no such law;
     ``class_rule``: the one that was used; ``score_limit``: the score above which a class is called, NaN for ``"argmax"``;
     ``poisoned_classes``: verdicts;
     ``soft_labels`` (n,): share of the trials that put the sample into its class's smaller cluster; ``suspects`` (n,): that
@@ -177,10 +178,9 @@ def cluster_latent_classes(
         is_majority = crowds is not None and crowds.is_majority(label)
         soft_labels[indices] = halves.soft_labels if is_majority else _towards_smaller(halves.soft_labels, halves.labels)
     verdicts = judge_scores(scores, scoring, class_rule, false_alarm_rate, threshold)
-    for label in np.flatnonzero(~np.isnan(scores) & np.isnan(verdicts.class_index)):
-        not_judged[int(label)] = (
-            f"only {(~np.isnan(scores)).sum()} of the classes have a score, and {LEAST} are needed to say that one stands out"
-        )
+    has_score = ~np.isnan(scores)
+    for label in np.flatnonzero(has_score & np.isnan(verdicts.class_index)):
+        not_judged[int(label)] = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
     return LatentClasses(
         scores,
         *verdicts,
@@ -278,24 +278,24 @@ def check_scoring(
     :raises InvalidInputError: For an argument of :func:`cluster_latent_classes` out of range.
     """
     for name, number in (("nb_dims", nb_dims), ("nb_trials", nb_trials), ("n_init", n_init)):
-        if not isinstance(number, (int, np.integer)) or number < 1:
-            raise InvalidInputError(f"{name} must be a whole number of at least 1; received {number!r}.")
-    if not isinstance(refine, (bool, np.bool_)):
-        raise InvalidInputError(f"refine must be True or False; received {refine!r}.")
+        check_count(name, _plain(number))
+    check_flag("refine", _plain(refine))
     for name, choice, accepted in (
         ("scoring", scoring, SCORINGS),
         ("whiten", whiten, WHITENINGS),
         ("shrinkage", shrinkage, SHRINKAGES),
         ("class_rule", class_rule, CLASS_RULES),
     ):
-        if choice not in accepted:
-            raise InvalidInputError(f"{name} must be one of {accepted}; received {choice!r}.")
-    if not isinstance(false_alarm_rate, (int, float, np.number)) or not 0 < false_alarm_rate < 1:
-        raise InvalidInputError(f"false_alarm_rate must be a chance between 0 and 1; received {false_alarm_rate!r}.")
+        check_choice(name, choice, accepted)
+    rate, limit = _plain(false_alarm_rate), _plain(threshold)
+    check_number("false_alarm_rate", false_alarm_rate, is_number(rate) and 0 < rate < 1, "a chance between 0 and 1")
     if scoring == "paper" and class_rule == "false_alarms":
         raise InvalidInputError('The paper\'s scores follow no known law; class_rule must be "auto", "mad" or "argmax".')
-    if not isinstance(threshold, (int, float, np.number)) or not 0 < threshold < np.inf:
-        raise InvalidInputError(f"threshold must be a finite number greater than 0; received {threshold!r}.")
+    check_number("threshold", threshold, is_number(limit) and limit > 0, "a finite number greater than 0")
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def larger_picture(crowd: TwoMeans, mixture: TwoMeans) -> TwoMeans:

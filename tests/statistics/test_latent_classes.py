@@ -131,7 +131,7 @@ def test_cluster_latent_classes_threshold_is_compared_with_the_index(random):
 
 
 def odd_classes(random):
-    """Two ordinary classes; an empty one, one of three samples, a constant one, one of two equal halves, an ordinary one."""
+    """Two ordinary classes; an empty one, one of three samples, a constant one, one of two equal halves, an ordinary."""
     parts = [
         random.normal(size=(60, D)),
         random.normal(size=(60, D)),
