@@ -28,7 +28,7 @@ KINDS = ("waveform", "spectrogram", "image")
 MOST_SIZE = 2**16  # of a layer: weights between two such layers fill 16 GB, and more is a mistake
 MOST_RATE = 2**27  # Hz; no sound is sampled faster, and a window of a second still fits memory
 LARGEST = 1e30  # of a value: squares of some of them are still numbers of single precision when they have been scaled
-LEAST_TYPICAL = 0.01  # of a typical sample's distance from the mean, in standard deviations: below, nothing is seen of it
+LEAST_TYPICAL = 0.01  # of what a typical sample holds, in standard deviations of all: below, nothing is seen of it
 FARTHEST = 1e4  # root mean square of a sample, in standard deviations of those fitted on: no network says anything of it
 WHOLE_NUMBERS = ("sample_rate_hz", "n_mels", "latent_dim", "step_latent_dim", "embedding_dim", "hidden_dim", "channels")
 
@@ -231,8 +231,8 @@ class Autoencoder:
                 far = (inputs.flatten(1).double() ** 2).mean(dim=1).sqrt() >= FARTHEST  # NaN is found in the latents
                 if far.any():
                     raise InvalidInputError(
-                        f"x[{start + int(far.nonzero()[0])}] holds values far out of the range of those that the autoencoder "
-                        "was fitted on; remove or mend such samples first."
+                        f"x[{start + int(far.nonzero()[0])}] holds values far out of the range of those that the "
+                        "autoencoder was fitted on; remove or mend such samples first."
                     )
                 if isinstance(network, SequentialAutoencoder):
                     encoded, encoded_steps = network.encode_steps(inputs)
@@ -371,10 +371,12 @@ class Autoencoder:
         self._mean = float(means.mean())
         squares = variances + (means - self._mean) ** 2
         self._scale = float(squares.mean()) ** 0.5 or 1.0
-        if np.median(squares) < LEAST_TYPICAL**2 * squares.mean():
+        # From the typical level, which samples far out do not move; blank samples lie there and tell nothing.
+        from_typical = variances + (means - np.median(means)) ** 2
+        if from_typical.any() and np.median(from_typical[from_typical > 0]) < LEAST_TYPICAL**2 * squares.mean():
             raise InvalidInputError(
-                f"x[{int(squares.argmax())}] and {int((squares > squares.mean()).sum()) - 1} more lie so far out that half of "
-                f"the samples are equal within {LEAST_TYPICAL:.0%} of the spread; remove or mend them first."
+                f"x[{int(squares.argmax())}] and {int((squares > squares.mean()).sum()) - 1} more lie so far out that half "
+                f"of the others are equal within {LEAST_TYPICAL:.0%} of the spread; remove or mend them first."
             )
 
 

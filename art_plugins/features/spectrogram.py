@@ -42,7 +42,8 @@ class LogMelSpectrogram(nn.Module):
             )
         if max(window_s, hop_s) * sample_rate_hz > MOST_SAMPLES:
             raise InvalidInputError(
-                f"A window of {window_s} s or a hop of {hop_s} s is longer than {MOST_SAMPLES} samples at {sample_rate_hz} Hz."
+                f"A window of {window_s} s or a hop of {hop_s} s is longer than {MOST_SAMPLES} samples; "
+                f"the rate is {sample_rate_hz} Hz."
             )
         self.floor = floor
         self.hop_samples = round(hop_s * sample_rate_hz)

@@ -179,8 +179,8 @@ def cluster_latent_classes(
         soft_labels[indices] = halves.soft_labels if is_majority else _towards_smaller(halves.soft_labels, halves.labels)
     verdicts = judge_scores(scores, scoring, class_rule, false_alarm_rate, threshold)
     has_score = ~np.isnan(scores)
-    for label in np.flatnonzero(has_score & np.isnan(verdicts.class_index)):
-        not_judged[int(label)] = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
+    for unjudged in np.flatnonzero(has_score & np.isnan(verdicts.class_index)):
+        not_judged[int(unjudged)] = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
     return LatentClasses(
         scores,
         *verdicts,
