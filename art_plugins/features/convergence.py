@@ -89,7 +89,7 @@ def settled_words(history: Sequence[Mapping[str, float]], steps: int) -> str | N
         seen = f"after {trained} the autoencoder's latents still change, by {shares[-1]:.1%} in {width} epochs"
     else:
         seen = (
-            f"the autoencoder was trained for {trained}, of {2 * width} that are needed to tell whether its latents settle"
+            f"the autoencoder was trained for {trained}, and {2 * width} epochs are needed to tell whether it has settled"
         )
     return (
         f"{seen[0].upper()}{seen[1:]}. Poison may go unseen, and clean classes may be called: raise nb_epochs, or leave it "

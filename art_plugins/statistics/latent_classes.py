@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import LEAST, outlying_scores
-from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number
+from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number, plain
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood
 from art_plugins.statistics.reduction import WHITENINGS, reduce_latents
 from art_plugins.statistics.two_means import TwoMeans, refine_trials, repeated_two_means
@@ -278,8 +278,8 @@ def check_scoring(
     :raises InvalidInputError: For an argument of :func:`cluster_latent_classes` out of range.
     """
     for name, number in (("nb_dims", nb_dims), ("nb_trials", nb_trials), ("n_init", n_init)):
-        check_count(name, _plain(number))
-    check_flag("refine", _plain(refine))
+        check_count(name, plain(number))
+    check_flag("refine", plain(refine))
     for name, choice, accepted in (
         ("scoring", scoring, SCORINGS),
         ("whiten", whiten, WHITENINGS),
@@ -287,15 +287,11 @@ def check_scoring(
         ("class_rule", class_rule, CLASS_RULES),
     ):
         check_choice(name, choice, accepted)
-    rate, limit = _plain(false_alarm_rate), _plain(threshold)
+    rate, limit = plain(false_alarm_rate), plain(threshold)
     check_number("false_alarm_rate", false_alarm_rate, is_number(rate) and 0 < rate < 1, "a chance between 0 and 1")
     if scoring == "paper" and class_rule == "false_alarms":
         raise InvalidInputError('The paper\'s scores follow no known law; class_rule must be "auto", "mad" or "argmax".')
     check_number("threshold", threshold, is_number(limit) and limit > 0, "a finite number greater than 0")
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def larger_picture(crowd: TwoMeans, mixture: TwoMeans) -> TwoMeans:

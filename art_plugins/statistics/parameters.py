@@ -6,6 +6,8 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from art_plugins.errors import InvalidInputError
 
 MOST = 2**31 - 1  # the largest count and the largest seed that NumPy, scikit-learn and PyTorch all take
@@ -59,3 +61,8 @@ def shown(value: Any) -> str:
     except ValueError:
         text = f"a {type(value).__name__} that is too long to show"
     return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -10,8 +10,15 @@ import pytest
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.datasets.digits import digits
+from art_plugins.evaluation.poisoning import poison
+from art_plugins.features import training
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+from art_plugins.features.convergence import has_settled
 from art_plugins.features.spectrogram import LogMelSpectrogram
+from art_plugins.features.training import SETTLED
+from art_plugins.storage import load_arrays
+from art_plugins.triggers.patterns import white_box
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 SMALL = {"latent_dim": 4, "step_latent_dim": 2, "embedding_dim": 8, "hidden_dim": 8, "channels": 2, "nb_dims": 4}
@@ -270,3 +277,98 @@ def test_parameter_out_of_range_is_named_before_any_work(name, value):
 def test_window_longer_than_memory_is_refused(name):
     with pytest.raises(InvalidInputError, match=f"{'window' if name == 'window_s' else 'hop'} of 1e[+]300"):
         LogMelSpectrogram(**{name: 1e300})
+
+
+# Training that is too short, and training that ends by itself
+
+
+@pytest.fixture(scope="module")
+def attacked_digits():
+    return poison(digits(0), white_box((1, 8, 8), size=2, margin=0), "1", "7", 0.4)
+
+
+def test_six_epochs_find_no_poison_and_it_is_said(attacked_digits, caplog):
+    data = attacked_digits
+    with caplog.at_level(logging.WARNING):
+        defence = VAELatentDefence(None, data.x_train, data.y_train, nb_epochs=6, verbose=False)
+        report, is_clean = defence.detect_poison()
+    assert all(is_clean)  # 54 samples are poison
+    assert report["autoencoder"] == {"nb_epochs": 6, "settled": False}
+    assert any(warning.startswith("The autoencoder was trained for 6 epochs of 22 steps") for warning in report["warnings"])
+    assert any("leave it out to train until they settle" in message for message in caplog.messages)
+
+
+def test_training_without_an_end_settles_and_finds_all_poison(attacked_digits):
+    data = attacked_digits
+    defence = VAELatentDefence(None, data.x_train, data.y_train, verbose=False)
+    report, is_clean = defence.detect_poison()
+    np.testing.assert_array_equal(np.array(is_clean) == 0, data.is_poison)
+    assert report["autoencoder"]["settled"] is True
+    assert 10 <= report["autoencoder"]["nb_epochs"] <= 30
+    assert report["warnings"] == []
+    assert report["parameters"]["nb_epochs"] is None
+
+
+def small_images(n=40):
+    return np.random.default_rng(0).uniform(size=(n, 1, 8, 8)).astype(np.float32)
+
+
+def small_autoencoder():
+    return Autoencoder(AutoencoderSettings(kind="image", latent_dim=4, channels=2))
+
+
+@pytest.mark.parametrize("patience", [SETTLED, None, 1_000])
+def test_epochs_that_are_given_are_never_exceeded(patience):
+    fitted = small_autoencoder().fit(small_images(), nb_epochs=7, patience=patience, verbose=False)
+    assert len(fitted.history_) == 7
+    assert fitted.has_settled is False
+
+
+def test_training_ends_at_the_first_epoch_at_which_the_latents_have_settled():
+    fitted = small_autoencoder().fit(small_images(), batch_size=4, nb_epochs=300, verbose=False)
+    assert len(fitted.history_) < 300
+    assert fitted.steps_per_epoch_ == 10
+    assert fitted.has_settled is True
+    assert fitted.not_settled is None
+    assert not has_settled(fitted.history_[:-1], 10)
+    more = {"nb_epochs": len(fitted.history_) + 2, "patience": None}
+    longer = small_autoencoder().fit(small_images(), batch_size=4, verbose=False, **more)
+    assert longer.history_[:-2] == fitted.history_
+    assert longer.has_settled is True  # once is enough
+
+
+def test_settled_training_interrupted_and_resumed_is_the_uninterrupted_one(tmp_path, monkeypatch):
+    options = {"batch_size": 4, "verbose": False, "checkpoint": tmp_path / "run.ckpt"}
+    whole = small_autoencoder().fit(small_images(), **options)
+    real, calls = training._epoch, []
+
+    def unplugged(*args):
+        calls.append(1)
+        if len(calls) == 25:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(training, "_epoch", unplugged)
+    with pytest.raises(KeyboardInterrupt):
+        small_autoencoder().fit(small_images(), **options)
+    resumed = small_autoencoder().fit(small_images(), **options)
+    assert len(calls) == 25 + len(whole.history_) - 24
+    assert resumed.history_ == whole.history_
+    for name, value in whole.state_arrays().items():
+        np.testing.assert_array_equal(resumed.state_arrays()[name], value)
+
+
+def test_saved_autoencoder_knows_whether_it_has_settled(tmp_path):
+    x = small_images()
+    short = small_autoencoder().fit(x, nb_epochs=2, verbose=False)
+    short.save(tmp_path / "short")
+    assert Autoencoder.load(tmp_path / "short").has_settled is False
+    _, report, _ = detect(x, np.arange(len(x)) % 4, autoencoder=tmp_path / "short")
+    assert report["autoencoder"] == {"nb_epochs": 2, "settled": False}
+    assert any("trained for 2 epochs" in warning for warning in report["warnings"])
+
+    arrays, settings = load_arrays(tmp_path / "short", "autoencoder")
+    del settings["steps_per_epoch"]  # as an earlier release saved it
+    old = Autoencoder.from_state(arrays, settings)
+    assert old.has_settled is None
+    assert old.not_settled is None
