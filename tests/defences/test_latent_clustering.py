@@ -163,7 +163,7 @@ def test_detect_poison_nearly_equal_halves_are_removed_with_a_warning(trained, c
 
 
 def test_detect_poison_clear_minority_gives_no_warning(trained):
-    assert trained[0].report_["warnings"] == []
+    assert not [warning for warning in trained[0].report_["warnings"] if warning.startswith("Class")]
 
 
 # One training serves for many judgements
