@@ -101,7 +101,7 @@ def _allocate(descriptor: int, n_bytes: int, n_files: int) -> None:
                 os.write(descriptor, bytes(min(ZEROS_BYTES, n_bytes - start)))
     except (OSError, OverflowError) as error:
         raise InvalidInputError(
-            f"The {n_files} decoded files need {n_bytes / 1e9:.1f} GB in {tempfile.gettempdir()}, and there is not as much "
+            f"The {n_files} decoded files need {math.ceil(n_bytes / 1e6):,} MB in {tempfile.gettempdir()}, and there is not as much "
             f"({getattr(error, 'strerror', None) or error}); ask for shorter clips or smaller images, or name another "
             "folder in TMPDIR."
         ) from error
