@@ -100,8 +100,9 @@ def _allocate(descriptor: int, n_bytes: int, n_files: int) -> None:
             for start in range(0, n_bytes, ZEROS_BYTES):
                 os.write(descriptor, bytes(min(ZEROS_BYTES, n_bytes - start)))
     except (OSError, OverflowError) as error:
+        size = f"{math.ceil(n_bytes / 1e6):,} MB"
         raise InvalidInputError(
-            f"The {n_files} decoded files need {n_bytes / 1e9:.1f} GB in {tempfile.gettempdir()}, and there is not as much "
+            f"The {n_files} decoded files need {size} in {tempfile.gettempdir()}, and there is not as much "
             f"({getattr(error, 'strerror', None) or error}); ask for shorter clips or smaller images, or name another "
             "folder in TMPDIR."
         ) from error

@@ -141,7 +141,7 @@ def test_detect_odd_files_are_counted_and_listed(found):
     }
     lists = record["judged_files"]
     assert [row["file"] for row in lists["skipped_files"]] == ["cut.png"]
-    assert lists["ignored_files"] == {"another type: .txt": 1}
+    assert lists["ignored_files"] == {"another type: .txt": 1, "hidden: the name starts with a dot": 1}
     assert lists["mended_files"] == {"of another size, resized": [EVIL_NAME], "one colour only": [EVIL_NAME]}
 
 
