@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.defences.contract import TriggerDetector
+from art_plugins.defences.peer_checks import check_finite_features, check_number
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import collect_activations
 from art_plugins.statistics.labels import class_labels
@@ -65,6 +66,7 @@ class ThresholdDetector(TriggerDetector):
         self._learn(x, labels, batch_size)
         if self.threshold is None:
             self.clean_scores_ = self._clean_scores(x, rows, batch_size)
+            check_finite_features(self.clean_scores_[:, None], "scores of the clean images")
             self.threshold_ = threshold_at_fpr(self.clean_scores_, self.fpr)
         else:
             self.threshold_ = float(self.threshold)
@@ -87,7 +89,8 @@ class ThresholdDetector(TriggerDetector):
         :param x: Images (n, ...).
         :param kwargs: None are accepted.
         :return: A report with ``predicted_class`` (n,) and ``outlier_scores`` (n,), higher is more suspicious, NaN for
-            images that pass untouched. And ``is_trigger`` (n,), bool.
+            images that pass untouched, infinite where the model's outputs or the score are not finite: such images are
+            always caught. And ``is_trigger`` (n,), bool.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For images of another shape, or that are not finite.
         """
@@ -95,11 +98,12 @@ class ThresholdDetector(TriggerDetector):
             raise InvalidInputError(f"detect() takes no {', '.join(sorted(kwargs))}; set parameters with fit().")
         self._check_fitted()
         self._check_images(x)
-        predicted = self._predicted(x, batch_size)
-        judged = np.arange(len(x)) if self.target_class is None else np.flatnonzero(predicted == self._target())
-        scores = np.full(len(x), np.nan)
+        outputs = self._outputs(x, batch_size)
+        predicted, sound = outputs.argmax(axis=1), np.isfinite(outputs).all(axis=1)
+        judged = np.flatnonzero(sound if self.target_class is None else sound & (predicted == self._target()))
+        scores = np.where(sound, np.nan, np.inf)
         if len(judged):
-            scores[judged] = self._scores(x[judged], batch_size)
+            scores[judged] = np.nan_to_num(self._scores(x[judged], batch_size), nan=np.inf, posinf=np.inf)
         return {"predicted_class": predicted, "outlier_scores": scores}, scores > self.threshold_
 
     @abc.abstractmethod
@@ -128,7 +132,8 @@ class ThresholdDetector(TriggerDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         threshold, fpr = values["threshold"], values["fpr"]
-        if threshold is not None and not (isinstance(threshold, (int, float)) and np.isfinite(threshold)):
-            raise InvalidInputError(f"threshold must be a finite number, or None; received {threshold!r}.")
-        if not isinstance(fpr, (int, float)) or not 0 <= fpr < 1:
-            raise InvalidInputError(f"fpr must be a share from 0 to below 1; received {fpr!r}.")
+        if threshold is not None:
+            most = np.finfo(float).max
+            check_number("threshold", threshold, -most, most, "a finite number, or None")
+        if fpr != 0 or isinstance(fpr, bool):
+            check_number("fpr", fpr, 0, 1, "a share from 0 to below 1")

@@ -20,6 +20,7 @@ from art_plugins.features.activations import collect_activations, torch_module
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.sequential_autoencoder import SequentialAutoencoder
 from art_plugins.statistics.latent_classes import cluster_latent_classes
+from art_plugins.statistics.quantum_entropy import principal_projections
 from art_plugins.statistics.spectral import spectral_scores
 
 pytestmark = pytest.mark.benchmark
@@ -121,6 +122,16 @@ def test_top_singular_vector_against_arts_full_decomposition(benchmark: Any) -> 
     benchmark.pedantic(spectral_scores, args=(matrix,), rounds=3)
     report(benchmark, art_s=slow, top_s=fast, ratio=slow / fast)
     assert slow / fast >= 5
+
+
+def test_spectre_of_wide_features_against_the_eigenvectors_of_their_covariance(benchmark: Any) -> None:
+    """The decomposition of d x d alone, which the scores of 400 samples with 2,048 features began with."""
+    features = np.random.default_rng(0).normal(size=(400, 2_048))
+    slow = best_seconds(lambda: np.linalg.eigh(features.T @ features), rounds=1)
+    fast = best_seconds(lambda: principal_projections(features, 100))
+    benchmark.pedantic(principal_projections, args=(features, 100), rounds=3)
+    report(benchmark, covariance_s=slow, gram_s=fast, ratio=slow / fast)
+    assert slow / fast >= 10
 
 
 def test_two_gigabytes_of_waveforms_are_encoded_in_little_memory(benchmark: Any, tmp_path: Path) -> None:
