@@ -97,7 +97,7 @@ def fitted_detector(network: nn.Module, shape: tuple[int, int, int]) -> tuple[In
 
 @pytest.mark.xfail(
     strict=False,
-    reason="Since a default of the detector changed, judging adds some 330 % to a forward pass, not 5: the issue on the guard "
+    reason="Since a default of the detector changed, judging adds some 330 % to a forward pass, not 5: the guard's issue "
     "is to mend it.",
 )
 @pytest.mark.parametrize("name", ["lenet5", "resnet18_cifar"])
