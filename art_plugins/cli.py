@@ -430,7 +430,7 @@ def fraction_curve(
             str(point["n_poison"]),
             _cell(point["target_share"]),
             _cell(point["ari"]),
-            str(point["rank"]),
+            _cell(point["rank"]),
             "yes" if point["found"] else "no",
         )
     console.print(FittedTable(table))

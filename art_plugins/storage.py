@@ -6,6 +6,8 @@ import errno
 import glob
 import hashlib
 import json
+import logging
+import math
 import os
 import shutil
 import tempfile
@@ -24,6 +26,7 @@ try:
     import fcntl
 except ImportError:  # Windows has no such locks: what a killed process leaves there stays
     fcntl = None  # type: ignore[assignment]
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 MOST_BYTES = 4 * 2**30  # of a file: the largest that this package saves are some hundred megabytes
@@ -94,8 +97,36 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically, indented; NaN and infinity are refused, since they are not JSON."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write JSON atomically, indented, as :func:`json_safe` gives it."""
+    write_text(path, json.dumps(json_safe(value), indent=2, allow_nan=False) + "\n")
+
+
+def json_safe(value: Any) -> Any:
+    """A copy in which ``None`` stands for every NaN and infinity, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: json_safe(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """
+    What :func:`write_json` wrote of a mapping; ``None``: there is no such file, or it is damaged, which is logged, so that
+    one that a crash left empty is made anew.
+    """
+    source = Path(path)
+    try:
+        record = json.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        logger.warning("%s cannot be read (%s); what it held is done anew.", source, error)
+        return None
+    if isinstance(record, dict):
+        return record
+    logger.warning("%s holds no record; what it held is done anew.", source)
+    return None
 
 
 def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> None:

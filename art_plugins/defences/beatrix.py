@@ -9,6 +9,7 @@ import numpy as np
 
 from art_plugins.arrays import check_whole_number
 from art_plugins.defences.layer_detector import LayerDetector
+from art_plugins.defences.peer_checks import check_number
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.blocks import find_blocks
@@ -111,9 +112,8 @@ class Beatrix(LayerDetector):
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
         orders, width = values["orders"], values["width"]
-        whole = isinstance(orders, (list, tuple)) and all(isinstance(order, int) and order >= 1 for order in orders)
+        whole = isinstance(orders, (list, tuple)) and all(type(order) is int and order >= 1 for order in orders)
         if not whole or not len(set(orders)) == len(orders) > 0:
             raise InvalidInputError(f"orders must be a list of different whole numbers from 1; received {orders!r}.")
-        if not isinstance(width, (int, float)) or not 0 < width < np.inf:
-            raise InvalidInputError(f"width must be a number above 0; received {width!r}.")
+        check_number("width", width, 0, np.finfo(float).max, "a number above 0")
         check_whole_number("random_state", values["random_state"], least=0)

@@ -12,6 +12,7 @@ from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.moments import class_moments
 
+HIGHEST = float(np.finfo(np.float32).max)  # a scale of single precision
 VARIANTS = ("data-free", "data-limited")
 
 
@@ -94,6 +95,6 @@ class ScaleUp(ForDetectorClassifier, ThresholdDetector):
         if values["variant"] not in VARIANTS:
             raise InvalidInputError(f"variant must be one of {', '.join(VARIANTS)}; received {values['variant']!r}.")
         scales = values["scales"]
-        whole = isinstance(scales, (list, tuple)) and all(isinstance(scale, int) and scale >= 2 for scale in scales)
+        whole = isinstance(scales, (list, tuple)) and all(type(scale) is int and 2 <= scale < HIGHEST for scale in scales)
         if not whole or not len(set(scales)) == len(scales) > 0:
             raise InvalidInputError(f"scales must be a list of different whole numbers from 2; received {scales!r}.")

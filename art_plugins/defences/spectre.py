@@ -8,7 +8,7 @@ import numpy as np
 
 from art_plugins.arrays import check_finite, check_whole_number
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.errors import InvalidInputError
+from art_plugins.defences.peer_checks import check_finite_features, check_model_shape, check_number
 from art_plugins.features.activations import penultimate_activations
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.quantum_entropy import n_removed, spectre_scores
@@ -62,19 +62,19 @@ class SPECTRE(PoisonFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         fraction, alpha = values["fraction"], values["alpha"]
-        if not isinstance(fraction, (int, float)) or not 0 < fraction < 0.5:
-            raise InvalidInputError(f"fraction must be a share above 0 and below 0.5; received {fraction!r}.")
-        if not isinstance(alpha, (int, float)) or not 0 <= alpha < np.inf:
-            raise InvalidInputError(f"alpha must be a number from 0; received {alpha!r}.")
+        check_number("fraction", fraction, 0, 0.5, "a share above 0 and below 0.5")
+        check_number("alpha", alpha, -np.finfo(float).tiny, np.finfo(float).max, "a number from 0")
         check_whole_number("max_dims", values["max_dims"], least=1)
         check_whole_number("batch_size", values["batch_size"], least=1)
 
     def _check_data(self) -> None:
         super()._check_data()
         check_finite(self.x_train, "samples", "remove or mend such samples first")
+        check_model_shape(self.classifier, self.x_train)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         features = penultimate_activations(self.classifier, self.x_train, self.batch_size)
+        check_finite_features(features, "penultimate layer")
         self.outlier_scores_, self.is_clean_ = np.zeros(len(labels)), np.ones(len(labels), dtype=int)
         self.class_scores_, n_dims = np.full(nb_classes, np.nan), [0] * nb_classes
         members = indices_by_class(labels, nb_classes)

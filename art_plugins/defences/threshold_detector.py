@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.defences.contract import TriggerDetector
+from art_plugins.defences.peer_checks import check_finite_features, check_number
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes
@@ -64,6 +65,7 @@ class ThresholdDetector(TriggerDetector):
         self._learn(x, labels, batch_size)
         if self.threshold is None:
             self.clean_scores_ = self._clean_scores(x, rows, batch_size)
+            check_finite_features(self.clean_scores_[:, None], "scores of the clean images")
             self.threshold_ = threshold_at_fpr(self.clean_scores_, self.fpr)
         else:
             self.threshold_ = float(self.threshold)
@@ -97,11 +99,10 @@ class ThresholdDetector(TriggerDetector):
         self._check_images(x)
         outputs = self._outputs(x, batch_size)
         predicted, sound = predicted_classes(self.classifier, outputs), np.isfinite(outputs).all(axis=1)
-        to_judge = sound if self.target_class is None else sound & (predicted == self._target())
+        judged = np.flatnonzero(sound if self.target_class is None else sound & (predicted == self._target()))
         scores = np.where(sound, np.nan, np.inf)
-        if to_judge.any():
-            found = self._scores(x[to_judge], batch_size)
-            scores[to_judge] = np.where(np.isnan(found), np.inf, found)
+        if len(judged):
+            scores[judged] = np.nan_to_num(self._scores(x[judged], batch_size), nan=np.inf, posinf=np.inf)
         return {"predicted_class": predicted, "outlier_scores": scores}, scores > self.threshold_
 
     @abc.abstractmethod
@@ -129,8 +130,8 @@ class ThresholdDetector(TriggerDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         threshold, fpr = values["threshold"], values["fpr"]
-        is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
-        if threshold is not None and not (is_number and np.isfinite(threshold)):
-            raise InvalidInputError(f"threshold must be a finite number, or None; received {threshold!r}.")
-        if not isinstance(fpr, (int, float)) or isinstance(fpr, bool) or not 0 <= fpr < 1:
-            raise InvalidInputError(f"fpr must be a share from 0 to below 1; received {fpr!r}.")
+        if threshold is not None:
+            most = np.finfo(float).max
+            check_number("threshold", threshold, -most, most, "a finite number, or None")
+        if fpr != 0 or isinstance(fpr, bool):
+            check_number("fpr", fpr, 0, 1, "a share from 0 to below 1")
