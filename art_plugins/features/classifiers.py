@@ -21,6 +21,10 @@ HOW_TO_WRAP = (
 )
 OVERSHOOT = 0.1  # of the range: what a band-limited resampling adds to a jump (Gibbs: 9 %), and rounding
 ANOTHER_UNIT = 100  # a range so many times too small is another unit (255 for 8-bit images)
+OTHER_SAMPLES = 20  # no two sets of sounds or pictures in one unit differ so much in their range
+LOW_ACCURACY = (
+    0.5  # on trusted samples; a model that is wrong on most of them is given something else than it was trained on
+)
 
 
 def check_classifier(classifier: Any) -> None:
@@ -160,6 +164,34 @@ def check_input_range(classifier: Any, x: np.ndarray, name: str = "x") -> None:
             f"{name} holds values from {low:g} to {high:g}, and the classifier's clip_values are {least:g} to {most:g}: "
             "bring the samples into the range that the model was trained on, or give the classifier its true clip_values."
         )
+
+
+def check_same_unit(x: np.ndarray, trusted: np.ndarray, name: str) -> None:
+    """
+    :param x: Finite samples, (n, ...), as ``trusted``, (m, ...).
+    :raises InvalidInputError: If the range of one is 20 times that of the other.
+    """
+    found, expected = np.ptp(x), np.ptp(trusted)
+    if found > 0 and expected > 0 and not 1 / OTHER_SAMPLES < float(found) / float(expected) < OTHER_SAMPLES:
+        raise InvalidInputError(
+            f"{name} holds values from {x.min():g} to {x.max():g}, and the trusted samples from {trusted.min():g} to "
+            f"{trusted.max():g}: bring both into the range that the model was trained on."
+        )
+
+
+def accuracy_warning(n_right: int, n_samples: int) -> str | None:
+    """
+    What a model that is wrong on most trusted samples tells; ``None``: it is right on half of them at least.
+
+    :param n_right: Trusted samples that the model classifies as labelled, of ``n_samples``.
+    """
+    if n_right >= LOW_ACCURACY * n_samples:
+        return None
+    return (
+        f"The model classifies only {n_right} of {n_samples} trusted samples as they are labelled. Their range, their "
+        "normalisation or the order of their labels is probably not what the model was trained with, and then no verdict "
+        "can be relied on."
+    )
 
 
 @contextmanager
