@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
 
-from art_plugins.arrays import check_finite, check_whole_number
+from art_plugins.arrays import check_finite, check_finite_features
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.peer_checks import check_finite_features, check_model_shape, check_number, check_seed
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
 from art_plugins.features.classifiers import torch_module
+from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.spectral import spectral_scores
 
@@ -112,12 +112,11 @@ class ARTFilter(PoisonFilter):
     def _check(self, values: dict[str, Any]) -> None:
         if values["features"] not in FEATURES:
             raise InvalidInputError(f"features must be one of {FEATURES}; received {values['features']!r}.")
-        check_seed(values["random_state"])
+        check_count("random_state", values["random_state"], 0)
 
     def _check_data(self) -> None:
         super()._check_data()
         check_finite(self.x_train, "samples", "remove or mend such samples first")
-        check_model_shape(self.classifier, self.x_train)
 
     def _least_samples(self, n_features: int) -> int:
         """Of a class that ART's filter can judge."""
@@ -172,14 +171,14 @@ class ActivationClustering(ARTFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
-        check_whole_number("nb_clusters", values["nb_clusters"], least=2)
-        check_whole_number("nb_dims", values["nb_dims"], least=1)
+        check_count("nb_clusters", values["nb_clusters"], 2)
+        check_count("nb_dims", values["nb_dims"], 1)
         for name, known in CHOICES.items():
             if values[name] not in known:
                 raise InvalidInputError(f"{name} must be one of {', '.join(known)}; received {values[name]!r}.")
         threshold = values["ex_re_threshold"]
         if threshold is not None:
-            check_number("ex_re_threshold", threshold, 0, np.finfo(float).max, "a number above 0, or None")
+            check_number("ex_re_threshold", threshold, "None or a number", above=0)
 
     def _least_samples(self, n_features: int) -> int:
         values = self.get_params()
@@ -207,9 +206,9 @@ class SpectralSignatures(ARTFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
-        check_whole_number("batch_size", values["batch_size"], least=1)
-        check_number("eps_multiplier", values["eps_multiplier"], 0, np.finfo(float).max, "a number above 0")
-        check_number("expected_pp_poison", values["expected_pp_poison"], 0, 1, "a share above 0 and below 1")
+        check_count("batch_size", values["batch_size"], 1)
+        check_number("eps_multiplier", values["eps_multiplier"], above=0)
+        check_number("expected_pp_poison", values["expected_pp_poison"], "a share", above=0, below=1)
 
     def _note_features(self, features: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
         self.outlier_scores_ = np.zeros(len(labels))
@@ -258,8 +257,8 @@ class RandomFilter(PoisonFilter):
         self.defence_params = ["n_removed", "random_state"]
 
     def _check(self, values: dict[str, Any]) -> None:
-        check_whole_number("random_state", values["random_state"], least=0)
-        check_whole_number("n_removed", values["n_removed"], least=0)
+        check_count("random_state", values["random_state"], 0)
+        check_count("n_removed", values["n_removed"], 0)
         if values["n_removed"] > len(self.x_train):
             raise InvalidInputError(f"n_removed must be from 0 to {len(self.x_train)}; received {values['n_removed']}.")
 

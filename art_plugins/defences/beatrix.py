@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_whole_number
 from art_plugins.defences.layer_detector import LayerDetector
-from art_plugins.defences.peer_checks import check_number
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.gram_matrices import gram_features
+from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.deviations import Band, band_deviations, median_band
 
 N_FOLDS = 5  # as the authors' code sets its threshold
@@ -115,5 +114,5 @@ class Beatrix(LayerDetector):
         whole = isinstance(orders, (list, tuple)) and all(type(order) is int and order >= 1 for order in orders)
         if not whole or not len(set(orders)) == len(orders) > 0:
             raise InvalidInputError(f"orders must be a list of different whole numbers from 1; received {orders!r}.")
-        check_number("width", width, 0, np.finfo(float).max, "a number above 0")
-        check_whole_number("random_state", values["random_state"], least=0)
+        check_number("width", width, above=0)
+        check_count("random_state", values["random_state"], 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, plain
+from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.in_flight_files import SETTINGS, checked_arrays, no_trigger, trigger_arrays
@@ -18,9 +18,9 @@ from art_plugins.features.classifiers import predicted_classes, torch_module
 from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
 from art_plugins.features.outputs import check_outputs
 from art_plugins.file_rules import check_names, check_settings, reading
+from art_plugins.parameters import check_count, check_flag, check_number, plain
 from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
-from art_plugins.statistics.parameters import check_count, check_flag, check_number, is_number
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.inversion import Inversion, invert_triggers
@@ -380,7 +380,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         check_density(values["family"], 1.0 if values["tie"] is None else values["tie"], values["power"])
         check_count("n_layers", values["n_layers"])
         margin = values["margin"]
-        check_number("margin", margin, is_number(margin) and 0 <= margin < 1, "a share from 0 to below 1")
+        check_number("margin", margin, "a share", least=0, below=1)
         check_flag("removal", values["removal"])
         check_count("random_state", values["random_state"], 0)
 

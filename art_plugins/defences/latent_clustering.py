@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from art_plugins.arrays import plain
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
@@ -17,6 +16,7 @@ from art_plugins.features.sample_shapes import spectrogram_notice
 from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
+from art_plugins.parameters import check_choice, check_flag, plain
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latent_classes import (
     FALSE_ALARM_RATE,
@@ -26,7 +26,6 @@ from art_plugins.statistics.latent_classes import (
     check_scoring,
     cluster_latent_classes,
 )
-from art_plugins.statistics.parameters import check_choice, check_flag
 from art_plugins.storage import load_arrays, save_arrays, target_file
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, check_samples, plain
+from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.defences.layerwise_model import (
@@ -21,6 +21,7 @@ from art_plugins.defences.layerwise_model import (
 )
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import check_same_unit
+from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_layer_names
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_paper import PaperRule
 from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.classifiers import accuracy_warning
+from art_plugins.parameters import check_choice, check_count, check_flag, check_layer_names
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.layer_scores import benign_threshold, check_terms, typical_shift
-from art_plugins.statistics.parameters import check_choice, check_count, check_flag
 from art_plugins.statistics.self_training import LEAST_SUSPECTS, group_of_suspects, random_parts
 from art_plugins.statistics.similarity import check_layers
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, check_whole_number
+from art_plugins.arrays import check_finite, check_finite_features
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.peer_checks import check_finite_features, check_model_shape, check_number, check_seed
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.features.activations import penultimate_activations
+from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.copies import first_of_copies
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
@@ -68,14 +68,13 @@ class PyODFilter(PoisonFilter):
     def _check(self, values: dict[str, Any]) -> None:
         if values["detector"] not in DETECTORS:
             raise InvalidInputError(f"detector must be one of {', '.join(DETECTORS)}; received {values['detector']!r}.")
-        check_number("cutoff", values["cutoff"], 0, np.finfo(float).max, "a number above 0")
-        check_whole_number("batch_size", values["batch_size"], least=1)
-        check_seed(values["random_state"])
+        check_number("cutoff", values["cutoff"], above=0)
+        check_count("batch_size", values["batch_size"], 1)
+        check_count("random_state", values["random_state"], 0)
 
     def _check_data(self) -> None:
         super()._check_data()
         check_finite(self.x_train, "samples", "remove or mend such samples first")
-        check_model_shape(self.classifier, self.x_train)
         import_pyod(self.detector)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:

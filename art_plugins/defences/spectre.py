@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, check_whole_number
+from art_plugins.arrays import check_finite, check_finite_features
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.peer_checks import check_finite_features, check_model_shape, check_number
 from art_plugins.features.activations import penultimate_activations
+from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.quantum_entropy import n_removed, spectre_scores
 
@@ -62,15 +62,14 @@ class SPECTRE(PoisonFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         fraction, alpha = values["fraction"], values["alpha"]
-        check_number("fraction", fraction, 0, 0.5, "a share above 0 and below 0.5")
-        check_number("alpha", alpha, -np.finfo(float).tiny, np.finfo(float).max, "a number from 0")
-        check_whole_number("max_dims", values["max_dims"], least=1)
-        check_whole_number("batch_size", values["batch_size"], least=1)
+        check_number("fraction", fraction, "a share", above=0, below=0.5)
+        check_number("alpha", alpha, least=0)
+        check_count("max_dims", values["max_dims"], 1)
+        check_count("batch_size", values["batch_size"], 1)
 
     def _check_data(self) -> None:
         super()._check_data()
         check_finite(self.x_train, "samples", "remove or mend such samples first")
-        check_model_shape(self.classifier, self.x_train)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         features = penultimate_activations(self.classifier, self.x_train, self.batch_size)

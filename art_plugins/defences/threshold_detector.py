@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import TriggerDetector
-from art_plugins.defences.peer_checks import check_finite_features, check_number
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes
+from art_plugins.parameters import check_number
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
@@ -131,7 +132,5 @@ class ThresholdDetector(TriggerDetector):
     def _check(self, values: dict[str, Any]) -> None:
         threshold, fpr = values["threshold"], values["fpr"]
         if threshold is not None:
-            most = np.finfo(float).max
-            check_number("threshold", threshold, -most, most, "a finite number, or None")
-        if fpr != 0 or isinstance(fpr, bool):
-            check_number("fpr", fpr, 0, 1, "a share from 0 to below 1")
+            check_number("threshold", threshold, "None or a finite number")
+        check_number("fpr", fpr, "a share", least=0, below=1)

@@ -23,7 +23,7 @@ from art_plugins.features.saved_autoencoder import check_front_end, check_state,
 from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
 from art_plugins.file_rules import check_arrays, reading
-from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number
+from art_plugins.parameters import check_choice, check_count, check_flag, check_number
 from art_plugins.storage import load_arrays, save_arrays, target_file
 
 FILE_KIND = "autoencoder"
@@ -88,7 +88,7 @@ class AutoencoderSettings:
             check_count(name, getattr(self, name), most=MOST_RATE if name == "sample_rate_hz" else MOST_SIZE)
         for name in ("window_s", "hop_s", "floor", "reconstruction_weight"):
             value = getattr(self, name)
-            check_number(name, value, is_number(value) and value > 0, "a number greater than 0")
+            check_number(name, value, above=0)
 
 
 def infer_kind(shape: tuple[int, ...]) -> str:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.parameters import check_choice, check_count, check_flag, check_number, plain
 from art_plugins.statistics.contrast import SPLIT_DIMS, ContrastedClass, contrast_classes, split_by_mixture
 from art_plugins.statistics.crowds import Crowds, find_crowds, split_crowd
 from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import LEAST, outlying_scores
-from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number, plain
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood
 from art_plugins.statistics.reduction import WHITENINGS, reduce_latents
 from art_plugins.statistics.two_means import TwoMeans, refine_trials, repeated_two_means
@@ -288,10 +288,10 @@ def check_scoring(
     ):
         check_choice(name, choice, accepted)
     rate, limit = plain(false_alarm_rate), plain(threshold)
-    check_number("false_alarm_rate", false_alarm_rate, is_number(rate) and 0 < rate < 1, "a chance between 0 and 1")
+    check_number("false_alarm_rate", rate, "a chance", above=0, below=1)
     if scoring == "paper" and class_rule == "false_alarms":
         raise InvalidInputError('The paper\'s scores follow no known law; class_rule must be "auto", "mad" or "argmax".')
-    check_number("threshold", threshold, is_number(limit) and limit > 0, "a finite number greater than 0")
+    check_number("threshold", limit, above=0)
 
 
 def larger_picture(crowd: TwoMeans, mixture: TwoMeans) -> TwoMeans:

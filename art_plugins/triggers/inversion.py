@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from art_plugins.arrays import check_finite, check_samples, plain
+from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import (
@@ -31,9 +31,9 @@ from art_plugins.features.classifiers import (
 )
 from art_plugins.features.outputs import check_outputs
 from art_plugins.features.training import seeded
+from art_plugins.parameters import check_choice, check_count, check_number, plain, shown
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import mad_index
-from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, shown
 from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
 
 logger = logging.getLogger(__name__)
@@ -659,5 +659,5 @@ def _check(
     check_count("nb_steps", nb_steps)
     check_count("batch_size", batch_size, most=MOST_BATCH)
     check_choice("precision", precision, INVERSION_PRECISIONS)
-    check_number("threshold", threshold, is_number(threshold) and threshold > 0, "a finite number greater than 0")
-    check_number("min_success", min_success, is_number(min_success) and 0 < min_success <= 1, "above 0 and at most 1")
+    check_number("threshold", threshold, above=0)
+    check_number("min_success", min_success, above=0, most=1)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from art_plugins.arrays import plain
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics.parameters import check_count, check_number, is_number, shown
+from art_plugins.parameters import check_count, check_number, is_number, plain, shown
 
 Shape = tuple[int, int, int]
 MOST_VALUES = 2**28  # of an image: a gigabyte in single precision
@@ -225,7 +224,7 @@ def warp(shape: Shape, strength: float = 1.0, grid_size: int = 4, random_state: 
     _, height, width = _checked(shape)
     grid_size, strength, random_state = plain(grid_size), plain(strength), plain(random_state)
     check_count("grid_size", grid_size, 2, MOST_GRID)
-    check_number("strength", strength, is_number(strength) and strength > 0, "a number above 0")
+    check_number("strength", strength, above=0)
     check_count("random_state", random_state, 0)
     control = np.random.default_rng(random_state).uniform(-1, 1, size=(2, grid_size, grid_size))
     control *= strength / np.abs(control).mean()
@@ -260,7 +259,7 @@ def _checked(shape: Shape) -> Shape:
 
 def _check_weight(name: str, value: float) -> None:
     value = plain(value)
-    check_number(name, value, is_number(value) and 0 < value <= 1, "above 0 and at most 1")
+    check_number(name, value, above=0, most=1)
 
 
 def _check_finite(values: np.ndarray, what: str) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from art_plugins.arrays import plain
 from art_plugins.errors import InvalidInputError, MissingPackageError
-from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number
+from art_plugins.parameters import check_choice, check_count, check_number, is_number, plain
 
 MOST_SAMPLES = 2**28  # of a sound: two gigabytes in double precision
 # Armory's audio triggers with the scales of its Speech Commands scenarios.
@@ -152,7 +151,7 @@ def _check_sound(sound: np.ndarray, scale: float) -> None:
     is_array = isinstance(sound, np.ndarray) and sound.dtype.kind in "fiu" and sound.ndim == 1
     if not is_array or not np.isfinite(sound).all():
         raise InvalidInputError("sound must be a NumPy array of finite numbers with one axis, (s,).")
-    check_number("scale", plain(scale), is_number(plain(scale)), "a finite number")
+    check_number("scale", plain(scale), "a finite number")
 
 
 def _check_waveforms(x: np.ndarray) -> None:
