@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.convergence import has_settled, leaves_one_out, most_epochs, steps_per_epoch
-from art_plugins.parameters import check_choice, check_count, check_number
+from art_plugins.parameters import check_choice, check_count, check_number, shown
 from art_plugins.storage import atomic_path
 
 SETTLED = "settled"
@@ -165,7 +165,8 @@ def check_training(nb_epochs: Any, batch_size: Any, learning_rate: Any, patience
     check_number("learning_rate", learning_rate, above=0)
     is_count = isinstance(patience, int) and not isinstance(patience, bool) and patience >= 1
     words = f'"{SETTLED}", a whole number of at least 1, or None for no early stop'
-    check_number("patience", patience, patience is None or is_count or patience == SETTLED, words)
+    if patience is not None and not is_count and patience != SETTLED:
+        raise InvalidInputError(f"patience must be {words}; received {shown(patience)}.")
     check_count("random_state", random_state, 0)
 
 

@@ -125,8 +125,7 @@ def chessboard(shape: Shape, amplitude: float) -> AdditiveTrigger:
     """
     _, height, width = _checked(shape)
     amplitude = plain(amplitude)
-    holds = is_number(amplitude) and 0 < amplitude <= 1
-    check_number("amplitude", amplitude, holds, "above 0 and at most 1, for images of 0 to 1")
+    check_number("amplitude", amplitude, "for images of 0 to 1", above=0, most=1)
     even = np.indices((height, width)).sum(axis=0) % 2 == 0
     return AdditiveTrigger(np.broadcast_to(amplitude * even, shape).astype(np.float32))
 
