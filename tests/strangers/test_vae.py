@@ -325,20 +325,21 @@ def test_epochs_that_are_given_are_never_exceeded(patience):
 
 
 def test_training_ends_at_the_first_epoch_at_which_the_latents_have_settled():
-    fitted = small_autoencoder().fit(small_images(), batch_size=4, nb_epochs=300, verbose=False)
+    options = {"batch_size": 4, "learning_rate": 1e-2, "verbose": False}
+    fitted = small_autoencoder().fit(small_images(), nb_epochs=300, **options)
     assert len(fitted.history_) < 300
     assert fitted.steps_per_epoch_ == 10
     assert fitted.has_settled is True
     assert fitted.not_settled is None
     assert not has_settled(fitted.history_[:-1], 10)
     more = {"nb_epochs": len(fitted.history_) + 2, "patience": None}
-    longer = small_autoencoder().fit(small_images(), batch_size=4, verbose=False, **more)
+    longer = small_autoencoder().fit(small_images(), **options, **more)
     assert longer.history_[:-2] == fitted.history_
     assert longer.has_settled is True  # once is enough
 
 
 def test_settled_training_interrupted_and_resumed_is_the_uninterrupted_one(tmp_path, monkeypatch):
-    options = {"batch_size": 4, "verbose": False, "checkpoint": tmp_path / "run.ckpt"}
+    options = {"batch_size": 4, "learning_rate": 1e-2, "verbose": False, "checkpoint": tmp_path / "run.ckpt"}
     whole = small_autoencoder().fit(small_images(), **options)
     real, calls = training._epoch, []
 
