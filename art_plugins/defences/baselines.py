@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
 
-from art_plugins.arrays import check_finite, check_finite_features
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
@@ -89,6 +89,7 @@ class ARTFilter(PoisonFilter):
     :param parameters: Of the ART filter, under ART's names, with ART's defaults.
     """
 
+    needs_network = True
     art_class: type
 
     def __init__(
@@ -113,10 +114,6 @@ class ARTFilter(PoisonFilter):
         if values["features"] not in FEATURES:
             raise InvalidInputError(f"features must be one of {FEATURES}; received {values['features']!r}.")
         check_count("random_state", values["random_state"], 0)
-
-    def _check_data(self) -> None:
-        super()._check_data()
-        check_finite(self.x_train, "samples", "remove or mend such samples first")
 
     def _least_samples(self, n_features: int) -> int:
         """Of a class that ART's filter can judge."""

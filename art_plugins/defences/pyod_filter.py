@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, check_finite_features
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.features.activations import penultimate_activations
@@ -74,7 +74,6 @@ class PyODFilter(PoisonFilter):
 
     def _check_data(self) -> None:
         super()._check_data()
-        check_finite(self.x_train, "samples", "remove or mend such samples first")
         import_pyod(self.detector)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, check_finite_features
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.features.activations import penultimate_activations
 from art_plugins.parameters import check_count, check_number
@@ -66,10 +66,6 @@ class SPECTRE(PoisonFilter):
         check_number("alpha", alpha, least=0)
         check_count("max_dims", values["max_dims"], 1)
         check_count("batch_size", values["batch_size"], 1)
-
-    def _check_data(self) -> None:
-        super()._check_data()
-        check_finite(self.x_train, "samples", "remove or mend such samples first")
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         features = penultimate_activations(self.classifier, self.x_train, self.batch_size)

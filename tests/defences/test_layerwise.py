@@ -347,7 +347,7 @@ def test_fit_small_class_is_pooled_with_a_warning(digits, mixed, caplog, mode):
     detector = LayerwiseFeatureDetector(wrapped(digits.network("white_square")), mode=mode, layers=LAYERS, pooled=True)
     with caplog.at_level(logging.WARNING):
         detector.fit(x[rows], y[rows])
-    assert "Fewer than 20 benign samples of class 4 are predicted right" in caplog.text
+    assert "fewer than 20 trusted samples of class 4 correctly" in caplog.text
     report, _ = detector.detect(mixed[0])
     assert (report["outlier_scores"][report["predicted_class"] == 4] != 0).any()
 
