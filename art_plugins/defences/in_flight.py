@@ -297,6 +297,14 @@ class InFlightDetector(TriggerDetector):
 
         :raises NotFittedError: Before :meth:`fit`.
         """
+        save_arrays(path, FILE_KIND, *self.saved_parts())
+
+    def saved_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """
+        The arrays and the settings that :meth:`save` writes.
+
+        :raises NotFittedError: Before :meth:`fit`.
+        """
         layers = self._fitted_layers()
         assert self._densities is not None
         settings = {
@@ -307,7 +315,7 @@ class InFlightDetector(TriggerDetector):
             "margin": self.margin_,
             "network_sha256": model_fingerprint(self.classifier),
         }
-        save_arrays(path, FILE_KIND, self._densities._asdict() | _trigger_arrays(self.trigger), settings)
+        return self._densities._asdict() | _trigger_arrays(self.trigger), settings
 
     @classmethod
     def load(cls, path: str | Path, classifier: Any, trigger: Trigger | None = None) -> InFlightDetector:
