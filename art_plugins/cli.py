@@ -191,7 +191,11 @@ def scan(
 @app.command()
 def detect(
     model: Annotated[
-        Path, typer.Argument(help="A TorchScript file; or weights, safetensors or state_dict: see --factory.")
+        Path,
+        typer.Argument(
+            help="A TorchScript file, which runs in a process that can only compute; or weights, safetensors or "
+            "state_dict, which are read as data: see --factory."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="Holds the png or jpg images to judge, at any depth.")],
     clean: Annotated[Path, typer.Option(help="Holds one folder of clean images for each class, 10 to 100 each.")],
@@ -200,7 +204,8 @@ def detect(
         str | None, typer.Option(help="The class folders in the order of the model's outputs: a,b,c.")
     ] = None,
     factory: Annotated[
-        str | None, typer.Option(help="package.module:function that makes the network of the weights; it is run.")
+        str | None,
+        typer.Option(help="package.module:function that makes the network of the weights; your own code, run as such."),
     ] = None,
     factory_args: Annotated[str | None, typer.Option(help='Its arguments as JSON, such as {"num_classes": 10}.')] = None,
     size: Annotated[
@@ -212,8 +217,17 @@ def detect(
     threshold: Annotated[float, typer.Option(help="Index above which a class is a backdoor's target.")] = 4.2,
     nb_steps: Annotated[int, typer.Option(min=1, help="Most steps of the trigger inversion.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Of the inversion.")] = 0,
+    timeout: Annotated[float, typer.Option(help="Most seconds that a TorchScript file may take, all in all.")] = 3600.0,
+    trust_model: Annotated[
+        bool, typer.Option("--trust-model", help="Run a TorchScript file with your rights and without limits.")
+    ] = False,
 ) -> None:
-    """Is a trained image classifier backdoored, towards which class, and which of these images carry the trigger?"""
+    """
+    Is a trained image classifier backdoored, towards which class, and which of these images carry the trigger?
+
+    No file is unpickled. A TorchScript file that does more than compute is refused before it runs; what runs cannot write,
+    start programs or reach a network, and has limits on time and memory (Linux; elsewhere TorchScript needs --trust-model).
+    """
     options: dict[str, Any] = {
         "classes": None if classes is None else [name.strip() for name in classes.split(",")],
         "size": _size(size),
@@ -224,6 +238,7 @@ def detect(
     if factory_args is not None and factory is None:
         raise InvalidInputError("--factory-args are the arguments of --factory package.module:function, which is missing.")
     from art_plugins.evaluation.detect import TARGET, detect_folder
+    from art_plugins.evaluation.detect_words import INDEX_RULE
 
     # The page and the record name the classes; the detector's own warnings know only their numbers.
     logging.getLogger("art_plugins.defences.in_flight").setLevel(logging.ERROR)
@@ -233,6 +248,8 @@ def detect(
         clean,
         out,
         factory=factory,
+        trust_model=trust_model,
+        timeout_s=timeout,
         save_detector=save_detector,
         threshold=threshold,
         nb_steps=nb_steps,
@@ -244,7 +261,7 @@ def detect(
     table = Table(
         title="Smallest pattern towards each class, most suspicious first",
         caption="px: size of the patch in pixels. L2: norm of the additive pattern. success: share of the clean images "
-        "that it sends to the class. index: of the more suspicious one; higher = more suspicious.",
+        "of the other classes that it sends to the class. " + INDEX_RULE,
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
