@@ -20,7 +20,7 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
 from art_plugins.features.classifiers import torch_module
-from art_plugins.parameters import check_count, check_number
+from art_plugins.parameters import check_choice, check_count, check_number
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.spectral import spectral_scores
 
@@ -45,8 +45,7 @@ class FeatureView:
     """
 
     def __init__(self, classifier: Any, features: str) -> None:
-        if features not in FEATURES:
-            raise InvalidInputError(f"features must be one of {FEATURES}; received {features!r}.")
+        check_choice("features", features, FEATURES)
         self._classifier, self._features = classifier, features
         self.layer_names = [features]
 
@@ -111,8 +110,7 @@ class ARTFilter(PoisonFilter):
         self.set_params(**parameters)
 
     def _check(self, values: dict[str, Any]) -> None:
-        if values["features"] not in FEATURES:
-            raise InvalidInputError(f"features must be one of {FEATURES}; received {values['features']!r}.")
+        check_choice("features", values["features"], FEATURES)
         check_count("random_state", values["random_state"], 0)
 
     def _least_samples(self, n_features: int) -> int:
@@ -256,8 +254,10 @@ class RandomFilter(PoisonFilter):
     def _check(self, values: dict[str, Any]) -> None:
         check_count("random_state", values["random_state"], 0)
         check_count("n_removed", values["n_removed"], 0)
-        if values["n_removed"] > len(self.x_train):
-            raise InvalidInputError(f"n_removed must be from 0 to {len(self.x_train)}; received {values['n_removed']}.")
+
+    def _check_data(self) -> None:
+        super()._check_data()
+        check_count("n_removed", self.n_removed, 0, len(self.x_train))
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         chosen = np.random.default_rng(self.random_state).choice(len(labels), size=self.n_removed, replace=False)

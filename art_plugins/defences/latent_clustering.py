@@ -11,7 +11,7 @@ import numpy as np
 
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
+from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, infer_kind
 from art_plugins.features.sample_shapes import spectrogram_notice
 from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
@@ -272,6 +272,7 @@ class VAELatentDefence(PoisonFilter):
                 f"autoencoder must be an Autoencoder or the path of a saved one; received {type(autoencoder).__name__}."
             )
         architecture = {name: values[name] for name in ARCHITECTURE}
+        check_choice("kind", values["kind"], ("auto", *KINDS))
         if architecture["kind"] == "auto":
             architecture["kind"] = "waveform"
         AutoencoderSettings(**architecture)

@@ -10,9 +10,9 @@ import numpy as np
 
 from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import MissingPackageError
 from art_plugins.features.activations import penultimate_activations
-from art_plugins.parameters import check_count, check_number
+from art_plugins.parameters import check_choice, check_count, check_number
 from art_plugins.statistics.copies import first_of_copies
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
@@ -66,8 +66,7 @@ class PyODFilter(PoisonFilter):
         self.batch_size, self.random_state = batch_size, random_state
 
     def _check(self, values: dict[str, Any]) -> None:
-        if values["detector"] not in DETECTORS:
-            raise InvalidInputError(f"detector must be one of {', '.join(DETECTORS)}; received {values['detector']!r}.")
+        check_choice("detector", values["detector"], DETECTORS)
         check_number("cutoff", values["cutoff"], above=0)
         check_count("batch_size", values["batch_size"], 1)
         check_count("random_state", values["random_state"], 0)

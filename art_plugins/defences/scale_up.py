@@ -10,6 +10,7 @@ import numpy as np
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
+from art_plugins.parameters import check_choice
 from art_plugins.statistics.moments import class_moments
 
 HIGHEST = float(np.finfo(np.float32).max)  # a scale of single precision
@@ -92,8 +93,7 @@ class ScaleUp(ForDetectorClassifier, ThresholdDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
-        if values["variant"] not in VARIANTS:
-            raise InvalidInputError(f"variant must be one of {', '.join(VARIANTS)}; received {values['variant']!r}.")
+        check_choice("variant", values["variant"], VARIANTS)
         scales = values["scales"]
         whole = isinstance(scales, (list, tuple)) and all(type(scale) is int and 2 <= scale < HIGHEST for scale in scales)
         if not whole or not len(set(scales)) == len(scales) > 0:

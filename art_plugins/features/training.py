@@ -165,7 +165,7 @@ def check_training(nb_epochs: Any, batch_size: Any, learning_rate: Any, patience
     check_number("learning_rate", learning_rate, above=0)
     is_count = isinstance(patience, int) and not isinstance(patience, bool) and patience >= 1
     words = f'"{SETTLED}", a whole number of at least 1, or None for no early stop'
-    if patience is not None and not is_count and patience != SETTLED:
+    if patience is not None and not is_count and not (isinstance(patience, str) and patience == SETTLED):
         raise InvalidInputError(f"patience must be {words}; received {shown(patience)}.")
     check_count("random_state", random_state, 0)
 
