@@ -70,7 +70,7 @@ def seccomp_is_possible() -> bool:
         return False
     libc = ctypes.CDLL(None)
     refuse = ctypes.c_uint32(REFUSE)
-    return libc.syscall(SECCOMP[platform.machine()][0], 2, 0, ctypes.byref(refuse)) == 0  # 2: is this action there?
+    return bool(libc.syscall(SECCOMP[platform.machine()][0], 2, 0, ctypes.byref(refuse)) == 0)  # 2: is this action there?
 
 
 def refuse_system_calls() -> None:

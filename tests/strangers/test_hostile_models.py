@@ -136,6 +136,55 @@ class Greedy(Honest):
         return self.layers(x) + torch.ones(2_500_000_000_000).sum()  # 10 TB
 
 
+@torch.jit.script
+class Manager:
+    def __init__(self, x: torch.Tensor):
+        self.x = x
+
+    def __enter__(self) -> torch.Tensor:
+        torch.save(self.x, "victim.txt")
+        return self.x
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        pass
+
+
+class SavesInManager(Honest):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with Manager(x) as y:
+            return self.layers(y)
+
+
+@torch.jit.script
+class Ordered:
+    def __init__(self, x: torch.Tensor):
+        self.x = x
+
+    def __lt__(self, other: Ordered) -> bool:
+        torch.save(self.x, "victim.txt")
+        return True
+
+
+class SavesInOrder(Honest):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both = [Ordered(x), Ordered(x + 1)]
+        both.sort()
+        return self.layers(both[0].x)
+
+
+@torch.jit.interface
+class Getter:
+    def get(self) -> torch.Tensor:
+        pass
+
+
+class SavesBehindInterface(Honest):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        getters: list[Getter] = []
+        getters.append(Helper(x))
+        return self.layers(getters[0].get())
+
+
 def hook_that_saves(
     module: Honest,
     inputs: tuple[torch.Tensor],
@@ -174,6 +223,9 @@ HOSTILE = [
     (SavesInFunction, FILE_OPERATOR),
     (SavesInObject, FILE_OPERATOR),
     (SavesInOtherMethod, r"its method 'other' has the operator aten::save"),
+    (SavesInManager, r"prim::Enter, which calls code that is found only while it runs|aten::save"),
+    (SavesInOrder, r"aten::sort, which calls code that is found only while it runs|aten::save"),
+    (SavesBehindInterface, r"prim::CallMethod, which calls code that is found only while it runs|aten::save"),
     (Forks, r"prim::fork, which starts threads"),
     (Prints, r"prim::Print, which writes to the terminal"),
     (SavesAtLoading, r"would run code while it is loaded \(__setstate__ in .*\.py\), so it is not loaded"),
