@@ -113,15 +113,15 @@ class ARTFilter(PoisonFilter):
         check_choice("features", values["features"], FEATURES)
         check_count("random_state", values["random_state"], 0)
 
-    def _least_samples(self, n_features: int) -> int:
-        """Of a class that ART's filter can judge."""
-        return 1
+    def _can_judge(self, features: np.ndarray) -> bool:
+        """Whether ART's filter can judge a class of these features, (n, d)."""
+        return len(features) > 0
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         features = FeatureView(self.classifier, self.features).get_activations(self.x_train)
         check_finite_features(features, "penultimate layer" if self.features == "penultimate" else "last layer")
-        members, least = indices_by_class(labels, nb_classes), self._least_samples(features.shape[1])
-        judged = [label for label, rows in enumerate(members) if len(rows) >= least]
+        members = indices_by_class(labels, nb_classes)
+        judged = [label for label, rows in enumerate(members) if self._can_judge(features[rows])]
         self.is_clean_ = np.ones(len(labels), dtype=int)
         if judged:
             # ART fails on a class that it cannot judge: it is shown the others only, as classes 0, 1, ...
@@ -158,8 +158,8 @@ class ActivationClustering(ARTFilter):
     """
     ART's ``ActivationDefence`` (Chen et al. 2018): per class PCA to 10 dimensions and 2-means; the smaller half goes.
 
-    When this breaks: classes of fewer than ten samples, or fewer than the clusters or dimensions asked for, are not judged:
-    they pass, and the report lists them.
+    When this breaks: classes of fewer than ten samples, or fewer than the clusters or dimensions asked for, or of fewer
+    different ones than clusters, are not judged: they pass, and the report lists them.
     """
 
     art_class = ActivationDefence
@@ -175,10 +175,11 @@ class ActivationClustering(ARTFilter):
         if threshold is not None:
             check_number("ex_re_threshold", threshold, "None or a number", above=0)
 
-    def _least_samples(self, n_features: int) -> int:
+    def _can_judge(self, features: np.ndarray) -> bool:
         values = self.get_params()
-        reduced = values["nb_dims"] if n_features > values["nb_dims"] else 1
-        return max(LEAST_SAMPLES, int(values["nb_clusters"]), int(reduced))
+        reduced = values["nb_dims"] if features.shape[1] > values["nb_dims"] else 1
+        least = max(LEAST_SAMPLES, int(values["nb_clusters"]), int(reduced))
+        return len(features) >= least and len(np.unique(features, axis=0)) >= values["nb_clusters"]
 
     def _art_verdicts(self, features: np.ndarray, x: np.ndarray, y: np.ndarray, nb_classes: int) -> np.ndarray:
         if self.get_params()["ex_re_threshold"] is not None and nb_classes < self.classifier.nb_classes:
