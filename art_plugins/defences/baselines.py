@@ -144,7 +144,7 @@ class ARTFilter(PoisonFilter):
             art_filter.set_params(**{name: getattr(self, name) for name in self.art_params})
             with seeded_numpy(self.random_state):
                 _, is_clean = art_filter.detect_poison()
-        except ValueError as error:
+        except (ValueError, IndexError) as error:  # IndexError: 2-means found one cluster, in equal samples
             raise InvalidInputError(
                 f"ART's {self.art_class.__name__} cannot judge these features with these parameters ({error}); change them."
             ) from error
@@ -158,8 +158,8 @@ class ActivationClustering(ARTFilter):
     """
     ART's ``ActivationDefence`` (Chen et al. 2018): per class PCA to 10 dimensions and 2-means; the smaller half goes.
 
-    When this breaks: classes of fewer than ten samples, or fewer than the clusters or dimensions asked for, or of fewer
-    different ones than clusters, are not judged: they pass, and the report lists them.
+    When this breaks: classes of fewer than ten samples, or fewer than the clusters or dimensions asked for, are not judged:
+    they pass, and the report lists them.
     """
 
     art_class = ActivationDefence
@@ -179,7 +179,7 @@ class ActivationClustering(ARTFilter):
         values = self.get_params()
         reduced = values["nb_dims"] if features.shape[1] > values["nb_dims"] else 1
         least = max(LEAST_SAMPLES, int(values["nb_clusters"]), int(reduced))
-        return len(features) >= least and len(np.unique(features, axis=0)) >= values["nb_clusters"]
+        return len(features) >= least
 
     def _art_verdicts(self, features: np.ndarray, x: np.ndarray, y: np.ndarray, nb_classes: int) -> np.ndarray:
         if self.get_params()["ex_re_threshold"] is not None and nb_classes < self.classifier.nb_classes:
