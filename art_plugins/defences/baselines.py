@@ -20,6 +20,7 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.parameters import MOST, check_choice, check_count, shown
 from art_plugins.statistics.spectral import spectral_scores
 
 FEATURES = ("logits", "penultimate")
@@ -82,11 +83,11 @@ class ARTFilter(PoisonFilter):
         self.defence_params = ["features", "random_state", *self.art_params]
         for name in self.art_params:
             setattr(self, name, getattr(defaults, name))
-        self.set_params(**parameters)
+        self.set_params(**{**self.tunables(), **parameters})
 
     def _check(self, values: dict[str, Any]) -> None:
-        if values["features"] not in FEATURES:
-            raise InvalidInputError(f"features must be one of {FEATURES}; received {values['features']!r}.")
+        check_choice("features", values["features"], FEATURES)
+        check_count("random_state", values["random_state"], 0)
         try:
             self._art_filter(self.classifier, None, values)
         except ValueError as error:
@@ -100,7 +101,7 @@ class ARTFilter(PoisonFilter):
         view = FeatureView(self.classifier, self.features)
         one_hot = np.eye(nb_classes, dtype=np.float32)[labels]
         with seeded_numpy(self.random_state):
-            _, is_clean = self._art_filter(view, one_hot, self.get_params()).detect_poison()
+            _, is_clean = self._art_filter(view, one_hot, self.tunables()).detect_poison()
         self.is_clean_ = np.asarray(is_clean, dtype=int)
         removed = [int((1 - self.is_clean_[indices]).sum()) for indices in indices_by_class(labels, nb_classes)]
         return {"features": self.features, "n_removed": {f"Class_{label}": count for label, count in enumerate(removed)}}
@@ -146,7 +147,17 @@ class PerfectFilter(PoisonFilter):
 
     def __init__(self, classifier: Any, x_train: np.ndarray, y_train: np.ndarray, is_poison: np.ndarray) -> None:
         super().__init__(classifier, x_train, y_train)
-        self.is_poison = np.asarray(is_poison, dtype=bool)
+        truth = np.asarray(is_poison)
+        if truth.ndim != 1 or not np.isin(truth, (0, 1)).all():
+            raise InvalidInputError(f"is_poison must be of shape (n,), bool; received {shown(is_poison)}.")
+        self.is_poison = truth.astype(bool)
+
+    def _check_data(self) -> None:
+        super()._check_data()
+        if len(self.is_poison) != len(self.x_train):
+            raise InvalidInputError(
+                f"is_poison must have one entry a sample, {len(self.x_train)}; received {len(self.is_poison)}."
+            )
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         self.is_clean_ = 1 - self.is_poison.astype(int)
@@ -167,10 +178,11 @@ class RandomFilter(PoisonFilter):
         super().__init__(classifier, x_train, y_train)
         self.n_removed, self.random_state = n_removed, random_state
         self.defence_params = ["n_removed", "random_state"]
+        self.set_params(**self.tunables())
 
     def _check(self, values: dict[str, Any]) -> None:
-        if not 0 <= values["n_removed"] <= len(self.x_train):
-            raise InvalidInputError(f"n_removed must be from 0 to {len(self.x_train)}; received {values['n_removed']}.")
+        check_count("n_removed", values["n_removed"], 0, len(self.x_train) if hasattr(self.x_train, "__len__") else MOST)
+        check_count("random_state", values["random_state"], 0)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         chosen = np.random.default_rng(self.random_state).choice(len(labels), size=self.n_removed, replace=False)

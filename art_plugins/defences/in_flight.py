@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, plain
+from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.in_flight_files import SETTINGS, checked_arrays, no_trigger, trigger_arrays
@@ -100,7 +100,8 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         given = {name: value for name, value in locals().items() if name in self.defence_params}
         self.classifier, self.trigger, self.target_class = classifier, trigger, target_class
         for name, value in given.items():
-            setattr(self, name, plain(value))
+            setattr(self, name, value)
+        self.set_params(**given)
         self._densities: ClassDensities | None = None
 
     @classmethod
@@ -123,8 +124,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         """
         if inversion is not None and not isinstance(inversion, dict):
             raise InvalidInputError(f"inversion must hold arguments of invert_triggers by name; received {inversion!r}.")
-        planned = cls(classifier, no_trigger, 0, **parameters)
-        planned._check(planned.get_params())
+        cls(classifier, no_trigger, 0, **parameters)  # wrong parameters are refused before the search
         found = invert_triggers(classifier, x_clean, y_clean, **(inversion or {}))
         logger.info(found.sentence())
         if found.target_class is None or found.trigger is None:
@@ -324,7 +324,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         layers = self._fitted_layers()
         assert self._densities is not None
         settings = {
-            "parameters": self.get_params(),
+            "parameters": self.tunables(),
             "target_class": self._target(),
             "layers": layers,
             "success_rate": self.success_rate_,

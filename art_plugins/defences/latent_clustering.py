@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from art_plugins.arrays import plain
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
@@ -24,6 +23,7 @@ from art_plugins.statistics.latent_classes import (
     check_scoring,
     cluster_latent_classes,
 )
+from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number, shown
 from art_plugins.storage import SettingRule, check_settings, load_arrays, reading, save_arrays, target_file
 
 if TYPE_CHECKING:
@@ -186,7 +186,8 @@ class VAELatentDefence(PoisonFilter):
         given = {name: value for name, value in locals().items() if name in self.defence_params}
         super().__init__(classifier, x_train, y_train)
         for name, value in given.items():
-            setattr(self, name, plain(value))
+            setattr(self, name, value)
+        self.set_params(**given)
         self._trained_with: dict[str, Any] | None = None
         self._trained_on: np.ndarray | None = None
 
@@ -254,20 +255,19 @@ class VAELatentDefence(PoisonFilter):
     def _check(self, values: dict[str, Any]) -> None:
         """The whole set of parameters, without touching the data."""
         check_scoring(**{name: values[name] for name in SCORING})
-        for name in ("nb_epochs", "batch_size"):
-            if not isinstance(values[name], int) or values[name] < 1:
-                raise InvalidInputError(f"{name} must be a whole number of at least 1; received {values[name]!r}.")
-        if values["patience"] is not None and (not isinstance(values["patience"], int) or values["patience"] < 1):
-            raise InvalidInputError(
-                f"patience must be None or a whole number of at least 1; received {values['patience']!r}."
-            )
-        if not isinstance(values["random_state"], int) or values["random_state"] < 0:
-            raise InvalidInputError(f"random_state must be a whole number from 0; received {values['random_state']!r}.")
+        check_count("nb_epochs", values["nb_epochs"])
+        check_count("batch_size", values["batch_size"])
+        if values["patience"] is not None:
+            check_count("patience", values["patience"])
+        check_count("random_state", values["random_state"], 0)
+        check_flag("verbose", values["verbose"])
         rate = values["learning_rate"]
-        if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
-            raise InvalidInputError(f"learning_rate must be a number greater than 0; received {rate!r}.")
-        if values["precision"] not in PRECISIONS:
-            raise InvalidInputError(f"precision must be one of {PRECISIONS}; received {values['precision']!r}.")
+        check_number("learning_rate", rate, is_number(rate) and rate > 0, "a number greater than 0")
+        check_choice("precision", values["precision"], PRECISIONS)
+        if values["checkpoint"] is not None and not isinstance(values["checkpoint"], (str, Path)):
+            raise InvalidInputError(
+                f"checkpoint must be the path of a file, or None; received {shown(values['checkpoint'])}."
+            )
         autoencoder = values["autoencoder"]
         if autoencoder is not None and not isinstance(autoencoder, (Autoencoder, str, Path)):
             raise InvalidInputError(

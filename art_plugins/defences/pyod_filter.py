@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, check_whole_number
+from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import MissingPackageError
 from art_plugins.features.activations import penultimate_activations
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
+from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number
 
 DETECTORS = ("ecod", "iforest", "lof")
 LEAST_SAMPLES = 10  # of a class, to say that one of them stands out
@@ -60,15 +61,14 @@ class PyODFilter(PoisonFilter):
         super().__init__(classifier, x_train, y_train)
         self.detector, self.cutoff = detector, cutoff
         self.batch_size, self.random_state = batch_size, random_state
+        self.set_params(**self.tunables())
 
     def _check(self, values: dict[str, Any]) -> None:
-        if values["detector"] not in DETECTORS:
-            raise InvalidInputError(f"detector must be one of {', '.join(DETECTORS)}; received {values['detector']!r}.")
+        check_choice("detector", values["detector"], DETECTORS)
         cutoff = values["cutoff"]
-        if not isinstance(cutoff, (int, float)) or not 0 < cutoff < np.inf:
-            raise InvalidInputError(f"cutoff must be a number above 0; received {cutoff!r}.")
-        check_whole_number("batch_size", values["batch_size"], least=1)
-        check_whole_number("random_state", values["random_state"], least=0)
+        check_number("cutoff", cutoff, is_number(cutoff) and cutoff > 0, "a number above 0")
+        check_count("batch_size", values["batch_size"])
+        check_count("random_state", values["random_state"], 0)
 
     def _check_data(self) -> None:
         super()._check_data()

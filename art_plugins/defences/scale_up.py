@@ -11,6 +11,7 @@ from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.moments import class_moments
+from art_plugins.statistics.parameters import check_choice, check_counts
 
 VARIANTS = ("data-free", "data-limited")
 
@@ -55,6 +56,7 @@ class ScaleUp(ForDetectorClassifier, ThresholdDetector):
     ) -> None:
         super().__init__(classifier, target_class, threshold, fpr)
         self.variant, self.scales = variant, scales
+        self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         self._fitted_scales, self._moments = list(self.scales), None
@@ -91,9 +93,6 @@ class ScaleUp(ForDetectorClassifier, ThresholdDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
-        if values["variant"] not in VARIANTS:
-            raise InvalidInputError(f"variant must be one of {', '.join(VARIANTS)}; received {values['variant']!r}.")
+        check_choice("variant", values["variant"], VARIANTS)
         scales = values["scales"]
-        whole = isinstance(scales, (list, tuple)) and all(isinstance(scale, int) and scale >= 2 for scale in scales)
-        if not whole or not len(set(scales)) == len(scales) > 0:
-            raise InvalidInputError(f"scales must be a list of different whole numbers from 2; received {scales!r}.")
+        check_counts("scales", scales, 2)

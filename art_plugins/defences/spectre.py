@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, check_whole_number
+from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.parameters import check_count, check_number, is_number
 from art_plugins.statistics.quantum_entropy import n_removed, spectre_scores
 
 LEAST_SAMPLES = 20  # of a class, for a covariance
@@ -59,15 +59,15 @@ class SPECTRE(PoisonFilter):
         super().__init__(classifier, x_train, y_train)
         self.fraction, self.alpha = fraction, alpha
         self.max_dims, self.batch_size = max_dims, batch_size
+        self.set_params(**self.tunables())
 
     def _check(self, values: dict[str, Any]) -> None:
         fraction, alpha = values["fraction"], values["alpha"]
-        if not isinstance(fraction, (int, float)) or not 0 < fraction < 0.5:
-            raise InvalidInputError(f"fraction must be a share above 0 and below 0.5; received {fraction!r}.")
-        if not isinstance(alpha, (int, float)) or not 0 <= alpha < np.inf:
-            raise InvalidInputError(f"alpha must be a number from 0; received {alpha!r}.")
-        check_whole_number("max_dims", values["max_dims"], least=1)
-        check_whole_number("batch_size", values["batch_size"], least=1)
+        holds = is_number(fraction) and 0 < fraction < 0.5
+        check_number("fraction", fraction, holds, "a share above 0 and below 0.5")
+        check_number("alpha", alpha, is_number(alpha) and alpha >= 0, "a number from 0")
+        check_count("max_dims", values["max_dims"])
+        check_count("batch_size", values["batch_size"])
 
     def _check_data(self) -> None:
         super()._check_data()

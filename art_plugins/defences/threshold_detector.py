@@ -12,6 +12,7 @@ from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes
 from art_plugins.statistics.labels import class_labels
+from art_plugins.statistics.parameters import check_number, is_number
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 
@@ -129,8 +130,6 @@ class ThresholdDetector(TriggerDetector):
 
     def _check(self, values: dict[str, Any]) -> None:
         threshold, fpr = values["threshold"], values["fpr"]
-        is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
-        if threshold is not None and not (is_number and np.isfinite(threshold)):
-            raise InvalidInputError(f"threshold must be a finite number, or None; received {threshold!r}.")
-        if not isinstance(fpr, (int, float)) or isinstance(fpr, bool) or not 0 <= fpr < 1:
-            raise InvalidInputError(f"fpr must be a share from 0 to below 1; received {fpr!r}.")
+        if threshold is not None:
+            check_number("threshold", threshold, is_number(threshold), "a finite number, or None")
+        check_number("fpr", fpr, is_number(fpr) and 0 <= fpr < 1, "a share from 0 to below 1")

@@ -188,7 +188,7 @@ def detect_folder(
             "threshold": threshold,
             "nb_steps": nb_steps,
             "random_state": random_state,
-            **({} if detector is None else {**detector.get_params(), "layers": detector.layers_}),
+            **({} if detector is None else {**detector.tunables(), "layers": detector.layers_}),
         },
         "versions": versions(),
         "seconds": time.perf_counter() - start,

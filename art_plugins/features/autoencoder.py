@@ -20,6 +20,7 @@ from art_plugins.features.convolutional_autoencoder import ConvolutionalAutoenco
 from art_plugins.features.saved_autoencoder import check_front_end, check_state, weight_rules
 from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
+from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number, plain
 from art_plugins.storage import check_arrays, load_arrays, reading, save_arrays, target_file
 
 FILE_KIND = "autoencoder"
@@ -69,16 +70,16 @@ class AutoencoderSettings:
         for field in fields(self):
             if isinstance(getattr(self, field.name), np.generic):  # from a sweep over np.arange; JSON has no such type
                 object.__setattr__(self, field.name, getattr(self, field.name).item())
-        if self.kind not in KINDS:
-            raise InvalidInputError(f"kind must be one of {KINDS}; received {self.kind!r}.")
-        if self.posterior not in POSTERIORS:
-            raise InvalidInputError(f"posterior must be one of {POSTERIORS}; received {self.posterior!r}.")
+        check_choice("kind", self.kind, KINDS)
+        check_choice("posterior", self.posterior, POSTERIORS)
         for name in WHOLE_NUMBERS:
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise InvalidInputError(f"{name} must be a whole number of at least 1; received {getattr(self, name)!r}.")
+            check_count(name, getattr(self, name))
         for name in ("window_s", "hop_s", "floor", "reconstruction_weight"):
-            if not isinstance(getattr(self, name), (int, float)) or not 0 < getattr(self, name) < float("inf"):
-                raise InvalidInputError(f"{name} must be a number greater than 0; received {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            check_number(name, value, is_number(value) and value > 0, "a number greater than 0")
+        check_flag("video_like", self.video_like)
+        if self.channels_first is not None:
+            check_flag("channels_first", self.channels_first)
 
 
 def infer_kind(shape: tuple[int, ...]) -> str:
@@ -148,11 +149,15 @@ class Autoencoder:
         :param fabric: A launched Lightning Fabric for several devices or mixed precision.
         :raises InvalidInputError: For a bad argument, shape, dtype, or a sample that is not finite.
         """
-        for name, value in (("nb_epochs", nb_epochs), ("batch_size", batch_size)):
-            if value < 1:
-                raise InvalidInputError(f"{name} must be at least 1; received {value}.")
-        if learning_rate <= 0:
-            raise InvalidInputError(f"learning_rate must be greater than 0; received {learning_rate}.")
+        nb_epochs, batch_size, learning_rate = plain(nb_epochs), plain(batch_size), plain(learning_rate)
+        random_state, patience = plain(random_state), plain(patience)
+        check_count("nb_epochs", nb_epochs)
+        check_count("batch_size", batch_size)
+        holds = is_number(learning_rate) and learning_rate > 0
+        check_number("learning_rate", learning_rate, holds, "a number greater than 0")
+        check_count("random_state", random_state, 0)
+        if patience is not None:
+            check_count("patience", patience)
         check_samples(x)
         self.history_ = []
         with training.seeded(random_state):

@@ -15,6 +15,7 @@ from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import outlying_scores
+from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number, plain
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood
 from art_plugins.statistics.reduction import WHITENINGS, reduce_latents
 from art_plugins.statistics.two_means import TwoMeans, refine_trials, repeated_two_means
@@ -260,24 +261,20 @@ def check_scoring(
     :raises InvalidInputError: For an argument of :func:`cluster_latent_classes` out of range.
     """
     for name, number in (("nb_dims", nb_dims), ("nb_trials", nb_trials), ("n_init", n_init)):
-        if not isinstance(number, (int, np.integer)) or number < 1:
-            raise InvalidInputError(f"{name} must be a whole number of at least 1; received {number!r}.")
-    if not isinstance(refine, (bool, np.bool_)):
-        raise InvalidInputError(f"refine must be True or False; received {refine!r}.")
+        check_count(name, plain(number))
+    check_flag("refine", plain(refine))
     for name, choice, accepted in (
         ("scoring", scoring, SCORINGS),
         ("whiten", whiten, WHITENINGS),
         ("shrinkage", shrinkage, SHRINKAGES),
         ("class_rule", class_rule, CLASS_RULES),
     ):
-        if choice not in accepted:
-            raise InvalidInputError(f"{name} must be one of {accepted}; received {choice!r}.")
-    if not isinstance(false_alarm_rate, (int, float, np.number)) or not 0 < false_alarm_rate < 1:
-        raise InvalidInputError(f"false_alarm_rate must be a chance between 0 and 1; received {false_alarm_rate!r}.")
+        check_choice(name, choice, accepted)
+    rate, threshold = plain(false_alarm_rate), plain(threshold)
+    check_number("false_alarm_rate", rate, is_number(rate) and 0 < rate < 1, "a chance between 0 and 1")
     if scoring == "paper" and class_rule == "false_alarms":
         raise InvalidInputError('The paper\'s scores follow no known law; class_rule must be "auto", "mad" or "argmax".')
-    if not isinstance(threshold, (int, float, np.number)) or not 0 < threshold < np.inf:
-        raise InvalidInputError(f"threshold must be a finite number greater than 0; received {threshold!r}.")
+    check_number("threshold", threshold, is_number(threshold) and threshold > 0, "a finite number greater than 0")
 
 
 def larger_picture(crowd: TwoMeans, mixture: TwoMeans) -> TwoMeans:

@@ -23,6 +23,19 @@ def check_count(name: str, value: Any, least: int = 1, most: int = MOST) -> None
         raise InvalidInputError(f"{name} must be a whole number of at least {least}{upper}; received {shown(value)}.")
 
 
+def check_counts(name: str, values: Any, least: int, most: int = MOST) -> None:
+    """
+    :raises InvalidInputError: If it is no list of different whole numbers from ``least`` to ``most``.
+    """
+    whole = isinstance(values, (list, tuple)) and all(
+        isinstance(value, int) and not isinstance(value, bool) and least <= value <= most for value in values
+    )
+    if not whole or not len(set(values)) == len(values) > 0:
+        raise InvalidInputError(
+            f"{name} must be a list of different whole numbers from {least} to {most}; received {shown(values)}."
+        )
+
+
 def check_number(name: str, value: Any, holds: bool, words: str) -> None:
     """
     :param holds: Whether the number is in its range; reckoned by :func:`is_number` and comparisons.
