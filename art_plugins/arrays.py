@@ -1,4 +1,4 @@
-"""Checks of samples and parameters, each with an error that names the argument and says what to do."""
+"""Checks of arrays of samples and of features, each with an error that names the argument and says what to do."""
 
 from __future__ import annotations
 
@@ -57,30 +57,19 @@ def check_finite(values: np.ndarray, what: str, remedy: str) -> None:
         )
 
 
-def check_layer_names(layers: Any) -> None:
+def check_finite_features(features: np.ndarray, what: str) -> None:
     """
-    :raises InvalidInputError: If it is neither a list of different names nor ``None``.
+    :param features: Shape (n, d).
+    :param what: Where in the model they were taken, such as ``"penultimate layer"``.
+    :raises InvalidInputError: That counts the samples whose features hold NaN or infinity, and names the first.
     """
-    names = isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers)
-    if layers is not None and not (names and len(set(layers)) == len(layers) > 0):
+    broken = ~np.isfinite(features).all(axis=1)
+    if broken.any():
         raise InvalidInputError(
-            f"layers must be a list of different names of the model's modules, or None; received {layers!r}."
+            f"The model gives NaN or infinity in its {what} for {int(broken.sum())} of the {len(features)} samples, the "
+            f"first in row {int(np.argmax(broken))}: such samples cannot be judged. Look for extreme values in them, and "
+            "for NaN in the model's weights."
         )
-
-
-def check_whole_number(name: str, value: Any, least: int, most: int = 2**31 - 1) -> None:
-    """
-    :param most: A larger number is a mistake, and no count that a machine can serve.
-    :raises InvalidInputError: If it is no whole number, too small or too large.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        bounds = f"at least {least}" if not isinstance(value, int) or value < least else f"at most {most}"
-        raise InvalidInputError(f"{name} must be a whole number of {bounds}; received {value!r}.")
-
-
-def plain(value: Any) -> Any:
-    """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _way_to_an_array(x: Any, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
@@ -19,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from art_plugins.errors import ArtPluginsError, InvalidInputError
+from art_plugins.evaluation.terminal import FittedTable, messages_beside_bars, say
 
 # Whatever imports torch or ART is imported inside the commands, so that --help and a bad argument are answered at once.
 
@@ -28,45 +30,54 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Published defences against backdoor poisoning, beside the baselines of the Adversarial Robustness Toolbox.",
 )
-console = Console()
-MAX_LISTED = 10  # caught images
+console = Console(emoji=False)  # a class may be named :cat:
+MAX_LISTED = 10  # caught images, or reasons why files were skipped
+INTERRUPTED = 130  # exit status: 128 and the number of the signal of Ctrl-C
+STOPPED = 143  # the same of SIGTERM
+ENDED = {INTERRUPTED: "Interrupted", STOPPED: "Stopped"}
 
-Root = Annotated[Path, typer.Option(help="Folder that holds SpeechCommands/speech_commands_v0.02.")]
+Root = Annotated[Path, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")]
 Trigger = Annotated[
-    Literal["clapping", "whistle", "car_horn", "dog_clicker"], typer.Option(help="Sound of Armory's, from armory-testbed.")
+    Literal["clapping", "whistle", "car_horn", "dog_clicker"],
+    typer.Option(help="The sound, one of Armory's, that is mixed into the poisoned clips."),
 ]
-Source = Annotated[str, typer.Option(help="Class whose samples are poisoned.")]
-Target = Annotated[str, typer.Option(help="Class that they are relabelled to.")]
-Cap = Annotated[int, typer.Option(min=1, help="Most training samples of one class.")]
-Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="Repeat the option for several runs.")]
-Precision = Annotated[str, typer.Option(help="Of the autoencoder's training, in Lightning's words: 32-true, bf16-mixed.")]
+Source = Annotated[str, typer.Option(help="The class whose samples are poisoned.")]
+Target = Annotated[str, typer.Option(help="The class that the poisoned samples are labelled as.")]
+Cap = Annotated[int, typer.Option(min=1, help="Use at most so many training samples of each class.")]
+Seeds = Annotated[
+    list[int], typer.Option("--seed", min=0, help="Number that fixes the random draws; repeat the option for several runs.")
+]
+Precision = Annotated[str, typer.Option(help="Number format of the autoencoder's training: 32-true, or bf16-mixed.")]
 
 
 @app.command()
 def compare(
     dataset: Annotated[
         Literal["default", "digits", "synthetic_speech", "speech_commands"],
-        typer.Option(help="default: digits and synthetic speech, which need no download."),
+        typer.Option(help="The data that are poisoned. default: digits and synthetic speech, with no download."),
     ] = "default",
-    root: Annotated[Path | None, typer.Option(help="Folder that holds SpeechCommands/speech_commands_v0.02.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Let torchaudio download it there (2.3 GB).")] = False,
+    root: Annotated[Path | None, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download Speech Commands to --root (2.3 GB).")] = False,
     trigger: Trigger = "clapping",
     source: Source = "_unknown_",
     target: Target = "left",
-    fraction: Annotated[float, typer.Option(help="Share of the source class, above 0 and at most 1.")] = 0.1,
+    fraction: Annotated[float, typer.Option(help="Share of the source class that is poisoned: above 0, at most 1.")] = 0.1,
     cap: Cap = 3000,
-    silence: Annotated[bool, typer.Option("--silence", help="Keep the class _silence_; the paper leaves it out.")] = False,
+    silence: Annotated[
+        bool, typer.Option("--silence", help="Keep the class _silence_, which the paper leaves out.")
+    ] = False,
     classifier: Annotated[
-        Literal["cnn", "resnet18_narrow", "resnet18", "resnet50"], typer.Option(help="Classifier of Speech Commands.")
+        Literal["cnn", "resnet18_narrow", "resnet18", "resnet50"],
+        typer.Option(help="The network that is attacked; for Speech Commands only."),
     ] = "cnn",
-    nb_epochs: Annotated[int, typer.Option(min=1, help="Its training epochs.")] = 15,
-    autoencoder: Annotated[Path | None, typer.Option(help="A saved autoencoder, used instead of training one.")] = None,
+    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of --classifier.")] = 15,
+    autoencoder: Annotated[Path | None, typer.Option(help="Use this saved autoencoder and train none.")] = None,
     autoencoder_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder (paper: 30).")] = 30,
     precision: Precision = "32-true",
     seed: Seeds = [0],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/compare"),
 ) -> None:
-    """Poison a data set, run every filter, retrain, and tabulate what each removed and what is left of the attack."""
+    """Compare filters: poison a data set, filter it with each, train again, and show what is left of the attack."""
     if dataset == "speech_commands" and root is None:
         raise InvalidInputError("--dataset speech_commands needs --root DIR, the folder that holds (or gets) the data.")
     if dataset != "speech_commands" and (root or autoencoder or download):
@@ -112,13 +123,19 @@ def compare(
 
 @app.command()
 def scan(
-    folder: Annotated[Path, typer.Argument(help="Holds one folder for each class, with wav, flac, png or jpg files.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Holds one folder for each class, with wav, flac, png or jpg files; or train, test and so on."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/scan"),
     apply_to: Annotated[Path | None, typer.Option(help="Write the list of files to keep here; nothing is deleted.")] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="A saved autoencoder, used instead of training one.")] = None,
     save_autoencoder: Annotated[Path | None, typer.Option(help="Keep the trained autoencoder for other scans.")] = None,
     kind: Annotated[Literal["auto", "sound", "image"], typer.Option(help="What the files are.")] = "auto",
-    seconds: Annotated[float | None, typer.Option(help="Length of a clip; default: the median of the folder.")] = None,
+    split: Annotated[str | None, typer.Option(help="Scan only this one of train, test and so on; default: all.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a clip; default: the 95th percentile of the folder, at most 10.")
+    ] = None,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Accepted chance that a folder without poison has any class called poisoned.")
     ] = 0.05,
@@ -129,6 +146,7 @@ def scan(
 ) -> None:
     """Rank the classes of a folder by suspicion, with no ground truth, and show the suspects to a person."""
     from art_plugins.evaluation.scan import scan_folder
+    from art_plugins.evaluation.scan_words import file_rows, files_sentence
 
     # The page and the record name the classes; the defence's own warnings know only their numbers.
     logging.getLogger("art_plugins.defences.latent_clustering").setLevel(logging.ERROR)
@@ -136,6 +154,7 @@ def scan(
         folder,
         out,
         kind=kind,
+        split=split,
         seconds=seconds,
         autoencoder=autoencoder,
         save_autoencoder=save_autoencoder,
@@ -150,23 +169,33 @@ def scan(
     table = Table(
         title="Classes, most suspicious first",
         caption="Index: higher = more suspicious. False alarms: chance of a class so far out without poison.",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for title in ("class", "files", "index", "false alarms", "suspects", "verdict"):
-        table.add_column(title, justify="left" if title in ("class", "verdict") else "right")
+    table.add_column("class", overflow="fold")
+    for title in ("files", "index", "false alarms", "called poison"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict")
     for row in record["classes"]:
         index = "-" if row["mad_index"] is None else f"{row['mad_index']:.2f}"
         chance = "-" if row["p_value"] is None else f"{row['p_value']:.2g}"
         table.add_row(escape(row["name"]), str(row["n_files"]), index, chance, str(row["n_called_poison"]), row["verdict"])
-    console.print(table)
-    for sentence in (record["finding"], *record["notes"]):
+    console.print(FittedTable(table))
+    for sentence in (record["finding"], *record["notes"], files_sentence(record["counts"])):
         console.print(sentence, markup=False)
-    console.print(f"Written: {out / 'report.html'}, {out / 'suspects.csv'}, {out / 'record.json'}", markup=False)
+    _show_files(file_rows(record))
+    written = [out / "report.html", out / "suspects.csv", out / "record.json", apply_to, save_autoencoder]
+    console.print(f"Written: {', '.join(str(path) for path in written if path is not None)}", markup=False)
 
 
 @app.command()
 def detect(
     model: Annotated[
-        Path, typer.Argument(help="A TorchScript file; or weights, safetensors or state_dict: see --factory.")
+        Path,
+        typer.Argument(
+            help="A TorchScript file, which runs in a process that can only compute; or weights, safetensors or "
+            "state_dict, which are read as data: see --factory."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="Holds the png or jpg images to judge, at any depth.")],
     clean: Annotated[Path, typer.Option(help="Holds one folder of clean images for each class, 10 to 100 each.")],
@@ -175,7 +204,8 @@ def detect(
         str | None, typer.Option(help="The class folders in the order of the model's outputs: a,b,c.")
     ] = None,
     factory: Annotated[
-        str | None, typer.Option(help="package.module:function that makes the network of the weights; it is run.")
+        str | None,
+        typer.Option(help="package.module:function that makes the network of the weights; your own code, run as such."),
     ] = None,
     factory_args: Annotated[str | None, typer.Option(help='Its arguments as JSON, such as {"num_classes": 10}.')] = None,
     size: Annotated[
@@ -187,8 +217,17 @@ def detect(
     threshold: Annotated[float, typer.Option(help="Index above which a class is a backdoor's target.")] = 4.2,
     nb_steps: Annotated[int, typer.Option(min=1, help="Most steps of the trigger inversion.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Of the inversion.")] = 0,
+    timeout: Annotated[float, typer.Option(help="Most seconds that a TorchScript file may take, all in all.")] = 3600.0,
+    trust_model: Annotated[
+        bool, typer.Option("--trust-model", help="Run a TorchScript file with your rights and without limits.")
+    ] = False,
 ) -> None:
-    """Is a trained image classifier backdoored, towards which class, and which of these images carry the trigger?"""
+    """
+    Is a trained image classifier backdoored, towards which class, and which of these images carry the trigger?
+
+    No file is unpickled. A TorchScript file that does more than compute is refused before it runs; what runs cannot write,
+    start programs or reach a network, and has limits on time and memory (Linux; elsewhere TorchScript needs --trust-model).
+    """
     options: dict[str, Any] = {
         "classes": None if classes is None else [name.strip() for name in classes.split(",")],
         "size": _size(size),
@@ -199,6 +238,7 @@ def detect(
     if factory_args is not None and factory is None:
         raise InvalidInputError("--factory-args are the arguments of --factory package.module:function, which is missing.")
     from art_plugins.evaluation.detect import TARGET, detect_folder
+    from art_plugins.evaluation.detect_words import INDEX_RULE
 
     # The page and the record name the classes; the detector's own warnings know only their numbers.
     logging.getLogger("art_plugins.defences.in_flight").setLevel(logging.ERROR)
@@ -208,6 +248,8 @@ def detect(
         clean,
         out,
         factory=factory,
+        trust_model=trust_model,
+        timeout_s=timeout,
         save_detector=save_detector,
         threshold=threshold,
         nb_steps=nb_steps,
@@ -219,7 +261,7 @@ def detect(
     table = Table(
         title="Smallest pattern towards each class, most suspicious first",
         caption="px: size of the patch in pixels. L2: norm of the additive pattern. success: share of the clean images "
-        "that it sends to the class. index: of the more suspicious one; higher = more suspicious.",
+        "of the other classes that it sends to the class. " + INDEX_RULE,
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
@@ -238,7 +280,7 @@ def detect(
         index = "-" if row["index"] is None else f"{row['index']:.2f}"
         style = "bold" if row["verdict"] == TARGET else None
         table.add_row(escape(row["name"]), *cells, index, row["verdict"], style=style)
-    console.print(table)
+    console.print(FittedTable(table))
     for sentence in (record["finding"], *record["notes"]):
         console.print(sentence, markup=False)
     for row in record["suspects"][:MAX_LISTED]:
@@ -259,37 +301,49 @@ def detect(
 @app.command("in-flight")
 def in_flight(
     root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz or cifar10.npz.")],
-    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10; repeat for several.")] = [  # noqa: B006
+    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist or cifar10; repeat the option for several.")] = [  # noqa: B006
         "mnist",
         "fashion_mnist",
     ],
-    trigger: Annotated[list[str], typer.Option(help="Repeat for several; none: a clean model, to find nothing in.")] = [  # noqa: B006
+    trigger: Annotated[
+        list[str], typer.Option(help="A pattern, such as white_box; none: a model without a backdoor. Repeat for several.")
+    ] = [  # noqa: B006
         "white_box",
         "chessboard",
         "none",
     ],
-    sources: Annotated[list[str], typer.Option(help="Classes that are poisoned: multi, single, all_to_all; repeat.")] = [  # noqa: B006
+    sources: Annotated[
+        list[str], typer.Option(help="Which classes are poisoned: multi, single or all_to_all; repeat for several.")
+    ] = [  # noqa: B006
         "multi"
     ],
     network: Annotated[
-        Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="Of the attacked model.")
+        Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="The network that is attacked.")
     ] = "lenet5",
-    width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
-    n_poison: Annotated[
-        int | None, typer.Option(min=1, help="Poisoned training images; default: the paper's share of the training set.")
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
     ] = None,
-    nb_epochs: Annotated[int | None, typer.Option(min=1, help="Its training epochs; default: by network.")] = None,
+    n_poison: Annotated[
+        int | None, typer.Option(min=1, help="Number of poisoned training images; default: the same share as in the paper.")
+    ] = None,
+    nb_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
+    ] = None,
     n_clean: Annotated[
-        list[int], typer.Option(min=1, help="Clean images a class that the defender has; repeat for several.")
+        list[int], typer.Option(min=1, help="Clean images of each class that the defender has; repeat for several.")
     ] = [100],  # noqa: B006
-    nb_steps: Annotated[int, typer.Option(min=1, help="Most steps of the inversion.")] = 400,
-    baselines: Annotated[bool, typer.Option(help="Run Neural Cleanse, B3D and STRIP as well.")] = True,
-    download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
+    nb_steps: Annotated[int, typer.Option(min=1, help="Use at most so many steps to reconstruct a trigger.")] = 400,
+    baselines: Annotated[bool, typer.Option(help="Run the other methods Neural Cleanse, B3D and STRIP as well.")] = True,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
+    ] = False,
     seed: Seeds = [0],  # noqa: B006
-    models: Annotated[Path, typer.Option(help="Trained models; what is there is not trained again.")] = Path("out/models"),
+    models: Annotated[
+        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
+    ] = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
 ) -> None:
-    """Train backdoored models, invert their triggers, and catch triggered test images beside the baselines."""
+    """Reconstruct the triggers of backdoored models, and catch the images that carry them, beside other methods."""
     from art_plugins.evaluation.attacked_models import ModelCase, check_case
     from art_plugins.evaluation.in_flight_experiment import run_in_flight
 
@@ -310,30 +364,41 @@ def in_flight(
 @app.command()
 def layerwise(
     root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz, cifar10.npz, gtsrb32.npz.")],
-    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10, gtsrb32; repeat for several.")] = [  # noqa: B006
+    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10 or gtsrb32; repeat for several.")] = [  # noqa: B006
         "mnist",
         "fashion_mnist",
     ],
     trigger: Annotated[
-        list[str], typer.Option(help="A pattern, warp, or input_aware: a trigger of its own for each image; repeat.")
+        list[str], typer.Option(help="A pattern, warp, or input_aware (each image has its own trigger); repeat.")
     ] = ["white_box", "chessboard"],  # noqa: B006
-    network: Annotated[str, typer.Option(help="lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")] = "lenet5",
-    width: Annotated[int | None, typer.Option(min=1, help="Channels of its first stage.")] = None,
-    n_poison: Annotated[
-        int | None, typer.Option(min=1, help="Poisoned training images; default: the share that Li et al. poison.")
+    network: Annotated[
+        str, typer.Option(help="The network that is attacked: lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")
+    ] = "lenet5",
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
     ] = None,
-    nb_epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs; default: by network.")] = None,
-    n_trusted: Annotated[int, typer.Option(min=1, help="Trusted images a class.")] = 100,
-    filters: Annotated[bool, typer.Option(help="Filter the training set as well, beside ART's filters.")] = True,
+    n_poison: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of poisoned training images; default: the same share as Li et al. 2022."),
+    ] = None,
+    nb_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
+    ] = None,
+    n_trusted: Annotated[int, typer.Option(min=1, help="Images of each class that are known to be clean.")] = 100,
+    filters: Annotated[bool, typer.Option(help="Also filter the training set, and compare with ART's filters.")] = True,
     peers: Annotated[
-        bool, typer.Option("--peers", help="STRIP, SCALE-UP, Beatrix and TED as well; as filters SPECTRE and PyOD's.")
+        bool, typer.Option("--peers", help="Also run STRIP, SCALE-UP, Beatrix and TED, and the filters SPECTRE and PyOD's.")
     ] = False,
-    download: Annotated[bool, typer.Option("--download", help="Let ART fetch MNIST or CIFAR-10.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
+    ] = False,
     seed: Seeds = [0],  # noqa: B006
-    models: Annotated[Path, typer.Option(help="Trained models; what is there is not trained again.")] = Path("out/models"),
+    models: Annotated[
+        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
+    ] = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
 ) -> None:
-    """Layer-wise feature analysis of backdoored models: at test time, and as a filter beside ART's."""
+    """Look for triggers in every layer of backdoored models: in test images, and as a filter of training sets."""
     from art_plugins.evaluation.attacked_models import ModelCase
     from art_plugins.evaluation.layerwise_experiment import run_layerwise
 
@@ -351,13 +416,16 @@ def layerwise(
 @app.command("fraction-curve")
 def fraction_curve(
     root: Root,
-    autoencoder: Annotated[Path, typer.Option(help="A saved autoencoder; one is trained and saved here if it is absent.")],
+    autoencoder: Annotated[
+        Path, typer.Option(help="File of the autoencoder; where there is none, one is trained and saved there.")
+    ],
     trigger: Trigger = "clapping",
     source: Source = "_unknown_",
     target: Target = "left",
     cap: Cap = 3000,
     scoring: Annotated[
-        Literal["contrastive", "paper"], typer.Option(help="Each class against the others, or by itself.")
+        Literal["contrastive", "paper"],
+        typer.Option(help="contrastive: judge each class against the others; paper: each by itself."),
     ] = "contrastive",
     precision: Precision = "32-true",
     nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
@@ -379,38 +447,43 @@ def fraction_curve(
             str(point["n_poison"]),
             _cell(point["target_share"]),
             _cell(point["ari"]),
-            str(point["rank"]),
+            _cell(point["rank"]),
             "yes" if point["found"] else "no",
         )
-    console.print(table)
+    console.print(FittedTable(table))
     console.print(f"Written: {out / 'record.json'}", markup=False)
 
 
 @app.command()
 def sweep(
     root: Root,
-    autoencoder: Annotated[Path, typer.Option(help="A saved autoencoder, as compare leaves one.")],
+    autoencoder: Annotated[Path, typer.Option(help="File of a saved autoencoder; compare writes one beside its results.")],
     trigger: Annotated[
-        list[str], typer.Option(help="Of Armory: clapping, whistle, car_horn, dog_clicker; tone, burst; repeat.")
+        list[str], typer.Option(help="clapping, whistle, car_horn, dog_clicker, tone or burst; repeat for several.")
     ] = ["clapping", "whistle"],  # noqa: B006
     pairs: Annotated[
-        int | None, typer.Option(min=1, help="So many pairs of classes, drawn at random; default: all.")
+        int | None, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random; default: all pairs.")
     ] = None,
-    clean: Annotated[int, typer.Option(min=0, help="Clean draws.")] = 100,
-    curve: Annotated[list[str], typer.Option(help="source:target whose poisoned share is varied; repeat.")] = [  # noqa: B006
+    clean: Annotated[int, typer.Option(min=0, help="Number of draws without poison, which show the false alarms.")] = 100,
+    curve: Annotated[
+        list[str], typer.Option(help="source:target, for which the poisoned share is varied; repeat for several.")
+    ] = [  # noqa: B006
         "_unknown_:left",
         "right:left",
     ],
     cap: Cap = 3000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the cap, the pairs and the poison.")] = 0,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Local processes; default: as many as cores.")] = None,
-    backend: Annotated[Literal["local", "dask", "ray"], typer.Option(help="Who judges: here or a cluster.")] = "local",
+    seed: Annotated[int, typer.Option(min=0, help="Number that fixes the random draws: of samples, pairs and poison.")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of local processes; default: as many as cores.")] = None,
+    backend: Annotated[
+        Literal["local", "dask", "ray"],
+        typer.Option(help="Where the work is done: on this machine, or on a cluster of Dask or Ray."),
+    ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the cluster: tcp://host:port of Dask's scheduler, host:port of Ray's head.")
+        str | None, typer.Option(help="Address of the cluster: tcp://host:port for Dask, host:port for Ray.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/sweep"),
 ) -> None:
-    """Fig. 4, 6, 7: judge every pair of source and target class, and clean draws, with one autoencoder."""
+    """Fig. 4, 6, 7 of Mehlman et al. 2023: attack every pair of classes, and judge each with one autoencoder."""
     if not autoencoder.is_file():
         raise InvalidInputError(f"--autoencoder {autoencoder} does not exist.")
     if not all(pair.count(":") == 1 for pair in curve):
@@ -419,7 +492,7 @@ def sweep(
     from art_plugins.evaluation.parallel import check_backend
     from art_plugins.evaluation.sweep import check_sweep, run_sweep
     from art_plugins.evaluation.sweep_figures import write_sweep_figures
-    from art_plugins.evaluation.sweep_tables import sweep_report
+    from art_plugins.evaluation.sweep_tables import sweep_report, sweep_tables
     from art_plugins.features.autoencoder import Autoencoder
 
     check_backend(backend, address, jobs)
@@ -441,7 +514,8 @@ def sweep(
         address=address,
         jobs=jobs,
     )
-    console.print(sweep_report(record), markup=False, highlight=False)
+    for table in sweep_tables(record):
+        _show(table)
     figures = write_sweep_figures(record, out)
     console.print(f"Written: {', '.join(map(str, (out / 'record.json', out / 'table.md', *figures)))}", markup=False)
 
@@ -450,21 +524,29 @@ def sweep(
 def ablation(
     root: Root,
     variant: Annotated[
-        list[str] | None, typer.Option(help="Of the autoencoder, such as 'beta x 4'; repeat; default: all.")
+        list[str] | None,
+        typer.Option(help="What is changed, such as 'beta x 4'; repeat for several; default: every variant."),
     ] = None,
-    trigger: Annotated[list[str], typer.Option(help="As for sweep; repeat.")] = ["clapping", "whistle", "tone", "burst"],  # noqa: B006
-    pairs: Annotated[int, typer.Option(min=1, help="Pairs of classes, drawn at random.")] = 20,
-    clean: Annotated[int, typer.Option(min=1, help="Clean draws.")] = 20,
-    nb_epochs: Annotated[int, typer.Option(min=1, help="Of each autoencoder.")] = 30,
+    trigger: Annotated[list[str], typer.Option(help="As for sweep; repeat for several.")] = [  # noqa: B006
+        "clapping",
+        "whistle",
+        "tone",
+        "burst",
+    ],
+    pairs: Annotated[int, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random.")] = 20,
+    clean: Annotated[int, typer.Option(min=1, help="Number of draws without poison, which show the false alarms.")] = 20,
+    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of each autoencoder.")] = 30,
     precision: Precision = "32-true",
     cap: Cap = 3000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the cap, the training, the pairs and the poison.")] = 0,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Local processes that judge; default: as many as cores.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Number that fixes the random draws: of samples, training, pairs and poison.")
+    ] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of local processes; default: as many as cores.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/ablation"),
 ) -> None:
-    """What each part of latent clustering brings: beta, latent sizes, front end; windows, steps, frames, whole latents."""
+    """Measure what each part of latent clustering brings: change one setting at a time, and judge the same attacks."""
     from art_plugins.evaluation.ablation import VARIANTS, run_ablation
-    from art_plugins.evaluation.ablation_tables import ablation_report
+    from art_plugins.evaluation.ablation_tables import ablation_report, ablation_tables
     from art_plugins.evaluation.datasets.speech_commands import speech_commands
     from art_plugins.evaluation.poisoning import poison
     from art_plugins.evaluation.sweep import check_sweep
@@ -494,29 +576,35 @@ def ablation(
         jobs=jobs,
         on_run=lambda run: console.print(f"{run['variant']}: {len(run['sets'])} sets judged", markup=False),
     )
-    console.print(ablation_report(record), markup=False, highlight=False)
+    for table in ablation_tables(record):
+        _show(table)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 
 
 @app.command()
 def reproduce(
-    paper: Annotated[str | None, typer.Argument(help="mehlman, li or preetha; default: all.")] = None,
+    paper: Annotated[str | None, typer.Argument(help="The paper: mehlman, li or preetha; default: all three.")] = None,
     item: Annotated[
         str | None,
-        typer.Argument(help="As in the paper: fig2 to fig7, retraining; table1 to table4; fig4, fig5, profiles."),
+        typer.Argument(help="Its figure or table, such as fig2, table1 or retraining; default: all of them."),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the data sets, for studies that have to be run.")] = None,
     records: Annotated[
-        Path | None, typer.Option(help="Folder with records of studies that need not be run: tests/records.")
+        Path | None, typer.Option(help="Folder with records of studies that need not be run again, such as tests/records.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer epochs, pairs and cases; said in the record.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A trial with fewer epochs, pairs and cases; the record says so.")
+    ] = False,
     size: Annotated[
-        Literal["auto", "cpu", "gpu"], typer.Option(help="gpu: the papers' models; auto: those where there is a GPU.")
+        Literal["auto", "cpu", "gpu"],
+        typer.Option(help="gpu: models as large as the papers'; cpu: smaller ones; auto: gpu if there is one."),
     ] = "auto",
-    download: Annotated[bool, typer.Option("--download", help="Let torchaudio and ART fetch what is missing.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the data sets that are missing to --root.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/reproduce"),
 ) -> None:
-    """Every figure and table of the three papers: reported beside measured."""
+    """Measure every figure and table of the three papers, and show what the papers report beside it."""
     from art_plugins.evaluation.reproduction import runner
     from art_plugins.evaluation.reproduction.tables import item_table, summary_table
 
@@ -551,12 +639,12 @@ def report(
         list[Path], typer.Argument(help="Folders with records, at any depth: out/reproduce, tests/records.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.md.")] = Path("out/report"),
-    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown here instead.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown to this file, not to report.md.")] = None,
     fill: Annotated[
         Path | None, typer.Option(help="A Markdown file whose blocks <!-- RECORD --> to <!-- end --> are filled anew.")
     ] = None,
 ) -> None:
-    """One page of all records: the papers' figures beside ours, peers side by side, suspects to hear and to see."""
+    """Make one page of all records: the papers' numbers beside ours, all methods side by side, suspects to hear and see."""
     from art_plugins.evaluation.evaluation_page import filled, write_evaluation_report
     from art_plugins.evaluation.gathered import gather
     from art_plugins.evaluation.pages import import_jinja2
@@ -576,22 +664,47 @@ def report(
 
 def main() -> None:
     """Run the command line; an error of this package is one sentence on standard error and exit status 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore", module="lightning")
-    try:
-        app(standalone_mode=True)
-    except ArtPluginsError as error:
-        print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Interrupted; run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+    signal.signal(signal.SIGTERM, _stop)
+    with messages_beside_bars():
+        try:
+            app(standalone_mode=True)
+        except ArtPluginsError as error:
+            message, status = f"Error: {' '.join(str(error).split())}", 2
+        except SystemExit as end:  # typer makes one of every end, also of Ctrl-C
+            if end.code not in ENDED:
+                raise
+            message, status = f"{ENDED[end.code]}; run the same command again to go on.", end.code
+        # Only here are the bars of the functions that failed gone from the screen.
+        say(message)
+        sys.exit(status)
+
+
+def _stop(*_: object) -> None:
+    """SIGTERM ends the command like any other exit, so that temporary files are removed."""
+    sys.exit(STOPPED)
+
+
+def _show_files(rows: list[tuple[str, int, str]]) -> None:
+    """What became of the files that were not simply read."""
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("files", justify="right", no_wrap=True)
+    table.add_column("what", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for what, number, reason in rows[:MAX_LISTED]:
+        table.add_row(f"{number:,}", what, escape(reason))
+    if len(rows) > MAX_LISTED:
+        table.add_row("", "and more", f"{len(rows) - MAX_LISTED} further reasons, listed in report.html")
+    console.print(FittedTable(table))
 
 
 def _show_comparison(task: dict[str, Any]) -> None:
     before = task["undefended"]
     table = Table(
-        title=f"{task['title']}, seed {task['seed']}: {task['n_poison']} of {task['n_train']} training samples are poison",
+        title=f"{escape(task['title'])}, seed {task['seed']}: {task['n_poison']} of {task['n_train']} training samples are "
+        "poison",
         caption=f"No filter: clean {before['clean_accuracy']:.3f}, attack {before['attack_success']:.3f}. TPR: share of "
         "the poison removed. FPR: share of the clean samples removed. ARI: of the target class. clean, attack: "
         "accuracy and attack success of a model retrained on the rest. s: seconds of the filter.",
@@ -606,13 +719,13 @@ def _show_comparison(task: dict[str, Any]) -> None:
         "attack": "attack_success",
         "s": "seconds",
     }
-    table.add_column("filter", no_wrap=True, min_width=35)
+    table.add_column("filter")
     for title in columns:
-        table.add_column(title, justify="right", no_wrap=True, min_width=5)
+        table.add_column(title, justify="right")
     for row in task["defences"]:
         cells = (f"{row[key]:.1f}" if key == "seconds" else _cell(row[key]) for key in columns.values())
-        table.add_row(row["title"], *cells)
-    console.print(table)
+        table.add_row(escape(row["title"]), *cells)
+    console.print(FittedTable(table))
 
 
 def _show_in_flight_run(run: dict[str, Any]) -> None:
@@ -645,12 +758,12 @@ def _size_of_machine(quick: bool, size: str) -> Any:
 
 def _show(table: Any) -> None:
     """A table of the record's on the terminal."""
-    shown = Table(title=table.caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(title=escape(table.caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading, is_number in table.columns.items():
-        shown.add_column(heading, justify="right" if is_number else "left")
+        shown.add_column(escape(heading.strip()), justify="right" if is_number else "left")
     for row in table.rows:
         shown.add_row(*map(escape, row))
-    console.print(shown)
+    console.print(FittedTable(shown))
 
 
 def _cell(value: float | int | None) -> str:

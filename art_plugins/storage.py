@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
+import logging
 import math
 import os
-import sys
+import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from art_plugins.errors import ArtPluginsError, FileFormatError, InvalidInputError
+from art_plugins.errors import FileFormatError, InvalidInputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: what a killed process leaves there stays
+    fcntl = None  # type: ignore[assignment]
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-TINY = sys.float_info.min  # the least number above 0
 MOST_BYTES = 4 * 2**30  # of a file: the largest that this package saves are some hundred megabytes
 DENSE_FROM, LEAST_DENSE = 64 * 2**20, 1 / 64  # a larger file of which less than this share is on the disk is mostly holes
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used-up quota, a limit on the size of files
 
 
 @contextmanager
@@ -30,40 +39,55 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     Yield a temporary path beside ``path``; rename it to ``path`` when the block ends well, remove it when it does not.
 
-    :raises InvalidInputError: If the folder cannot be created or written.
+    The temporary file lies in a hidden folder of its own, which is held while the block runs. What processes that were
+    killed have left of the same ``path`` is removed first.
+
+    :raises InvalidInputError: If the folder cannot be created or written, or the disk is full.
     """
     target = Path(path)
     if target.is_dir():
         raise InvalidInputError(f"{target} cannot be written: it is a folder; give the path of a file.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial")
+        _remove_leftovers(target)
+        folder, held = _held_folder(target)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise InvalidInputError(f"{target} cannot be written ({error}); name a folder that can be.") from error
-    os.close(handle)
-    partial = Path(name)
+    partial = folder / target.name
     try:
+        partial.touch()
         yield partial
         partial.chmod(0o666 & ~_umask())
         partial.replace(target)
     except OSError as error:
-        raise InvalidInputError(f"{target} cannot be written ({error}); is the disk full?") from error
+        if error.errno not in NO_ROOM:
+            raise
+        raise InvalidInputError(f"{target} cannot be written ({error.strerror}); make room and try again.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
 
 
-def target_file(filename: str | Path, path: str | Path | None) -> Path:
+def hold(path: Path) -> int | None:
     """
-    The file of ``save(filename, path)``, as ART calls it, and of ``save(filename)``, where the first may be a whole path.
+    Hold a file or folder until the descriptor is closed, at the latest by the end of the process, however that ends.
 
-    :param filename: Name of the file, or its path.
-    :param path: The folder; ``None``: none is put before the name (ART would take its own data folder).
-    :raises InvalidInputError: If one of them is no path.
+    :return: The descriptor; ``None``: another process, or another part of this one, holds it.
+    :raises OSError: If the path cannot be opened, or nothing can be held on this system.
     """
-    for name, value in (("filename", filename), ("path", path)):
-        if not isinstance(value, (str, Path)) and not (name == "path" and value is None):
-            raise InvalidInputError(f"{name} must be a path; received {type(value).__name__}.")
-    return Path(filename) if path is None else Path(path) / filename
+    if fcntl is None:
+        raise OSError("this operating system has no locks of this kind")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -73,8 +97,36 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically, indented; NaN and infinity are refused, since they are not JSON."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write JSON atomically, indented, as :func:`json_safe` gives it."""
+    write_text(path, json.dumps(json_safe(value), indent=2, allow_nan=False) + "\n")
+
+
+def json_safe(value: Any) -> Any:
+    """A copy in which ``None`` stands for every NaN and infinity, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: json_safe(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """
+    What :func:`write_json` wrote of a mapping; ``None``: there is no such file, or it is damaged, which is logged, so that
+    one that a crash left empty is made anew.
+    """
+    source = Path(path)
+    try:
+        record = json.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        logger.warning("%s cannot be read (%s); what it held is done anew.", source, error)
+        return None
+    if isinstance(record, dict):
+        return record
+    logger.warning("%s holds no record; what it held is done anew.", source)
+    return None
 
 
 def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> None:
@@ -91,12 +143,11 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], s
         "settings": dict(settings),
         "sha256": _checksum(contiguous, settings),
     }
-    text = json.dumps(header, allow_nan=False)
     with atomic_path(path) as partial:
         try:
-            safetensors.numpy.save_file(contiguous, partial, metadata={"art_plugins": text})
-        except safetensors.SafetensorError as error:  # a full disk, mostly
-            raise OSError(str(error)) from error
+            safetensors.numpy.save_file(contiguous, partial, metadata={"art_plugins": json.dumps(header, allow_nan=False)})
+        except safetensors.SafetensorError as error:  # a full disk, in its words
+            raise InvalidInputError(f"{path} cannot be written ({error}); make room and try again.") from error
 
 
 def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -129,111 +180,18 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
     return arrays, settings
 
 
-class ArrayRule(NamedTuple):
+def target_file(filename: str | Path, path: str | Path | None) -> Path:
     """
-    What a saved array must be.
+    The file of ``save(filename, path)``, as ART calls it, and of ``save(filename)``, where the first may be a whole path.
 
-    ``kind``: NumPy's letters for the types that are allowed, such as ``"f"`` or ``"iu"``; ``shape``: sizes, or names of
-    sizes: a name stands for the same size wherever it occurs; ``low`` to ``high``: its values; ``also``: values beyond
-    these that may occur, infinities or NaN. All others must be finite.
+    :param filename: Name of the file, or its path.
+    :param path: The folder; ``None``: none is put before the name (ART would take its own data folder).
+    :raises InvalidInputError: If one of them is no path.
     """
-
-    kind: str
-    shape: tuple[int | str, ...]
-    low: float = -math.inf
-    high: float = math.inf
-    also: tuple[float, ...] = ()
-
-
-def check_arrays(arrays: Mapping[str, np.ndarray], rules: Mapping[str, ArrayRule], sizes: dict[str, int]) -> None:
-    """
-    :param rules: For each array that must be there; no other may.
-    :param sizes: Sizes by name that are known; those that are met first in an array are added.
-    :raises FileFormatError: Naming the first array that is missing, unknown, or not as its rule says.
-    """
-    check_names("array", arrays, rules)
-    for name, rule in rules.items():
-        array = arrays[name]
-        if array.dtype.kind not in rule.kind:
-            raise FileFormatError(f"the array {name!r} has the dtype {array.dtype}")
-        expected = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in rule.shape)
-        if len(expected) != array.ndim or any(
-            not isinstance(size, str) and size != found for size, found in zip(expected, array.shape, strict=True)
-        ):
-            raise FileFormatError(f"the array {name!r} has the shape {array.shape} in place of {expected}")
-        sizes |= {size: found for size, found in zip(expected, array.shape, strict=True) if isinstance(size, str)}
-        good = (array >= rule.low) & (array <= rule.high)
-        if array.dtype.kind == "f":
-            good &= np.isfinite(array)
-            for value in rule.also:
-                good |= np.isnan(array) if math.isnan(value) else array == value
-        if not good.all():
-            raise FileFormatError(
-                f"the array {name!r} holds values that are not from {rule.low} to {rule.high}, or not finite"
-            )
-
-
-class SettingRule(NamedTuple):
-    """
-    What a saved setting must be.
-
-    ``kind``: ``str``, ``bool``, ``int``, ``float`` (whole numbers count), ``dict``, or ``list`` of ``items``; ``low`` to
-    ``high``: a number, or the length of a list.
-    """
-
-    kind: type
-    low: float = -sys.float_info.max
-    high: float = sys.float_info.max
-    items: SettingRule | None = None
-
-
-def check_settings(settings: Any, rules: Mapping[str, SettingRule]) -> None:
-    """
-    :param settings: By name; all that ``rules`` name must be there, and no other.
-    :raises FileFormatError: Naming the first that is missing, unknown, or not as its rule says.
-    """
-    if not isinstance(settings, dict):
-        raise FileFormatError(f"settings are a {type(settings).__name__}")
-    check_names("setting", settings, rules)
-    for name, rule in rules.items():
-        _check_setting(name, settings[name], rule)
-
-
-def check_names(what: str, found: Collection[str], expected: Collection[str]) -> None:
-    """
-    :raises FileFormatError: If one is missing or unknown.
-    """
-    odd = sorted(set(found) ^ set(expected))
-    if odd:
-        raise FileFormatError(f"the {what} {odd[0]!r} is {'missing' if odd[0] in expected else 'unknown'}")
-
-
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """
-    Inside, whatever is wrong with what a file holds is said as the file's: a forged file may hold any values.
-
-    :param what: What the file should hold, with its path.
-    :raises FileFormatError: In place of an error about a value.
-    """
-    try:
-        yield
-    except (ArtPluginsError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise FileFormatError(f"{what} of this release: {error}") from error
-
-
-def _check_setting(name: str, value: Any, rule: SettingRule) -> None:
-    is_number = rule.kind in (int, float)
-    fits = (
-        isinstance(value, (int, rule.kind)) and not isinstance(value, bool) if is_number else isinstance(value, rule.kind)
-    )
-    if not fits:
-        raise FileFormatError(f"the setting {name!r} is a {type(value).__name__}")
-    if (is_number or rule.kind is list) and not rule.low <= (value if is_number else len(value)) <= rule.high:
-        raise FileFormatError(f"the setting {name!r}, or its length, is not from {rule.low} to {rule.high}")
-    if rule.items is not None:
-        for index, item in enumerate(value):
-            _check_setting(f"{name}[{index}]", item, rule.items)
+    for name, value in (("filename", filename), ("path", path)):
+        if not isinstance(value, (str, Path)) and not (name == "path" and value is None):
+            raise InvalidInputError(f"{name} must be a path; received {type(value).__name__}.")
+    return Path(filename) if path is None else Path(path) / filename
 
 
 def _existing(path: str | Path) -> Path:
@@ -259,6 +217,34 @@ def _existing(path: str | Path) -> Path:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _held_folder(target: Path) -> tuple[Path, int | None]:
+    """A new hidden folder beside the target, and what holds it; ``None`` where nothing can be held."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial"))
+        try:
+            held = hold(folder)
+        except FileNotFoundError:  # taken for a leftover between its making and its holding
+            continue
+        except OSError:
+            return folder, None
+        if held is not None:
+            if folder.exists():
+                return folder, held
+            os.close(held)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the temporary folders of the same target that no living process holds."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        try:
+            held = hold(folder)
+        except OSError:  # somebody else's, gone already, or nothing can be held here
+            continue
+        if held is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> str:

@@ -105,6 +105,7 @@ def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
     with monkeypatch.context() as broken:
         broken.setattr(compare.PerfectFilter, "detect_poison", interrupt)
         assert main_with(monkeypatch, *arguments) == 130
+    assert capsys.readouterr().err.endswith("Interrupted; run the same command again to go on.\n")
     assert not (out / "record.json").exists()
     unfinished = next((out / "unfinished").glob("*.json"))
     finished = json.loads(unfinished.read_text())["rows"]

@@ -13,11 +13,13 @@ PACKAGE = Path(art_plugins.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import from the rooms named here, and from itself.
-GROUND = {"arrays", "errors", "storage"}
+GROUND = {"errors", "storage", "arrays", "file_rules", "parameters"}
 FLOORS = {
     "errors": set(),
     "storage": {"errors"},
     "arrays": {"errors"},
+    "parameters": {"errors"},
+    "file_rules": {"errors"},
     "statistics": GROUND,
     "features": GROUND | {"statistics"},
     "triggers": GROUND | {"statistics", "features"},
@@ -32,6 +34,8 @@ FORBIDDEN = {
     "errors": HEAVY,
     "storage": HEAVY,
     "arrays": HEAVY,
+    "parameters": HEAVY,
+    "file_rules": HEAVY,
     "statistics": HEAVY,
     "features": {"art", "armory", "tensorflow"},
 }

@@ -11,7 +11,15 @@ import safetensors.numpy
 import torch
 
 from art_plugins.errors import FileFormatError, InvalidInputError
-from art_plugins.storage import FORMAT_VERSION, atomic_path, load_arrays, save_arrays, write_json, write_text
+from art_plugins.storage import (
+    FORMAT_VERSION,
+    atomic_path,
+    load_arrays,
+    read_record,
+    save_arrays,
+    write_json,
+    write_text,
+)
 
 ARRAYS = {
     "weights": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -127,11 +135,30 @@ def test_write_json_value_is_read_back(tmp_path):
     assert json.loads((tmp_path / "value.json").read_text()) == SETTINGS
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
-def test_write_json_what_json_cannot_hold_is_refused_and_writes_nothing(tmp_path, value):
-    with pytest.raises((ValueError, TypeError)):
-        write_json(tmp_path / "value.json", {"value": value})
+def test_write_json_has_null_for_what_is_not_finite(tmp_path):
+    write_json(
+        tmp_path / "value.json", {"a": float("nan"), "b": [1.5, float("inf"), (-np.inf, np.float64("nan"))], "c": "NaN"}
+    )
+    text = (tmp_path / "value.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": None, "b": [1.5, None, [None, None]], "c": "NaN"}
+
+
+def test_write_json_what_json_cannot_hold_is_refused_and_writes_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "value.json", {"value": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 40, b'{"runs": [', b"[1]", b"\xff\xfe", b"[" * 100_000])
+def test_read_record_damaged_file_is_none_and_logged(tmp_path, caplog, content):
+    file = tmp_path / "record.json"
+    assert read_record(file) is None
+    assert not caplog.records
+    file.write_bytes(content)
+    assert read_record(file) is None
+    assert str(file) in caplog.text
+    write_json(file, {"a": 1})
+    assert read_record(file) == {"a": 1}
 
 
 def test_save_arrays_settings_that_json_cannot_hold_write_nothing(tmp_path):

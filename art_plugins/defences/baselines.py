@@ -15,16 +15,24 @@ from typing import Any
 import numpy as np
 from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
 
-from art_plugins.arrays import check_finite
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
+from art_plugins.features.classifiers import torch_module
+from art_plugins.parameters import MOST, check_choice, check_count, check_number, shown
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.parameters import MOST, check_choice, check_count, shown
 from art_plugins.statistics.spectral import spectral_scores
 
 FEATURES = ("logits", "penultimate")
 NOT_TUNABLE = ("classifier", "x_train", "y_train", "generator")  # of ART's filters: given elsewhere
+LEAST_SAMPLES = 10  # of a class, to say that one of two clusters is odd
+# What ART's activation clustering knows; its TSNE is named there, and missing.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "clustering_method": ("KMeans",),
+    "reduce": ("PCA", "FastICA"),
+    "cluster_analysis": ("smaller", "distance", "relative-size", "silhouette-scores"),
+}
 
 
 class FeatureView:
@@ -49,10 +57,26 @@ class FeatureView:
         self, x: np.ndarray, layer: Any = None, batch_size: int = 128, framework: bool = False
     ) -> np.ndarray:
         """The features of ``x``, (n, features); ``layer`` and ``framework`` are ART's and not needed."""
+        torch_module(self._classifier)
         if self._features == "penultimate":
             return penultimate_activations(self._classifier, x, batch_size)
         last = self._classifier.layer_names[-1]
         return collect_activations(self._classifier, x, [last], batch_size)[last]
+
+
+class KnownFeatures:
+    """What one of ART's filters asks of a classifier, answered by features (n, d) that are there already."""
+
+    def __init__(self, classifier: Any, features: np.ndarray, nb_classes: int) -> None:
+        self._classifier, self._features = classifier, features
+        self.layer_names, self.nb_classes = ["features"], nb_classes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._classifier, name)
+
+    def get_activations(self, x: np.ndarray, layer: Any = None, batch_size: int = 128) -> np.ndarray:
+        """The features, whatever is asked."""
+        return self._features
 
 
 class ARTFilter(PoisonFilter):
@@ -65,6 +89,7 @@ class ARTFilter(PoisonFilter):
     :param parameters: Of the ART filter, under ART's names, with ART's defaults.
     """
 
+    needs_network = True
     art_class: type
 
     def __init__(
@@ -88,34 +113,80 @@ class ARTFilter(PoisonFilter):
     def _check(self, values: dict[str, Any]) -> None:
         check_choice("features", values["features"], FEATURES)
         check_count("random_state", values["random_state"], 0)
-        try:
-            self._art_filter(self.classifier, None, values)
-        except ValueError as error:
-            raise InvalidInputError(str(error)) from error
 
-    def _check_data(self) -> None:
-        super()._check_data()
-        check_finite(self.x_train, "samples", "remove or mend such samples first")
+    def _least_samples(self, n_features: int) -> int:
+        """Of a class that ART's filter can judge."""
+        return 1
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
-        view = FeatureView(self.classifier, self.features)
-        one_hot = np.eye(nb_classes, dtype=np.float32)[labels]
-        with seeded_numpy(self.random_state):
-            _, is_clean = self._art_filter(view, one_hot, self.tunables()).detect_poison()
-        self.is_clean_ = np.asarray(is_clean, dtype=int)
-        removed = [int((1 - self.is_clean_[indices]).sum()) for indices in indices_by_class(labels, nb_classes)]
-        return {"features": self.features, "n_removed": {f"Class_{label}": count for label, count in enumerate(removed)}}
+        features = FeatureView(self.classifier, self.features).get_activations(self.x_train)
+        check_finite_features(features, "penultimate layer" if self.features == "penultimate" else "last layer")
+        members, least = indices_by_class(labels, nb_classes), self._least_samples(features.shape[1])
+        judged = [label for label, rows in enumerate(members) if len(rows) >= least]
+        self.is_clean_ = np.ones(len(labels), dtype=int)
+        if judged:
+            # ART fails on a class that it cannot judge: it is shown the others only, as classes 0, 1, ...
+            rows = np.flatnonzero(np.isin(labels, judged))
+            shown: np.ndarray = np.searchsorted(judged, labels[rows])
+            if len(judged) > 1:  # ART takes one-hot labels of a single class for indices
+                shown = np.eye(len(judged), dtype=np.float32)[shown]
+            self.is_clean_[rows] = self._art_verdicts(features[rows], self.x_train[rows], shown, len(judged))
+        self._note_features(features, labels, nb_classes)
+        return {
+            "features": self.features,
+            "n_removed": {f"Class_{label}": int((1 - self.is_clean_[rows]).sum()) for label, rows in enumerate(members)},
+            "classes_not_judged": [label for label in range(nb_classes) if label not in judged],
+        }
 
-    def _art_filter(self, classifier: Any, y: np.ndarray | None, values: dict[str, Any]) -> Any:
-        art_filter = self.art_class(classifier, self.x_train, y)
-        art_filter.set_params(**{name: values[name] for name in self.art_params})
-        return art_filter
+    def _art_verdicts(self, features: np.ndarray, x: np.ndarray, y: np.ndarray, nb_classes: int) -> np.ndarray:
+        view = KnownFeatures(self.classifier, features, nb_classes)
+        art_filter = self.art_class(view, x, y)
+        try:
+            art_filter.set_params(**{name: getattr(self, name) for name in self.art_params})
+            with seeded_numpy(self.random_state):
+                _, is_clean = art_filter.detect_poison()
+        except ValueError as error:
+            raise InvalidInputError(
+                f"ART's {self.art_class.__name__} cannot judge these features with these parameters ({error}); change them."
+            ) from error
+        return np.asarray(is_clean, dtype=int)
+
+    def _note_features(self, features: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
+        """What a subclass keeps of the features (n, d)."""
 
 
 class ActivationClustering(ARTFilter):
-    """ART's ``ActivationDefence`` (Chen et al. 2018): per class PCA to 10 dimensions and 2-means; the smaller half goes."""
+    """
+    ART's ``ActivationDefence`` (Chen et al. 2018): per class PCA to 10 dimensions and 2-means; the smaller half goes.
+
+    When this breaks: classes of fewer than ten samples, or fewer than the clusters or dimensions asked for, are not judged:
+    they pass, and the report lists them.
+    """
 
     art_class = ActivationDefence
+
+    def _check(self, values: dict[str, Any]) -> None:
+        super()._check(values)
+        check_count("nb_clusters", values["nb_clusters"], 2)
+        check_count("nb_dims", values["nb_dims"], 1)
+        for name, known in CHOICES.items():
+            check_choice(name, values[name], known)
+        threshold = values["ex_re_threshold"]
+        if threshold is not None:
+            check_number("ex_re_threshold", threshold, "None or a number", above=0)
+
+    def _least_samples(self, n_features: int) -> int:
+        values = self.tunables()
+        reduced = values["nb_dims"] if n_features > values["nb_dims"] else 1
+        return max(LEAST_SAMPLES, int(values["nb_clusters"]), int(reduced))
+
+    def _art_verdicts(self, features: np.ndarray, x: np.ndarray, y: np.ndarray, nb_classes: int) -> np.ndarray:
+        if self.tunables()["ex_re_threshold"] is not None and nb_classes < self.classifier.nb_classes:
+            raise InvalidInputError(
+                f"ex_re_threshold trains the classifier anew on all {self.classifier.nb_classes} classes, of which only "
+                f"{nb_classes} have enough samples to be judged; leave it at None, or give more samples."
+            )
+        return super()._art_verdicts(features, x, y, nb_classes)
 
 
 class SpectralSignatures(ARTFilter):
@@ -128,14 +199,17 @@ class SpectralSignatures(ARTFilter):
 
     art_class = SpectralSignatureDefense
 
-    def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
-        report = super()._detect(labels, nb_classes)
-        activations = FeatureView(self.classifier, self.features).get_activations(self.x_train)
+    def _check(self, values: dict[str, Any]) -> None:
+        super()._check(values)
+        check_count("batch_size", values["batch_size"], 1)
+        check_number("eps_multiplier", values["eps_multiplier"], above=0)
+        check_number("expected_pp_poison", values["expected_pp_poison"], "a share", above=0, below=1)
+
+    def _note_features(self, features: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
         self.outlier_scores_ = np.zeros(len(labels))
         for indices in indices_by_class(labels, nb_classes):
             if len(indices):
-                self.outlier_scores_[indices] = spectral_scores(activations[indices])
-        return report
+                self.outlier_scores_[indices] = spectral_scores(features[indices])
 
 
 class PerfectFilter(PoisonFilter):
@@ -154,9 +228,10 @@ class PerfectFilter(PoisonFilter):
 
     def _check_data(self) -> None:
         super()._check_data()
-        if len(self.is_poison) != len(self.x_train):
+        if self.is_poison.shape != (len(self.x_train),):
             raise InvalidInputError(
-                f"is_poison must have one entry a sample, {len(self.x_train)}; received {len(self.is_poison)}."
+                f"is_poison must have a value for each of the {len(self.x_train)} samples; received shape "
+                f"{self.is_poison.shape}."
             )
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
@@ -181,8 +256,8 @@ class RandomFilter(PoisonFilter):
         self.set_params(**self.tunables())
 
     def _check(self, values: dict[str, Any]) -> None:
-        check_count("n_removed", values["n_removed"], 0, len(self.x_train) if hasattr(self.x_train, "__len__") else MOST)
         check_count("random_state", values["random_state"], 0)
+        check_count("n_removed", values["n_removed"], 0, len(self.x_train) if hasattr(self.x_train, "__len__") else MOST)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         chosen = np.random.default_rng(self.random_state).choice(len(labels), size=self.n_removed, replace=False)

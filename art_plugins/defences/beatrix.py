@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from art_plugins.defences.layer_detector import LayerDetector
+from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.gram_matrices import gram_features
+from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.deviations import Band, band_deviations, median_band
-from art_plugins.statistics.parameters import check_count, check_counts, check_number, is_number
 
 N_FOLDS = 5  # as the authors' code sets its threshold
 DEPTH = 2 / 3  # of the way through the blocks; in ResNet-18 the end of its third stage, where the authors look
@@ -111,6 +112,8 @@ class Beatrix(LayerDetector):
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
         orders, width = values["orders"], values["width"]
-        check_counts("orders", orders, 1)
-        check_number("width", width, is_number(width) and width > 0, "a number above 0")
+        whole = isinstance(orders, (list, tuple)) and all(type(order) is int and order >= 1 for order in orders)
+        if not whole or not len(set(orders)) == len(orders) > 0:
+            raise InvalidInputError(f"orders must be a list of different whole numbers from 1; received {orders!r}.")
+        check_number("width", width, above=0)
         check_count("random_state", values["random_state"], 0)

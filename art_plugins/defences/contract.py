@@ -11,9 +11,10 @@ from art.defences.detector.evasion import EvasionDetector
 from art.defences.detector.poison.ground_truth_evaluator import GroundTruthEvaluator
 from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
 
-from art_plugins.arrays import check_finite, check_samples, plain
+from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import check_classifier, check_input_range, check_input_shape
+from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 Trigger = Callable[[np.ndarray], np.ndarray]

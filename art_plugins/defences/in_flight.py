@@ -17,11 +17,12 @@ from art_plugins.features.activations import collect_outputs, hidden_layers, log
 from art_plugins.features.classifiers import predicted_classes, torch_module
 from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
 from art_plugins.features.outputs import check_outputs
+from art_plugins.file_rules import check_names, check_settings, reading
+from art_plugins.parameters import check_count, check_flag, check_number
 from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
-from art_plugins.statistics.parameters import check_count, check_flag, check_number, is_number
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
-from art_plugins.storage import check_names, check_settings, load_arrays, reading, save_arrays, target_file
+from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.inversion import Inversion, invert_triggers
 from art_plugins.triggers.stamping import Trigger, check_trigger, stamped
 
@@ -73,7 +74,8 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
     :param random_state: Seed of the mixtures and of the folds.
 
     :ivar layers_: The linear layers whose inputs are the features.
-    :ivar margin_: The margin in nats.
+    :ivar margin_: The margin in nats: of the images that the model sends to the target, those whose score is above it are
+        caught; above 0 is not enough.
     :ivar success_rate_: Share of the clean images that the stamped trigger sends to the target, of the other class from
         which it sends most.
     :ivar inversion_: The :class:`Inversion` that :meth:`from_classifier` ran.
@@ -321,6 +323,14 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         :param path: The folder, as ART has it; ``None``: ``filename`` says where.
         :raises NotFittedError: Before :meth:`fit`.
         """
+        save_arrays(target_file(filename, path), FILE_KIND, *self.saved_parts())
+
+    def saved_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """
+        The arrays and the settings that :meth:`save` writes.
+
+        :raises NotFittedError: Before :meth:`fit`.
+        """
         layers = self._fitted_layers()
         assert self._densities is not None
         settings = {
@@ -331,9 +341,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
             "margin": self.margin_,
             "network_sha256": model_fingerprint(self.classifier),
         }
-        save_arrays(
-            target_file(filename, path), FILE_KIND, self._densities._asdict() | trigger_arrays(self.trigger), settings
-        )
+        return self._densities._asdict() | trigger_arrays(self.trigger), settings
 
     @classmethod
     def load(cls, path: str | Path, classifier: Any, trigger: Trigger | None = None) -> InFlightDetector:
@@ -372,7 +380,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         check_density(values["family"], 1.0 if values["tie"] is None else values["tie"], values["power"])
         check_count("n_layers", values["n_layers"])
         margin = values["margin"]
-        check_number("margin", margin, is_number(margin) and 0 <= margin < 1, "a share from 0 to below 1")
+        check_number("margin", margin, "a share", least=0, below=1)
         check_flag("removal", values["removal"])
         check_count("random_state", values["random_state"], 0)
 

@@ -11,15 +11,15 @@ from art.estimators.classification import PyTorchClassifier
 from scipy.special import log_softmax
 from torch.nn import functional
 
-from art_plugins.arrays import check_finite, check_samples, plain
+from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import seeded
+from art_plugins.parameters import check_count, check_number, plain
 from art_plugins.statistics.labels import class_labels
-from art_plugins.statistics.parameters import check_count, check_number, is_number
 from art_plugins.triggers.stamping import Trigger, check_trigger, stamped
 
 PATCHING_BATCH, PATCHING_MOMENTUM = 32, 0.9  # neither paper says
@@ -89,7 +89,7 @@ class STRIP(ForDetectorClassifier, ThresholdDetector):
         super()._check(values)
         check_count("n_blends", values["n_blends"])
         weight = values["weight"]
-        check_number("weight", weight, is_number(weight) and 0 < weight < 1, "above 0 and below 1")
+        check_number("weight", weight, above=0, below=1)
         check_count("random_state", values["random_state"], 0)
 
 
@@ -177,7 +177,7 @@ class NeuralCleanseFilter(ForDetectorClassifier, ThresholdDetector):
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
         top = values["top"]
-        check_number("top", top, is_number(top) and 0 < top <= 1, "a share above 0 and at most 1")
+        check_number("top", top, "a share", above=0, most=1)
 
 
 def neural_cleanse_patching(
@@ -212,9 +212,8 @@ def neural_cleanse_patching(
     """
     learning_rate, fraction_stamped = plain(learning_rate), plain(fraction_stamped)
     nb_epochs, random_state = plain(nb_epochs), plain(random_state)
-    holds = is_number(fraction_stamped) and 0 <= fraction_stamped <= 1
-    check_number("learning_rate", learning_rate, is_number(learning_rate) and learning_rate > 0, "above 0")
-    check_number("fraction_stamped", fraction_stamped, holds, "from 0 to 1")
+    check_number("learning_rate", learning_rate, above=0)
+    check_number("fraction_stamped", fraction_stamped, "a share", least=0, most=1)
     check_count("nb_epochs", nb_epochs)
     check_count("random_state", random_state, 0)
     check_trigger(trigger)

@@ -12,8 +12,11 @@ import numpy as np
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings, infer_kind
-from art_plugins.features.training import PRECISIONS, make_fabric
+from art_plugins.features.sample_shapes import spectrogram_notice
+from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
+from art_plugins.file_rules import SettingRule, check_settings, reading
+from art_plugins.parameters import check_choice, check_flag
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latent_classes import (
     FALSE_ALARM_RATE,
@@ -23,8 +26,7 @@ from art_plugins.statistics.latent_classes import (
     check_scoring,
     cluster_latent_classes,
 )
-from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number, shown
-from art_plugins.storage import SettingRule, check_settings, load_arrays, reading, save_arrays, target_file
+from art_plugins.storage import load_arrays, save_arrays, target_file
 
 if TYPE_CHECKING:
     from art.utils import CLASSIFIER_TYPE
@@ -72,7 +74,7 @@ class VAELatentDefence(PoisonFilter):
     under the trigger, fewer than about fifteen); less than a hundredth of a large class; more than three quarters of a
     class; a sub-population that one class alone has; copies of one sample; a trigger whose place changes from sample to
     sample; more than a third of the classes poisoned, or two of them by one trigger; fewer than five classes leave little
-    to compare with.
+    to compare with, and with fewer than four none is judged: the report says so, and every sample passes.
 
     :param classifier: Not needed and may be ``None``; ART's argument order. Its ``nb_classes`` and ``channels_first`` are
         used when it is there.
@@ -96,10 +98,13 @@ class VAELatentDefence(PoisonFilter):
     :param posterior: ``"factorised"`` or ``"full"`` posterior of the per-time-step latents.
     :param video_like: The paper's two-dimensional form.
     :param reconstruction_weight: Weight of the squared error against the divergences.
-    :param nb_epochs: Training epochs (Table 1: 30).
+    :param nb_epochs: Most training epochs (Table 1: 30); ``None``: as many as it takes until the latents settle, at most
+        2,000 steps of the optimiser or 30 epochs, whichever is more. The report warns where they have not settled.
     :param batch_size: Training batch.
     :param learning_rate: Of Adam (Table 1: 1e-3).
-    :param patience: Stop training after so many epochs without improvement; ``None``: never early.
+    :param patience: When training stops before ``nb_epochs``: ``"settled"``: when what the latents hold has stopped
+        changing (:mod:`~art_plugins.features.convergence`); a number: after so many epochs without an improvement of the
+        loss by 0.1 %; ``None``: never.
     :param precision: Lightning's name, such as ``"32-true"`` or ``"bf16-mixed"``.
     :param checkpoint: File from which an interrupted training goes on.
     :param scoring: ``"contrastive"``: each class against the others; ``"paper"``: each class by itself.
@@ -118,14 +123,18 @@ class VAELatentDefence(PoisonFilter):
     :param random_state: Seed of training and clustering; two runs with one seed agree. Global generators are not touched.
     :param verbose: Show a progress bar while training.
 
-    :ivar class_scores_: Score per class in nats, (nb_classes,); NaN: not judged.
-    :ivar class_index_: (score - median) / (1.4826 MAD), (nb_classes,).
+    :ivar report_: JSON-safe: ``kind`` of the data as they were taken; ``autoencoder``: its ``nb_epochs`` and whether it has
+        ``settled`` (``None``: not known); ``poisoned_classes``; ``classes_not_judged``, whose samples pass as clean without
+        a verdict; ``warnings``, also logged; ``class_rule``, ``score_limit``, ``nb_dims``, ``parameters``; and for each
+        class ``Class_i``: sizes, score and ``verdict`` (``"poisoned"``, ``"clean"`` or ``"not judged: "`` and why).
+    :ivar class_scores_: Score per class in nats, (nb_classes,); NaN: it has none.
+    :ivar class_index_: (score - median) / (1.4826 MAD), (nb_classes,); NaN: not judged.
     :ivar class_p_values_: The false-alarm rate at which each class would just be called, (nb_classes,); NaN: not judged, or
         ``scoring="paper"``.
     :ivar poisoned_classes_: Classes called poisoned.
     :ivar outlier_scores_: (n,), soft cluster label times class index; 0 in classes at or below the median.
-    :ivar suspects_: (n,), bool: members of the smaller half of every judged class, whatever its verdict; of the larger
-        where that is the crowd.
+    :ivar suspects_: (n,), bool: members of the smaller half of every class with a score, whatever its verdict; of the
+        larger where that is the crowd.
     :ivar is_clean_: (n,), 1 = clean, 0 = poison.
     :ivar latents_: (n, latent_dim).
     :ivar autoencoder_: The fitted :class:`Autoencoder`.
@@ -164,10 +173,10 @@ class VAELatentDefence(PoisonFilter):
         posterior: str = "factorised",
         video_like: bool = False,
         reconstruction_weight: float = 192.0,
-        nb_epochs: int = 30,
+        nb_epochs: int | None = None,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
-        patience: int | None = None,
+        patience: int | str | None = SETTLED,
         precision: str = "32-true",
         checkpoint: str | Path | None = None,
         scoring: str = "contrastive",
@@ -255,19 +264,9 @@ class VAELatentDefence(PoisonFilter):
     def _check(self, values: dict[str, Any]) -> None:
         """The whole set of parameters, without touching the data."""
         check_scoring(**{name: values[name] for name in SCORING})
-        check_count("nb_epochs", values["nb_epochs"])
-        check_count("batch_size", values["batch_size"])
-        if values["patience"] is not None:
-            check_count("patience", values["patience"])
-        check_count("random_state", values["random_state"], 0)
-        check_flag("verbose", values["verbose"])
-        rate = values["learning_rate"]
-        check_number("learning_rate", rate, is_number(rate) and rate > 0, "a number greater than 0")
+        check_training(**{name: values[name] for name in (*TRAINING, "random_state")})
         check_choice("precision", values["precision"], PRECISIONS)
-        if values["checkpoint"] is not None and not isinstance(values["checkpoint"], (str, Path)):
-            raise InvalidInputError(
-                f"checkpoint must be the path of a file, or None; received {shown(values['checkpoint'])}."
-            )
+        check_flag("verbose", values["verbose"])
         autoencoder = values["autoencoder"]
         if autoencoder is not None and not isinstance(autoencoder, (Autoencoder, str, Path)):
             raise InvalidInputError(
@@ -311,7 +310,19 @@ class VAELatentDefence(PoisonFilter):
         return self.autoencoder_
 
     def _report(self, labels: np.ndarray, nb_classes: int, result: LatentClasses) -> dict[str, Any]:
-        report: dict[str, Any] = {"poisoned_classes": result.poisoned_classes, "warnings": []}
+        encoder = self.autoencoder_
+        was_guessed = self._value("kind") == "auto" and encoder.settings.kind == "image"
+        notices = [encoder.not_settled, spectrogram_notice(self.x_train) if was_guessed else None]
+        report: dict[str, Any] = {
+            "kind": encoder.settings.kind,
+            "autoencoder": {"nb_epochs": len(encoder.history_), "settled": encoder.has_settled},
+            "poisoned_classes": result.poisoned_classes,
+            "classes_not_judged": sorted(result.not_judged),
+            "warnings": [
+                *_not_judged_warnings(result, np.bincount(labels, minlength=nb_classes)),
+                *[notice for notice in notices if notice],
+            ],
+        }
         for label, indices in enumerate(indices_by_class(labels, nb_classes)):
             poisoned = label in result.poisoned_classes
             n_suspects = int(result.suspects[indices].sum())
@@ -339,6 +350,30 @@ class VAELatentDefence(PoisonFilter):
         report["nb_dims"] = result.nb_dims
         report["parameters"] = {name: _json_value(self._value(name)) for name in self.defence_params}
         return report
+
+
+def _not_judged_warnings(result: LatentClasses, sizes: np.ndarray) -> list[str]:
+    """One sentence for each reason: samples that were not judged pass as clean, which must not look like a verdict."""
+    by_reason: dict[str, list[int]] = {}
+    for label, reason in result.not_judged.items():
+        if sizes[label]:
+            by_reason.setdefault(reason, []).append(label)
+    warnings = []
+    for reason, labels in by_reason.items():
+        which = f"Class {labels[0]}" if len(labels) == 1 else f"Classes {_some(labels)}"
+        warnings.append(f"{which} cannot be judged ({reason}): poison in there passes.")
+    if len(result.not_judged) == len(sizes):
+        scored = bool(np.isfinite(result.class_scores).any())
+        remedy = (
+            " Look at the suspects of each class; class_rule='argmax' removes those of the highest score." if scored else ""
+        )
+        warnings.insert(0, f"No class can be judged: this result does not say that the data are clean.{remedy}")
+    return warnings
+
+
+def _some(labels: list[int], most: int = 10) -> str:
+    listed = ", ".join(str(label) for label in labels[:most])
+    return listed if len(labels) <= most else f"{listed} and {len(labels) - most} more"
 
 
 def _json_number(value: float) -> float | None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_layer_names
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.blocks import find_blocks
+from art_plugins.features.outputs import check_outputs
+from art_plugins.parameters import check_layer_names
 
 
 class LayerDetector(ForDetectorClassifier, ThresholdDetector):
@@ -51,10 +53,12 @@ class LayerDetector(ForDetectorClassifier, ThresholdDetector):
         predicted = np.empty(len(x), dtype=np.int64)
         held: dict[str, np.ndarray] = {}
         for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
+            check_outputs(batch.outputs, int(self.classifier.nb_classes))
             rows = slice(batch.start, batch.start + len(batch.outputs))
             predicted[rows] = batch.predicted
             for name in self.layers_:
                 kept = self._reduce(batch, name)
+                check_finite_features(kept.reshape(len(kept), -1), f"layer {name!r} (rows {rows.start} on)")
                 held.setdefault(name, np.empty((len(x), *kept.shape[1:]), dtype=np.float32))[rows] = kept
         right = predicted == labels
         if not right.any():
@@ -73,7 +77,12 @@ class LayerDetector(ForDetectorClassifier, ThresholdDetector):
         for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
             predicted = batch.predicted
             features = {name: self._reduce(batch, name) for name in self.layers_}
-            scores[batch.start : batch.start + len(predicted)] = self._batch_scores(features, predicted)
+            found = np.full(len(predicted), np.inf)  # where activations are not finite, which no rule ever calls clean
+            sound = np.all([np.isfinite(layer.reshape(len(layer), -1)).all(axis=1) for layer in features.values()], axis=0)
+            if sound.any():
+                kept = {name: layer[sound] for name, layer in features.items()}
+                found[sound] = self._batch_scores(kept, predicted[sound])
+            scores[batch.start : batch.start + len(predicted)] = found
         return scores
 
     def _default_layers(self, x: np.ndarray) -> list[str]:

@@ -20,6 +20,7 @@ from art_plugins.defences.layerwise_model import (
     take_paper,
 )
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.classifiers import check_same_unit
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
@@ -172,7 +173,6 @@ class LayerwiseFeatureDefence(PoisonFilter):
     def _check_data(self) -> None:
         super()._check_data()
         _, nb_classes = self.labels()
-        check_finite(self.x_train, "training data", "remove such samples first")
         if (self.x_val is None) != (self.y_val is None):
             raise InvalidInputError("Give x_val and y_val together, or neither of them.")
         if self.x_val is not None:
@@ -183,6 +183,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
                 )
             class_labels(self.y_val, len(self.x_val), nb_classes)
             check_finite(self.x_val, "trusted data", "remove such samples first")
+            check_same_unit(self.x_train, self.x_val, "x_train")
 
     def _check(self, values: dict[str, Any]) -> None:
         check_options(values)

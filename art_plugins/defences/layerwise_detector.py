@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import plain
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.layerwise_files import load_model, save_model
@@ -25,6 +24,7 @@ from art_plugins.defences.layerwise_model import (
 )
 from art_plugins.defences.layerwise_rules import Judgement
 from art_plugins.errors import InvalidInputError, NotFittedError
+from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels
 from art_plugins.storage import target_file
 

@@ -5,22 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from art_plugins.arrays import check_layer_names
 from art_plugins.defences.layerwise_model import OPTIONS, RULE_OPTIONS, RULES, LayerwiseModel, check_options
 from art_plugins.defences.layerwise_rules import MOST_SCORE
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
-from art_plugins.storage import (
-    ArrayRule,
-    SettingRule,
-    check_arrays,
-    check_names,
-    check_settings,
-    load_arrays,
-    reading,
-    save_arrays,
-)
+from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays, check_names, check_settings, reading
+from art_plugins.parameters import check_layer_names
+from art_plugins.storage import load_arrays, save_arrays
 
 FILE_KIND = "layerwise_feature_detector"
 SETTINGS = {

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art_plugins.defences.layerwise_rules import MOST_SCORE, Judgement, LayerRule, other_length
+from art_plugins.defences.layerwise_rules import MOST_SCORE, Judgement, LayerRule, is_sound, other_length
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
+from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.statistics.layer_scores import (
     Calibration,
     LayerGaussian,
@@ -25,7 +26,6 @@ from art_plugins.statistics.layer_scores import (
     questions,
 )
 from art_plugins.statistics.moments import centre_and_spread
-from art_plugins.storage import TINY, ArrayRule
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"grid": pool_activations, "channels": channel_statistics}
 Key = tuple[str, int]  # a view, and the index of a layer
@@ -50,9 +50,9 @@ class MahalanobisRule(LayerRule):
         """One pass; what :meth:`features` gives is held for each sound sample."""
         self.projections: dict[Key, np.ndarray | None] = {}
         outputs, predicted, features = self._collect(classifier, x, self.batch_size)
-        finite = {key: np.isfinite(vectors).all(axis=1) for key, vectors in features.items()}
+        finite = {key: is_sound(vectors) for key, vectors in features.items()}
         by_layer = [np.all([finite[view, index] for view in VIEWS], axis=0) for index in range(len(self.layers))]
-        self._note_sound(np.stack([*by_layer, np.isfinite(outputs).all(axis=1)], axis=1))
+        self._note_sound(np.stack([*by_layer, is_sound(outputs)], axis=1))
         self._predicted = predicted[self.sound]
         self._outputs = outputs if self.sound.all() else outputs[self.sound]
         self._features = {key: one if self.sound.all() else one[self.sound] for key, one in features.items()}
@@ -95,12 +95,12 @@ class MahalanobisRule(LayerRule):
             judged = classes if labels is None else labels[rows]
             for key, vectors in self._vectors(batch, self._views()):
                 self._check_length(key, vectors.shape[1])
-                finite = np.isfinite(vectors).all(axis=1)
+                finite = is_sound(vectors)
                 sound[rows] &= finite
                 found[key][rows][finite] = self.gaussians[key].measure(
                     vectors[finite], judged[finite], self._measures(key[0])
                 )
-        sound &= np.isfinite(outputs).all(axis=1)
+        sound &= is_sound(outputs)
         outputs[~sound] = 0
         judged = predicted if labels is None else labels
         standardised = self.calibration.standardise(self._in_order(found))

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_layer_names
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_paper import PaperRule
 from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
+from art_plugins.features.classifiers import accuracy_warning
+from art_plugins.parameters import check_choice, check_count, check_flag, check_layer_names
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.layer_scores import benign_threshold, check_terms, typical_shift
-from art_plugins.statistics.parameters import check_choice, check_count, check_flag
 from art_plugins.statistics.self_training import LEAST_SUSPECTS, group_of_suspects, random_parts
 from art_plugins.statistics.similarity import check_layers
 
@@ -155,11 +155,15 @@ def learn_benign(
     scores, judged = rule.learn(labels, how["by_label"], kept, robust=not how["trusted"])
     if options["mode"] == "paper" and not options["pooled"]:
         _check_sizes(rule.n_benign, "samples that the model predicts right")
+    doubt = accuracy_warning(int(rule.n_benign.sum()), len(labels)) if how["trusted"] else None
+    if doubt is not None:
+        logger.warning(doubt)
     few = [str(label) for label in np.flatnonzero((rule.n_benign > 0) & (rule.n_benign < LEAST_SAMPLES))]
     if few:
         logger.warning(
-            "Fewer than %d benign samples of class %s are predicted right: what is sent there is judged less surely.",
+            "The model classifies fewer than %d %s samples of class %s correctly, so verdicts there are less reliable.",
             LEAST_SAMPLES,
+            "trusted" if how["trusted"] else "training",
             ", ".join(few),
         )
     finite = np.isfinite(scores)

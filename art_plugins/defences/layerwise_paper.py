@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule, other_length
+from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule, is_sound, other_length
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import ClassSums
+from art_plugins.file_rules import ArrayRule
 from art_plugins.statistics import similarity
-from art_plugins.storage import ArrayRule
 
 MOST_SUM = 1e100  # of finite activations in single precision; its square is finite
 
@@ -34,7 +34,7 @@ class PaperRule(LayerRule):
         finite = np.ones((len(x), len(self.layers) + 1), dtype=bool)
         for rows, _, batch in self._stream(classifier, x, self.batch_size):
             lengths = [torch.linalg.vector_norm(batch.activations[name].flatten(1), dim=1) ** 2 for name in self.layers]
-            finite[rows] = torch.isfinite(torch.stack([*lengths, batch.outputs.abs().amax(dim=1)], dim=1)).cpu().numpy()
+            finite[rows] = torch.isfinite(torch.stack([*lengths, batch.outputs.square().amax(dim=1)], dim=1)).cpu().numpy()
         self._note_sound(finite)
         self._benign = (classifier, x if self.sound.all() else x[self.sound])
 
@@ -80,7 +80,7 @@ class PaperRule(LayerRule):
         dots, lengths = np.empty((2, len(x), len(self.layers)))
         for rows, classes, batch in self._stream(classifier, x, batch_size):
             predicted[rows] = classes
-            sound[rows] = np.isfinite(batch.outputs.cpu().numpy()).all(axis=1)
+            sound[rows] = is_sound(batch.outputs.cpu().numpy())
             judged = classes if labels is None else labels[rows]
             self._check_lengths(batch)
             dots[rows], lengths[rows] = self.sums.products(batch.activations, judged)

@@ -12,9 +12,10 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch, stream_activations
 from art_plugins.features.outputs import check_outputs
-from art_plugins.storage import ArrayRule
+from art_plugins.file_rules import ArrayRule
 
 LEAST_SAMPLES = 20  # of a class, for statistics of its own
+LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # what is larger has no square in single precision
 MOST_SCORE = 1e12  # of benign samples; the paper's rule gives at most some millions, where a class does not vary
 
 
@@ -108,15 +109,15 @@ class LayerRule(abc.ABC):
         """
         :param finite: A column for each layer, and one for the outputs, (n, L + 1), bool.
         """
-        self.sound: np.ndarray = finite.all(axis=1)
+        self.sound = np.asarray(finite.all(axis=1))
         n_bad = (~finite).sum(axis=0)
         self.unsound = {name: int(n) for name, n in zip([*self.layers, "outputs"], n_bad, strict=True) if n}
 
     def _of_judged(self, scores: np.ndarray, judged: np.ndarray, sound: np.ndarray | bool = True) -> np.ndarray:
         """0 in classes that cannot be judged; infinite where a sample is not sound or has no score."""
-        scores = np.asarray(np.where(self.n_benign[judged] > 0, scores, 0.0))
-        found: np.ndarray = np.where(np.logical_and(sound, np.isfinite(scores)), scores, np.inf)
-        return found
+        scores = np.where(self.n_benign[judged] > 0, scores, 0.0)
+        usable = np.isfinite(scores) & sound
+        return np.asarray(np.where(usable, scores, np.inf))
 
     def _note_fits(self, fits: np.ndarray, labels: np.ndarray) -> None:
         if not fits.any():
@@ -125,6 +126,16 @@ class LayerRule(abc.ABC):
                 "samples are scaled as the classifier takes them."
             )
         self.n_benign = np.bincount(labels[fits], minlength=self.nb_classes)
+
+
+def is_sound(values: np.ndarray) -> np.ndarray:
+    """
+    Whether all that a layer, or the model, gives for a sample is finite, and its square as well, (n,), bool.
+
+    :param values: (n, ...).
+    """
+    sound: np.ndarray = (np.abs(values) < LARGEST).reshape(len(values), -1).all(axis=1)
+    return sound
 
 
 def other_length(layer: str, length: int, learned: int) -> str:

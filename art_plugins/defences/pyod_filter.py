@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import MissingPackageError
 from art_plugins.features.activations import penultimate_activations
+from art_plugins.parameters import check_choice, check_count, check_number
+from art_plugins.statistics.copies import first_of_copies
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
-from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number
 
 DETECTORS = ("ecod", "iforest", "lof")
-LEAST_SAMPLES = 10  # of a class, to say that one of them stands out
+LEAST_SAMPLES = 10  # different ones of a class, to say that one of them stands out
 NEIGHBOURS = 20  # of LOF, its own default; fewer in smaller classes
 
 
@@ -27,13 +28,15 @@ class PyODFilter(PoisonFilter):
 
     The scores are PyOD's, on the features that the classification head sees. How many go is decided without the truth: a
     sample whose score lies more than ``cutoff`` robust standard deviations (1.4826 times the median absolute deviation)
-    above the median of its class, the rule of Iglewicz and Hoaglin 1993.
+    above the median of its class, the rule of Iglewicz and Hoaglin 1993. A point counts once, however many copies of it
+    there are, and all of them get its score: around more copies than LOF has neighbours the density is infinite, and every
+    other sample would be an outlier.
 
     | Y. Zhao et al., PyOD: a Python toolbox for scalable outlier detection, JMLR 2019. ``"ecod"``: Z. Li et al. 2022;
       ``"iforest"``: F. T. Liu et al. 2008; ``"lof"``: M. Breunig et al. 2000.
 
     When this breaks: poisoned samples lie close together, so that they are no outliers among themselves; more than half of
-    a class. Classes of fewer than ten samples are not judged: they score 0 and pass.
+    a class. Classes of fewer than ten different samples are not judged: they score 0 and pass.
 
     Needs PyOD: ``pip install "art-plugins[peers]"``.
 
@@ -65,28 +68,34 @@ class PyODFilter(PoisonFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         check_choice("detector", values["detector"], DETECTORS)
-        cutoff = values["cutoff"]
-        check_number("cutoff", cutoff, is_number(cutoff) and cutoff > 0, "a number above 0")
-        check_count("batch_size", values["batch_size"])
+        check_number("cutoff", values["cutoff"], above=0)
+        check_count("batch_size", values["batch_size"], 1)
         check_count("random_state", values["random_state"], 0)
 
     def _check_data(self) -> None:
         super()._check_data()
-        check_finite(self.x_train, "samples", "remove or mend such samples first")
         import_pyod(self.detector)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         features = penultimate_activations(self.classifier, self.x_train, self.batch_size).astype(np.float64)
-        self.outlier_scores_ = np.zeros(len(labels))
+        check_finite_features(features, "penultimate layer")
+        self.outlier_scores_, not_judged = np.zeros(len(labels)), []
         members = indices_by_class(labels, nb_classes)
-        for rows in members:
-            if len(rows) >= LEAST_SAMPLES:
-                self.outlier_scores_[rows] = mad_index(self._make(len(rows)).fit(features[rows]).decision_scores_)
+        for label, rows in enumerate(members):
+            # First by the samples: copies in batches of two sizes may differ in the last digit of their features.
+            first = first_of_copies(self.x_train[rows])
+            first = first[first_of_copies(features[rows[first]])]
+            points, copy_of = np.unique(first, return_inverse=True)
+            if len(points) < LEAST_SAMPLES:
+                not_judged.append(label)
+                continue
+            scores = mad_index(self._make(len(points)).fit(features[rows[points]]).decision_scores_)
+            self.outlier_scores_[rows] = scores[copy_of]
         self.is_clean_ = (self.outlier_scores_ <= self.cutoff).astype(int)
         return {
             "detector": self.detector,
             "n_removed": {f"Class_{label}": int((1 - self.is_clean_[rows]).sum()) for label, rows in enumerate(members)},
-            "classes_not_judged": [label for label, rows in enumerate(members) if len(rows) < LEAST_SAMPLES],
+            "classes_not_judged": not_judged,
         }
 
     def _make(self, n_samples: int) -> Any:

@@ -10,9 +10,10 @@ import numpy as np
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
+from art_plugins.parameters import check_choice
 from art_plugins.statistics.moments import class_moments
-from art_plugins.statistics.parameters import check_choice, check_counts
 
+HIGHEST = float(np.finfo(np.float32).max)  # a scale of single precision
 VARIANTS = ("data-free", "data-limited")
 
 
@@ -95,4 +96,6 @@ class ScaleUp(ForDetectorClassifier, ThresholdDetector):
         super()._check(values)
         check_choice("variant", values["variant"], VARIANTS)
         scales = values["scales"]
-        check_counts("scales", scales, 2)
+        whole = isinstance(scales, (list, tuple)) and all(type(scale) is int and 2 <= scale < HIGHEST for scale in scales)
+        if not whole or not len(set(scales)) == len(scales) > 0:
+            raise InvalidInputError(f"scales must be a list of different whole numbers from 2; received {scales!r}.")

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.features.activations import penultimate_activations
+from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.parameters import check_count, check_number, is_number
 from art_plugins.statistics.quantum_entropy import n_removed, spectre_scores
 
 LEAST_SAMPLES = 20  # of a class, for a covariance
@@ -63,18 +63,14 @@ class SPECTRE(PoisonFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         fraction, alpha = values["fraction"], values["alpha"]
-        holds = is_number(fraction) and 0 < fraction < 0.5
-        check_number("fraction", fraction, holds, "a share above 0 and below 0.5")
-        check_number("alpha", alpha, is_number(alpha) and alpha >= 0, "a number from 0")
-        check_count("max_dims", values["max_dims"])
-        check_count("batch_size", values["batch_size"])
-
-    def _check_data(self) -> None:
-        super()._check_data()
-        check_finite(self.x_train, "samples", "remove or mend such samples first")
+        check_number("fraction", fraction, "a share", above=0, below=0.5)
+        check_number("alpha", alpha, least=0)
+        check_count("max_dims", values["max_dims"], 1)
+        check_count("batch_size", values["batch_size"], 1)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         features = penultimate_activations(self.classifier, self.x_train, self.batch_size)
+        check_finite_features(features, "penultimate layer")
         self.outlier_scores_, self.is_clean_ = np.zeros(len(labels)), np.ones(len(labels), dtype=int)
         self.class_scores_, n_dims = np.full(nb_classes, np.nan), [0] * nb_classes
         members = indices_by_class(labels, nb_classes)

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes
+from art_plugins.parameters import check_number
 from art_plugins.statistics.labels import class_labels
-from art_plugins.statistics.parameters import check_number, is_number
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 
@@ -65,6 +66,7 @@ class ThresholdDetector(TriggerDetector):
         self._learn(x, labels, batch_size)
         if self.threshold is None:
             self.clean_scores_ = self._clean_scores(x, rows, batch_size)
+            check_finite_features(self.clean_scores_[:, None], "scores of the clean images")
             self.threshold_ = threshold_at_fpr(self.clean_scores_, self.fpr)
         else:
             self.threshold_ = float(self.threshold)
@@ -98,11 +100,10 @@ class ThresholdDetector(TriggerDetector):
         self._check_images(x)
         outputs = self._outputs(x, batch_size)
         predicted, sound = predicted_classes(self.classifier, outputs), np.isfinite(outputs).all(axis=1)
-        to_judge = sound if self.target_class is None else sound & (predicted == self._target())
+        judged = np.flatnonzero(sound if self.target_class is None else sound & (predicted == self._target()))
         scores = np.where(sound, np.nan, np.inf)
-        if to_judge.any():
-            found = self._scores(x[to_judge], batch_size)
-            scores[to_judge] = np.where(np.isnan(found), np.inf, found)
+        if len(judged):
+            scores[judged] = np.nan_to_num(self._scores(x[judged], batch_size), nan=np.inf, posinf=np.inf)
         return {"predicted_class": predicted, "outlier_scores": scores}, scores > self.threshold_
 
     @abc.abstractmethod
@@ -131,5 +132,5 @@ class ThresholdDetector(TriggerDetector):
     def _check(self, values: dict[str, Any]) -> None:
         threshold, fpr = values["threshold"], values["fpr"]
         if threshold is not None:
-            check_number("threshold", threshold, is_number(threshold), "a finite number, or None")
-        check_number("fpr", fpr, is_number(fpr) and 0 <= fpr < 1, "a share from 0 to below 1")
+            check_number("threshold", threshold, "None or a finite number")
+        check_number("fpr", fpr, "a share", least=0, below=1)

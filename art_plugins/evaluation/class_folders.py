@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import unicodedata
+import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.file_walk import Walk, printable, visible_folders, walk
 
 SUFFIXES = {"sound": (".wav", ".flac"), "image": (".png", ".jpg", ".jpeg")}
-UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UTF-8, line and paragraph separators
+SPLIT_NAME = re.compile(r"(train|training|test|testing|val|valid|validation|dev|eval|evaluation)([ _-]?(set|data))?", re.I)
+MAX_REASONS = 3  # in the message that there are too few classes
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class ClassFolders:
     """
     ``files``: paths relative to the folder with "/" between their parts, sorted by class and name; ``labels``: the class of
     each; ``class_names``: sorted; ``skipped_files`` and ``skipped_folders``: name -> reason; ``ignored_files``: number of
-    files of other types, by suffix.
+    files that are of another type or in no class folder, by reason; ``notes``: sentences on splits and links.
     """
 
     kind: str
@@ -29,59 +32,56 @@ class ClassFolders:
     skipped_files: dict[str, str]
     skipped_folders: dict[str, str]
     ignored_files: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
-def find_class_folders(folder: str | Path, kind: str = "auto") -> ClassFolders:
+def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None = None) -> ClassFolders:
     """
     List the files of every class folder, at any depth; nothing is opened.
 
-    Folders whose name starts with "." or "_" (such as ``_background_noise_``) and hidden files are passed over.
+    Folders whose name starts with "." or "_" (such as ``_background_noise_``) and hidden files are passed over. Links are
+    followed; a file that is linked twice inside one class counts once. Where the folders are splits of one data set, such
+    as ``train`` and ``test``, the folders inside them are the classes, and the splits of a class are taken together.
 
     :param kind: ``"sound"`` (wav, flac), ``"image"`` (png, jpg, jpeg), or ``"auto"``: whichever there is.
-    :raises InvalidInputError: If the folder is missing, has fewer than two classes with such files, or holds both kinds
-        and ``kind`` is ``"auto"``.
+    :param split: The only split to take, such as ``"train"``; ``None``: all of them.
+    :raises InvalidInputError: If the folder is missing, has fewer than two classes with such files, holds both kinds and
+        ``kind`` is ``"auto"``, or has no such split.
     """
     if kind not in ("auto", *SUFFIXES):
         raise InvalidInputError(f"kind must be one of {('auto', *SUFFIXES)}; received {kind!r}.")
     root = _existing(folder, "give a folder that holds one folder of files for each class")
-    skipped_files: dict[str, str] = {}
-    skipped_folders: dict[str, str] = {}
-    by_class: dict[str, list[str]] = {}
-    for entry in sorted(root.iterdir()):
-        if not entry.is_dir():
-            continue
-        if entry.name.startswith((".", "_")):
-            skipped_folders[_printable(entry.name)] = "its name starts with a dot or an underscore"
-        else:
-            by_class[entry.name] = _files_below(root, entry, skipped_files, skipped_folders)
-    if not by_class:
+    try:
+        names = visible_folders(root)
+    except OSError as error:
+        raise InvalidInputError(f"{root} cannot be listed ({error.strerror}); change its rights.") from error
+    if not names:
         raise InvalidInputError(
             f"{root} holds no class folders; put the files of each class into a folder of its own, such as {root / 'yes'}."
         )
-    suffixes = Counter(_suffix(file) for files in by_class.values() for file in files)
+    tops = {name: walk(root, root / name) for name in names}
     if kind == "auto":
-        kind = _only_kind(root, suffixes)
-
-    names = [name for name in sorted(by_class) if any(_suffix(file) in SUFFIXES[kind] for file in by_class[name])]
-    wanted = " or ".join(suffix.removeprefix(".") for suffix in SUFFIXES[kind])
-    for name in sorted(set(by_class) - set(names)):
-        skipped_folders[_printable(name)] = f"it holds no {wanted} file"
-    if len(names) < 2:
-        raise InvalidInputError(
-            f"{root} holds {len(names)} class folder with {wanted} files; classes are compared with each other, "
-            "so at least 2 are needed, and 5 or more to tell much."
-        )
-    found = [
-        (file, label) for label, name in enumerate(names) for file in by_class[name] if _suffix(file) in SUFFIXES[kind]
-    ]
+        kind = _only_kind(root, Counter(_suffix(file) for found in tops.values() for file in found.files))
+    splits = _splits(tops, kind)
+    notes = _split_notes(root, tops, splits, split)
+    found = _Found(root, kind, depth=1 if splits else 0)
+    found.add(walk(root, root, at_any_depth=False))
+    for name, walked in tops.items():
+        if name in splits and split is not None and name.lower() != split.lower():
+            found.skipped_folders[printable(name)] = "it is not the split that was asked for"
+        else:
+            found.add(walked)
+    class_names = found.class_names([name for name in names if name not in splits])
+    files = [(file, label) for label, name in enumerate(class_names) for file in sorted(found.by_class[name].values())]
     return ClassFolders(
         kind,
-        tuple(names),
-        [file for file, _ in found],
-        [label for _, label in found],
-        skipped_files,
-        skipped_folders,
-        _ignored(suffixes, kind),
+        class_names,
+        [file for file, _ in files],
+        [label for _, label in files],
+        found.skipped_files,
+        found.skipped_folders,
+        dict(sorted(found.ignored.items())),
+        (*notes, *found.link_notes()),
     )
 
 
@@ -93,50 +93,136 @@ def find_files(folder: str | Path, kind: str) -> ClassFolders:
     :return: With no class names; every label is 0.
     :raises InvalidInputError: If the folder is missing or holds no such file.
     """
-    wanted = " or ".join(suffix.removeprefix(".") for suffix in SUFFIXES[kind])
-    root = _existing(folder, f"give a folder that holds {wanted} files")
-    skipped_files: dict[str, str] = {}
-    skipped_folders: dict[str, str] = {}
-    found = _files_below(root, root, skipped_files, skipped_folders)
-    files = [file for file in found if _suffix(file) in SUFFIXES[kind]]
+    root = _existing(folder, f"give a folder that holds {_wanted(kind)} files")
+    found = _Found(root, kind, depth=-1)
+    found.add(walk(root, root))
+    files = sorted(found.by_class.get("", {}).values())
     if not files:
-        raise InvalidInputError(f"{root} holds no {wanted} file; convert the files to one of these types.")
-    ignored = _ignored(Counter(map(_suffix, found)), kind)
-    return ClassFolders(kind, (), files, [0] * len(files), skipped_files, skipped_folders, ignored)
+        raise InvalidInputError(f"{root} holds no {_wanted(kind)} file; convert the files to one of these types.")
+    return ClassFolders(
+        kind,
+        (),
+        files,
+        [0] * len(files),
+        found.skipped_files,
+        found.skipped_folders,
+        dict(sorted(found.ignored.items())),
+        found.link_notes(),
+    )
+
+
+class _Found:
+    """
+    Sorts what was found into classes.
+
+    :param depth: Which part of a file's path is its class; -1: there are no classes.
+    """
+
+    def __init__(self, root: Path, kind: str, depth: int) -> None:
+        self.root, self.kind, self.depth = root, kind, depth
+        self.by_class: dict[str, dict[tuple[int, int], str]] = {}
+        self.skipped_files: dict[str, str] = {}
+        self.skipped_folders: dict[str, str] = {}
+        self.ignored: Counter[str] = Counter()
+        self.n_outside = 0
+
+    def add(self, walked: Walk) -> None:
+        """Files of the kind go to their class, once each; the others are counted."""
+        self.skipped_folders |= walked.skipped_folders
+        for file, reason in walked.skipped_files.items():
+            if _suffix(file) in (*SUFFIXES[self.kind], ""):
+                self.skipped_files[file] = reason
+            else:
+                self.ignored[_type(file)] += 1
+        if walked.n_hidden:
+            self.ignored["hidden: the name starts with a dot"] += walked.n_hidden
+        for file, identity in sorted(walked.files.items()):
+            parts = PurePosixPath(file).parts
+            if _suffix(file) not in SUFFIXES[self.kind]:
+                self.ignored[_type(file)] += 1
+            elif len(parts) < self.depth + 2:
+                self.ignored["in no class folder"] += 1
+            else:
+                self._add_to_class("" if self.depth < 0 else parts[self.depth], file, identity)
+                self.n_outside += file in walked.outside
+
+    def _add_to_class(self, name: str, file: str, identity: tuple[int, int]) -> None:
+        files = self.by_class.setdefault(name, {})
+        if identity in files:
+            self.skipped_files[file] = f"it is the same file as {files[identity]}"
+        else:
+            files[identity] = file
+
+    def class_names(self, folders: Sequence[str]) -> tuple[str, ...]:
+        """
+        The classes, sorted; those of the folders that are none are put down.
+
+        :raises InvalidInputError: If there are fewer than two.
+        """
+        for name in set(folders) - set(self.by_class):
+            self.skipped_folders.setdefault(printable(name), f"it holds no {_wanted(self.kind)} file that can be read")
+        if len(self.by_class) < 2:
+            reasons = "".join(f"; {name}: {reason}" for name, reason in list(self.skipped_folders.items())[:MAX_REASONS])
+            raise InvalidInputError(
+                f"{self.root} holds {len(self.by_class)} class folder with {_wanted(self.kind)} files; classes are "
+                f"compared with each other, so at least 2 are needed, and 5 or more to tell much{reasons}."
+            )
+        return tuple(sorted(self.by_class))
+
+    def link_notes(self) -> tuple[str, ...]:
+        """What links do to the files."""
+        notes = []
+        if self.n_outside:
+            notes.append(f"Files outside {self.root} that are reached by links, and scanned: {self.n_outside}.")
+        classes = Counter(identity for files in self.by_class.values() for identity in files)
+        several = sum(n > 1 for n in classes.values())
+        if several:
+            notes.append(f"Files that are in more than one class, by links: {several}.")
+        return tuple(notes)
+
+
+def _splits(tops: Mapping[str, Walk], kind: str) -> list[str]:
+    """The folders, where all that hold files of the kind are named like splits, and one of them holds class folders."""
+    files = {name: [file for file in found.files if _suffix(file) in SUFFIXES[kind]] for name, found in tops.items()}
+    holding = [name for name in tops if files[name]]
+    are_splits = all(SPLIT_NAME.fullmatch(name) for name in holding)
+    hold_classes = any(len(PurePosixPath(file).parts) > 2 for name in holding for file in files[name])
+    return holding if are_splits and hold_classes else []
+
+
+def _split_notes(root: Path, tops: Mapping[str, Walk], splits: Sequence[str], split: str | None) -> list[str]:
+    """
+    What was taken for a class.
+
+    :raises InvalidInputError: If the folder has no such split.
+    """
+    names = ", ".join(splits)
+    if split is not None:
+        if split.lower() not in [name.lower() for name in splits]:
+            raise InvalidInputError(
+                f"{root} has no split {split!r}; it has {names or 'none, since its folders are the classes'}. Name one of "
+                "them, or none for all."
+            )
+        return [f"Of the splits {names}, only {split} is scanned, as asked."]
+    if len(splits) > 1:
+        return [
+            f"{names} are splits of one data set: the folders inside them are the classes, and the splits of a class are "
+            "scanned together. Give --split NAME to scan one of them."
+        ]
+    if splits:
+        return [f"{names} is a split of a data set: the folders inside it are the classes."]
+    if all(map(SPLIT_NAME.fullmatch, tops)):
+        return [
+            f"{', '.join(tops)} are taken for classes, since they hold no class folders, though they are named like splits."
+        ]
+    return []
 
 
 def _existing(folder: str | Path, what_to_do: str) -> Path:
     root = Path(folder)
-    if not root.is_dir():
-        raise InvalidInputError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {what_to_do}.")
+    if not os.path.isdir(root):  # unlike Path.is_dir, it raises nothing where the way there is barred
+        raise InvalidInputError(f"{root} {'is not a folder' if os.path.exists(root) else 'does not exist'}; {what_to_do}.")
     return root
-
-
-def _ignored(suffixes: Counter[str], kind: str) -> dict[str, int]:
-    return {suffix or "no suffix": n for suffix, n in sorted(suffixes.items()) if suffix not in SUFFIXES[kind]}
-
-
-def _files_below(
-    root: Path, class_folder: Path, skipped_files: dict[str, str], skipped_folders: dict[str, str]
-) -> list[str]:
-    def unreadable(error: OSError) -> None:
-        skipped_folders[_printable(_relative(root, Path(error.filename)))] = f"it cannot be read ({error.strerror})"
-
-    files = []
-    for parent, folders, names in os.walk(class_folder, onerror=unreadable):
-        hidden = [name for name in folders if name.startswith((".", "_"))]
-        for name in hidden:
-            skipped_folders[_printable(_relative(root, Path(parent, name)))] = "its name starts with a dot or an underscore"
-        folders[:] = sorted(set(folders) - set(hidden))
-        for name in sorted(names):
-            file = _relative(root, Path(parent, name))
-            if name.startswith("."):
-                continue
-            if _printable(file) != file:
-                skipped_files[_printable(file)] = "its name holds a line break or bytes that are no text; rename it"
-            else:
-                files.append(file)
-    return sorted(files)
 
 
 def _only_kind(root: Path, suffixes: Counter[str]) -> str:
@@ -152,16 +238,14 @@ def _only_kind(root: Path, suffixes: Counter[str]) -> str:
     return max(counts, key=lambda kind: counts[kind])
 
 
-def _relative(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
+def _wanted(kind: str) -> str:
+    return " or ".join(suffix.removeprefix(".") for suffix in SUFFIXES[kind])
 
 
 def _suffix(file: str) -> str:
-    return Path(file).suffix.lower()
+    return PurePosixPath(file).suffix.lower()
 
 
-def _printable(name: str) -> str:
-    """The name itself where it can stand on a line of a text file, else with escapes."""
-    if any(unicodedata.category(character) in UNPRINTABLE for character in name):
-        return name.encode("unicode_escape").decode("ascii")
-    return name
+def _type(file: str) -> str:
+    suffix = printable(_suffix(file))
+    return f"another type: {suffix}" if suffix else "no suffix that tells the type"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -17,6 +19,48 @@ from art_plugins.errors import InvalidInputError, MissingPackageError
 PACKAGES = {"dask": "distributed", "ray": "ray"}
 EXAMPLES = {"dask": "tcp://127.0.0.1:8786", "ray": "127.0.0.1:6379"}
 CONNECT_S, CLOSE_S = 5.0, 30.0
+ANSWER_S = 10.0  # for a cluster that took the connection; Dask itself goes on asking a silent one for minutes
+RAY_ANSWER_S = 15.0  # with the import of Ray
+SCATTER_S = 120.0  # a gigabyte over a network of 100 Mbit/s takes 80
+
+
+class NoAnswerError(Exception):
+    """A cluster has not answered within its time."""
+
+
+def within(seconds: float, call: Callable[[], Any], undo: Callable[[Any], Any] = lambda late: None) -> Any:
+    """
+    The result of ``call``, which goes on in a thread of its own where it is late.
+
+    :param undo: Called with a result that is too late.
+    :raises NoAnswerError: After so many seconds.
+    """
+    found: list[Any] = []
+    errors: list[BaseException] = []
+    lock, over = threading.Lock(), threading.Event()
+
+    def run() -> None:
+        try:
+            result = call()
+        except BaseException as error:
+            errors.append(error)
+            return
+        with lock:
+            found.append(result)
+            late = over.is_set()
+        if late:
+            undo(result)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    with lock:
+        if not found and not errors:
+            over.set()
+            raise NoAnswerError(f"it took the connection and said nothing for {seconds:g} seconds")
+    if errors:
+        raise errors[0]
+    return found[0]
 
 
 class Workers(NamedTuple):
@@ -76,18 +120,71 @@ def dask_workers(address: str, shared: Any) -> Iterator[Workers]:
             future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
             return future
 
+    def connect() -> Any:
+        return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+
     try:
-        client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
+        client = within(ANSWER_S, connect, lambda late: late.close())
+    except (OSError, ValueError, RuntimeError, NoAnswerError) as error:
         raise _no_cluster("dask", address, error) from error
 
     def config() -> dict[str, Any]:  # scatters anew for every attempt: what lay with dead workers only is lost
-        return {"backend": Backend(client=client, scatter=[shared])}
+        return {"backend": within(SCATTER_S, lambda: Backend(client=client, scatter=[shared]))}
 
     try:
-        yield Workers(config, shared, as_it_is, (distributed.KilledWorker, CancelledError))
+        _check_dask_packages(client, address)
+        yield Workers(config, shared, as_it_is, (distributed.KilledWorker, CancelledError, NoAnswerError))
     finally:
-        client.close()
+        client.close(timeout=CLOSE_S)
+
+
+def _check_dask_packages(client: Any, address: str) -> None:
+    """
+    :raises InvalidInputError: If the scheduler or a worker lacks this package or has another version of it or of Python.
+    """
+
+    def installed() -> tuple[bool, str | None, tuple[int, int]]:  # local, so that its code travels, not its name
+        import sys
+        from importlib import metadata, util
+
+        try:
+            version = metadata.version("art-plugins")
+        except metadata.PackageNotFoundError:
+            version = None
+        return util.find_spec("art_plugins") is not None, version, (sys.version_info[0], sys.version_info[1])
+
+    try:
+        found = within(ANSWER_S, lambda: {"its scheduler": client.run_on_scheduler(installed), **client.run(installed)})
+    except (OSError, ValueError, RuntimeError, TypeError, ImportError, NoAnswerError) as error:  # of other versions
+        raise InvalidInputError(
+            f"The dask cluster at {address} cannot run this Python's functions ({error}); give its scheduler and workers "
+            "the versions of Python, dask and cloudpickle that are here."
+        ) from error
+    here = installed()
+    wrong = [name for name, there in found.items() if there != here]
+    if wrong:
+        has_package, version, python = found[wrong[0]]
+        has = f"Python {python[0]}.{python[1]} and " + (f"art-plugins {version}" if has_package else "no art_plugins")
+        raise InvalidInputError(
+            f"The dask cluster at {address} must have Python {here[2][0]}.{here[2][1]} and art-plugins {here[1]} on every "
+            f"machine, as here; {wrong[0]} has {has}. Install the same there."
+        )
+
+
+def _check_ray_health(address: str) -> None:
+    """
+    Ray's own check in a process of its own, since Ray ends a process that a silent address keeps waiting.
+
+    :raises NoAnswerError: If it finds no head there, one of another version of Ray or Python, or takes too long.
+    """
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RAY_ANSWER_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise NoAnswerError(f"it took the connection and said nothing for {RAY_ANSWER_S:g} seconds") from error
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines() or ["it does not answer as Ray does"]
+        raise NoAnswerError(words[-1])
 
 
 @contextmanager
@@ -105,8 +202,9 @@ def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
     connected_here = not ray.is_initialized()
     if connected_here:
         try:
+            _check_ray_health(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, NoAnswerError) as error:
             raise _no_cluster("ray", address, error) from error
     errors = ray.exceptions
     try:

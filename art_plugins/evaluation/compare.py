@@ -146,7 +146,7 @@ def compare(
     clean = data.clean
     done: Progress = {"rows": {}, "kept": {}, **(progress or {})}
     in_target = data.y_train == data.target
-    bar = tqdm(total=len(entries()) + 1, desc=task.name, unit="step", disable=not verbose)
+    bar = tqdm(total=len(entries()) + 1, desc=task.name, unit="step", disable=not verbose or None)
     bar.set_postfix_str("model without a filter")
     classifier = train_classifier(
         data.x_train, data.y_train, len(clean.class_names), random_state=task.seed, **task.classifier

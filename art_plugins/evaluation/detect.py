@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from art_plugins.defences.in_flight import InFlightDetector
+from art_plugins.defences.in_flight import FILE_KIND as DETECTOR_FILE
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.class_folders import ClassFolders, find_class_folders, find_files
 from art_plugins.evaluation.detect_page import detect_page
@@ -21,17 +22,17 @@ from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.figures import load_matplotlib
 from art_plugins.evaluation.folder_data import FolderData, read_folder
 from art_plugins.evaluation.image_files import ImageReader, check_size, choose_image_reader, import_pillow
-from art_plugins.evaluation.model_files import load_classifier
+from art_plugins.evaluation.judge import BATCH_SIZE, FittedDetector, Judge, Judgement, ModelJudge
+from art_plugins.evaluation.judge_process import JudgeProcess
+from art_plugins.evaluation.model_files import check_model_file
 from art_plugins.evaluation.outputs import check_outputs, csv_text
 from art_plugins.evaluation.pages import import_jinja2
 from art_plugins.evaluation.trigger_figures import most_suspicious_first
-from art_plugins.features.activations import hidden_layers, logits_and_hidden
-from art_plugins.storage import write_json, write_text
-from art_plugins.triggers.inversion import MIN_CLASSES, Inversion, invert_triggers
+from art_plugins.storage import save_arrays, write_json, write_text
+from art_plugins.triggers.inversion import MIN_CLASSES, Inversion
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
 MAX_CLEAN = 100  # images a class, as in Li et al. 2022; more would cost time and tell little
-BATCH_SIZE = 256
 TARGET, ALSO_ABOVE, NOTHING_FOUND, NOT_JUDGED = (
     "backdoor's target",
     "above the threshold as well",
@@ -69,6 +70,8 @@ def detect_folder(
     std: Sequence[float] | None = None,
     factory: str | None = None,
     factory_args: Mapping[str, Any] | None = None,
+    trust_model: bool = False,
+    timeout_s: float = 3600.0,
     save_detector: str | Path | None = None,
     threshold: float = 4.2,
     nb_steps: int = 400,
@@ -82,6 +85,10 @@ def detect_folder(
     Writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``, each whole or not at all. Images are given
     to the model with values 0 to 1.
 
+    A TorchScript file is a stranger's program: it is refused if it does more than compute, and it runs in a process of its
+    own that can neither write nor reach anything, nor go on for ever (:mod:`~art_plugins.evaluation.judge_process`).
+    Weights are data; the factory is your own code, and runs here.
+
     :param model: See :func:`~art_plugins.evaluation.model_files.load_classifier`, also for ``mean``, ``std``, ``factory``
         and ``factory_args``.
     :param folder: Holds images (png, jpg, jpeg) at any depth; they are judged.
@@ -89,6 +96,8 @@ def detect_folder(
     :param out: Folder for the results.
     :param classes: Names of the class folders in the order of the model's outputs; ``None``: sorted.
     :param size: Width and height that the images are given to the model in; ``None``: the most common of ``clean``.
+    :param trust_model: Run a TorchScript file in this process, with your rights, whatever it does.
+    :param timeout_s: Seconds that a TorchScript file may take in its process, all in all.
     :param save_detector: Where to save the fitted :class:`InFlightDetector`, if a backdoor is found; must not exist.
     :param threshold: Index above which a class is a backdoor's target.
     :param nb_steps: Most steps of the inversion.
@@ -106,6 +115,8 @@ def detect_folder(
         raise InvalidInputError(
             f"nb_steps must be at least 1, and threshold finite and above 0; received {nb_steps} and {threshold}."
         )
+    if not 0 < timeout_s < np.inf:
+        raise InvalidInputError(f"timeout must be a finite number of seconds above 0; received {timeout_s}.")
     check_outputs(Path(out), OUTPUTS, (save_detector,))
     import_jinja2()
     load_matplotlib()
@@ -114,44 +125,37 @@ def detect_folder(
     found_clean, notes = _draw(find_class_folders(clean, "image"), random_state)
     names = _class_names(found_clean.class_names, classes)
     reader = _reader([Path(clean) / file for file in found_clean.files], size)
-    classifier = load_classifier(
-        model, reader.size, is_grey=reader.is_grey, mean=mean, std=std, factory=factory, factory_args=factory_args
-    )
-    if classifier.nb_classes != len(names):
-        raise InvalidInputError(
-            f"{model} tells {classifier.nb_classes} classes apart, and {clean} holds {len(names)} class folders; give one "
-            "folder for each class."
-        )
-    channels_first = bool(classifier.channels_first)
-    reader.is_grey = classifier.input_shape[0 if channels_first else -1] == 1
-    notes += [*reader.notes, input_note(reader, channels_first, names)]
-    with read_folder(clean, found_clean, reader, verbose) as data:
-        gone = sorted(set(names) - set(data.class_names))
-        if gone:
-            raise InvalidInputError(f"No clean image of class {', '.join(gone)} can be read; every class needs some.")
-        x_clean = to_images(data.x, channels_first)
-        y_clean = np.array([names.index(name) for name in data.class_names])[data.labels]
-    outputs, _ = logits_and_hidden(classifier, x_clean, hidden_layers(classifier, x_clean, 1), BATCH_SIZE)
-    notes += clean_cautions(outputs.argmax(axis=1), y_clean, names)
+    options = {"mean": mean, "std": std, "factory": factory, "factory_args": factory_args, "trust_model": trust_model}
+    with _judge(Path(model), reader, options, timeout_s) as judge:
+        facts = judge.facts
+        if facts.nb_classes != len(names):
+            raise InvalidInputError(
+                f"{model} tells {facts.nb_classes} classes apart, and {clean} holds {len(names)} class folders; give one "
+                "folder for each class."
+            )
+        channels_first = facts.channels_first
+        reader.is_grey = facts.input_shape[0 if channels_first else -1] == 1
+        notes += [*reader.notes, input_note(reader, channels_first, names)]
+        with read_folder(clean, found_clean, reader, verbose) as data:
+            gone = sorted(set(names) - set(data.class_names))
+            if gone:
+                raise InvalidInputError(f"No clean image of class {', '.join(gone)} can be read; every class needs some.")
+            x_clean = to_images(data.x, channels_first)
+            y_clean = np.array([names.index(name) for name in data.class_names])[data.labels]
+        predicted = judge.show_clean(x_clean, y_clean).argmax(axis=1)
+        notes += clean_cautions(predicted, y_clean, names)
 
-    inversion = invert_triggers(
-        classifier,
-        x_clean,
-        y_clean,
-        nb_steps=nb_steps,
-        threshold=threshold,
-        random_state=random_state,
-        verbose=verbose,
-    )
-    judged, detector, caught = None, None, None
-    if inversion.target_class is not None:
-        detector = InFlightDetector(classifier, inversion.trigger, inversion.target_class)  # type: ignore[arg-type]
-        detector.fit(x_clean, y_clean)
-        judged = judge_files(detector, folder, found, reader, verbose)
-        caught = (int(judged.is_trigger.sum()), len(judged.files))
-        notes += detector_cautions(detector.success_rate_, inversion, threshold, names)
-    elif save_detector is not None:
-        notes.append(f"There is no detector to save, so {save_detector} was not written.")
+        inversion = judge.invert(nb_steps, threshold, random_state, verbose)
+        judged: Judged | None = None
+        detector: FittedDetector | None = None
+        caught = None
+        if inversion.target_class is not None:
+            detector = judge.fit()
+            judged = judge_files(judge.detect, channels_first, folder, found, reader, verbose)
+            caught = (int(judged.is_trigger.sum()), len(judged.files))
+            notes += detector_cautions(detector.success_rate, inversion, threshold, names)
+        elif save_detector is not None:
+            notes.append(f"There is no detector to save, so {save_detector} was not written.")
     suspects = [] if judged is None else _suspects(judged, names)
     target = None if inversion.target_class is None else names[inversion.target_class]
     record = {
@@ -164,7 +168,8 @@ def detect_folder(
         "target_class": target,
         "kind": inversion.kind,
         "success_rate": inversion.success_rate,
-        "clean_accuracy": float((outputs.argmax(axis=1) == y_clean).mean()),
+        "margin": None if detector is None else detector.margin,
+        "clean_accuracy": float((predicted == y_clean).mean()),
         "classes": rank_classes(inversion, names, threshold),
         "suspects": suspects,
         "counts": {
@@ -179,7 +184,7 @@ def detect_folder(
         "settings": {
             "clean": str(clean),
             "class_names": names,
-            "input_shape": list(classifier.input_shape),
+            "input_shape": list(facts.input_shape),
             "channels_first": channels_first,
             "mean": None if mean is None else list(mean),
             "std": None if std is None else list(std),
@@ -188,7 +193,9 @@ def detect_folder(
             "threshold": threshold,
             "nb_steps": nb_steps,
             "random_state": random_state,
-            **({} if detector is None else {**detector.tunables(), "layers": detector.layers_}),
+            "trust_model": trust_model,
+            "timeout_s": timeout_s,
+            **({} if detector is None else detector.parameters),
         },
         "versions": versions(),
         "seconds": time.perf_counter() - start,
@@ -199,31 +206,49 @@ def detect_folder(
     write_text(Path(out) / "suspects.csv", csv_text(header, cells))
     write_text(Path(out) / "report.html", page)
     if detector is not None and save_detector is not None:
-        detector.save(save_detector)
+        save_arrays(save_detector, DETECTOR_FILE, detector.arrays, detector.settings)
     write_json(Path(out) / "record.json", record)
     return record
 
 
+@contextmanager
+def _judge(model: Path, reader: ImageReader, options: Mapping[str, Any], timeout_s: float) -> Iterator[Judge]:
+    """The model, in a process of its own where the file is a program of a stranger's, else in this one."""
+    is_script = check_model_file(model, options["factory"])
+    if not is_script or options["trust_model"]:
+        yield ModelJudge.from_file(model, reader.size, {**options, "is_grey": reader.is_grey})
+        return
+    own = {"is_grey": reader.is_grey, "mean": options["mean"], "std": options["std"]}
+    with JudgeProcess(model, reader.size, own, timeout_s) as judge:
+        yield judge
+
+
 def judge_files(
-    detector: InFlightDetector, folder: str | Path, found: ClassFolders, reader: ImageReader, verbose: bool = True
+    detect: Callable[[np.ndarray], Judgement],
+    channels_first: bool,
+    folder: str | Path,
+    found: ClassFolders,
+    reader: ImageReader,
+    verbose: bool = True,
 ) -> Judged:
     """
     Give every file of a folder to a fitted detector, a batch at a time.
 
     Files that cannot be read are left out, with the reason.
+
+    :param detect: Of a batch of images, (n, ...).
     """
     files: list[str] = []
-    reports: list[tuple[np.ndarray, ...]] = []
+    reports: list[Judgement] = []
     skipped = dict(found.skipped_files)
     mended: dict[str, list[str]] = {}
     waiting: list[np.ndarray] = []
 
     def judge() -> None:
-        report, is_trigger = detector.detect(to_images(np.stack(waiting), bool(detector.classifier.channels_first)))
-        reports.append((report["predicted_class"], is_trigger, report["source_class"], report["outlier_scores"]))
+        reports.append(detect(to_images(np.stack(waiting), channels_first)))
         waiting.clear()
 
-    for file in tqdm(found.files, desc="judging", unit="file", disable=not verbose):
+    for file in tqdm(found.files, desc="judging", unit="file", disable=not verbose or None):
         try:
             picture, what = reader.read(Path(folder) / file)
         except InvalidInputError as error:

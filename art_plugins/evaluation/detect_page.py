@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.detect_words import INDEX_RULE, PATTERN_INDEX, SUCCESS, score_rule
 from art_plugins.evaluation.figures import png_data_uri
 from art_plugins.evaluation.image_files import ImageReader, png_bytes
 from art_plugins.evaluation.pages import picture, render_page
@@ -57,6 +58,10 @@ def detect_page(
         caught=caught,
         let_through=let_through,
         max_names=MAX_NAMES,
+        index_rule=INDEX_RULE,
+        pattern_index=PATTERN_INDEX,
+        success=SUCCESS,
+        score_rule=None if record["margin"] is None else score_rule(record["margin"], str(record["target_class"])),
     )
 
 

@@ -14,6 +14,17 @@ from art_plugins.evaluation.trigger_figures import norm_text
 from art_plugins.triggers.inversion import Inversion
 
 FEW_CLASSES = 5
+# What the numbers of a detection are; nowhere else are they explained.
+INDEX_RULE = (
+    "The index of a class is the sum of its indices by each kind of pattern, divided by the square root of the number of "
+    "kinds; a kind of which no pattern works for the class adds nothing. The class of the highest index is called a "
+    "backdoor's target if that index is above the threshold."
+)
+PATTERN_INDEX = (
+    "The index of a pattern: how far the logarithm of its size, in relation to how far the images of other classes lie "
+    "from the class, lies below the median of all classes, in robust standard deviations."
+)
+SUCCESS = "Success: the share of the clean images of the other classes that the pattern sends to the class."
 LOW_ACCURACY = 0.5  # on the clean images; below it the classes or the normalisation are probably wrong
 
 
@@ -44,6 +55,19 @@ def finding(inversion: Inversion, names: Sequence[str], threshold: float, caught
         f"{inversion.success_rate:.3f} of the clean images of {images} there (index {index[target]:.2f}, threshold "
         f"{threshold:g}). {n_caught or 'None'} of the {n_judged} images {'carries' if n_caught == 1 else 'carry'} the "
         "trigger."
+    )
+
+
+def score_rule(margin: float, target: str) -> str:
+    """
+    What the score of an image is, and from which on it is caught.
+
+    :param margin: In nats.
+    """
+    return (
+        f"The score of an image is how much better its features are explained by another class with the trigger on it than "
+        f"by clean {target}: the difference of the two log-likelihoods in nats. Caught are the images of which the model "
+        f"says {target} and whose score is above the margin, {margin:.2f}, which clean images with the trigger on them set."
     )
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import figures
 from art_plugins.evaluation.gathered import COMPARISON, Gathered, record_markdown, record_tables
-from art_plugins.evaluation.pages import render_page
+from art_plugins.evaluation.pages import Picture, render_page
+from art_plugins.evaluation.rate_figures import rate_picture
 from art_plugins.evaluation.reproduction.runner import KIND
 from art_plugins.evaluation.reproduction.tables import PAPER_TITLES, SIZE_WORDS, summary_table
 from art_plugins.evaluation.suspects import shown_suspects
-from art_plugins.evaluation.tables import Table, markdown, one_decimal, title
+from art_plugins.evaluation.tables import Table, markdown, one_decimal, runs_of_one_task, title
 from art_plugins.storage import write_text
 
 BLOCK = re.compile(r"<!-- (\w+(?: \d+)*) -->\n.*?<!-- end -->", re.DOTALL)
@@ -35,7 +36,7 @@ def write_evaluation_report(gathered: Sequence[Gathered], out: Path, markdown_fi
     Write ``report.html``, which needs no other file, and ``report.md``.
 
     :param markdown_file: Where the Markdown goes instead.
-    :raises MissingPackageError: Without jinja2; nothing is written.
+    :raises MissingPackageError: Without jinja2, or matplotlib where a record is a comparison; nothing is written.
     """
     page = evaluation_page(gathered)
     write_text(markdown_file or out / "report.md", evaluation_markdown(gathered))
@@ -107,10 +108,16 @@ def _part(one: Gathered) -> dict[str, Any]:
     return {
         "title": _title(one),
         "note": one.note,
+        "overview": _overview(one),
         "tables": [table for table in shown if len(table.rows) <= MAX_ROWS],
         "folded": [table for table in shown if len(table.rows) > MAX_ROWS] + folded,
         "pictures": _pictures(one),
     }
+
+
+def _overview(one: Gathered) -> list[Picture]:
+    """Of a comparison: the picture of each of its tasks, over the seeds."""
+    return [rate_picture(tasks) for tasks in runs_of_one_task(one.record["tasks"])] if one.kind == COMPARISON else []
 
 
 def _pictures(one: Gathered) -> list[Mapping[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from art_plugins.evaluation.tables import markdown_report
 from art_plugins.evaluation.tasks import Task, speech_commands_task
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.training import make_fabric
-from art_plugins.storage import atomic_path, write_json, write_text
+from art_plugins.storage import atomic_path, json_safe, read_record, write_json, write_text
 
 
 def run_comparisons(
@@ -53,14 +52,14 @@ def run_comparisons(
         if any(row["name"] == task.name for row in record["tasks"]):
             task = replace(task, name=f"{task.name}_seed{task.seed}")
         file = unfinished / f"{task.name}-{_identity(task)}.json"
-        done = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         row, figures = compare(
             task,
-            progress=done,
+            progress=read_record(file),
             on_progress=partial(write_json, file),
             save_autoencoder=out / f"{task.name}.autoencoder.safetensors",
             verbose=verbose,
         )
+        row = json_safe(row)
         samples = write_suspects(task.data.x_train, row["suspects"], row["name"], row["sample_rate_hz"], out / "suspects")
         record["tasks"].append(row | {"suspects": samples})
         arrays[row["name"]] = figures

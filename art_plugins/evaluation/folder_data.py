@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import errno
+import math
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.class_folders import ClassFolders
 from art_plugins.evaluation.image_files import ImageReader
 from art_plugins.evaluation.sound_files import SoundReader
+
+ZEROS_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -42,35 +46,30 @@ def read_folder(
     """
     Decode every file; those that cannot be read are left out, with the reason.
 
-    The array lies in a temporary folder that is removed when the block ends.
+    The array lies in a temporary file without a name, which is gone when the block ends, also where the process is killed.
 
     :raises InvalidInputError: If fewer than two classes have a readable file, or the disk is too full.
     """
-    n_bytes = len(found.files) * int(np.prod(reader.shape)) * reader.dtype.itemsize
-    with tempfile.TemporaryDirectory(prefix="art-plugins-") as temporary:
-        free = shutil.disk_usage(temporary).free
-        if n_bytes > free:
-            raise InvalidInputError(
-                f"The {len(found.files)} decoded files need {n_bytes / 1e9:.1f} GB in {Path(temporary).parent}, which has "
-                f"{free / 1e9:.1f} GB left; ask for shorter clips or smaller images, or name another folder in TMPDIR."
-            )
-        x = np.memmap(Path(temporary) / "x", reader.dtype, "w+", shape=(len(found.files), *reader.shape))
+    shape = (len(found.files), *reader.shape)
+    with tempfile.TemporaryFile() as file:
+        _allocate(file.fileno(), math.prod(shape) * reader.dtype.itemsize, len(found.files))
+        x = np.memmap(file, reader.dtype, "r+", shape=shape)
         files: list[str] = []
         labels: list[int] = []
         skipped = dict(found.skipped_files)
         mended: dict[str, list[str]] = {}
         rows = zip(found.files, found.labels, strict=True)
-        for file, label in tqdm(rows, desc="reading", unit="file", total=len(found.files), disable=not verbose):
+        for name, label in tqdm(rows, desc="reading", unit="file", total=len(found.files), disable=not verbose or None):
             try:
-                sample, what = reader.read(Path(folder) / file)
+                sample, what = reader.read(Path(folder) / name)
             except InvalidInputError as error:
-                skipped[file] = str(error)
+                skipped[name] = str(error)
                 continue
             x[len(files)] = sample
-            files.append(file)
+            files.append(name)
             labels.append(label)
             for entry in what:
-                mended.setdefault(entry, []).append(file)
+                mended.setdefault(entry, []).append(name)
         kept_classes, kept_labels = np.unique(labels, return_inverse=True)
         if len(kept_classes) < 2:
             reason = next(iter(skipped.values()), "")
@@ -88,3 +87,35 @@ def read_folder(
             found.skipped_folders | empty,
             mended,
         )
+
+
+def _allocate(descriptor: int, n_bytes: int, n_files: int) -> None:
+    """
+    Take the room on the disk: a map of a file that is only said to be so long ends the process when the disk is full.
+
+    :raises InvalidInputError: If there is not as much.
+    """
+    try:
+        if not _fallocate(descriptor, n_bytes):
+            for start in range(0, n_bytes, ZEROS_BYTES):
+                os.write(descriptor, bytes(min(ZEROS_BYTES, n_bytes - start)))
+    except (OSError, OverflowError) as error:
+        size = f"{math.ceil(n_bytes / 1e6):,} MB"
+        raise InvalidInputError(
+            f"The {n_files} decoded files need {size} in {tempfile.gettempdir()}, and there is not as much "
+            f"({getattr(error, 'strerror', None) or error}); ask for shorter clips or smaller images, or name another "
+            "folder in TMPDIR."
+        ) from error
+
+
+def _fallocate(descriptor: int, n_bytes: int) -> bool:
+    """Whether the operating system and the file system could take the room at once."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(descriptor, 0, n_bytes)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        return False
+    return True

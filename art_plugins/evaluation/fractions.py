@@ -9,6 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from tqdm.auto import tqdm
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
+from art_plugins.evaluation.metrics import rank_of
 from art_plugins.evaluation.tasks import speech_commands_task
 from art_plugins.features.autoencoder import Autoencoder
 
@@ -34,10 +35,11 @@ def fraction_curve(
     :param scoring: ``"contrastive"`` or ``"paper"``; see :class:`VAELatentDefence`.
     :param attack: ``trigger``, ``source``, ``target``, ``cap`` of :func:`speech_commands_task`.
     :return: For each fraction and seed: ``fraction``, ``seed``, ``n_poison``, ``target_share``, ``ari`` of the target
-        class's two clusters, ``rank`` of the target class by score (1 = highest) and ``found`` (called poisoned).
+        class's two clusters, ``rank`` of the target class by score (1 = highest, ``None``: not
+        judged) and ``found`` (called poisoned).
     """
     points = []
-    for fraction, seed in tqdm([(f, s) for f in fractions for s in seeds], desc="fractions", disable=not verbose):
+    for fraction, seed in tqdm([(f, s) for f in fractions for s in seeds], desc="fractions", disable=not verbose or None):
         task = speech_commands_task(root, fraction=fraction, seed=seed, **attack)
         data = task.data
         defence = VAELatentDefence(
@@ -52,7 +54,7 @@ def fraction_curve(
                 "n_poison": int(data.is_poison.sum()),
                 "target_share": float(data.is_poison[rows].mean()),
                 "ari": float(adjusted_rand_score(data.is_poison[rows], defence.suspects_[rows])),
-                "rank": int((defence.class_scores_ > defence.class_scores_[data.target]).sum()) + 1,
+                "rank": rank_of(defence.class_scores_, data.target),
                 "found": data.target in defence.poisoned_classes_,
             }
         )

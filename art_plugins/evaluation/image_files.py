@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import warnings
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.open_image import (
+    eight_bit,
+    import_pillow,
+    is_grey_image,
+    is_sixteen_bit,
+    open_image,
+    upright,
+    upright_size,
+)
+
+__all__ = ["ImageReader", "check_size", "choose_image_reader", "find_depth", "import_pillow", "png_bytes"]
 
 MIN_SIDE = 4
 MAX_SIDE = 1024
 MAX_CHOSEN_SIDE = 128  # longest side that is chosen without being asked for; the autoencoder grows with the area
 MAX_THUMBNAIL_SIDE = 160
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
-ORIENTATION_TAG = 0x0112
+FULL_DEPTH = 16  # bits of a grey value, at most
+DEPTH_QUANTILE = 0.95  # of the 16-bit files; a few with a lone bright pixel must not darken all the others
+N_DEPTH_FILES = 500  # at most, of the 16-bit ones, are decoded to find the depth
 
 
 class ImageReader:
@@ -29,7 +41,8 @@ class ImageReader:
     :param is_grey: Whether they have one value per pixel; else red, green and blue.
     :param common_size: Most common width and height among the files; others are counted as odd. ``None``: ``size``.
     :param common_is_grey: Whether most of the files are grey; others are counted as odd. ``None``: ``is_grey``.
-    :param notes: Sentences on how size and colours were chosen.
+    :param notes: Sentences on how size, colours and depth were chosen.
+    :param depth: Bits that the values of 16-bit grey files fill; the largest value of so many becomes 255.
     """
 
     dtype = np.dtype(np.uint8)
@@ -41,12 +54,14 @@ class ImageReader:
         common_size: tuple[int, int] | None = None,
         common_is_grey: bool | None = None,
         notes: tuple[str, ...] = (),
+        depth: int = FULL_DEPTH,
     ) -> None:
         self.size = size
         self.is_grey = is_grey
         self.common_size = common_size or size
         self.common_is_grey = is_grey if common_is_grey is None else common_is_grey
         self.notes = notes
+        self.depth = depth
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,34 +73,36 @@ class ImageReader:
         One picture, and what had to be done to the file to get it.
 
         :return: Values 0 to 255, of :attr:`shape`, uint8; and any of "of another size, resized", "turned upright",
-            "grey among coloured files", "coloured among grey files", "transparency dropped", "16-bit, made 8-bit", "first
-            frame of several", "one colour only".
+            "grey among coloured files", "coloured among grey files", "transparency dropped", "16-bit, made 8-bit",
+            "brighter than the depth of the others, clipped", "first frame of several", "one colour only".
         :raises InvalidInputError: With the reason: empty, truncated, not an image, or too large.
         """
-        with _open(Path(path)) as image:
-            try:
-                mended = ["first frame of several"] if getattr(image, "n_frames", 1) > 1 else []
-                image.load()
-                turned = _orientation(image) != 1
-                upright = import_pillow("ImageOps").exif_transpose(image) if turned else image
-            except Exception as error:  # Pillow raises many types for damaged data
-                raise InvalidInputError(f"it is damaged or truncated ({error})") from error
-            if turned:
-                mended.append("turned upright")
-            is_grey = image.mode in GREY_MODES
-            if image.has_transparency_data:
-                mended.append("transparency dropped")
-        if upright.mode.startswith("I"):
+        with open_image(Path(path)) as image:
+            return self._picture(image)
+
+    def _picture(self, image: Any) -> tuple[np.ndarray, list[str]]:
+        mended = ["first frame of several"] if getattr(image, "n_frames", 1) > 1 else []
+        is_grey, is_deep = is_grey_image(image), is_sixteen_bit(image)  # how the file holds them: Pillow forgets it
+        image.load()
+        turned, has_turned = upright(image)
+        if has_turned:
+            mended.append("turned upright")
+        if image.has_transparency_data:
+            mended.append("transparency dropped")
+        if is_deep:
             mended.append("16-bit, made 8-bit")
-            upright = _eight_bit(upright)
+            turned, has_clipped = eight_bit(turned, self.depth)
+            if has_clipped:
+                mended.append("brighter than the depth of the others, clipped")
         if is_grey != self.common_is_grey:
             mended.append("grey among coloured files" if is_grey else "coloured among grey files")
-        upright = upright.convert("L" if self.is_grey else "RGB")
-        if upright.size != self.common_size:
+        mode = "L" if self.is_grey else "RGB"
+        turned = turned if turned.mode == mode else turned.convert(mode)
+        if turned.size != self.common_size:
             mended.append("of another size, resized")
-        if upright.size != self.size:
-            upright = upright.resize(self.size, import_pillow("Image").Resampling.BILINEAR, reducing_gap=3.0)
-        picture = np.asarray(upright, dtype=np.uint8)
+        if turned.size != self.size:
+            turned = turned.resize(self.size, import_pillow("Image").Resampling.BILINEAR, reducing_gap=3.0)
+        picture = np.asarray(turned, dtype=np.uint8)
         if (picture == picture[0, 0]).all():
             mended.append("one colour only")
         return picture, mended
@@ -102,28 +119,55 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
     check_size(size)
     sizes: Counter[tuple[int, int]] = Counter()
     n_grey = 0
+    deep: list[str | Path] = []
     reason = "there is none"
     for path in paths:
         try:
-            with _open(Path(path)) as image:
-                sizes[_upright_size(image)] += 1
-                n_grey += image.mode in GREY_MODES
-        except Exception as error:  # Pillow raises many types for damaged EXIF data; reading will give the reason
-            if isinstance(error, MissingPackageError):
-                raise
+            with open_image(Path(path)) as image:
+                sizes[upright_size(image)] += 1
+                n_grey += is_grey_image(image)
+                deep += [path] if image.mode.startswith("I") else []
+        except InvalidInputError as error:
             reason = str(error)
     if not sizes:
         raise InvalidInputError(f"None of the {len(paths)} images can be read; the last one: {reason}.")
+    n_read = sizes.total()
     common, n_files = min(sizes.items(), key=lambda item: (-item[1], item[0]))
-    notes = [f"{common[0]} x {common[1]} pixels is the most common size, that of {n_files} of the {sizes.total()} files."]
+    of_all = f"that of {n_files:,} of the {n_read:,} files with a readable header"
+    notes = [f"{common[0]} x {common[1]} pixels is the most common size, {of_all}."]
     if size is None:
         shrink = min(1.0, MAX_CHOSEN_SIDE / max(common))
         size = (max(MIN_SIDE, round(common[0] * shrink)), max(MIN_SIDE, round(common[1] * shrink)))
     if size != common:
         notes.append(f"All are read at {size[0]} x {size[1]}; give --size for another.")
-    is_grey = n_grey == sizes.total()
+    depth = find_depth(deep)
+    if depth < FULL_DEPTH:
+        notes.append(f"The 16-bit files hold {depth}-bit grey, and are read so: {2**depth - 1:,} becomes white.")
+    is_grey = n_grey == n_read
     notes.append("All files are grey, and are read so." if is_grey else "Pictures are read in colour.")
-    return ImageReader(size, is_grey, common, 2 * n_grey > sizes.total(), tuple(notes))
+    return ImageReader(size, is_grey, common, 2 * n_grey > n_read, tuple(notes), depth)
+
+
+def find_depth(paths: Sequence[str | Path]) -> int:
+    """
+    The bits that the grey values of 16-bit files fill, such as 12 for those of many cameras and scanners, 8 to 16.
+
+    A scale of their own for each file would make them incomparable.
+
+    :param paths: Files; those that are not 16-bit grey, or cannot be read, have no say.
+    """
+    largest = []
+    for path in paths[:: max(1, math.ceil(len(paths) / N_DEPTH_FILES))]:
+        try:
+            with open_image(Path(path)) as image:
+                if image.mode.startswith("I"):
+                    largest.append(int(np.asarray(image).max()))
+        except InvalidInputError:
+            continue  # reading it will give the reason
+    if not largest:
+        return FULL_DEPTH
+    brightest = int(np.quantile(largest, DEPTH_QUANTILE, method="inverted_cdf"))
+    return min(max(brightest.bit_length(), 8), FULL_DEPTH)
 
 
 def check_size(size: tuple[int, int] | None) -> None:
@@ -145,56 +189,3 @@ def png_bytes(picture: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
-
-
-def import_pillow(module: str) -> Any:
-    """
-    A module of Pillow, imported only where images are read or written.
-
-    :raises MissingPackageError: If Pillow is not installed.
-    """
-    try:
-        import PIL.Image
-        import PIL.ImageOps
-    except ImportError as error:
-        raise MissingPackageError(
-            f'Images need the package Pillow ({error}); run: pip install "art-plugins[report]"'
-        ) from error
-    return {"Image": PIL.Image, "ImageOps": PIL.ImageOps}[module]
-
-
-def _open(path: Path) -> Any:
-    """The opened file; its header has been read, its pixels have not."""
-    pillow = import_pillow("Image")
-    if not path.is_file():
-        raise InvalidInputError("it is not a file, or a link that leads nowhere")
-    if path.stat().st_size == 0:
-        raise InvalidInputError("it is empty (0 bytes)")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pillow.DecompressionBombWarning)
-            return pillow.open(path, formats=("PNG", "JPEG"))
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
-        raise InvalidInputError(f"it is too large ({error})") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InvalidInputError("it is not a readable png or jpg file") from error
-
-
-def _upright_size(image: Any) -> tuple[int, int]:
-    """Width and height after the turn that a camera asks for in the file's EXIF data."""
-    width, height = image.size
-    return (height, width) if _orientation(image) >= 5 else (width, height)
-
-
-def _orientation(image: Any) -> int:
-    """1 to 8, 1 = upright, 5 and more = lying on its side; asked of jpg files only, since a png would be decoded for it."""
-    if image.format != "JPEG":
-        return 1
-    orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _eight_bit(image: Any) -> Any:
-    """Pillow clips 16-bit grey values at 255; a division keeps the picture."""
-    values = np.asarray(image).astype(np.float64)
-    return import_pillow("Image").fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8))

@@ -51,6 +51,11 @@ def ratio(numerator: int, denominator: int) -> float | None:
     return numerator / denominator if denominator else None
 
 
+def rank_of(scores: np.ndarray, index: int) -> int | None:
+    """Of one score among all, 1 for the highest; ``None`` where that one is NaN."""
+    return None if np.isnan(scores[index]) else int((scores > scores[index]).sum()) + 1
+
+
 def attack_metrics(
     classifier: Any, x_test: np.ndarray, y_test: np.ndarray, x_triggered: np.ndarray, target: int | np.ndarray
 ) -> dict[str, Any]:

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import importlib
 import sys
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.model_formats import foreign_folder, foreign_format, is_safetensors, is_torchscript
+from art_plugins.evaluation.script_safety import last_line, load_script
+from art_plugins.evaluation.scripted_network import ScriptedNetwork
+from art_plugins.evaluation.weight_files import load_weights, read_weights, shortened
 from art_plugins.features.activations import hidden_layers
 from art_plugins.features.training import seeded
 
-N_HIDDEN = 2  # hidden vectors of a TorchScript model that can be looked at: as many as the detectors use
-TOLERANCE = 1e-4  # largest difference between the outputs of a TorchScript model and of what is made from it
-# Kind of a node in TorchScript's graph -> which of its inputs is the vector that a linear layer is given.
-LINEAR_NODES = {"aten::linear": 0, "aten::addmm": 1, "aten::mm": 0, "aten::matmul": 0}
-WRAPPINGS = ("state_dict", "model_state_dict", "model")  # names under which a checkpoint holds the weights
-PARALLEL = "module."  # before every name in the weights of a network that was trained in parallel
-GIVE_WEIGHTS = (
-    "save its weights alone, torch.save(model.state_dict(), 'weights.pt'), and give the function that makes the network "
-    "as --factory package.module:function"
-)
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)  # of images, in the order in which they are tried
 
 
 def load_classifier(
@@ -42,15 +34,20 @@ def load_classifier(
     std: Sequence[float] | None = None,
     factory: str | None = None,
     factory_args: Mapping[str, Any] | None = None,
+    trust_model: bool = False,
 ) -> Any:
     """
     A model file as a classifier of images with values 0 to 1.
 
-    Whether the model takes grey or coloured images, channels first or last, is found by giving it one of each; a network
-    that flattens coloured images first would take both orders, and is given channels first.
+    Whether the model takes grey or coloured images, channels first or last, and of which floating-point type, is found by
+    giving it some of each; a network that flattens coloured images first would take both orders, and is given channels
+    first.
 
-    A file is never unpickled. A TorchScript file is a program all the same: it runs in torch's own interpreter, which
-    knows no Python, but do not run what you would not run. The factory is Python code of yours, and is imported and called.
+    A file is never unpickled. A TorchScript file is a program, which torch's own interpreter runs in this process: it is
+    refused before anything of it has run if it does more than compute
+    (:mod:`~art_plugins.evaluation.script_safety`). How long it computes and how much memory it takes is not limited here;
+    :func:`~art_plugins.evaluation.detect.detect_folder` runs it in a process that has limits and cannot write. The factory
+    is Python code of yours, and is imported and called.
 
     :param path: A TorchScript file; or weights: a safetensors file, or a ``state_dict`` that torch has saved.
     :param size: Width and height of the images.
@@ -60,25 +57,103 @@ def load_classifier(
     :param factory: For weights: ``"package.module:function"``, from an installed package or the current folder; the
         function returns the network.
     :param factory_args: Keyword arguments of the function.
+    :param trust_model: Run a TorchScript file whatever it does.
     :return: An ART ``PyTorchClassifier``; its ``input_shape``, ``channels_first`` and ``nb_classes`` say what was found.
     :raises InvalidInputError: If the file, the factory or the normalisation cannot be used, or the model does not map
         images of this size to one row of class scores each.
     """
     source = Path(path)
-    if not source.is_file():
-        raise InvalidInputError(f"{source} {'is not a file' if source.exists() else 'does not exist'}; give a model file.")
+    is_script = check_model_file(source, factory)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    is_script = _is_torchscript(source)
-    if is_script and factory is not None:
-        raise InvalidInputError(f"{source} is a TorchScript file, which holds its network; leave out the factory.")
-    network = _load_script(source, device) if is_script else _load_weights(source, factory, factory_args or {})
-    network = network.to(device).eval()
-    shape, channels_first, nb_classes = _find_input(network, size, is_grey, device)
     if is_script:
-        network = ScriptedNetwork.from_script(network, shape, device)
+        script = load_script(source.read_bytes(), str(source), device, trust_model)
+        return script_classifier(script, size, is_grey=is_grey, mean=mean, std=std, device=device)
+    assert factory is not None
+    weights = read_weights(source)
+    network = _make_network(factory, factory_args or {})
+    load_weights(network, weights, source, factory)
+    network = network.to(device).eval()
+    shape, channels_first, nb_classes, dtype = _find_input(network, size, is_grey, device)
+    network = network if dtype == torch.float32 else InAnotherType(network, dtype)
+    return _classifier(network, shape, channels_first, nb_classes, mean, std, device)
+
+
+def check_model_file(path: Path, factory: str | None) -> bool:
+    """
+    :return: Whether it is a TorchScript file; else it may hold weights.
+    :raises InvalidInputError: If it is no model file of torch's, or needs a factory, or needs none.
+    """
+    if not path.is_file():
+        raise InvalidInputError(f"{path} {foreign_folder(path) if path.exists() else 'does not exist; give a model file.'}")
+    if is_torchscript(path):
+        if factory is not None:
+            raise InvalidInputError(f"{path} is a TorchScript file, which holds its network; leave out the factory.")
+        return True
+    foreign = None if is_safetensors(path) else foreign_format(path)
+    if foreign is not None:
+        raise InvalidInputError(f"{path} {foreign}")
+    if factory is None:
+        read_weights(path)  # what is wrong with the file comes first
+        raise InvalidInputError(
+            f"{path} holds weights only, so the function that makes their network is needed: --factory "
+            "package.module:function."
+        )
+    return False
+
+
+def script_classifier(
+    script: Any,
+    size: tuple[int, int],
+    *,
+    is_grey: bool,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    device: torch.device,
+) -> Any:
+    """A TorchScript module as :func:`load_classifier` gives it."""
+    _, _, *further = script.forward.schema.arguments  # after the module and the images
+    needed = [argument.name for argument in further if not argument.has_default_value()]
+    if needed:
+        raise InvalidInputError(
+            f"The model needs more than images: its forward takes {', '.join(needed)} as well; give one "
+            "that takes images alone."
+        )
+    script = script.to(device).eval()
+    shape, channels_first, nb_classes, dtype = _find_input(script, size, is_grey, device)
+    network: nn.Module = ScriptedNetwork.from_script(script, _probe(shape, device).to(dtype))
+    network = network if dtype == torch.float32 else InAnotherType(network, dtype)
+    return _classifier(network, shape, channels_first, nb_classes, mean, std, device)
+
+
+class InAnotherType(nn.Module):
+    """
+    A network of another floating-point type, for images of float32 and with outputs of float32.
+
+    :param dtype: What the network takes.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, ...) -> (n, K)."""
+        outputs: Tensor = self.network(x.to(self.dtype))
+        return outputs.float()
+
+
+def _classifier(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    channels_first: bool,
+    nb_classes: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    device: torch.device,
+) -> Any:
     n_channels = shape[0] if channels_first else shape[-1]
     classifier = PyTorchClassifier(
-        model=network,
+        model=network.eval(),
         loss=nn.CrossEntropyLoss(),
         input_shape=shape,
         nb_classes=nb_classes,
@@ -91,154 +166,6 @@ def load_classifier(
     return classifier
 
 
-class ScriptedNetwork(nn.Module):
-    """
-    A TorchScript classifier whose last hidden vectors can be looked at.
-
-    Hooks do not reach into TorchScript. So a copy of its graph hands out the inputs of its last linear layers beside the
-    outputs, and each is passed through a layer of :attr:`heads`, whose results are not used: a hook on such a layer sees
-    the hidden vector, as in a network of Python.
-
-    :param function: Of a batch of images: hidden vectors, (n, D) each, then the outputs (n, K).
-    :param widths: D of each hidden vector.
-    """
-
-    def __init__(self, function: Any, widths: Sequence[int]) -> None:
-        super().__init__()
-        self._function = function
-        with seeded(0):
-            self.heads = nn.ModuleList(nn.Linear(width, 1) for width in widths)
-
-    @classmethod
-    def from_script(cls, script: Any, shape: tuple[int, ...], device: torch.device) -> ScriptedNetwork:
-        """
-        :param script: A TorchScript module.
-        :param shape: Of one image.
-        :raises InvalidInputError: If the graph has no linear layer over one vector an image, or does not give the same
-            outputs, or no gradient.
-        """
-        x = _probe(shape, device)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # torch would rather have torch.export
-                frozen = torch.jit.freeze(script.eval(), optimize_numerics=False)  # type: ignore[no-untyped-call]
-            graph = frozen.graph.copy()
-            torch._C._jit_pass_inline(graph)
-            nodes = [node for node in graph.nodes() if node.kind() in LINEAR_NODES]
-            vectors = [list(node.inputs())[LINEAR_NODES[node.kind()]] for node in nodes]
-            with torch.no_grad():
-                *seen, _ = _function_with(graph, vectors)(x)
-                hidden = [
-                    (vector, value.shape[1])
-                    for vector, value in zip(vectors, seen, strict=True)
-                    if value.ndim == 2 and len(value) == len(x)
-                ][-N_HIDDEN:]
-            network = cls(_function_with(graph, [vector for vector, _ in hidden]), [width for _, width in hidden])
-            network = network.to(device).eval()
-            with torch.no_grad():
-                difference = float((network(x) - script(x)).abs().max())
-            images = x.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(network(images)[:, 0].sum(), images)
-        except Exception as error:  # whatever torch's interpreter does not like about a graph
-            raise InvalidInputError(f"{_CANNOT} ({_last_line(error)}): {GIVE_WEIGHTS}.") from error
-        reason = None
-        if not hidden:
-            reason = "it has no linear layer over one vector an image"
-        elif not difference <= TOLERANCE:
-            reason = f"its outputs and those of its copy differ by {difference:.2g}"
-        elif not bool(gradient.isfinite().all()):
-            reason = "its gradients are not finite"
-        if reason is not None:
-            raise InvalidInputError(f"{_CANNOT} ({reason}): {GIVE_WEIGHTS}.")
-        return network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, ...) -> (n, K), as the TorchScript model."""
-        *hidden, outputs = self._function(x)
-        for head, vector in zip(self.heads, hidden, strict=True):
-            head(vector)
-        result: Tensor = outputs
-        return result
-
-
-_CANNOT = "The hidden layers of this TorchScript model cannot be reached"
-
-
-def _function_with(graph: Any, vectors: Sequence[Any]) -> Any:
-    """A function of the images from a graph of one output and a module that is no longer needed, with further outputs."""
-    copy = graph.copy()
-    places = {value.debugName(): value for node in copy.nodes() for value in [*node.inputs(), *node.outputs()]}
-    values = [*(places[vector.debugName()] for vector in vectors), *copy.outputs()]
-    together = copy.create("prim::TupleConstruct", values, 1)
-    copy.appendNode(together)
-    together.output().setType(torch._C.TupleType([value.type() for value in values]))
-    copy.eraseOutput(0)
-    copy.registerOutput(together.output())
-    copy.eraseInput(0)
-    copy.lint()
-    return torch._C._create_function_from_graph("forward", copy)
-
-
-def _is_torchscript(path: Path) -> bool:
-    """TorchScript files are archives with code; those of ``torch.save`` hold none."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _load_script(path: Path, device: torch.device) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            return torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
-    except Exception as error:
-        raise InvalidInputError(f"{path} is a TorchScript file that cannot be read: {_last_line(error)}.") from error
-
-
-def _load_weights(path: Path, factory: str | None, arguments: Mapping[str, Any]) -> nn.Module:
-    weights = _read_weights(path)
-    if factory is None:
-        raise InvalidInputError(
-            f"{path} holds weights only, so the function that makes their network is needed: --factory "
-            "package.module:function."
-        )
-    network = _make_network(factory, arguments)
-    try:
-        network.load_state_dict(weights)
-    except Exception as error:  # of names or shapes
-        raise InvalidInputError(
-            f"The weights in {path} are not those of the network that {factory} makes: {_shortened(error)}"
-        ) from error
-    return network
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights by name, without what training in parallel or a checkpoint puts around them."""
-    try:
-        if path.suffix == ".safetensors":
-            weights: Any = safetensors.torch.load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format has its own errors for damaged files
-        if "Weights only load failed" in str(error):
-            raise InvalidInputError(
-                f"{path} holds Python objects, such as a whole pickled model, and reading those would run code from the "
-                f"file, so it is not read: in the code that has the model, {GIVE_WEIGHTS}."
-            ) from error
-        raise InvalidInputError(
-            f"{path} is no readable model file: neither TorchScript nor safetensors nor a state_dict saved by torch."
-        ) from error
-    if isinstance(weights, dict) and not all(isinstance(value, Tensor) for value in weights.values()):
-        weights = next((weights[name] for name in WRAPPINGS if isinstance(weights.get(name), dict)), None)
-    if not isinstance(weights, dict) or not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise InvalidInputError(f"{path} holds no state_dict, a dictionary of names and tensors: {GIVE_WEIGHTS}.")
-    if all(str(name).startswith(PARALLEL) for name in weights):
-        weights = {name.removeprefix(PARALLEL): value for name, value in weights.items()}
-    state_dict: dict[str, Tensor] = weights
-    return state_dict
-
-
 def _make_network(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
     module_name, _, function_name = factory.partition(":")
     if not module_name or not function_name:
@@ -248,7 +175,7 @@ def _make_network(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
             function = getattr(importlib.import_module(module_name), function_name, None)
         except Exception as error:  # anything may go wrong in the user's code
             raise InvalidInputError(
-                f"The module of the factory {factory!r} cannot be imported ({_shortened(error)}); it must be installed, or "
+                f"The module of the factory {factory!r} cannot be imported ({shortened(error)}); it must be installed, or "
                 "lie in the current folder."
             ) from error
         if not callable(function):
@@ -259,7 +186,7 @@ def _make_network(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
         except Exception as error:
             raise InvalidInputError(
                 f"The factory {factory!r}, called with {dict(arguments)}, failed: {type(error).__name__}: "
-                f"{_shortened(error)}"
+                f"{shortened(error)}"
             ) from error
     if not isinstance(network, nn.Module):
         raise InvalidInputError(
@@ -280,31 +207,48 @@ def _current_folder_importable() -> Iterator[None]:
 
 def _find_input(
     network: Any, size: tuple[int, int], is_grey: bool, device: torch.device
-) -> tuple[tuple[int, ...], bool, int]:
-    """Shape of an image, whether its channels come first, and the number of classes: the first combination that runs."""
+) -> tuple[tuple[int, ...], bool, int, torch.dtype]:
+    """Shape of an image, whether its channels come first, the number of classes and the type: the first that runs."""
     width, height = size
+    own = {value.dtype for value in [*network.parameters(), *network.buffers()]}
+    # A file may hide its type in constants, so all are tried, those that it shows first.
+    dtypes = sorted(DTYPES, key=lambda dtype: (dtype not in own, DTYPES.index(dtype)))
     reasons = []
-    for channels_first in (True, False):
-        for channels in (1, 3) if is_grey else (3, 1):
-            shape = (channels, height, width) if channels_first else (height, width, channels)
-            x = _probe(shape, device)
-            try:
-                with torch.no_grad():
-                    outputs = network(x)
-            except Exception as error:  # torch's errors for shapes are of several types
-                reasons.append(_last_line(error))
-                continue
-            if isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == len(x) and outputs.shape[1] > 1:
-                return shape, channels_first, outputs.shape[1]
-            got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise InvalidInputError(
-                "The model must give one tensor with a row of class scores for each image; for "
-                f"{len(x)} images it gave {got}."
-            )
+    for dtype in dtypes:
+        for channels_first in (True, False):
+            for channels in (1, 3) if is_grey else (3, 1):
+                shape = (channels, height, width) if channels_first else (height, width, channels)
+                x = _probe(shape, device).to(dtype)
+                try:
+                    with torch.no_grad():
+                        outputs = network(x)
+                except Exception as error:  # torch's errors for shapes are of several types
+                    reasons.append(last_line(error))
+                    continue
+                return shape, channels_first, _check_outputs(outputs, len(x)), dtype
     raise InvalidInputError(
         f"The model takes neither grey nor coloured images of {width} x {height} pixels ({reasons[0]}); give --size, the "
         "size that it was trained on."
     )
+
+
+def _check_outputs(outputs: Any, n_images: int) -> int:
+    """The number of classes."""
+    is_row = isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == n_images and outputs.shape[1] > 1
+    if not is_row:
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise InvalidInputError(
+            "The model must give one tensor with a row of class scores for each image; for "
+            f"{n_images} images it gave {got}."
+        )
+    if not outputs.is_floating_point():
+        raise InvalidInputError(f"The model gives {outputs.dtype} instead of class scores; give it without its last step.")
+    if not bool(outputs.isfinite().all()):
+        raise InvalidInputError(
+            "The model's outputs are not finite (NaN or infinity) for images of noise between 0 and 1: its weights or the "
+            "normalisation are broken."
+        )
+    return int(outputs.shape[1])
 
 
 def _probe(shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -322,13 +266,3 @@ def _normalisation(name: str, values: Sequence[float] | None, n_channels: int, d
         each = "" if n_channels == 1 else f", or one for each of the {n_channels} channels"
         raise InvalidInputError(f"--{name} must be one number{above}{each}, in units of 0 to 1; received {values}.")
     return np.repeat(array, n_channels) if len(array) == 1 else array
-
-
-def _last_line(error: Exception) -> str:
-    """TorchScript puts its traceback before the reason."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rstrip(".")[:300] if lines else type(error).__name__
-
-
-def _shortened(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -1,14 +1,16 @@
-"""Where a command writes: looked at before any heavy work; and tables that a spreadsheet opens without running them."""
+"""Where a command writes: checked before heavy work, held by one run, all files or none; tables safe in a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.storage import atomic_path, hold
 
 
 def check_outputs(out: Path, names: Sequence[str], new_files: Sequence[str | Path | None]) -> None:
@@ -29,6 +31,55 @@ def check_outputs(out: Path, names: Sequence[str], new_files: Sequence[str | Pat
         taken.append(path.resolve())
         _check_writable(path.parent)
     _check_writable(out)
+
+
+@contextmanager
+def held_folder(out: Path) -> Iterator[None]:
+    """
+    Make the folder for the results, and hold it while the block runs; folders made for it that stay empty are removed.
+
+    :raises InvalidInputError: If it cannot be made, or another run holds it.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"{out} cannot be made ({error.strerror}); name a folder that can be.") from error
+    try:
+        held = hold(out)
+    except OSError:  # nothing can be held on this system
+        held = -1
+    if held is None:
+        raise InvalidInputError(
+            f"Another run is writing to {out}; wait for its end, or name another folder for the results."
+        )
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it is not empty: here are the results
+            for folder in made:
+                folder.rmdir()
+        if held >= 0:
+            os.close(held)
+
+
+@contextmanager
+def together(paths: Sequence[Path], new_files: Sequence[Path]) -> Iterator[list[Path]]:
+    """
+    Temporary files that take their names when the block ends well, all of them or none.
+
+    :param paths: Of the files; written over.
+    :param new_files: Further files; never written over.
+    :return: What to write, in the order of ``paths`` and ``new_files``.
+    :raises InvalidInputError: If there is no room, or one of ``new_files`` has come to exist.
+    """
+    with ExitStack() as stack:
+        # What is entered first is renamed last: a run killed between two names leaves nothing that the same call refuses.
+        fresh = [stack.enter_context(atomic_path(path)) for path in new_files]
+        yield [*(stack.enter_context(atomic_path(path)) for path in paths), *fresh]
+        for path in new_files:
+            if path.exists():
+                raise InvalidInputError(f"{path} has come to exist meanwhile, and is not overwritten; name another file.")
 
 
 def file_stem(title: str) -> str:

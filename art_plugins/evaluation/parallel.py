@@ -72,15 +72,18 @@ def parallel_map(
     with cluster as workers:
         while left:
             n_before = len(left)
-            # Left again at once: a configuration that lasted would catch the caller's own joblib between two results.
-            with parallel_config(**workers.config()):
-                parallel = Parallel(
-                    return_as="generator_unordered", batch_size=1, pre_dispatch="4 * n_jobs", max_nbytes=MAPPED_FROM_BYTES
-                )
             call = delayed(_call)
             calls = [call(function, workers.shared, workers.open_shared, index, task) for index, task in left.items()]
             error: BaseException | None = None
             try:
+                # Left again at once: a configuration that lasted would catch the caller's own joblib between two results.
+                with parallel_config(**workers.config()):
+                    parallel = Parallel(
+                        return_as="generator_unordered",
+                        batch_size=1,
+                        pre_dispatch="4 * n_jobs",
+                        max_nbytes=MAPPED_FROM_BYTES,
+                    )
                 with closing(parallel(calls)) as results:
                     for index, result in results:
                         del left[index]

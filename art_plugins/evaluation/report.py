@@ -12,6 +12,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import figures
 from art_plugins.evaluation.pages import Picture, import_jinja2, picture, render_page
+from art_plugins.evaluation.rate_figures import BOUNDS, CAUGHT_FPR, CAUGHT_TPR, rate_picture
 from art_plugins.evaluation.suspects import shown_suspects
 from art_plugins.evaluation.tables import (
     DASH,
@@ -23,6 +24,7 @@ from art_plugins.evaluation.tables import (
     one_decimal,
     pairs_table,
     rate,
+    runs_of_one_task,
     same_but_for_seed,
     seed_table,
     title,
@@ -31,8 +33,6 @@ from art_plugins.storage import atomic_path, write_text
 
 __all__ = ["check_report_packages", "finding", "markdown_report", "markdown_table", "write_compare_report"]
 
-BOUNDS = ("perfect_filter", "random_filter")  # not defences: one knows the truth, the other draws
-CAUGHT_TPR, CAUGHT_FPR = 0.9, 0.05  # from which, and up to which, the page says that a filter caught the poison
 ATTACK_WORKS = 0.5  # attack success below which its fall says little
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -55,11 +55,15 @@ def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays:
         raise InvalidInputError(f"Tasks must have unique names of letters, digits, '.', '_' and '-'; received {names}.")
     pictures = {task["name"]: _pictures(task, arrays[task["name"]]) for task in record["tasks"]}
     out = Path(out_dir)
-    page, markdown = _page(record, pictures, out), markdown_report(record)
+    overview = [_overview(tasks) for tasks in runs_of_one_task(record["tasks"])]
+    page, markdown = _page(record, overview, pictures, out), markdown_report(record)
     for name in names:
         for drawn in pictures[name]:
             with atomic_path(out / "figures" / f"{name}_{drawn.name}.png") as partial:
                 partial.write_bytes(drawn.png)
+    for part in overview:
+        with atomic_path(out / "figures" / f"{part['tasks'][0]['name']}_{part['picture'].name}.png") as partial:
+            partial.write_bytes(part["picture"].png)
     write_text(out / "table.md", markdown)
     write_text(out / "report.html", page)
 
@@ -84,14 +88,28 @@ def finding(task: Mapping[str, Any]) -> str:
         sentences.append("The attack itself hardly works here, so its fall after a filter says little.")
     judged = [row for row in task["defences"] if row["name"] not in BOUNDS]
     caught = "; ".join(_outcome(row) for row in judged if _caught(row))
-    missed = "; ".join(_outcome(row) for row in judged if not _caught(row))
+    missed = "; ".join(row["title"] for row in judged if not _caught(row))
     sentences.append(f"The poison was caught by {caught}." if caught else "No filter caught the poison.")
     if missed:
         sentences.append(f"It was not caught by {missed}.")
     return " ".join(sentences)
 
 
-def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]], folder: Path) -> str:
+def _overview(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the page begins with: of runs that differ in their seed only, one picture, and what came out of each."""
+    return {
+        "title": tasks[0]["title"] if len(tasks) > 1 else title(tasks[0]),
+        "picture": rate_picture(tasks),
+        "tasks": [{"name": task["name"], "title": title(task), "finding": finding(task)} for task in tasks],
+    }
+
+
+def _page(
+    record: Mapping[str, Any],
+    overview: Sequence[Mapping[str, Any]],
+    pictures: Mapping[str, Sequence[Picture]],
+    folder: Path,
+) -> str:
     return render_page(
         "compare.html.j2",
         command=record["command"],
@@ -99,13 +117,13 @@ def _page(record: Mapping[str, Any], pictures: Mapping[str, Sequence[Picture]], 
         caught_tpr=rate(CAUGHT_TPR),
         caught_fpr=rate(CAUGHT_FPR),
         dash=DASH,
+        overview=overview,
         seed_tables=[seed_table(tasks) for tasks in same_but_for_seed(record["tasks"])],
         versions=pairs_table("Versions this run was made with", "Package", "Version", record["versions"]),
         tasks=[
             {
                 "name": task["name"],
                 "title": title(task),
-                "finding": finding(task),
                 "notes": task.get("notes", []),
                 "defences": defence_table(task),
                 "classes": class_table(task),
@@ -160,7 +178,5 @@ def _caught(row: Mapping[str, Any]) -> bool:
 
 
 def _outcome(row: Mapping[str, Any]) -> str:
-    retrained = f"then attack {rate(row['attack_success'])}"
-    if _caught(row):
-        retrained += f", clean accuracy {rate(row['clean_accuracy'])}"
+    retrained = f"then attack {rate(row['attack_success'])}, clean accuracy {rate(row['clean_accuracy'])}"
     return f"{row['title']} (TPR {rate(row['tpr'])}, FPR {rate(row['fpr'])}; {retrained})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from art_plugins.evaluation.environment import versions
-from art_plugins.storage import write_json, write_text
+from art_plugins.storage import json_safe, read_record, write_json, write_text
 
 
 def one_after_another(jobs: Mapping[str, Callable[[], dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -29,9 +28,10 @@ def recorded_runs(
     do: Callable[[Mapping[str, Any]], Iterable[tuple[str, dict[str, Any]]]] = one_after_another,
 ) -> dict[str, Any]:
     """
-    Do every job and write ``record.json`` and ``table.md``; finished runs are kept under ``out/unfinished`` until then.
+    Do every job and write ``record.json`` and ``table.md``; finished runs are kept under ``out/unfinished`` until then; of
+    those a damaged one is done again.
 
-    :param jobs: By :func:`run_name`; each gives a JSON-safe run.
+    :param jobs: By :func:`run_name`; each gives a run, whose NaN and infinity become ``None``.
     :param report: The record as Markdown.
     :param on_run: Called with every run, those of an earlier call first.
     :param do: Does the jobs that it is given, and yields the name and the run of each, in any order.
@@ -40,13 +40,13 @@ def recorded_runs(
     start = time.perf_counter()
     unfinished = out / "unfinished"
     files = {name: unfinished / f"{name}.json" for name in jobs}
-    runs = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+    runs = {name: run for name, file in files.items() if (run := read_record(file)) is not None}
     for run in runs.values():
         on_run(run)
     for name, run in do({name: job for name, job in jobs.items() if name not in runs}):
         write_json(files[name], run)
-        runs[name] = run
-        on_run(run)
+        runs[name] = json_safe(run)  # as a later call would read it
+        on_run(runs[name])
     record: dict[str, Any] = {
         "command": command,
         "versions": versions(),

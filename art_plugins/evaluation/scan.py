@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,21 +12,28 @@ import numpy as np
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.class_folders import find_class_folders
+from art_plugins.evaluation.class_folders import ClassFolders, find_class_folders
 from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.folder_data import FolderData, read_folder
-from art_plugins.evaluation.image_files import ImageReader, check_size, choose_image_reader, import_pillow
-from art_plugins.evaluation.outputs import check_outputs, csv_text
+from art_plugins.evaluation.image_files import ImageReader, check_size, choose_image_reader, find_depth
+from art_plugins.evaluation.open_image import import_pillow
+from art_plugins.evaluation.open_sound import import_soundfile
+from art_plugins.evaluation.outputs import check_outputs, csv_text, held_folder, together
 from art_plugins.evaluation.pages import import_jinja2
 from art_plugins.evaluation.scan_page import Group, scan_page
-from art_plugins.evaluation.sound_files import SoundReader, check_seconds, choose_sound_reader, import_soundfile
+from art_plugins.evaluation.scan_words import (
+    NOTHING_FOUND,
+    POISONED,
+    cautions,
+    classes_to_show,
+    file_counts,
+    finding,
+    length_notes,
+)
+from art_plugins.evaluation.sound_files import SoundReader, check_seconds, choose_sound_reader
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM
-from art_plugins.storage import write_json, write_text
 
-FEW_CLASSES = 5
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
-POISONED, NOTHING_FOUND = "poisoned", "nothing found"  # of a class; "not judged: ..." is the third
 POISON, LOOK_HERE = "poison", "look here, not a verdict"  # of a file
 FROM_THE_FOLDER = ("sample_rate_hz", "channels_first")
 
@@ -35,6 +43,7 @@ def scan_folder(
     out: str | Path,
     *,
     kind: str = "auto",
+    split: str | None = None,
     seconds: float | None = None,
     size: tuple[int, int] | None = None,
     autoencoder: str | Path | None = None,
@@ -51,13 +60,15 @@ def scan_folder(
     """
     Rank the classes of a folder by how suspicious they are, and list the suspect files.
 
-    Writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``, each whole or not at all. Nothing in
-    ``folder`` is changed.
+    Writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``; these and the other outputs come to be at the
+    end, all of them or none. Nothing in ``folder`` is changed. What cannot be read is left out, and listed.
 
     :param folder: Holds one folder of sound files (wav, flac) or images (png, jpg, jpeg) for each class.
     :param out: Folder for the results.
     :param kind: ``"sound"``, ``"image"``, or ``"auto"``: whichever there is.
-    :param seconds: Length of the clips; ``None``: the median of the folder.
+    :param split: Where ``folder`` holds splits such as ``train`` and ``test``: the only one to scan; ``None``: all of them,
+        class by class.
+    :param seconds: Length of the clips; ``None``: the 95th percentile of the folder, at most 10 s.
     :param size: Width and height of the images; ``None``: the most common.
     :param autoencoder: A saved :class:`Autoencoder` that judges the folder without training; it says how files are read.
     :param save_autoencoder: Where to save the one that is trained; must not exist. An interrupted training goes on from
@@ -84,67 +95,79 @@ def scan_folder(
         raise InvalidInputError("There is no new autoencoder to save when one is handed in; leave out one of the two.")
     check_outputs(Path(out), OUTPUTS, (apply_to, save_autoencoder))
     import_jinja2()
-    found = find_class_folders(folder, kind)
-    fitted = None if autoencoder is None else Autoencoder.load(autoencoder)
-    if found.kind == "sound":
-        import_soundfile()
-    else:
-        import_pillow("Image")
-    paths = [Path(folder) / file for file in found.files]
-    reader = _reader(found.kind, paths, seconds, size, fitted)
-    if isinstance(reader, SoundReader):
-        params |= {"kind": "waveform", "sample_rate_hz": reader.sample_rate_hz}
-    else:
-        params |= {"kind": "image", "channels_first": False}
-
-    with read_folder(folder, found, reader, verbose) as data:
-        defence = VAELatentDefence(None, data.x, data.labels)
-        defence.detect_poison(autoencoder=fitted, verbose=verbose, **params)
-        if save_autoencoder is not None:
-            defence.autoencoder_.save(save_autoencoder)
-        classes = rank_classes(defence, data.class_names)
-        groups = [_group(defence, data, row) for row in _classes_to_show(classes)]
-        record = {
-            "command": command,
-            "folder": str(folder),
-            "kind": found.kind,
-            "finding": _finding(classes),
-            "notes": [*reader.notes, *_cautions(classes)],
-            "counts": {
-                "found": len(found.files) + len(found.skipped_files),
-                "read": len(data.files),
-                "skipped": len(data.skipped_files),
-                "mended": len({file for files in data.mended_files.values() for file in files}),
-                "called_poison": int((defence.is_clean_ == 0).sum()),
-            },
-            "class_rule": defence.report_["class_rule"],
-            "threshold": defence.report_["parameters"]["threshold"],
-            "false_alarm_rate": false_alarm_rate,
-            "classes": classes,
-            "skipped_files": [{"file": file, "reason": reason} for file, reason in sorted(data.skipped_files.items())],
-            "skipped_folders": [{"folder": name, "reason": why} for name, why in sorted(data.skipped_folders.items())],
-            "ignored_files": found.ignored_files,
-            "mended_files": dict(sorted(data.mended_files.items())),
-            "settings": {
+    with held_folder(Path(out)):
+        found = find_class_folders(folder, kind, split)
+        fitted = None if autoencoder is None else Autoencoder.load(autoencoder)
+        reader = _reader(found, folder, seconds, size, fitted)
+        if isinstance(reader, SoundReader):
+            params |= {"kind": "waveform", "sample_rate_hz": reader.sample_rate_hz}
+        else:
+            params |= {"kind": "image", "channels_first": False}
+        with read_folder(folder, found, reader, verbose) as data:
+            defence = VAELatentDefence(None, data.x, data.labels)
+            defence.detect_poison(autoencoder=fitted, verbose=verbose, **params)
+            classes = rank_classes(defence, data.class_names)
+            groups = [_group(defence, data, row) for row in classes_to_show(classes)]
+            settings = {
                 "max_listed": max_listed,
+                "split": split,
                 "sample_shape": list(reader.shape),
                 "autoencoder": None if autoencoder is None else str(autoencoder),
-                **{name: value for name, value in defence.report_["parameters"].items() if name != "autoencoder"},
-            },
-            "versions": versions(),
-            "autoencoder_history": defence.autoencoder_.history_,
-            "seconds": time.perf_counter() - start,
-        }
-        page = scan_page(record, groups, data, reader, defence.outlier_scores_, max_listed)
-    texts = {Path(out) / "suspects.csv": suspects_csv(groups, data, defence.outlier_scores_)}
-    if apply_to is not None:
-        kept = [file for file, is_clean in zip(data.files, defence.is_clean_, strict=True) if is_clean]
-        texts[Path(apply_to)] = "".join(f"{file}\n" for file in kept)
-    texts[Path(out) / "report.html"] = page
-    for path, text in texts.items():
-        write_text(path, text)
-    write_json(Path(out) / "record.json", record)
+            }
+            record = {
+                "command": command,
+                "folder": str(folder),
+                **_record(found, reader, data, defence, classes, settings),
+                "seconds": time.perf_counter() - start,
+            }
+            page = scan_page(record, groups, data, reader, defence.outlier_scores_, max_listed)
+        files = [Path(out) / name for name in OUTPUTS]
+        new_files = [Path(file) for file in (apply_to, save_autoencoder) if file is not None]
+        with together(files, new_files) as partials:
+            texts = [
+                suspects_csv(groups, data, defence.outlier_scores_),
+                page,
+                json.dumps(record, indent=2, allow_nan=False) + "\n",
+                *([] if apply_to is None else [_keep_list(defence, data)]),
+            ]
+            for partial, text in zip(partials, texts, strict=False):  # the autoencoder is none of the texts
+                partial.write_text(text, encoding="utf-8")
+            if save_autoencoder is not None:
+                defence.autoencoder_.save(partials[-1])
     return record
+
+
+def _record(
+    found: ClassFolders,
+    reader: SoundReader | ImageReader,
+    data: FolderData,
+    defence: VAELatentDefence,
+    classes: list[dict[str, Any]],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    parameters = defence.report_["parameters"]
+    return {
+        "kind": found.kind,
+        "finding": finding(classes),
+        "notes": [*found.notes, *reader.notes, *length_notes(data), *cautions(classes)],
+        "counts": {**file_counts(data, found.ignored_files), "called_poison": int((defence.is_clean_ == 0).sum())},
+        "class_rule": defence.report_["class_rule"],
+        "threshold": parameters["threshold"],
+        "false_alarm_rate": parameters["false_alarm_rate"],
+        "classes": classes,
+        "skipped_files": [{"file": file, "reason": reason} for file, reason in sorted(data.skipped_files.items())],
+        "skipped_folders": [{"folder": name, "reason": why} for name, why in sorted(data.skipped_folders.items())],
+        "ignored_files": found.ignored_files,
+        "mended_files": dict(sorted(data.mended_files.items())),
+        "settings": settings | {name: value for name, value in parameters.items() if name != "autoencoder"},
+        "versions": versions(),
+        "autoencoder_history": defence.autoencoder_.history_,
+    }
+
+
+def _keep_list(defence: VAELatentDefence, data: FolderData) -> str:
+    kept = [file for file, is_clean in zip(data.files, defence.is_clean_, strict=True) if is_clean]
+    return "".join(f"{file}\n" for file in kept)
 
 
 def rank_classes(defence: VAELatentDefence, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -224,9 +247,18 @@ def _check_arguments(params: dict[str, Any], seconds: float | None, size: tuple[
 
 
 def _reader(
-    kind: str, paths: Sequence[Path], seconds: float | None, size: tuple[int, int] | None, fitted: Autoencoder | None
+    found: ClassFolders,
+    folder: str | Path,
+    seconds: float | None,
+    size: tuple[int, int] | None,
+    fitted: Autoencoder | None,
 ) -> SoundReader | ImageReader:
     """How the files are to be read: as the fitted autoencoder needs them, else as most of them are."""
+    kind, paths = found.kind, [Path(folder) / file for file in found.files]
+    if kind == "sound":
+        import_soundfile()
+    else:
+        import_pillow("Image")
     if kind == "sound" and size is not None:
         raise InvalidInputError("size is for images, and the folder holds sounds; leave it out.")
     if kind == "image" and seconds is not None:
@@ -249,13 +281,7 @@ def _reader(
             "(height, width) or (height, width, 3) with values 0 to 255. Use one that a scan has saved."
         )
     note = f"Images are read at {shape[1]} x {shape[0]} pixels, as the autoencoder needs them."
-    return ImageReader((shape[1], shape[0]), len(shape) == 2, notes=(note,))
-
-
-def _classes_to_show(classes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The poisoned classes, or, if there is none, the highest-ranked class; of those with suspects."""
-    split = [row for row in classes if row["n_suspects"] > 0]
-    return [row for row in split if row["verdict"] == POISONED] or split[:1]
+    return ImageReader((shape[1], shape[0]), len(shape) == 2, notes=(note,), depth=find_depth(paths))
 
 
 def _group(defence: VAELatentDefence, data: FolderData, row: dict[str, Any]) -> Group:
@@ -264,43 +290,3 @@ def _group(defence: VAELatentDefence, data: FolderData, row: dict[str, Any]) -> 
         members, defence.suspects_[members], defence.outlier_scores_[members], defence.latents_[members].astype(np.float64)
     )
     return Group(row["name"], row["verdict"] == POISONED, halves.suspects, halves.typical)
-
-
-def _finding(classes: Sequence[dict[str, Any]]) -> str:
-    poisoned = [row for row in classes if row["verdict"] == POISONED]
-    if poisoned:
-        parts = [f"{row['name']} ({row['n_called_poison']} suspects among {row['n_files']} files)" for row in poisoned]
-        verb = "is" if len(poisoned) == 1 else "are"
-        return f"{len(poisoned)} of {len(classes)} classes {verb} called poisoned: {', '.join(parts)}."
-    if classes[0]["mad_index"] is None:
-        return "No class could be judged."
-    none = f"None of the {len(classes)} classes is called poisoned."
-    shown = _classes_to_show(classes)
-    if not shown:
-        return f"{none} None of them splits in two either, so there is nothing to look at."
-    return (
-        f"{none} If you look at one, look at {shown[0]['name']}, the highest-ranked one that splits in two: its suspected "
-        f"part has {shown[0]['n_suspects']} of {shown[0]['n_files']} files, which is not a verdict."
-    )
-
-
-def _cautions(classes: Sequence[dict[str, Any]]) -> list[str]:
-    """What a reader must know before trusting the verdicts."""
-    cautions = []
-    n_judged = sum(row["mad_index"] is not None for row in classes)
-    if n_judged < FEW_CLASSES:
-        cautions.append(
-            f"Only {n_judged} classes could be judged. With fewer than {FEW_CLASSES} there is little to stand out from: "
-            "look at the samples, and do not rely on the verdicts."
-        )
-    for row in classes:
-        if row["verdict"] == POISONED and row["n_suspects"] == 0:
-            cautions.append(
-                f"{row['name']} is called poisoned, but the repeated clusterings do not agree on a single suspect in it."
-            )
-        if row["verdict"] == POISONED and row["n_suspects"] > HETEROGENEOUS_FROM * row["n_files"]:
-            cautions.append(
-                f"{row['name']} splits {row['n_suspects']} to {row['n_files'] - row['n_suspects']}: only looking "
-                "at both parts can tell which of them is the poison, if any."
-            )
-    return cautions

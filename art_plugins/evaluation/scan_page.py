@@ -12,6 +12,7 @@ import numpy as np
 from art_plugins.evaluation.folder_data import FolderData
 from art_plugins.evaluation.image_files import ImageReader, png_bytes
 from art_plugins.evaluation.pages import render_page
+from art_plugins.evaluation.scan_words import files_sentence
 from art_plugins.evaluation.sound_files import SoundReader, wav_bytes
 
 MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; samples beyond it are listed by name only
@@ -57,7 +58,13 @@ def scan_page(
     ]
     highest = max([row["mad_index"] or 0.0 for row in record["classes"]] + [1e-9])
     return render_page(
-        "scan.html.j2", record=record, groups=shown, highest=highest, max_names=MAX_NAMES, n_left_out=cards.n_left_out
+        "scan.html.j2",
+        record=record,
+        files=files_sentence(record["counts"]),
+        groups=shown,
+        highest=highest,
+        max_names=MAX_NAMES,
+        n_left_out=cards.n_left_out,
     )
 
 

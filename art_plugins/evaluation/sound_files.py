@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import io
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
+from scipy.signal import resample_poly
 
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.open_sound import WRONG_LENGTH, has_length, import_soundfile, open_sound
 
 MIN_SECONDS = 0.1
 MAX_SECONDS = 10.0  # longest clip that is chosen without being asked for
+LENGTH_QUANTILE = 0.95  # of the files; the rest lose their end, so that a few long recordings do not make all clips long
 NEAR_SILENT = 1e-3  # peak, of full scale 1
 EIGHT_BIT = ("PCM_S8", "PCM_U8", "ULAW", "ALAW")
-UNKNOWN_LENGTH = 0x7FFFF000  # programs that write to a pipe put a number from here on where the length belongs
-MAX_RESAMPLING_FACTOR = 20_000_000  # of two rates with no common divisor; the resampling filter is as large
+BLOCK_VALUES = 2**20  # decoded at once, of all channels together
+MAX_FACTOR = 100_000  # of a resampling, whose filter is as long; other rates are taken for the nearest ratio, to some ppm
+PADDED, CROPPED = "padded", "cropped"
 
 
 class SoundReader:
@@ -54,28 +56,31 @@ class SoundReader:
         """
         One clip, and what had to be done to the file to get it.
 
-        Only as much of the file is read as the clip needs.
+        Only as much of the file is read as the clip needs, and a part at a time.
 
         :return: Mono samples in [-1, 1], (n_samples,), float32; and any of "mixed down to mono", "resampled", "padded",
-            "cropped", "8-bit", "louder than full scale, clipped", "near silent".
+            "cropped", "8-bit", "louder than full scale, clipped", "near silent", "wrong length in its header, read to its
+            end".
         :raises InvalidInputError: With the reason: empty, truncated, not a sound file, NaN or infinity, a strange rate.
         """
-        samples, sound = _read_samples(Path(path), self.seconds)
-        mended = ["8-bit"] if sound.subtype in EIGHT_BIT else []
-        if not np.isfinite(samples).all():
-            raise InvalidInputError("it holds NaN or infinity")
-        if np.abs(samples).max() > 1:
+        with open_sound(Path(path)) as (sound, mended):
+            rate_hz = sound.samplerate
+            mono, is_loud = _read_mono(sound, math.ceil((self.seconds + MIN_SECONDS) * rate_hz))
+            if sound.subtype in EIGHT_BIT:
+                mended.append("8-bit")
+            if sound.channels > 1:
+                mended.append("mixed down to mono")
+            if not has_length(sound):
+                mended.append(WRONG_LENGTH)
+            n_frames = sound.frames if has_length(sound) else len(mono)
+        if is_loud:
             mended.append("louder than full scale, clipped")
-            samples = samples.clip(-1, 1)
-        if samples.shape[1] > 1:
-            mended.append("mixed down to mono")
-        mono = samples.mean(axis=1, dtype=np.float32)
-        if sound.samplerate != self.sample_rate_hz:
+        if rate_hz != self.sample_rate_hz:
             mended.append("resampled")
-            mono = _resample(mono, sound.samplerate, self.sample_rate_hz)
-        n_whole = math.ceil(sound.frames * self.sample_rate_hz / sound.samplerate)
+            mono = _resample(mono, rate_hz, self.sample_rate_hz)
+        n_whole = math.ceil(n_frames * self.sample_rate_hz / rate_hz)
         if n_whole != self.n_samples:
-            mended.append("padded" if n_whole < self.n_samples else "cropped")
+            mended.append(PADDED if n_whole < self.n_samples else CROPPED)
         clip = np.zeros(self.n_samples, dtype=np.float32)
         clip[: len(mono)] = mono[: self.n_samples]
         if np.abs(clip).max() < NEAR_SILENT:
@@ -85,10 +90,10 @@ class SoundReader:
 
 def choose_sound_reader(paths: Sequence[str | Path], seconds: float | None = None) -> SoundReader:
     """
-    A reader for the most common sample rate among the files, and clips of their median length.
+    A reader for the most common sample rate among the files, and clips that hold 95 of 100 files whole.
 
     :param paths: Files; those whose header cannot be read have no say.
-    :param seconds: Clip length; ``None``: the median, rounded to a tenth of a second, at most 10 s.
+    :param seconds: Clip length; ``None``: the 95th percentile, rounded up to a tenth of a second, at most 10 s.
     :raises InvalidInputError: If no file can be read, or ``seconds`` is below 0.1.
     """
     check_seconds(seconds)
@@ -96,25 +101,24 @@ def choose_sound_reader(paths: Sequence[str | Path], seconds: float | None = Non
     reason = "there is none"
     for path in paths:
         try:
-            with _open(Path(path)) as sound:
-                headers.append((sound.samplerate, sound.frames / sound.samplerate))
+            with open_sound(Path(path)) as (sound, _):
+                headers.append((sound.samplerate, _seconds_of(sound)))
         except InvalidInputError as error:
             reason = str(error)
     if not headers:
         raise InvalidInputError(f"None of the {len(paths)} sound files can be read; the last one: {reason}.")
     rates = Counter(rate for rate, _ in headers)
     rate_hz, n_files = min(rates.items(), key=lambda item: (-item[1], -item[0]))
-    notes = [f"The sample rate is {rate_hz} Hz, that of {n_files} of the {len(headers)} files."]
-    middle_s = median(duration for _, duration in headers)
-    if seconds is None:
-        seconds = min(max(round(middle_s, 1), MIN_SECONDS), MAX_SECONDS)
-        notes.append(
-            f"Clips are {seconds:g} s long, the longest that is chosen unasked; the median file is {middle_s:.1f} s long."
-            if middle_s > MAX_SECONDS
-            else f"Clips are {seconds:g} s long, the median of the folder; give --seconds for another length."
-        )
+    notes = [f"The sample rate is {rate_hz} Hz, that of {n_files:,} of the {len(headers):,} files with a readable header."]
+    long_s = float(np.quantile([duration for _, duration in headers], LENGTH_QUANTILE, method="inverted_cdf"))
+    if seconds is not None:
+        notes.append(f"Clips are {seconds:g} s long, as asked.")
     else:
-        notes.append(f"Clips are {seconds:g} s long, as asked; the median file is {middle_s:.1f} s long.")
+        seconds = min(max(math.ceil(10 * long_s - 1e-6) / 10, MIN_SECONDS), MAX_SECONDS)
+        what = "the 95th percentile of the files"
+        if long_s > MAX_SECONDS:
+            what = f"the longest that is chosen unasked, though the 95th percentile of the files is {long_s:.1f} s"
+        notes.append(f"Clips are {seconds:g} s long, {what}; give --seconds for another length.")
     return SoundReader(rate_hz, round(seconds * rate_hz), tuple(notes))
 
 
@@ -133,69 +137,36 @@ def wav_bytes(clip: np.ndarray, sample_rate_hz: int) -> bytes:
     return buffer.getvalue()
 
 
-def import_soundfile() -> Any:
-    """
-    soundfile, imported only where sound files are read or written.
-
-    :raises MissingPackageError: If it, or the library that it wraps, is not there.
-    """
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise MissingPackageError(
-            f'Sound files need the package soundfile ({error}); run: pip install "art-plugins[audio]"'
-        ) from error
-    return soundfile
-
-
-def _open(path: Path) -> Any:
-    """The opened file, of which at least a header and one sample are there."""
-    soundfile = import_soundfile()
-    if not path.is_file():
-        raise InvalidInputError("it is not a file, or a link that leads nowhere")
-    if path.stat().st_size == 0:
-        raise InvalidInputError("it is empty (0 bytes)")
-    try:
-        sound = soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InvalidInputError(f"it is not a readable sound file ({_cause(error)})") from error
-    # libsndfile reads what is there of a wav file that was cut off, and tells of it only in its log.
-    cut = re.search(r"^\s*data\s*: (\d+) \(should be (\d+)\)", sound.extra_info, flags=re.MULTILINE)
-    if cut and int(cut[2]) < int(cut[1]) < UNKNOWN_LENGTH:
-        sound.close()
-        raise InvalidInputError(f"it is truncated: {cut[2]} of {cut[1]} bytes of sound are there")
-    if sound.frames == 0:
-        sound.close()
-        raise InvalidInputError("it is empty (no samples)")
-    return sound
+def _read_mono(sound: Any, wanted: int) -> tuple[np.ndarray, bool]:
+    """The first ``wanted`` samples or all that there are, mixed down, and whether some had to be clipped."""
+    known = has_length(sound)
+    wanted = min(wanted, sound.frames)
+    blocks, n_read, is_loud = [], 0, False
+    while n_read < wanted:
+        n_block = min(wanted - n_read, max(1, BLOCK_VALUES // sound.channels))
+        block = sound.read(n_block, dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        if not np.isfinite(block).all():
+            raise InvalidInputError("it holds NaN or infinity")
+        is_loud = is_loud or bool(np.abs(block).max() > 1)
+        blocks.append(block.clip(-1, 1).mean(axis=1, dtype=np.float32))
+        n_read += len(block)
+    if n_read == 0 or (known and n_read < wanted):
+        raise InvalidInputError(f"it is truncated: {n_read} of {wanted} samples are there")
+    return np.concatenate(blocks), is_loud
 
 
-def _read_samples(path: Path, seconds: float) -> tuple[np.ndarray, Any]:
-    """The first ``seconds`` and a little more, (n, channels), and the closed file for its header."""
-    with _open(path) as sound:
-        wanted = min(sound.frames, math.ceil((seconds + MIN_SECONDS) * sound.samplerate))
-        try:
-            samples = sound.read(wanted, dtype="float32", always_2d=True)
-        except (import_soundfile().LibsndfileError, OSError) as error:
-            raise InvalidInputError(f"it is damaged or truncated ({_cause(error)})") from error
-    if len(samples) < wanted:
-        raise InvalidInputError(f"it is truncated: {len(samples)} of {wanted} samples are there")
-    return samples, sound
+def _seconds_of(sound: Any) -> float:
+    """The length; where the header does not say it, as far as it matters."""
+    if has_length(sound):
+        return float(sound.frames / sound.samplerate)
+    return len(_read_mono(sound, math.ceil((MAX_SECONDS + MIN_SECONDS) * sound.samplerate))[0]) / float(sound.samplerate)
 
 
 def _resample(mono: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    if from_hz * to_hz // math.gcd(from_hz, to_hz) ** 2 > MAX_RESAMPLING_FACTOR:
-        raise InvalidInputError(f"its sample rate of {from_hz} Hz cannot be brought to {to_hz} Hz; convert it first")
-    try:
-        from torchaudio.functional import resample
-    except (ImportError, OSError, RuntimeError) as error:
-        raise MissingPackageError(
-            f"Files of several sample rates need torchaudio, which cannot be imported ({error}); install torch and "
-            "torchaudio from PyPI in matching versions."
-        ) from error
-    return np.asarray(resample(torch.from_numpy(mono), from_hz, to_hz).numpy(), dtype=np.float32)
-
-
-def _cause(error: Exception) -> str:
-    """libsndfile's own words, without the path."""
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+    slow, fast = sorted((from_hz, to_hz))
+    ratio = Fraction(slow, fast).limit_denominator(MAX_FACTOR)
+    few, many = max(ratio.numerator, 1), ratio.denominator
+    up, down = (many, few) if to_hz > from_hz else (few, many)
+    return np.asarray(resample_poly(mono, up, down), dtype=np.float32)

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.evaluation.datasets.labelled import LabelledData
 from art_plugins.evaluation.environment import versions
+from art_plugins.evaluation.metrics import rank_of
 from art_plugins.evaluation.parallel import check_backend, parallel_map
 from art_plugins.evaluation.runs import recorded_runs, run_name
 from art_plugins.features.autoencoder import Autoencoder
@@ -85,7 +86,7 @@ def encode_all(
     if not all(map(_is_whole, files.values())):
 
         def versions_of_all() -> Iterator[np.ndarray]:
-            for name in tqdm(files, desc="encoding", disable=not verbose):
+            for name in tqdm(files, desc="encoding", disable=not verbose or None):
                 yield data.x_train if name == "clean" else made[name]()(data.x_train)
 
         for file, views in zip(files.values(), describe_alike(autoencoder, versions_of_all()), strict=True):
@@ -129,8 +130,8 @@ def judge_attack(
     Only the source and the target are judged anew: the samples of the other classes are the same, and their scores are
     those of the clean set. The target is split and called as the defence does by default.
 
-    :return: JSON-safe: what was done, and for each scoring the target's ``score``, its ``rank`` among the classes,
-        ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its halves.
+    :return: What was done, and for each scoring the target's ``score`` (NaN: too few samples to judge), its ``rank`` among
+        the classes, ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its halves.
     """
     of_source = np.flatnonzero(data.labels == source)
     random = np.random.default_rng([seed, source, target])
@@ -163,7 +164,7 @@ def judge_attack(
         verdicts = judge_scores(scores, _scoring(name))
         row[name] = {
             "score": float(scores[target]),
-            "rank": int((scores > scores[target]).sum()) + 1,
+            "rank": rank_of(scores, target),
             "found": target in verdicts.poisoned_classes,
             "p_value": None if name == "paper" else float(verdicts.class_p_values[target]),
             "ari": float(adjusted_rand_score(is_poison, halves)),
@@ -172,7 +173,7 @@ def judge_attack(
 
 
 def judge_clean(data: EncodedData, seed: int) -> dict[str, Any]:
-    """Judge a draw of nine tenths of every class; JSON-safe: for each scoring its ``scores``, and ``n_called`` of them."""
+    """Judge a draw of nine tenths of every class: for each scoring its ``scores`` (NaN: not judged), and ``n_called``."""
     random = np.random.default_rng(seed)
     kept = np.sort(
         np.concatenate(
@@ -255,7 +256,7 @@ def run_sweep(
             for index, run in found:
                 yield list(left)[index], run
 
-    with tqdm(total=len(tasks), desc="sweep", disable=not verbose) as bar:
+    with tqdm(total=len(tasks), desc="sweep", disable=not verbose or None) as bar:
         return recorded_runs(tasks, out, command, report, lambda run: bar.update(), do)
 
 

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_curve
 
 from art_plugins.evaluation.experiment import report_is_possible
 from art_plugins.evaluation.figures import CURVE, SUSPECT, new_figure, own_style, png_bytes, short_name
-from art_plugins.evaluation.sweep_tables import class_auc, rows_of, triggers_of
+from art_plugins.evaluation.sweep_tables import class_auc, ranked_scores, rows_of, triggers_of
+from art_plugins.evaluation.tables import rate
 from art_plugins.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -87,10 +88,8 @@ def roc_figure(attacks: Rows, clean: Rows) -> Figure:
     for (scoring, title), colour in zip(SIDES.items(), (CURVE, SUSPECT), strict=True):
         for trigger, (dashes, _) in zip(triggers_of(attacks), STYLES, strict=False):
             some = [row for row in attacks if row["trigger"] == trigger]
-            scores = [row[scoring]["score"] for row in some]
-            negatives = [score for row in clean for score in row[scoring]["scores"]]
-            x, y, _ = roc_curve(np.repeat([1, 0], [len(scores), len(negatives)]), [*scores, *negatives])
-            label = f"{short_name(trigger)}, {title}: AUC {class_auc(some, clean, scoring):.3f}"
+            x, y, _ = roc_curve(*ranked_scores(some, clean, scoring))
+            label = f"{short_name(trigger)}, {title}: AUC {rate(class_auc(some, clean, scoring))}"
             axes.plot(x, y, color=colour, linestyle=dashes, label=label)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
     axes.set_xlabel("share of the clean draws' classes above the threshold")

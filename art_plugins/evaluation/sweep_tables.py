@@ -55,10 +55,25 @@ def class_auc(attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str,
     """Area under Fig. 4's curve: scores of the targets against those of every class of the clean draws."""
     if not attacks or not clean:
         return None
-    scores = [row[scoring]["score"] for row in attacks]
-    negatives = [score for row in clean for score in row[scoring]["scores"]]
-    truth = np.repeat([1, 0], [len(scores), len(negatives)])
-    return float(roc_auc_score(truth, [*scores, *negatives]))
+    truth, scores = ranked_scores(attacks, clean, scoring)
+    return float(roc_auc_score(truth, scores)) if np.ptp(scores) > 0 else None
+
+
+def ranked_scores(
+    attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]], scoring: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Scores of the targets and of every class of the clean draws; a class that was not judged, which the record has ``None``
+    for, lies below all others, since no threshold ever calls it.
+
+    :return: Which are targets, 1 or 0, and the scores, both (m,).
+    """
+    targets = [row[scoring]["score"] for row in attacks]
+    others = [score for row in clean for score in row[scoring]["scores"]]
+    scores = np.array([*targets, *others], dtype=np.float64)  # None becomes NaN
+    known = np.isfinite(scores)
+    scores[~known] = scores[known].min(initial=0.0) - 1
+    return np.repeat([1, 0], [len(targets), len(others)]), scores
 
 
 def attack_table(attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]]) -> Table:
@@ -109,7 +124,7 @@ def clean_table(clean: Sequence[Mapping[str, Any]]) -> Table:
             [
                 TITLES[scoring],
                 _share([row[scoring]["n_called"] > 0 for row in clean]),
-                two_decimals(max(max(row[scoring]["scores"]) for row in clean)),
+                two_decimals(max(known(score for row in clean for score in row[scoring]["scores"]), default=None)),
             ]
             for scoring in scorings_of(clean[0])
         ],
@@ -140,6 +155,11 @@ def curve_table(curve: Sequence[Mapping[str, Any]]) -> Table:
         },
         rows,
     )
+
+
+def known(scores: Iterable[float | None]) -> list[float]:
+    """Without those that were not judged."""
+    return [score for score in scores if score is not None]
 
 
 def _share(flags: Sequence[bool]) -> str:

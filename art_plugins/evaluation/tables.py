@@ -165,12 +165,17 @@ def pairs_table(caption: str, key: str, value: str, pairs: Mapping[str, Any]) ->
 
 def same_but_for_seed(tasks: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Groups of two and more tasks that differ in nothing but their seed."""
+    return [group for group in runs_of_one_task(tasks) if len(group) > 1]
+
+
+def runs_of_one_task(tasks: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """All tasks, those together that differ in nothing but their seed."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for task in tasks:
         settings = {name: value for name, value in task["settings"].items() if name != "seed"}
         what = [task[name] for name in ("title", "source", "target", "trigger", "fraction")]
         groups.setdefault(json.dumps([what, settings], sort_keys=True), []).append(task)
-    return [group for group in groups.values() if len(group) > 1]
+    return list(groups.values())
 
 
 def runs_by_title(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -44,7 +44,7 @@ def digits_task(seed: int = 0) -> Task:
         attack,
         seed,
         classifier={"network": "cnn", "nb_epochs": 20, "batch_size": 32},
-        defence={"nb_epochs": 20, "batch_size": 32},
+        defence={"batch_size": 32},
     )
 
 
@@ -61,7 +61,6 @@ def synthetic_speech_task(seed: int = 0) -> Task:
         classifier={"network": "cnn", "nb_epochs": 10, "batch_size": 32},
         defence={
             "sample_rate_hz": synthetic_speech.SAMPLE_RATE_HZ,
-            "nb_epochs": 10,
             "batch_size": 32,
         },
     )

@@ -46,7 +46,7 @@ def run_epochs(
         torch.optim.lr_scheduler.LambdaLR(optimiser.optimizer, lambda step: rate_factor(step, total_steps))
         for optimiser in optimisers
     ]
-    epochs = tqdm(range(nb_epochs), desc=title, unit="epoch", disable=not verbose)
+    epochs = tqdm(range(nb_epochs), desc=title, unit="epoch", disable=not verbose or None)
     for _ in epochs:
         total = torch.zeros((), device=x.device)
         for rows in torch.randperm(len(x))[: n_batches * batch_size].reshape(n_batches, -1):

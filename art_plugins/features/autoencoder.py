@@ -16,15 +16,23 @@ from torch import Tensor, nn
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features import training
+from art_plugins.features.convergence import has_settled, settled_words, steps_per_epoch
 from art_plugins.features.convolutional_autoencoder import ConvolutionalAutoencoder
+from art_plugins.features.sample_shapes import without_lone_channel
 from art_plugins.features.saved_autoencoder import check_front_end, check_state, weight_rules
 from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
-from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number, plain
-from art_plugins.storage import check_arrays, load_arrays, reading, save_arrays, target_file
+from art_plugins.file_rules import check_arrays, reading
+from art_plugins.parameters import check_choice, check_count, check_flag, check_number
+from art_plugins.storage import load_arrays, save_arrays, target_file
 
 FILE_KIND = "autoencoder"
 KINDS = ("waveform", "spectrogram", "image")
+MOST_SIZE = 2**16  # of a layer: weights between two such layers fill 16 GB, and more is a mistake
+MOST_RATE = 2**27  # Hz; no sound is sampled faster, and a window of a second still fits memory
+LARGEST = 1e30  # of a value: squares of some of them are still numbers of single precision when they have been scaled
+LEAST_TYPICAL = 0.01  # of what a typical sample holds, in standard deviations of all: below, nothing is seen of it
+FARTHEST = 1e4  # root mean square of a sample, in standard deviations of those fitted on: no network says anything of it
 WHOLE_NUMBERS = ("sample_rate_hz", "n_mels", "latent_dim", "step_latent_dim", "embedding_dim", "hidden_dim", "channels")
 
 
@@ -33,7 +41,8 @@ class AutoencoderSettings:
     """
     What an autoencoder is made of; JSON-safe, saved with it.
 
-    :param kind: ``"waveform"`` (n, S), ``"spectrogram"`` (n, T, F) or ``"image"`` (n, C, H, W), (n, H, W, C), (n, H, W).
+    :param kind: ``"waveform"`` (n, S), ``"spectrogram"`` (n, T, F) or ``"image"`` (n, C, H, W), (n, H, W, C), (n, H, W); of
+        the first two an axis of length one, before or after, may hold the only channel.
     :param channels_first: Where an image's colours are; ``None``: inferred from the shape.
     :param sample_rate_hz: Of waveforms.
     :param n_mels: Mel bands of the front end for waveforms; a multiple of 8.
@@ -72,14 +81,14 @@ class AutoencoderSettings:
                 object.__setattr__(self, field.name, getattr(self, field.name).item())
         check_choice("kind", self.kind, KINDS)
         check_choice("posterior", self.posterior, POSTERIORS)
-        for name in WHOLE_NUMBERS:
-            check_count(name, getattr(self, name))
-        for name in ("window_s", "hop_s", "floor", "reconstruction_weight"):
-            value = getattr(self, name)
-            check_number(name, value, is_number(value) and value > 0, "a number greater than 0")
         check_flag("video_like", self.video_like)
         if self.channels_first is not None:
             check_flag("channels_first", self.channels_first)
+        for name in WHOLE_NUMBERS:
+            check_count(name, getattr(self, name), most=MOST_RATE if name == "sample_rate_hz" else MOST_SIZE)
+        for name in ("window_s", "hop_s", "floor", "reconstruction_weight"):
+            value = getattr(self, name)
+            check_number(name, value, above=0)
 
 
 def infer_kind(shape: tuple[int, ...]) -> str:
@@ -111,11 +120,13 @@ class Autoencoder:
 
     :param settings: Architecture and front end.
     :ivar history_: Mean losses of each epoch, in nats.
+    :ivar steps_per_epoch_: Of the optimiser; ``None``: not known, of an autoencoder saved by an earlier release.
     """
 
     def __init__(self, settings: AutoencoderSettings | None = None) -> None:
         self.settings = settings or AutoencoderSettings()
         self.history_: list[dict[str, float]] = []
+        self.steps_per_epoch_: int | None = None
         self._sample_shape: tuple[int, ...] | None = None
         self._mean, self._scale = 0.0, 1.0
         self._spectrogram: LogMelSpectrogram | None = None
@@ -130,11 +141,11 @@ class Autoencoder:
         self,
         x: np.ndarray,
         *,
-        nb_epochs: int = 30,
+        nb_epochs: int | None = None,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
         random_state: int = 0,
-        patience: int | None = None,
+        patience: int | str | None = training.SETTLED,
         checkpoint: str | Path | None = None,
         fabric: Fabric | None = None,
         verbose: bool = True,
@@ -143,23 +154,15 @@ class Autoencoder:
         Train on ``x`` from scratch.
 
         :param x: Samples, shape as :class:`AutoencoderSettings` says; a ``numpy.memmap`` is streamed.
-        :param nb_epochs: Passes over ``x``; at least 1.
-        :param patience: Stop after so many epochs without an improvement of 0.1 %; ``None``: never early.
+        :param nb_epochs: Most passes over ``x``; ``None``: 2,000 steps of the optimiser, but 30 passes at least.
+        :param patience: When to stop before; ``"settled"``: when the latents have (:func:`training.train`).
         :param checkpoint: File from which an interrupted training goes on; see :func:`training.train`.
         :param fabric: A launched Lightning Fabric for several devices or mixed precision.
         :raises InvalidInputError: For a bad argument, shape, dtype, or a sample that is not finite.
         """
-        nb_epochs, batch_size, learning_rate = plain(nb_epochs), plain(batch_size), plain(learning_rate)
-        random_state, patience = plain(random_state), plain(patience)
-        check_count("nb_epochs", nb_epochs)
-        check_count("batch_size", batch_size)
-        holds = is_number(learning_rate) and learning_rate > 0
-        check_number("learning_rate", learning_rate, holds, "a number greater than 0")
-        check_count("random_state", random_state, 0)
-        if patience is not None:
-            check_count("patience", patience)
+        training.check_training(nb_epochs, batch_size, learning_rate, patience, random_state)
         check_samples(x)
-        self.history_ = []
+        self.history_, self.steps_per_epoch_ = [], None
         with training.seeded(random_state):
             self._build(x.shape[1:])
         assert self._network is not None
@@ -179,7 +182,22 @@ class Autoencoder:
             fabric=fabric,
             verbose=verbose,
         )
+        self.steps_per_epoch_ = steps_per_epoch(len(x), batch_size, fabric.world_size)
         return self
+
+    @property
+    def has_settled(self) -> bool | None:
+        """Whether the training was long enough (:mod:`~art_plugins.features.convergence`); ``None``: not known."""
+        if not self.history_ or self.steps_per_epoch_ is None:
+            return None
+        return has_settled(self.history_, self.steps_per_epoch_)
+
+    @property
+    def not_settled(self) -> str | None:
+        """A sentence that says that the training was too short, and what to do; ``None``: it was not, or not known."""
+        if not self.history_ or self.steps_per_epoch_ is None:
+            return None
+        return settled_words(self.history_, self.steps_per_epoch_)
 
     def encode(self, x: np.ndarray, batch_size: int = 256) -> np.ndarray:
         """
@@ -211,8 +229,14 @@ class Autoencoder:
         network.to(device).eval()
         latents, steps = [], []
         with torch.inference_mode():
-            for _, batch in _batches(x, batch_size):
+            for start, batch in _batches(x, batch_size):
                 inputs = self._front_end(batch.to(device))
+                far = (inputs.flatten(1).double() ** 2).mean(dim=1).sqrt() >= FARTHEST  # NaN is found in the latents
+                if far.any():
+                    raise InvalidInputError(
+                        f"x[{start + int(far.nonzero()[0])}] holds values far out of the range of those that the "
+                        "autoencoder was fitted on; remove or mend such samples first."
+                    )
                 if isinstance(network, SequentialAutoencoder):
                     encoded, encoded_steps = network.encode_steps(inputs)
                     steps.append(encoded_steps.float().cpu().numpy())
@@ -222,7 +246,10 @@ class Autoencoder:
         network.to("cpu")
         whole = np.concatenate(latents)
         check_finite(whole, "latents of x", "look for samples with extreme values")
-        return whole, np.concatenate(steps) if steps else None
+        of_steps = np.concatenate(steps) if steps else None
+        if of_steps is not None:
+            check_finite(of_steps, "latents of the time steps of x", "look for samples with extreme values")
+        return whole, of_steps
 
     def save(self, filename: str | Path, path: str | Path | None = None) -> None:
         """
@@ -256,6 +283,7 @@ class Autoencoder:
             "mean": self._mean,
             "scale": self._scale,
             "history": self.history_,
+            **({} if self.steps_per_epoch_ is None else {"steps_per_epoch": self.steps_per_epoch_}),
         }
 
     @classmethod
@@ -282,7 +310,9 @@ class Autoencoder:
             with training.seeded(0):
                 autoencoder._build(shape)
             autoencoder._mean, autoencoder._scale = float(state["mean"]), float(state["scale"])
-            autoencoder.history_ = state["history"]
+            autoencoder.history_ = [dict(losses) for losses in state["history"]]
+            steps = state.get("steps_per_epoch")  # files of earlier releases have none
+            autoencoder.steps_per_epoch_ = None if steps is None else max(1, int(steps))
             assert autoencoder._network is not None
             autoencoder._network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
             autoencoder._network.eval()
@@ -290,10 +320,11 @@ class Autoencoder:
 
     def _build(self, sample_shape: tuple[int, ...]) -> None:
         settings = self.settings
+        self._sample_shape = tuple(sample_shape)
+        sample_shape = without_lone_channel(settings.kind, self._sample_shape)
         axes = {"waveform": (1,), "spectrogram": (2,), "image": (2, 3)}[settings.kind]
         if len(sample_shape) not in axes:
             raise InvalidInputError(f"kind={settings.kind!r} does not fit samples of shape {sample_shape}.")
-        self._sample_shape = tuple(sample_shape)
         self._spectrogram = None
         if settings.kind == "image":
             self._network = ConvolutionalAutoencoder(
@@ -334,7 +365,9 @@ class Autoencoder:
             if len(self._sample_shape) == 3 and not has_channels_first(self._sample_shape, self.settings.channels_first):
                 batch = batch.movedim(-1, 1)
             batch = batch.reshape(-1, colours, height, width)
-        elif self._spectrogram is not None:
+        else:
+            batch = batch.reshape(-1, *without_lone_channel(self.settings.kind, self._sample_shape))
+        if self._spectrogram is not None:
             batch = self._spectrogram.to(batch.device)(batch)
         scaled = (batch - self._mean) / self._scale
         missing = -scaled.shape[-1] % SHRINK if self.settings.kind != "image" else 0
@@ -343,22 +376,26 @@ class Autoencoder:
     def _measure_scale(self, x: np.ndarray, batch_size: int, device: torch.device) -> None:
         """Mean and standard deviation over all values that the front end gives, in one pass over ``x``."""
         self._mean, self._scale = 0.0, 1.0
-        count, mean, squares = 0, 0.0, 0.0
+        parts = []
         for start, batch in _batches(x, max(batch_size, 256)):
-            values = self._front_end(batch.to(device)).double()
-            if not torch.isfinite(values).all():
-                bad = start + int((~torch.isfinite(values.flatten(1)).all(dim=1)).nonzero()[0])
+            values = self._front_end(batch.to(device)).double().flatten(1)
+            if not (values.abs() < LARGEST).all():  # nor is NaN
+                bad = start + int((~(values.abs() < LARGEST).all(dim=1)).nonzero()[0])
                 raise InvalidInputError(
                     f"x[{bad}] holds NaN, infinity or a value out of range; remove or mend such samples first."
                 )
-            # Chan's update: a stable running mean and sum of squared deviations.
-            delta = float(values.mean()) - mean
-            total = count + values.numel()
-            squares += float(((values - values.mean()) ** 2).sum()) + delta**2 * count * values.numel() / total
-            mean += delta * values.numel() / total
-            count = total
-        self._mean = mean
-        self._scale = (squares / count) ** 0.5 or 1.0
+            parts.append(torch.stack([values.mean(dim=1), values.var(dim=1, correction=0)]).cpu().numpy())
+        means, variances = np.concatenate(parts, axis=1)
+        self._mean = float(means.mean())
+        squares = variances + (means - self._mean) ** 2
+        self._scale = float(squares.mean()) ** 0.5 or 1.0
+        # From the typical level, which samples far out do not move; blank samples lie there and tell nothing.
+        from_typical = variances + (means - np.median(means)) ** 2
+        if from_typical.any() and np.median(from_typical[from_typical > 0]) < LEAST_TYPICAL**2 * squares.mean():
+            raise InvalidInputError(
+                f"x[{int(squares.argmax())}] and {int((squares > squares.mean()).sum()) - 1} more lie so far out that half "
+                f"of the others are equal within {LEAST_TYPICAL:.0%} of the spread; remove or mend them first."
+            )
 
 
 def image_shape(sample_shape: tuple[int, ...], channels_first: bool | None) -> tuple[int, int, int]:

@@ -19,8 +19,13 @@ HOW_TO_WRAP = (
     "art.estimators.classification.PyTorchClassifier(model=network, loss=torch.nn.CrossEntropyLoss(), "
     "input_shape=x.shape[1:], nb_classes=K)"
 )
-OVERSHOOT = 0.1  # of the range: what a band-limited resampling adds to a jump (Gibbs: 9 %), and rounding
-ANOTHER_UNIT = 100  # a range so many times too small is another unit (255 for 8-bit images)
+FAR = 5  # widths of clip_values beyond them: standardised or noisy samples stay nearer, bytes for a model of 0 to 1 do not
+NARROW = 200  # times narrower than clip_values: 0 to 1 in place of 0 to 255 is, and no usual picture or sound
+OTHER_SAMPLES = 20  # no two sets of sounds or pictures in one unit differ so much in their range
+ROWS_AT_ONCE = 1024  # samples of a memory map that are read together
+LOW_ACCURACY = (
+    0.5  # on trusted samples; a model that is wrong on most of them is given something else than it was trained on
+)
 
 
 def check_classifier(classifier: Any) -> None:
@@ -139,27 +144,68 @@ def check_input_shape(classifier: Any, x: np.ndarray, name: str = "x") -> None:
         raise InvalidInputError(f"{name} must have the classifier's shape {shape}; received {x.shape[1:]}.")
 
 
+def typical_range(x: np.ndarray) -> tuple[float, float]:
+    """
+    The medians of the samples' lowest and highest values: single samples that are far off do not move them.
+
+    :param x: (n, ...); a memory map is read a part at a time.
+    """
+    parts = [x[start : start + ROWS_AT_ONCE].reshape(len(x[start : start + ROWS_AT_ONCE]), -1) for start in _starts(x)]
+    low, high = (np.concatenate([extreme(part, axis=1) for part in parts]) for extreme in (np.min, np.max))
+    return float(np.median(low)), float(np.median(high))
+
+
 def check_input_range(classifier: Any, x: np.ndarray, name: str = "x") -> None:
     """
-    The range that the classifier declares against that of the samples; nothing is asked without ``clip_values``.
+    The range that the classifier declares against that of the typical sample; nothing is asked without ``clip_values``.
 
     :param x: Finite samples, (n, ...).
-    :raises InvalidInputError: If values lie outside by more than a tenth of the range, or fill less than a hundredth of it:
-        they are in another unit, such as 0 to 255 in place of 0 to 1.
+    :raises InvalidInputError: If it lies outside by more than five times the declared range, or fills less than a 200th of
+        it: the samples are in another unit, such as 0 to 255 in place of 0 to 1.
     """
     if getattr(classifier, "clip_values", None) is None:
         return
-    least, most = (
-        float(function(values)) for function, values in zip((np.min, np.max), classifier.clip_values, strict=True)
-    )
-    low, high = float(x.min()), float(x.max())
+    least, most = (float(extreme(values)) for extreme, values in zip((np.min, np.max), classifier.clip_values, strict=True))
+    low, high = typical_range(x)
     width, found = most - least, high - low
-    outside = max(high - most, least - low) > OVERSHOOT * width
-    if outside or 0 < found * ANOTHER_UNIT < width:
+    if max(high - most, least - low) > FAR * width or 0 < found * NARROW < width:
         raise InvalidInputError(
-            f"{name} holds values from {low:g} to {high:g}, and the classifier's clip_values are {least:g} to {most:g}: "
-            "bring the samples into the range that the model was trained on, or give the classifier its true clip_values."
+            f"{name} holds values from {low:.4g} to {high:.4g} in the typical sample, and the classifier's clip_values are "
+            f"{least:g} to {most:g}: bring the samples into the range that the model was trained on, or give the "
+            "classifier its true clip_values."
         )
+
+
+def check_same_unit(x: np.ndarray, trusted: np.ndarray, name: str) -> None:
+    """
+    :param x: Finite samples, (n, ...), as ``trusted``, (m, ...).
+    :raises InvalidInputError: If the typical sample's range is 20 times that of the typical trusted sample, or a 20th.
+    """
+    (low, high), (least, most) = typical_range(x), typical_range(trusted)
+    if high > low and most > least and not 1 / OTHER_SAMPLES < (high - low) / (most - least) < OTHER_SAMPLES:
+        raise InvalidInputError(
+            f"{name} holds values from {low:.4g} to {high:.4g} in the typical sample, and the trusted samples from "
+            f"{least:.4g} to {most:.4g}: bring both into the range that the model was trained on."
+        )
+
+
+def accuracy_warning(n_right: int, n_samples: int) -> str | None:
+    """
+    What a model that is wrong on most trusted samples tells; ``None``: it is right on half of them at least.
+
+    :param n_right: Trusted samples that the model classifies as labelled, of ``n_samples``.
+    """
+    if n_right >= LOW_ACCURACY * n_samples:
+        return None
+    return (
+        f"The model classifies only {n_right} of {n_samples} trusted samples as they are labelled. Their range, their "
+        "normalisation or the order of their labels is probably not what the model was trained with, and then no verdict "
+        "can be relied on."
+    )
+
+
+def _starts(x: np.ndarray) -> range:
+    return range(0, len(x), ROWS_AT_ONCE)
 
 
 @contextmanager

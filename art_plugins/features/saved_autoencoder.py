@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.storage import TINY, ArrayRule, SettingRule, check_names, check_settings
+from art_plugins.file_rules import TINY, ArrayRule, SettingRule, check_names, check_settings
 
 MOST = 2**31 - 1
 MOST_FILTER_VALUES = 2**26  # bands times samples of a window: a front end of 256 MB; usual ones have a 3,000th of it

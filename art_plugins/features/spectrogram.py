@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
 
+MOST_SAMPLES = 2**20  # of a window or a hop; a minute at 16 kHz is no window
+
 
 class LogMelSpectrogram(nn.Module):
     """
@@ -37,6 +39,11 @@ class LogMelSpectrogram(nn.Module):
             raise InvalidInputError(
                 "sample_rate_hz, n_mels, window_s, hop_s and floor must be greater than 0; received "
                 f"{(sample_rate_hz, n_mels, window_s, hop_s, floor)}."
+            )
+        if max(window_s, hop_s) * sample_rate_hz > MOST_SAMPLES:
+            raise InvalidInputError(
+                f"A window of {window_s} s or a hop of {hop_s} s is longer than {MOST_SAMPLES} samples; "
+                f"the rate is {sample_rate_hz} Hz."
             )
         self.floor = floor
         self.hop_samples = round(hop_s * sample_rate_hz)

@@ -17,8 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.features.convergence import has_settled, leaves_one_out, most_epochs, steps_per_epoch
+from art_plugins.parameters import check_choice, check_count, check_number, shown
 from art_plugins.storage import atomic_path
 
+SETTLED = "settled"
+MOST_EPOCHS = 10**6  # what nb_epochs may be; more is a mistake
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
 
 
@@ -53,8 +57,7 @@ def make_fabric(precision: str = "32-true") -> Fabric:
 
     :raises InvalidInputError: For an unknown precision.
     """
-    if precision not in PRECISIONS:
-        raise InvalidInputError(f"precision must be one of {PRECISIONS}; received {precision!r}.")
+    check_choice("precision", precision, PRECISIONS)
     return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
 
 
@@ -63,11 +66,11 @@ def train(
     x: np.ndarray,
     front_end: Callable[[Tensor], Tensor],
     *,
-    nb_epochs: int,
+    nb_epochs: int | None,
     batch_size: int,
     learning_rate: float,
     random_state: int,
-    patience: int | None = None,
+    patience: int | str | None = None,
     checkpoint: str | Path | None = None,
     identity: str = "",
     fabric: Fabric | None = None,
@@ -80,20 +83,24 @@ def train(
     :param network: Its forward pass returns a named tuple of scalar losses with ``total`` first.
     :param x: Samples along the first axis; may be a ``numpy.memmap``.
     :param front_end: Maps a raw batch to the network's input.
-    :param patience: Stop when the total loss has not improved by 0.1 % for so many epochs; ``None``: run all epochs.
+    :param nb_epochs: Most epochs; ``None``: 2,000 steps of the optimiser, but 30 epochs at least.
+    :param patience: When to stop before: ``"settled"``: when what the latents hold has stopped changing
+        (:mod:`~art_plugins.features.convergence`); a number: when the total loss has not improved by 0.1 % for so many
+        epochs; ``None``: never.
     :param checkpoint: File written after every epoch; when it exists the run goes on from it and ends as an
         uninterrupted run would. Removed at the end.
     :param identity: What else must be equal for a checkpoint to belong to this run, such as the front end's settings.
     :param fabric: A launched ``lightning.fabric.Fabric``, for several GPUs or mixed precision; ``None``: one device.
     :return: Mean of each loss over every epoch.
     :raises FileFormatError: If the checkpoint belongs to another run.
-    :raises InvalidInputError: If the loss is no longer finite, or ``patience`` is below 1.
+    :raises InvalidInputError: If the loss is no longer finite, or an argument is out of range.
     """
-    if patience is not None and patience < 1:
-        raise InvalidInputError(f"patience must be at least 1, or None for no early stop; received {patience}.")
+    check_training(nb_epochs, batch_size, learning_rate, patience, random_state)
     fabric = fabric or make_fabric()
+    steps = steps_per_epoch(len(x), batch_size, fabric.world_size)
+    nb_epochs = most_epochs(steps) if nb_epochs is None else nb_epochs
     # Batch normalisation cannot be trained on a single sample: a last batch of one is left out of the epoch.
-    lone = len(x) > batch_size > 1 and len(x) % batch_size == 1
+    lone = leaves_one_out(len(x), batch_size)
     loader: Any = DataLoader(Rows(x), batch_size=batch_size, shuffle=True, drop_last=lone, collate_fn=lambda batch: batch)
     loader = fabric.setup_dataloaders(loader)
     optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
@@ -104,9 +111,9 @@ def train(
         _restore(fabric, Path(checkpoint), state, run)
     history: list[dict[str, float]] = state["history"]
 
-    epochs = tqdm(range(nb_epochs), initial=len(history), desc="autoencoder", unit="epoch", disable=not verbose)
+    epochs = tqdm(range(nb_epochs), initial=len(history), desc="autoencoder", unit="epoch", disable=not verbose or None)
     wrapped.train()
-    while len(history) < nb_epochs and not _on_plateau(history, patience):
+    while len(history) < nb_epochs and not _is_enough(history, patience, steps):
         # Each epoch has its own seed, so that a resumed run draws what the uninterrupted one would have drawn.
         with seeded(random_state + 1 + len(history)):
             history.append(_epoch(wrapped, wrapped_optimiser, loader, front_end, fabric))
@@ -148,8 +155,25 @@ def _epoch(
     return means
 
 
-def _on_plateau(history: list[dict[str, float]], patience: int | None) -> bool:
-    if patience is None or len(history) <= patience:
+def check_training(nb_epochs: Any, batch_size: Any, learning_rate: Any, patience: Any, random_state: Any) -> None:
+    """
+    :raises InvalidInputError: For an argument of :func:`train` out of range.
+    """
+    if nb_epochs is not None:
+        check_count("nb_epochs", nb_epochs, most=MOST_EPOCHS)
+    check_count("batch_size", batch_size)
+    check_number("learning_rate", learning_rate, above=0)
+    is_count = isinstance(patience, int) and not isinstance(patience, bool) and patience >= 1
+    words = f'"{SETTLED}", a whole number of at least 1, or None for no early stop'
+    if patience is not None and not is_count and patience != SETTLED:
+        raise InvalidInputError(f"patience must be {words}; received {shown(patience)}.")
+    check_count("random_state", random_state, 0)
+
+
+def _is_enough(history: list[dict[str, float]], patience: int | str | None, steps: int) -> bool:
+    if patience == SETTLED:
+        return has_settled(history, steps)
+    if not isinstance(patience, int) or len(history) <= patience:
         return False
     totals = [losses["total"] for losses in history]
     best = min(totals[:-patience])

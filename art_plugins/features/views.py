@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.sample_shapes import without_lone_channel
 from art_plugins.features.spectrogram import LogMelSpectrogram
 
 # Of a second of frames, windows of 80 ms: a trigger of some tens of milliseconds fills a good part of one.
@@ -67,8 +69,10 @@ def frames(autoencoder: Autoencoder, x: np.ndarray) -> np.ndarray:
     Log-mel frames of waveforms, every 10 ms; spectrograms as they are.
 
     :return: (n, T, F), float32.
+    :raises InvalidInputError: For a sample whose frames are not finite.
     """
     settings = autoencoder.settings
+    x = x.reshape(len(x), *without_lone_channel(settings.kind, x.shape[1:]))
     if settings.kind != "waveform":
         return np.asarray(x, dtype=np.float32)
     front_end = LogMelSpectrogram(
@@ -79,7 +83,11 @@ def frames(autoencoder: Autoencoder, x: np.ndarray) -> np.ndarray:
             front_end(torch.from_numpy(np.array(x[start : start + BATCH], dtype=np.float32))).numpy()
             for start in range(0, len(x), BATCH)
         ]
-    return np.concatenate(parts)
+    found = np.concatenate(parts)
+    if not np.isfinite(found).all():
+        row = int(np.argmin(np.isfinite(found).reshape(len(found), -1).all(axis=1)))
+        raise InvalidInputError(f"x[{row}] holds values out of range; remove or mend such samples first.")
+    return found
 
 
 def time_windows(steps: np.ndarray) -> list[np.ndarray]:
@@ -102,6 +110,8 @@ def principal_axes(x: np.ndarray, n_dims: int = MAX_DIMS) -> tuple[np.ndarray, n
     """Mean (D,) and leading axes (D, n_dims) of samples (n, D)."""
     mean = x.mean(axis=0)
     centred = x - mean
+    # Squares of values of another size than 1 may be no numbers of single precision; powers of two change no digit.
+    centred = np.ldexp(centred, -np.frexp(np.abs(centred).max())[1])
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :n_dims]
     return mean, axes
 

@@ -11,9 +11,9 @@ from sklearn.covariance import ledoit_wolf, oas
 from sklearn.mixture import GaussianMixture
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.file_rules import TINY, ArrayRule
+from art_plugins.parameters import check_choice, check_number
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.parameters import check_choice, check_number, is_number
-from art_plugins.storage import TINY, ArrayRule
 
 FAMILIES = ("mixture", "oas", "tied", "regularised")
 MAX_COMPONENTS = 3
@@ -175,8 +175,8 @@ def check_density(family: str, tie: float, power: float = 1.0) -> None:
     :raises InvalidInputError: For an unknown family, or ``tie`` or ``power`` out of range.
     """
     check_choice("family", family, FAMILIES)
-    check_number("tie", tie, is_number(tie) and 0 <= tie <= 1, "a number from 0 to 1")
-    check_number("power", power, is_number(power) and 0 < power <= 1, "a number above 0 and at most 1")
+    check_number("tie", tie, least=0, most=1)
+    check_number("power", power, above=0, most=1)
 
 
 def _tied_covariance(z: np.ndarray, labels: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.parameters import check_choice, check_count, check_flag, check_number, plain
 from art_plugins.statistics.contrast import SPLIT_DIMS, ContrastedClass, contrast_classes, split_by_mixture
 from art_plugins.statistics.crowds import Crowds, find_crowds, split_crowd
 from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
-from art_plugins.statistics.outlying import outlying_scores
-from art_plugins.statistics.parameters import check_choice, check_count, check_flag, check_number, is_number, plain
+from art_plugins.statistics.outlying import LEAST, outlying_scores
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood
 from art_plugins.statistics.reduction import WHITENINGS, reduce_latents
 from art_plugins.statistics.two_means import TwoMeans, refine_trials, repeated_two_means
@@ -26,6 +26,7 @@ MIN_CLASS_SIZE = 8
 LARGE_CROWD = 0.2  # share of a class
 LEAST_HELD, MOST_LARGER = 0.9, 1.25  # of the crowd's members, that the smaller half holds; of their number, that it has
 ALL_EQUAL = "all latents are equal"
+ROUNDING = 1e-6  # of the largest value: some units in the last place of single precision
 # A whitened direction without structure looks bimodal by chance when there are few samples for each dimension. Measured on
 # Speech Commands (370 clips a class) and digits (135 images): 2-means finds the poison at 28 samples for each component and
 # is led astray at 15; Gaussians and discriminants, which start from its split, bear 12.
@@ -42,14 +43,15 @@ HETEROGENEOUS_FROM = 0.35  # share of the smaller cluster from which it is hard 
 class LatentClasses(NamedTuple):
     """
     For K classes and n samples:
-    ``class_scores`` (K,): in nats, NaN where a class was not judged; ``class_index`` (K,): its one-sided MAD index;
-    ``class_p_values`` (K,): the false-alarm rate at which it would just be called
-    (:func:`~art_plugins.statistics.outlying.outlying_scores`), NaN for the paper's scores, which follow no such law;
+    ``class_scores`` (K,): in nats, NaN where a class has none; ``class_index`` (K,): its one-sided MAD index, NaN where it
+    was not judged; ``class_p_values`` (K,): the false-alarm rate at which it would just be called
+    (:func:`~art_plugins.statistics.outlying.outlying_scores`), NaN where it was not judged and for the paper's scores,
+    which follow no such law;
     ``class_rule``: the one that was used; ``score_limit``: the score above which a class is called, NaN for ``"argmax"``;
     ``poisoned_classes``: verdicts;
     ``soft_labels`` (n,): share of the trials that put the sample into its class's smaller cluster; ``suspects`` (n,): that
-    share is above one half, whatever the class's verdict; ``not_judged``: class -> why; ``nb_dims``: components that
-    describe a class.
+    share is above one half, whatever the class's verdict; ``not_judged``: class -> why, in order; ``nb_dims``: components
+    that describe a class.
     """
 
     class_scores: np.ndarray
@@ -105,6 +107,9 @@ def cluster_latent_classes(
     equal, is not judged: its score is NaN and nothing in it is a suspect. Clusters of equal size: the suspects are the one
     without the class's first sample.
 
+    Where fewer than four classes have a score, no rule but ``"argmax"`` judges any: of two or three scores nobody can say
+    that one stands out. The scores and the suspects are there all the same, for a person to look at.
+
     :param latents: Shape (n, D).
     :param labels: Class of each sample, shape (n,), 0 to K - 1.
     :param windows: For ``"contrastive"``: views of parts of the samples, each of shape (n, D').
@@ -125,6 +130,7 @@ def cluster_latent_classes(
     nb_clustered = int(min(nb_dims, max(2, typical // SAMPLES_PER_CLUSTERED_DIM)))
     least = max(MIN_CLASS_SIZE, 2 * nb_dims) if scoring == "paper" else MIN_CLASS_SIZE
     crowds = find_crowds(windows, labels, nb_classes, nb_dims, random_state) if windows and scoring != "paper" else None
+    nothing_varies = all(_are_equal(view) for view in (latents, *windows))
     contrasts = cache(lambda: contrast_classes(latents, labels, nb_classes))
 
     scores = np.full(nb_classes, np.nan)
@@ -136,6 +142,9 @@ def cluster_latent_classes(
             continue
         if len(indices) < least:
             not_judged[label] = f"{len(indices)} samples, {least} are needed"
+            continue
+        if nothing_varies:
+            not_judged[label] = ALL_EQUAL
             continue
         if crowds is not None:
             if np.isnan(crowds.class_scores[label]):
@@ -150,6 +159,9 @@ def cluster_latent_classes(
                 continue
             halves = split_contrasted(contrast, nb_dims, nb_trials, n_init, random_state)
             scores[label] = contrast.score()
+            if np.isnan(scores[label]):
+                not_judged[label] = "its latents do not vary beside those of the other classes"
+                continue
         else:
             reduced = reduce_latents(latents[indices], nb_dims, whiten)
             if not reduced.any():
@@ -166,12 +178,15 @@ def cluster_latent_classes(
         is_majority = crowds is not None and crowds.is_majority(label)
         soft_labels[indices] = halves.soft_labels if is_majority else _towards_smaller(halves.soft_labels, halves.labels)
     verdicts = judge_scores(scores, scoring, class_rule, false_alarm_rate, threshold)
+    has_score = ~np.isnan(scores)
+    for unjudged in np.flatnonzero(has_score & np.isnan(verdicts.class_index)):
+        not_judged[int(unjudged)] = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
     return LatentClasses(
         scores,
         *verdicts,
         soft_labels,
         soft_labels > 0.5,
-        not_judged,
+        dict(sorted(not_judged.items())),
         nb_dims,
     )
 
@@ -198,6 +213,8 @@ def judge_scores(
 
     :param scores: Of the classes, (K,); NaN: not judged.
     """
+    if class_rule != "argmax" and (~np.isnan(scores)).sum() < LEAST:
+        scores = np.full(len(scores), np.nan)
     index = mad_index(scores, LEAST_SIGMA if scoring == "contrastive" else 0.0)
     if class_rule == "auto":
         class_rule = "mad" if scoring == "paper" else "false_alarms"
@@ -270,11 +287,11 @@ def check_scoring(
         ("class_rule", class_rule, CLASS_RULES),
     ):
         check_choice(name, choice, accepted)
-    rate, threshold = plain(false_alarm_rate), plain(threshold)
-    check_number("false_alarm_rate", rate, is_number(rate) and 0 < rate < 1, "a chance between 0 and 1")
+    rate, limit = plain(false_alarm_rate), plain(threshold)
+    check_number("false_alarm_rate", rate, "a chance", above=0, below=1)
     if scoring == "paper" and class_rule == "false_alarms":
         raise InvalidInputError('The paper\'s scores follow no known law; class_rule must be "auto", "mad" or "argmax".')
-    check_number("threshold", threshold, is_number(threshold) and threshold > 0, "a finite number greater than 0")
+    check_number("threshold", limit, above=0)
 
 
 def larger_picture(crowd: TwoMeans, mixture: TwoMeans) -> TwoMeans:
@@ -291,6 +308,11 @@ def larger_picture(crowd: TwoMeans, mixture: TwoMeans) -> TwoMeans:
     half, members = soft > 0.5, crowd.labels == 1
     holds = (half & members).sum() >= LEAST_HELD * members.sum()
     return mixture if holds and half.sum() <= MOST_LARGER * members.sum() else crowd
+
+
+def _are_equal(x: np.ndarray) -> bool:
+    """Whether all rows are equal but for rounding: one sample in batches of two sizes has not quite the same latents."""
+    return bool((np.ptp(x, axis=0) <= ROUNDING * np.abs(x).max()).all())
 
 
 def _towards_smaller(soft_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.parameters import is_number, shown
 from art_plugins.statistics.gaussian import oas_covariance
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.moments import centre_and_spread
-from art_plugins.statistics.parameters import is_number, shown
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
 LEAST_DISTANCE = 1e-6  # squared; what is nearer to its class's mean counts as this near

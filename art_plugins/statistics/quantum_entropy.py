@@ -10,6 +10,7 @@ from art_plugins.statistics.robust_covariance import inverse_root, robust_moment
 
 REMOVED = 1.5  # times the expected number of poisoned samples is removed, as in Tran et al. 2018
 N_CHOICES = 10  # numbers of dimensions that are tried
+LEAST_EIGENVALUE = 1e-10  # relative to the largest; below it a direction counts as constant
 SAMPLES_PER_DIM = 4  # at least so many, that what is kept determines a covariance
 
 
@@ -59,15 +60,12 @@ def spectre_scores(features: np.ndarray, fraction: float, alpha: float = 4.0, ma
     :param alpha: Of the quantum entropy scores.
     :param max_dims: Largest k.
     """
-    centred = np.asarray(features, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    rank = int((values > 1e-10 * max(values[-1], np.finfo(float).tiny)).sum())
-    if rank == 0:
-        return SpectreScores(np.zeros(len(centred)), 0, 0.0)
-    most = max(1, min(max_dims, rank, len(centred) // SAMPLES_PER_DIM))
-    projected = centred @ vectors[:, ::-1][:, :most]
-    best = SpectreScores(np.zeros(len(centred)), 0, -np.inf)
+    n_samples = len(features)
+    projected = principal_projections(features, max(1, min(max_dims, n_samples // SAMPLES_PER_DIM)))
+    most = projected.shape[1]
+    if most == 0:
+        return SpectreScores(np.zeros(n_samples), 0, 0.0)
+    best = SpectreScores(np.zeros(n_samples), 0, -np.inf)
     for n_dims in np.unique(np.round(np.linspace(1, np.sqrt(most), N_CHOICES) ** 2).astype(int)):
         moments = robust_moments(projected[:, :n_dims], fraction)
         whitened = (projected[:, :n_dims] - moments.mean) @ inverse_root(moments.covariance)
@@ -78,6 +76,28 @@ def spectre_scores(features: np.ndarray, fraction: float, alpha: float = 4.0, ma
         if strength > best.strength:
             best = SpectreScores(scores, int(n_dims), strength)
     return best
+
+
+def principal_projections(features: np.ndarray, most: int) -> np.ndarray:
+    """
+    The centred samples on their principal directions that vary, the loudest first, at most ``most`` of them.
+
+    The decomposition is that of the smaller of the two products, d x d or n x n, whose eigenvalues above 0 are the same:
+    with d = 16,384 features the covariance alone would be 2 GB, and its eigenvectors minutes. Signs are arbitrary.
+
+    :param features: Shape (n, d).
+    :return: Shape (n, k), k at most ``most``; k is 0 where all samples are equal.
+    """
+    centred = np.asarray(features, dtype=np.float64)
+    centred = centred - centred.mean(axis=0)
+    n_samples, n_dims = centred.shape
+    wide = n_dims > n_samples
+    values, vectors = np.linalg.eigh((centred @ centred.T if wide else centred.T @ centred) / n_samples)
+    rank = int((values > LEAST_EIGENVALUE * max(values[-1], np.finfo(float).tiny)).sum())
+    loudest = slice(len(values) - min(most, rank), None)
+    values, vectors = values[loudest][::-1], vectors[:, loudest][:, ::-1]
+    projected: np.ndarray = vectors * np.sqrt(n_samples * values) if wide else centred @ vectors
+    return projected
 
 
 def n_removed(n_samples: int, fraction: float) -> int:

@@ -7,6 +7,7 @@ shortcut: towards its target a much smaller pattern suffices than towards the ot
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -19,13 +20,23 @@ from tqdm.auto import tqdm
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import class_outputs, forward, torch_module
+from art_plugins.features.activations import collect_outputs
+from art_plugins.features.classifiers import (
+    accuracy_warning,
+    check_input_range,
+    class_outputs,
+    forward,
+    predicted_classes,
+    torch_module,
+)
 from art_plugins.features.outputs import check_outputs
 from art_plugins.features.training import seeded
+from art_plugins.parameters import check_choice, check_count, check_number, plain, shown
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import mad_index
-from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, plain, shown
 from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+
+logger = logging.getLogger(__name__)
 
 KINDS = ("patch", "additive")
 INVERSION_PRECISIONS = ("32-true", "bf16-mixed")
@@ -212,6 +223,11 @@ def invert_triggers(
             f"Trigger inversion compares classes: at least {MIN_CLASSES} classes, and clean images of at least 2 of them, "
             f"are needed; received {nb_classes} and {len(np.unique(labels))}."
         )
+    check_input_range(classifier, x_clean, "x_clean")
+    predicted = predicted_classes(classifier, collect_outputs(classifier, x_clean))
+    doubt = accuracy_warning(int((predicted == labels).sum()), len(labels))
+    if doubt is not None:
+        logger.warning(doubt)
     model = DifferentiableClassifier(classifier, x_clean, precision)
     images = model.to_unit_range(torch.from_numpy(np.array(x_clean, dtype=np.float32)))
     with model.evaluating(), seeded(random_state):
@@ -527,7 +543,7 @@ def _invert(
     quiet = np.zeros(n_searches, dtype=int)
     active = np.array([len(search.rows) > 0 for search in searches])
     broke_off = np.zeros(n_searches, dtype=bool)
-    bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose)
+    bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose or None)
     hits = np.zeros(n_searches)
     for step in bar:
         which = np.flatnonzero(active)
@@ -643,5 +659,5 @@ def _check(
     check_count("nb_steps", nb_steps)
     check_count("batch_size", batch_size, most=MOST_BATCH)
     check_choice("precision", precision, INVERSION_PRECISIONS)
-    check_number("threshold", threshold, is_number(threshold) and threshold > 0, "a finite number greater than 0")
-    check_number("min_success", min_success, is_number(min_success) and 0 < min_success <= 1, "above 0 and at most 1")
+    check_number("threshold", threshold, above=0)
+    check_number("min_success", min_success, above=0, most=1)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics.parameters import check_count, check_number, is_number, plain, shown
+from art_plugins.parameters import check_count, check_number, is_number, plain, shown
 
 Shape = tuple[int, int, int]
 MOST_VALUES = 2**28  # of an image: a gigabyte in single precision
@@ -125,8 +125,7 @@ def chessboard(shape: Shape, amplitude: float) -> AdditiveTrigger:
     """
     _, height, width = _checked(shape)
     amplitude = plain(amplitude)
-    holds = is_number(amplitude) and 0 < amplitude <= 1
-    check_number("amplitude", amplitude, holds, "above 0 and at most 1, for images of 0 to 1")
+    check_number("amplitude", amplitude, "for images of 0 to 1", above=0, most=1)
     even = np.indices((height, width)).sum(axis=0) % 2 == 0
     return AdditiveTrigger(np.broadcast_to(amplitude * even, shape).astype(np.float32))
 
@@ -169,7 +168,8 @@ def trojan_square(shape: Shape, size: int, margin: int = 1, random_state: int = 
     :param margin: Pixels between it and the edges.
     :param random_state: Seed of the colours.
     """
-    mask = _corner(shape, size, margin)
+    mask, random_state = _corner(shape, size, margin), plain(random_state)
+    check_count("random_state", random_state, 0)
     return MaskedTrigger(mask, np.random.default_rng(random_state).integers(0, 2, size=shape).astype(np.float32))
 
 
@@ -204,6 +204,8 @@ def blended(shape: Shape, alpha: float = 0.2, random_state: int = 0) -> MaskedTr
     :param random_state: Seed of k.
     """
     _check_weight("alpha", alpha)
+    random_state = plain(random_state)
+    check_count("random_state", random_state, 0)
     key = np.random.default_rng(random_state).uniform(size=_checked(shape)).astype(np.float32)
     return MaskedTrigger(np.full((1, 1, 1), alpha, dtype=np.float32), key)
 
@@ -221,7 +223,7 @@ def warp(shape: Shape, strength: float = 1.0, grid_size: int = 4, random_state: 
     _, height, width = _checked(shape)
     grid_size, strength, random_state = plain(grid_size), plain(strength), plain(random_state)
     check_count("grid_size", grid_size, 2, MOST_GRID)
-    check_number("strength", strength, is_number(strength) and strength > 0, "a number above 0")
+    check_number("strength", strength, above=0)
     check_count("random_state", random_state, 0)
     control = np.random.default_rng(random_state).uniform(-1, 1, size=(2, grid_size, grid_size))
     control *= strength / np.abs(control).mean()
@@ -256,7 +258,7 @@ def _checked(shape: Shape) -> Shape:
 
 def _check_weight(name: str, value: float) -> None:
     value = plain(value)
-    check_number(name, value, is_number(value) and 0 < value <= 1, "above 0 and at most 1")
+    check_number(name, value, above=0, most=1)
 
 
 def _check_finite(values: np.ndarray, what: str) -> None:

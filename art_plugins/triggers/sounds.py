@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
-from art_plugins.statistics.parameters import check_choice, check_count, check_number, is_number, plain
+from art_plugins.parameters import check_choice, check_count, check_number, plain
 
 MOST_SAMPLES = 2**28  # of a sound: two gigabytes in double precision
 # Armory's audio triggers with the scales of its Speech Commands scenarios.
@@ -141,16 +141,16 @@ def _n_samples(sample_rate_hz: int, name: str, length_s: float) -> int:
     """
     rate_hz, length_s = plain(sample_rate_hz), plain(length_s)
     check_count("sample_rate_hz", rate_hz)
-    holds = is_number(length_s) and 0 <= length_s * rate_hz <= MOST_SAMPLES
-    check_number(name, length_s, holds, f"at least 0 and at most {MOST_SAMPLES / rate_hz:g} seconds")
-    return round(length_s * rate_hz)
+    check_number(name, length_s, "in seconds", least=0, most=MOST_SAMPLES / rate_hz)
+    n_samples: int = round(length_s * rate_hz)
+    return n_samples
 
 
 def _check_sound(sound: np.ndarray, scale: float) -> None:
     is_array = isinstance(sound, np.ndarray) and sound.dtype.kind in "fiu" and sound.ndim == 1
     if not is_array or not np.isfinite(sound).all():
         raise InvalidInputError("sound must be a NumPy array of finite numbers with one axis, (s,).")
-    check_number("scale", plain(scale), is_number(plain(scale)), "a finite number")
+    check_number("scale", plain(scale), "a finite number")
 
 
 def _check_waveforms(x: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.errors import ArtPluginsError, InvalidInputError
-from art_plugins.statistics.parameters import shown
+from art_plugins.parameters import shown
 
 Trigger = Callable[[np.ndarray], np.ndarray]
 

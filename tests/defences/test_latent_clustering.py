@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -162,7 +163,7 @@ def test_detect_poison_nearly_equal_halves_are_removed_with_a_warning(trained, c
 
 
 def test_detect_poison_clear_minority_gives_no_warning(trained):
-    assert trained[0].report_["warnings"] == []
+    assert not [warning for warning in trained[0].report_["warnings"] if warning.startswith("Class")]
 
 
 # One training serves for many judgements
@@ -401,15 +402,18 @@ def test_detect_poison_memory_map_is_read_in_batches(tmp_path, random):
 # What it shows
 
 
-def test_detect_poison_quiet_prints_nothing_and_verbose_shows_a_bar(capfd):
+def test_detect_poison_quiet_prints_nothing_and_verbose_shows_a_bar_on_a_terminal(capsys, monkeypatch):
     x, labels, _ = poisoned_images(3)
     defence = VAELatentDefence(None, x, labels, **{**QUICK, "nb_epochs": 1})
     defence.detect_poison()
-    quiet = capfd.readouterr()
+    quiet = capsys.readouterr()
     assert quiet.out == ""
     assert "epoch" not in quiet.err
     defence.detect_poison(verbose=True, random_state=1)
-    assert "epoch" in capfd.readouterr().err
+    assert "epoch" not in capsys.readouterr().err  # a file, which a bar would fill with control characters
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    defence.detect_poison(verbose=True, random_state=2)
+    assert "epoch" in capsys.readouterr().err
 
 
 def test_history_of_losses_is_kept_for_every_epoch(trained):

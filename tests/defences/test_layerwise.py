@@ -29,7 +29,8 @@ LAYERS = ["1", "2", "3", "4", "5"]
 
 
 def wrapped(network: nn.Module, shape: tuple[int, ...] = (1, 8, 8), nb_classes: int = 10) -> PyTorchClassifier:
-    return PyTorchClassifier(network, nn.CrossEntropyLoss(), shape, nb_classes, clip_values=(0, 1), device_type="cpu")
+    clip_values = (0, 1) if len(shape) == 3 else None  # images
+    return PyTorchClassifier(network, nn.CrossEntropyLoss(), shape, nb_classes, clip_values=clip_values, device_type="cpu")
 
 
 def trusted(digits: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -346,7 +347,7 @@ def test_fit_small_class_is_pooled_with_a_warning(digits, mixed, caplog, mode):
     detector = LayerwiseFeatureDetector(wrapped(digits.network("white_square")), mode=mode, layers=LAYERS, pooled=True)
     with caplog.at_level(logging.WARNING):
         detector.fit(x[rows], y[rows])
-    assert "Fewer than 20 benign samples of class 4 are predicted right" in caplog.text
+    assert "fewer than 20 trusted samples of class 4 correctly" in caplog.text
     report, _ = detector.detect(mixed[0])
     assert (report["outlier_scores"][report["predicted_class"] == 4] != 0).any()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +19,10 @@ from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import detect, detect_page
 from art_plugins.evaluation.class_folders import find_files
-from art_plugins.evaluation.detect import BATCH_SIZE, NOTHING_FOUND, TARGET, Judged, detect_folder, judge_files, to_images
-from art_plugins.evaluation.detect_words import clean_cautions, detector_cautions, finding
+from art_plugins.evaluation.detect import ALSO_ABOVE, NOTHING_FOUND, TARGET, Judged, detect_folder, judge_files, to_images
+from art_plugins.evaluation.detect_words import INDEX_RULE, clean_cautions, detector_cautions, finding, score_rule
 from art_plugins.evaluation.image_files import ImageReader
+from art_plugins.evaluation.judge import BATCH_SIZE, Judgement, ModelJudge
 from art_plugins.evaluation.model_files import load_classifier
 from art_plugins.evaluation.outputs import csv_text
 from art_plugins.triggers import inversion as inversion_module
@@ -43,7 +45,8 @@ class Handed(NamedTuple):
     triggered: dict[str, int]  # file -> true class
 
     def detect(self, name: str, out: Path, **options: Any) -> dict[str, Any]:
-        options = {"nb_steps": STEPS, "verbose": False, **options}
+        # In this process, which is quicker: tests/strangers has those of the other one.
+        options = {"nb_steps": STEPS, "verbose": False, "trust_model": True, **options}
         return detect_folder(self.root / f"{name}.pt", self.root / "images", self.root / "clean", out, **options)
 
 
@@ -116,7 +119,7 @@ def test_detect_images_with_the_trigger_are_caught_with_their_source(handed, fou
     assert np.mean(right) > 0.7
     scores = [row["score"] for row in found[1]["suspects"]]
     assert scores == sorted(scores, reverse=True)
-    assert scores[-1] > 0
+    assert scores[-1] > found[1]["margin"]
 
 
 def test_detect_record_file_and_table_agree_with_what_is_returned(found):
@@ -141,7 +144,7 @@ def test_detect_odd_files_are_counted_and_listed(found):
     }
     lists = record["judged_files"]
     assert [row["file"] for row in lists["skipped_files"]] == ["cut.png"]
-    assert lists["ignored_files"] == {".txt": 1}
+    assert lists["ignored_files"] == {"another type: .txt": 1, "hidden: the name starts with a dot": 1}
     assert lists["mended_files"] == {"of another size, resized": [EVIL_NAME], "one colour only": [EVIL_NAME]}
 
 
@@ -160,11 +163,36 @@ def test_detect_page_is_self_contained_and_shows_the_caught_beside_the_others(ha
     assert found[1]["finding"] in page.text
     assert "typed" in page.text
     assert "cut.png" in page.text
+    assert page.text.count("the larger one of both") == page.text.count("above 0 for caught") == 0
+    assert INDEX_RULE in page.text
+    assert score_rule(found[1]["margin"], found[1]["target_class"]) in page.text
+    scores = [float(score) for score in re.findall(r"score (-?[0-9.]+)$", page.text, re.MULTILINE)]
+    n_caught = min(detect_page.MAX_SHOWN, len(found[1]["suspects"]))
+    assert min(scores[:n_caught]) > found[1]["margin"] - 0.005
+    assert all(score <= found[1]["margin"] + 0.005 for score in scores[n_caught:])
+
+
+def test_detect_index_is_the_sum_that_the_page_says(found):
+    """Divided by the square root of two, the number of kinds; one of which no pattern works adds nothing."""
+    assert "the sum of its indices by each kind of pattern, divided by the square root" in INDEX_RULE
+    for row in found[1]["classes"]:
+        indices = [pattern["index"] for pattern in row["patterns"].values() if pattern["index"] is not None]
+        assert row["index"] == (pytest.approx(sum(indices) / 2**0.5) if indices else None)
+        assert (row["verdict"] in (TARGET, ALSO_ABOVE)) == (row["index"] is not None and row["index"] > 4.2)
+
+
+def test_detect_score_rule_says_which_images_are_caught(handed, found):
+    record = found[1]
+    assert f"above the margin, {record['margin']:.2f}," in score_rule(record["margin"], "0")
+    classifier = load_classifier(handed.root / "white_square.pt", (8, 8), is_grey=True)
+    detector = InFlightDetector.load(handed.root / "detector.safetensors", classifier)
+    judged = judge_all(detector, handed.root / "images")
+    np.testing.assert_array_equal(judged.is_trigger, np.nan_to_num(judged.scores, nan=-np.inf) > record["margin"])
 
 
 def test_detect_page_shows_untrusted_names_as_text(handed, found, monkeypatch, read_page: Any):
     monkeypatch.setattr(detect_page, "MAX_SHOWN", 1000)
-    record = found[1]
+    record = {**found[1], "kind": "patch"}
     names = record["settings"]["class_names"]
     judged = Judged([EVIL_NAME], np.array([3]), np.array([True]), np.array([1]), np.array([2.0]), {}, {})
     result = made_up([1.0] * 10, target=3)
@@ -184,20 +212,23 @@ def test_detect_same_seed_gives_the_same_results(handed, found, tmp_path):
 def test_detect_saved_detector_judges_alike_in_python(handed, found):
     classifier = load_classifier(handed.root / "white_square.pt", (8, 8), is_grey=True)
     detector = InFlightDetector.load(handed.root / "detector.safetensors", classifier)
-    judged = judge_files(detector, handed.root / "images", find_files(handed.root / "images", "image"), reader_8(), False)
+    judged = judge_all(detector, handed.root / "images")
     caught = [file for file, is_trigger in zip(judged.files, judged.is_trigger, strict=True) if is_trigger]
     assert sorted(caught) == sorted(row["file"] for row in found[1]["suspects"])
 
 
-def reader_8() -> ImageReader:
-    return ImageReader((8, 8), True)
+def judge_all(detector: Any, folder: Path) -> Judged:
+    def detect_batch(x: np.ndarray) -> Judgement:
+        report, is_trigger = detector.detect(x)
+        return Judgement(report["predicted_class"], is_trigger, report["source_class"], report["outlier_scores"])
+
+    return judge_files(detect_batch, True, folder, find_files(folder, "image"), ImageReader((8, 8), True), False)
 
 
 class OddIsTriggered:
     """A detector that catches images whose first pixel is odd."""
 
     def __init__(self) -> None:
-        self.classifier = type("Classifier", (), {"channels_first": True})()
         self.sizes: list[int] = []
 
     def detect(self, x: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
@@ -210,8 +241,8 @@ def test_judge_files_keeps_files_and_judgements_together_over_batches(tmp_path):
     for value in range(BATCH_SIZE + 3):
         save_png(np.full((1, 8, 8), value % 250 / 255), tmp_path / f"{value:04}.png")
     (tmp_path / "0100.png").write_bytes(b"")
-    detector: Any = OddIsTriggered()
-    judged = judge_files(detector, tmp_path, find_files(tmp_path, "image"), reader_8(), False)
+    detector = OddIsTriggered()
+    judged = judge_all(detector, tmp_path)
     assert detector.sizes == [BATCH_SIZE, 2]
     assert list(judged.skipped_files) == ["0100.png"]
     values = [int(file[:4]) % 250 for file in judged.files]
@@ -221,7 +252,7 @@ def test_judge_files_keeps_files_and_judgements_together_over_batches(tmp_path):
 
 def test_judge_files_nothing_readable_gives_no_rows(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
-    judged = judge_files(OddIsTriggered(), tmp_path, find_files(tmp_path, "image"), reader_8(), False)  # type: ignore[arg-type]
+    judged = judge_all(OddIsTriggered(), tmp_path)
     assert judged.files == []
     assert len(judged.scores) == 0
     assert list(judged.skipped_files) == ["a.png"]
@@ -344,6 +375,8 @@ def write_classes(root: Path, names: str, n: int = 2) -> Path:
         ({}, {"size": (9, 9)}, "neither grey nor coloured images of 9 x 9"),
         ({}, {"threshold": 0.0}, "threshold finite and above 0; received 150 and 0"),
         ({}, {"nb_steps": 0}, "nb_steps must be at least 1"),
+        ({}, {"timeout_s": 0.0}, "timeout must be a finite number of seconds above 0; received 0"),
+        ({}, {"timeout_s": float("nan")}, "timeout must be a finite number"),
         ({}, {"std": [0.0]}, "--std must be"),
         ({}, {"factory": "a:b"}, "leave out the factory"),
         ({}, {"save_detector": "clean.pt"}, "exists and is not overwritten"),
@@ -364,10 +397,12 @@ def test_detect_what_cannot_work_is_one_sentence_and_writes_nothing(handed, tmp_
     (tmp_path / "spoilt" / "k" / "1.png").write_bytes(b"spoilt")
     before = sorted(os.listdir(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(detect, "invert_triggers", lambda *_, **__: pytest.fail("heavy work has begun"))
+    monkeypatch.setattr(ModelJudge, "invert", lambda *_, **__: pytest.fail("heavy work has begun"))
     named = {"model": "clean.pt", "folder": "images", "clean": "clean", "out": "out", **what}
     with pytest.raises(InvalidInputError, match=sentence) as error:
-        detect_folder(*(Path(named[key]) for key in named), **{"nb_steps": STEPS, "verbose": False, **options})
+        detect_folder(
+            *(Path(named[key]) for key in named), **{"nb_steps": STEPS, "verbose": False, "trust_model": True, **options}
+        )
     assert "\n" not in str(error.value)
     assert sorted(os.listdir(tmp_path)) == before
 
@@ -404,7 +439,7 @@ def test_find_files_lists_one_kind_at_any_depth(tmp_path):
         (tmp_path / name).write_bytes(b"")
     found = find_files(tmp_path, "image")
     assert found.files == ["a/c.JPG", "b.png"]
-    assert found.ignored_files == {".wav": 1, "no suffix": 1}
+    assert found.ignored_files == {"another type: .wav": 1, "no suffix that tells the type": 1}
     assert list(found.skipped_folders) == ["_x"]
     assert find_files(tmp_path, "sound").files == ["a/d.wav"]
 

@@ -173,3 +173,34 @@ def test_read_without_pillow_says_what_to_install(write, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", no_pillow)
     with pytest.raises(MissingPackageError, match=r'pip install "art-plugins\[report\]"'):
         COLOUR.read(path)
+
+
+def test_choose_twelve_bit_grey_in_sixteen_bit_files_keeps_its_levels(write):
+    """All files have one scale, so that a dark picture stays darker than a bright one."""
+    levels = np.linspace(0, 4_095, 96).reshape(8, 12).astype(np.uint16)
+    paths = [write(f"{i}.png", levels) for i in range(20)] + [write("dark.png", levels // 2)]
+    reader = choose_image_reader(paths)
+    assert reader.depth == 12
+    assert any("12-bit grey" in note and "4,095 becomes white" in note for note in reader.notes)
+    picture, mended = reader.read(paths[0])
+    assert mended == ["16-bit, made 8-bit"]
+    assert np.array_equal(picture, np.round(levels * (255 / 4_095)))
+    assert reader.read(paths[-1])[0].max() == 127
+
+
+def test_choose_one_file_brighter_than_the_depth_of_the_others_is_clipped_and_said(write):
+    levels = np.linspace(0, 4_095, 96).reshape(8, 12).astype(np.uint16)
+    paths = [write(f"{i}.png", levels) for i in range(30)]
+    levels[0, 0] = 65_535
+    paths.append(write("hot.png", levels))
+    reader = choose_image_reader(paths)
+    assert reader.depth == 12
+    picture, mended = reader.read(paths[-1])
+    assert mended == ["16-bit, made 8-bit", "brighter than the depth of the others, clipped"]
+    assert picture[0, 0] == 255
+
+
+def test_choose_truly_sixteen_bit_files_are_scaled_as_such(write):
+    reader = choose_image_reader([write(values=np.linspace(0, 60_000, 96).reshape(8, 12).astype(np.uint16))])
+    assert reader.depth == 16
+    assert not any("bit grey" in note for note in reader.notes)

@@ -21,7 +21,7 @@ from art_plugins.evaluation.report import (
 )
 
 HOSTILE = "<script>alert(1)</script> \"quoted\" 'a' & |pipe| `tick` $x_1$ *star* \\back\n# line"
-PICTURES = ("class_scores", "clusters", "confusion", "losses")
+PICTURES = ("rates", "class_scores", "clusters", "confusion", "losses")
 
 
 def defence_row(name, title, tp, fp, fn, tn, **changes):
@@ -319,7 +319,7 @@ def test_finding_names_who_caught_the_poison_and_who_did_not():
     caught, missed = finding(make_task()).split("It was not caught by")
     assert "0.988 of the 408 triggered" in caught
     assert "caught by VAE latent clustering (TPR 0.990, FPR 0.000; then attack 0.042, clean accuracy 0.871)" in caught
-    assert "Activation clustering (penultimate) (TPR 0.960, FPR 0.361; then attack 0.213)" in missed
+    assert "Activation clustering (logits); Activation clustering (penultimate)" in missed  # their numbers are below
     assert "Perfect" not in caught + missed
 
 

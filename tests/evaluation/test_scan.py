@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import csv
+import errno
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from art_plugins.evaluation.class_folders import find_class_folders
 from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.folder_data import read_folder
 from art_plugins.evaluation.scan import LOOK_HERE, order_halves, scan_folder
+from art_plugins.evaluation.scan_words import file_rows
 from art_plugins.evaluation.sound_files import SoundReader
 from art_plugins.features.autoencoder import Autoencoder
 
@@ -142,20 +144,29 @@ def test_scan_ranking_falls_and_higher_is_more_suspicious(scanned):
 
 def test_scan_odd_files_are_counted_and_listed(scanned_odd):
     record = scanned_odd[2]
-    assert record["counts"] == {"found": 127, "read": 123, "skipped": 4, "mended": 3, "called_poison": 8}
+    assert record["counts"] == {
+        "found": 127,
+        "read": 124,
+        "mended": 4,
+        "skipped": 3,
+        "skipped_folders": 3,
+        "ignored": 2,
+        "called_poison": 8,
+    }
     assert record["mended_files"] == {
         "8-bit": ["pa/deep/eight.wav"],
         "mixed down to mono": ["pa/stereo.WAV"],
+        "padded": ["pa/cut.wav"],
         "resampled": ["pa/half.wav"],
+        "wrong length in its header, read to its end": ["pa/cut.wav"],
     }
     skipped = {row["file"]: row["reason"] for row in record["skipped_files"]}
-    assert set(skipped) == {"pa/empty.wav", "pa/cut.wav", "pa/two\\nlines.wav", "spoilt/a.wav"}
+    assert set(skipped) == {"pa/empty.wav", "pa/two\\nlines.wav", "spoilt/a.wav"}
     assert "empty" in skipped["pa/empty.wav"]
-    assert "truncated" in skipped["pa/cut.wav"]
     assert "line break" in skipped["pa/two\\nlines.wav"]
     assert {row["folder"] for row in record["skipped_folders"]} == {"_background_noise_", ".hidden", "spoilt"}
-    assert record["ignored_files"] == {".txt": 1}
-    assert sum(row["n_files"] for row in record["classes"]) == 123
+    assert record["ignored_files"] == {"another type: .txt": 1, "hidden: the name starts with a dot": 1}
+    assert sum(row["n_files"] for row in record["classes"]) == 124
 
 
 def test_scan_keep_list_is_every_read_file_that_is_not_called_poison(scanned_odd):
@@ -404,29 +415,127 @@ def test_scan_failure_while_the_page_is_made_leaves_no_results(scanned, tmp_path
     assert os.listdir(tmp_path) == []
 
 
-def test_read_folder_streams_to_a_map_that_is_removed(scanned):
+def test_scan_full_disk_at_the_end_leaves_nothing_and_the_same_call_is_accepted(scanned, tmp_path, monkeypatch):
+    root, written = scanned[0], Path.write_text
+
+    def call():
+        keep = tmp_path / "keep.txt"
+        autoencoder = root.parent / "a.safetensors"
+        return scan_folder(root, tmp_path / "out", autoencoder=autoencoder, apply_to=keep, verbose=False, **SCORING)
+
+    def full(path, text, **kwargs):
+        if path.name == "record.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(path, text, **kwargs)
+
+    with monkeypatch.context() as small:
+        small.setattr(Path, "write_text", full)
+        with pytest.raises(
+            InvalidInputError, match=r"record\.json cannot be written \(No space left on device\); make room"
+        ):
+            call()
+    assert os.listdir(tmp_path) == []
+    call()
+    assert sorted(os.listdir(tmp_path)) == ["keep.txt", "out"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["record.json", "report.html", "suspects.csv"]
+
+
+def test_scan_one_broken_file_of_any_kind_is_that_files(scanned, tmp_path, monkeypatch):
     root = scanned[0]
+    for name in ("a", "b"):
+        (tmp_path / "words" / name).mkdir(parents=True)
+        for i in range(2):
+            shutil.copy(root / "ba" / "00.wav", tmp_path / "words" / name / f"{i}.wav")
+    real_open = soundfile.SoundFile
+
+    def broken(path, *args, **kwargs):
+        if str(path).endswith("b/1.wav"):
+            raise AssertionError
+        return real_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(soundfile, "SoundFile", broken)
+    with read_folder(
+        tmp_path / "words", find_class_folders(tmp_path / "words"), SoundReader(RATE_HZ, 800), verbose=False
+    ) as data:
+        assert data.files == ("a/0.wav", "a/1.wav", "b/0.wav")
+        assert data.skipped_files == {"b/1.wav": "it is not a readable sound file (AssertionError)"}
+
+
+def test_file_rows_put_like_reasons_together_and_counts_add_up(scanned_odd):
+    record = scanned_odd[2]
+    counts = record["counts"]
+    assert counts["found"] == counts["read"] + counts["skipped"]
+    rows = file_rows(record)
+    assert sum(n for what, n, _ in rows if what == "skipped") == counts["skipped"]
+    assert sum(n for what, n, _ in rows if what == "ignored") == counts["ignored"]
+    assert sum(n for what, n, _ in rows if what == "folder skipped") == counts["skipped_folders"]
+    assert ("mended", 1, "8-bit") in rows
+    twins = [{"reason": f"it is the same file as a/{i}.wav"} for i in range(3)]
+    cut = [{"reason": f"it is truncated: {i} of 9 samples are there"} for i in range(2)]
+    merged = file_rows({"skipped_files": twins + cut, "skipped_folders": [], "mended_files": {}, "ignored_files": {}})
+    assert merged == [("skipped", 3, "it is the same file"), ("skipped", 2, "it is truncated")]
+
+
+def test_read_folder_streams_to_a_map_without_a_name_on_the_disk(scanned, tmp_path, monkeypatch):
+    root = scanned[0]
+    monkeypatch.setattr(folder_data.tempfile, "tempdir", str(tmp_path))
     with read_folder(root, find_class_folders(root), SoundReader(RATE_HZ, 800), verbose=False) as data:
         assert isinstance(data.x, np.memmap)
-        file = Path(data.x.filename)
-        assert file.is_file()
+        assert list(tmp_path.iterdir()) == []  # a process that is killed here leaves nothing
         assert data.class_names == CLASSES
         row = data.files.index("da/03.wav")
         assert data.class_names[data.labels[row]] == "da"
         np.testing.assert_allclose(data.x[row], soundfile.read(root / "da" / "03.wav")[0], atol=1e-6)
-    assert not file.exists()
-    assert not file.parent.exists()
 
 
-def test_read_folder_full_disk_is_one_sentence(scanned, monkeypatch):
-    root = scanned[0]
-    usage = folder_data.shutil.disk_usage(root)
-    monkeypatch.setattr(folder_data.shutil, "disk_usage", lambda _: usage._replace(free=10))
+@pytest.mark.parametrize("has_fallocate", [True, False])
+def test_read_folder_full_disk_is_one_sentence(scanned, monkeypatch, has_fallocate):
+    """The room is really taken, so that a full disk is no signal that ends the process."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC if has_fallocate else errno.EOPNOTSUPP, "No space left on device")
+
+    def full_at_the_second(_, content):
+        written.append(len(content))
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    written = []
+    monkeypatch.setattr(folder_data.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(folder_data.os, "write", full_at_the_second)
+    monkeypatch.setattr(folder_data, "ZEROS_BYTES", 1_000)
     with (
-        pytest.raises(InvalidInputError, match=r"decoded files need .* GB"),
-        read_folder(root, find_class_folders(root), SoundReader(RATE_HZ, 800), verbose=False),
+        pytest.raises(
+            InvalidInputError, match=r"The 120 decoded files need 1 MB in .* \(No space left on device\); ask for"
+        ),
+        read_folder(scanned[0], find_class_folders(scanned[0]), SoundReader(RATE_HZ, 800), verbose=False),
     ):
         pytest.fail("there was no room")
+    assert written == ([] if has_fallocate else [1_000, 1_000])
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no POSIX")
+@pytest.mark.parametrize("has_fallocate", [True, False])
+def test_read_folder_takes_the_room_before_it_reads(scanned, monkeypatch, has_fallocate):
+    def none(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    def look(*_):
+        nonlocal n_blocks
+        n_blocks = os.fstat(descriptor[0]).st_blocks
+        raise InvalidInputError("not today")
+
+    descriptor, n_blocks, taken = [], 0, folder_data._allocate
+    monkeypatch.setattr(folder_data, "_allocate", lambda file, *sizes: descriptor.append(file) or taken(file, *sizes))
+    monkeypatch.setattr(SoundReader, "read", look)
+    if not has_fallocate:
+        monkeypatch.setattr(folder_data.os, "posix_fallocate", none)
+    with (
+        pytest.raises(InvalidInputError, match="Only 0 class"),
+        read_folder(scanned[0], find_class_folders(scanned[0]), SoundReader(RATE_HZ, 800), verbose=False),
+    ):
+        pytest.fail("nothing could be read")
+    assert n_blocks * 512 >= 120 * 800 * 4
 
 
 def test_find_class_folders_names_that_are_no_text_are_skipped(tmp_path):

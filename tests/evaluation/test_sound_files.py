@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.evaluation import sound_files
 from art_plugins.evaluation.sound_files import MAX_SECONDS, SoundReader, choose_sound_reader, wav_bytes
 
 RATE_HZ = 8_000
@@ -50,12 +51,20 @@ def test_read_other_rate_keeps_the_pitch_and_the_time(write):
     assert np.abs(clip - tone())[200:-200].max() < 0.01
 
 
-def test_read_rate_without_common_divisor_is_refused(write):
+@pytest.mark.parametrize("rate_hz", [7_919, 999_983])
+def test_read_rate_without_common_divisor_keeps_the_pitch_and_the_time(write, rate_hz):
+    clip, mended = READER.read(write(samples=tone(rate_hz), rate_hz=rate_hz))
+    assert "resampled" in mended
+    assert np.abs(clip - tone())[200:-200].max() < 0.01
+
+
+@pytest.mark.parametrize("rate_hz", [1, 99, 1_999_999_973])
+def test_read_rate_of_no_recording_is_refused(write, rate_hz):
     path = write()
     content = bytearray(path.read_bytes())
-    content[24:28] = struct.pack("<I", 1_999_999_973)
+    content[24:28] = struct.pack("<I", rate_hz)
     path.write_bytes(content)
-    with pytest.raises(InvalidInputError, match="1999999973 Hz cannot be brought to 8000 Hz"):
+    with pytest.raises(InvalidInputError, match=f"its header is damaged: a sample rate of {rate_hz} Hz"):
         READER.read(path)
 
 
@@ -103,11 +112,11 @@ def test_read_sample_that_is_not_finite_is_refused(write, value):
     ("spoil", "reason"),
     [
         (lambda content: b"", "empty"),
-        (lambda content: content[:44], "truncated"),
-        (lambda content: content[: len(content) // 2], "truncated: 3978 of 8000 bytes"),
+        (lambda content: content[:44], r"empty \(no samples\)"),
         (lambda content: content[:20], "not a readable sound file"),
         (lambda content: b"no sound at all, only text", "not a readable sound file"),
-        (lambda content: content[:40] + bytes(4), "empty"),
+        (lambda content: content[:40] + bytes(4), r"empty \(no samples\)"),
+        (lambda content: content[:40] + bytes(4) + b"LIST" + struct.pack("<I", 8) + b"INFOsoft", r"empty \(no samples\)"),
     ],
 )
 def test_read_damaged_wav_gives_the_reason(write, spoil, reason):
@@ -124,11 +133,65 @@ def test_read_truncated_flac_gives_the_reason(write):
         READER.read(path)
 
 
-def test_read_wav_of_unknown_length_from_a_pipe_is_read(write):
-    path = write()
+@pytest.mark.parametrize("riff_size", [0, 8, 36, 8_036, 2**32 - 1])
+@pytest.mark.parametrize("data_size", [0, 8_001, 8_004, 60_000, 0x7FFFF000, 2**32 - 1])
+@pytest.mark.parametrize("start", ["tone", "silence"])
+def test_read_wav_with_a_wrong_length_is_read_to_its_end_and_marked(write, riff_size, data_size, start):
+    """A recorder that crashed writes 0, a program that writes to a pipe the largest number, others a few bytes too many."""
+    samples = tone() if start == "tone" else np.concatenate([np.zeros(100), tone()[100:]])
+    path = write(samples=samples)
     content = path.read_bytes()
-    path.write_bytes(content[:40] + b"\xff\xff\xff\xff" + content[44:])
-    np.testing.assert_allclose(READER.read(path)[0], tone(), atol=2**-15)
+    sizes = struct.pack("<I", riff_size), struct.pack("<I", data_size)
+    path.write_bytes(content[:4] + sizes[0] + content[8:40] + sizes[1] + content[44:])
+    clip, mended = READER.read(path)
+    assert mended == ["wrong length in its header, read to its end"]
+    np.testing.assert_allclose(clip, samples, atol=2**-15)
+    assert choose_sound_reader([path]).n_samples == 4_000
+
+
+def test_read_wav_that_was_cut_off_is_read_to_its_end_and_marked(write):
+    path = write()
+    path.write_bytes(path.read_bytes()[:4_044])
+    clip, mended = READER.read(path)
+    assert mended == ["wrong length in its header, read to its end", "padded"]
+    np.testing.assert_allclose(clip[:2_000], tone()[:2_000], atol=2**-15)
+    assert not clip[2_000:].any()
+
+
+def test_read_flac_without_a_length_is_read_to_its_end_and_marked(write):
+    path = write("a.flac")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # the 36 bits of the number of samples
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    clip, mended = READER.read(path)
+    assert mended == ["wrong length in its header, read to its end"]
+    np.testing.assert_allclose(clip, tone(), atol=2**-15)
+    assert choose_sound_reader([path]).n_samples == 4_000
+
+
+def test_read_many_channels_are_mixed_a_part_at_a_time(write, monkeypatch):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, size=(4_000, 64))
+    monkeypatch.setattr(sound_files, "BLOCK_VALUES", 64 * 300)
+    clip, mended = READER.read(write(samples=samples))
+    assert mended == ["mixed down to mono"]
+    np.testing.assert_allclose(clip, samples.mean(axis=1), atol=2**-15)
+
+
+def test_read_more_channels_than_a_recording_has_are_refused(write):
+    with pytest.raises(InvalidInputError, match="it has 65 channels, and at most 64 are read"):
+        READER.read(write(samples=np.zeros((100, 65))))
+
+
+def test_read_file_that_must_not_be_read_gives_the_reason(write, monkeypatch):
+    path = write()
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", denied)
+    with pytest.raises(InvalidInputError, match=r"^it cannot be read \(Permission denied\)$"):
+        READER.read(path)
 
 
 def test_read_link_to_nowhere_gives_the_reason(tmp_path):
@@ -137,14 +200,16 @@ def test_read_link_to_nowhere_gives_the_reason(tmp_path):
         READER.read(tmp_path / "a.wav")
 
 
-def test_choose_takes_most_common_rate_and_median_length(write):
-    paths = [write(f"{i}.wav", tone(seconds=seconds)) for i, seconds in enumerate([0.31, 0.32, 2.0])]
-    paths.append(write("other.wav", tone(22_050, 0.33), rate_hz=22_050))
+def test_choose_takes_most_common_rate_and_a_length_that_holds_95_of_100_files(write):
+    seconds = [0.2 + 0.01 * i for i in range(19)] + [2.0]
+    paths = [write(f"{i}.wav", tone(seconds=length)) for i, length in enumerate(seconds)]
+    paths[3] = write("other.wav", tone(22_050, 0.33), rate_hz=22_050)
     paths[0].parent.joinpath("empty.wav").write_bytes(b"")
     reader = choose_sound_reader([*paths, paths[0].parent / "empty.wav"])
-    assert (reader.sample_rate_hz, reader.n_samples) == (RATE_HZ, 2_400)
-    assert "3 of the 4 files" in reader.notes[0]
-    assert "0.3 s" in reader.notes[1]
+    assert (reader.sample_rate_hz, reader.n_samples) == (RATE_HZ, 3_200)  # the 19th of 20 files is .38 s long
+    assert "that of 19 of the 20 files with a readable header" in reader.notes[0]
+    assert "Clips are 0.4 s long, the 95th percentile" in reader.notes[1]
+    assert sum("cropped" in reader.read(path)[1] for path in paths) == 1
 
 
 def test_choose_given_seconds_is_used(write):
@@ -154,7 +219,7 @@ def test_choose_given_seconds_is_used(write):
 def test_choose_very_long_files_are_limited_and_said(write):
     reader = choose_sound_reader([write(samples=np.zeros(12 * RATE_HZ))])
     assert reader.seconds == MAX_SECONDS
-    assert "median file is 12.0 s" in reader.notes[1]
+    assert "95th percentile of the files is 12.0 s" in reader.notes[1]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 0.05, float("nan"), float("inf")])

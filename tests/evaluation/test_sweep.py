@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import sweep
-from art_plugins.evaluation.sweep import EncodedData, check_sweep, judge, judge_attack, judge_clean, run_sweep
+from art_plugins.evaluation.sweep import EncodedData, check_sweep, judge, judge_attack, judge_clean, judge_set, run_sweep
 from art_plugins.evaluation.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures
 from art_plugins.evaluation.sweep_tables import attack_table, class_auc, rows_of, sweep_report
 from art_plugins.features.views import Views
@@ -147,6 +147,59 @@ def test_run_sweep_interrupted_goes_on_where_it_stopped(data, tmp_path, monkeypa
     assert 0 < n_kept < 5
     assert len(judged) - n_before == 5 - n_kept
     assert len(rows_of(made, "attacks")) == 5
+
+
+def test_run_sweep_classes_too_small_to_judge_are_null_in_a_whole_record(data, tmp_path, monkeypatch):
+    """As `--cap 60 --pairs 3 --clean 1 --curve right:left` met them: a score of NaN ended every call at its record."""
+    monkeypatch.setattr(sweep, "encode_all", lambda *args: data)
+    judged = sweep.judge
+
+    def without_scores(*args):
+        found = judged(*args)
+        for name in sweep.WINDOWS:
+            found[name] = np.where(np.arange(len(NAMES)) == 3, np.nan, found[name])
+        return found
+
+    monkeypatch.setattr(sweep, "judge", without_scores)
+    arguments = (None, None, ["clapping"], 1, [("a", "d")], tmp_path, "art-plugins sweep", sweep_report)
+    made = run_sweep(*arguments, n_pairs=10, verbose=False, jobs=1)
+    written = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert written == made
+    rows = rows_of(made, "attacks") + rows_of(made, "curve")
+    unjudged = [row for row in rows if row["target"] == "d"]
+    assert 0 < len(unjudged) < len(rows)
+    for row in unjudged:
+        one = row["contrastive"]
+        assert (one["score"], one["rank"], one["p_value"], one["found"]) == (None, None, None, False)
+    assert [row["contrastive"]["scores"].count(None) for row in rows_of(made, "clean")] == [1]
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == sweep_report(made)
+    assert len(write_sweep_figures(made, tmp_path)) == 3
+
+
+def test_run_sweep_damaged_run_is_judged_again(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "encode_all", lambda *args: data)
+    arguments = (None, None, ["clapping"], 1, [], tmp_path, "art-plugins sweep", sweep_report)
+    names = []
+    monkeypatch.setattr("art_plugins.evaluation.runs.shutil.rmtree", lambda *args, **kwargs: None)
+    made = run_sweep(*arguments, n_pairs=2, verbose=False, jobs=1)
+    files = sorted((tmp_path / "unfinished").glob("*.json"))
+    files[0].write_bytes(b"")
+    files[1].write_text('{"kind": "atta')
+    monkeypatch.setattr(sweep, "judge_set", lambda shared, task: names.append(task) or judge_set(shared, task))
+    again = run_sweep(*arguments, n_pairs=2, verbose=False, jobs=1)
+    assert len(names) == 2
+    assert again["runs"] == made["runs"]
+
+
+def test_class_auc_a_target_that_was_not_judged_lies_below_every_class():
+    def row(score):
+        return {"contrastive": {"score": score}}
+
+    clean = [{"contrastive": {"scores": [0.1, None]}}]
+    assert class_auc([row(2.0)], clean, "contrastive") == 1
+    assert class_auc([row(None)], clean, "contrastive") == 0.25  # below one, level with the other
+    assert class_auc([row(0.05)], clean, "contrastive") == 0.5
+    assert class_auc([row(None)], [{"contrastive": {"scores": [None]}}], "contrastive") is None
 
 
 def test_class_auc_and_table_are_those_by_hand():

@@ -13,6 +13,7 @@ from art_plugins.statistics import latent_classes
 from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.latent_classes import cluster_latent_classes, larger_picture
 from art_plugins.statistics.outliers import mad_index
+from art_plugins.statistics.outlying import LEAST
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood, poison_likelihood_score
 from art_plugins.statistics.reduction import reduce_latents
 from art_plugins.statistics.two_means import TwoMeans, averaged_trials, refine_trials, repeated_two_means
@@ -130,7 +131,7 @@ def test_cluster_latent_classes_threshold_is_compared_with_the_index(random):
 
 
 def odd_classes(random):
-    """Two ordinary classes; an empty one, one of three samples, a constant one, one of two equal halves."""
+    """Two ordinary classes; an empty one, one of three samples, a constant one, one of two equal halves, an ordinary."""
     parts = [
         random.normal(size=(60, D)),
         random.normal(size=(60, D)),
@@ -138,8 +139,9 @@ def odd_classes(random):
         random.normal(size=(3, D)),
         np.full((60, D), 0.3),
         np.repeat(random.normal(size=(2, D)), 30, axis=0),
+        random.normal(size=(60, D)),
     ]
-    return np.concatenate(parts), np.repeat(np.arange(6), [len(part) for part in parts])
+    return np.concatenate(parts), np.repeat(np.arange(7), [len(part) for part in parts])
 
 
 @pytest.mark.parametrize(
@@ -151,14 +153,14 @@ def odd_classes(random):
 )
 def test_cluster_latent_classes_odd_classes_follow_the_written_rules(random, scoring, whiten, shrinkage):
     latents, labels = odd_classes(random)
-    found = cluster_latent_classes(latents, labels, 6, scoring=scoring, whiten=whiten, shrinkage=shrinkage)
+    found = cluster_latent_classes(latents, labels, 7, scoring=scoring, whiten=whiten, shrinkage=shrinkage)
     assert set(found.not_judged) == {2, 3, 4}
     assert found.not_judged[2].startswith("0 samples")
     assert found.not_judged[3].startswith("3 samples")
     assert found.not_judged[4] == "all latents are equal"
     assert np.isnan(found.class_scores[[2, 3, 4]]).all()
     assert np.isnan(found.class_index[[2, 3, 4]]).all()
-    assert np.isfinite(found.class_scores[[0, 1, 5]]).all()
+    assert np.isfinite(found.class_scores[[0, 1, 5, 6]]).all()
     assert not found.suspects[np.isin(labels, [3, 4])].any()
     assert not found.soft_labels[np.isin(labels, [3, 4])].any()
     halves = found.suspects[labels == 5]
@@ -232,10 +234,12 @@ def test_cluster_latent_classes_any_labels_and_latents_are_judged_without_a_cras
     assert found.class_scores.shape == found.class_index.shape == (5,)
     assert found.soft_labels.shape == found.suspects.shape == labels.shape
     judged = np.array([label not in found.not_judged for label in range(5)])
-    np.testing.assert_array_equal(np.isfinite(found.class_scores), judged)
+    scored = np.isfinite(found.class_scores)
+    np.testing.assert_array_equal(judged, scored & (scored.sum() >= LEAST))
+    np.testing.assert_array_equal(np.isfinite(found.class_index), judged)
     assert ((found.soft_labels >= 0) & (found.soft_labels <= 1)).all()
-    assert not found.suspects[~judged[labels]].any()
-    for label in np.flatnonzero(judged):
+    assert not found.suspects[~scored[labels]].any()
+    for label in np.flatnonzero(scored):
         assert found.suspects[labels == label].sum() * 2 <= (labels == label).sum()
 
 

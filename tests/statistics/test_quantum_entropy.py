@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import expm
 from sklearn.metrics import roc_auc_score
 
-from art_plugins.statistics.quantum_entropy import n_removed, quantum_entropy_scores, spectre_scores
+from art_plugins.statistics.quantum_entropy import n_removed, principal_projections, quantum_entropy_scores, spectre_scores
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 4.0])
@@ -47,6 +47,28 @@ def test_spectre_scores_find_poison_in_a_quiet_direction_where_the_top_one_does_
     top = np.abs((poisoned - poisoned.mean(axis=0)) @ np.linalg.svd(poisoned - poisoned.mean(axis=0))[2][0])
     assert roc_auc_score(is_poison, top) < 0.9
     assert found.strength > 3 * spectre_scores(poisoned[60:], 0.2).strength
+
+
+@pytest.mark.parametrize(("n", "d"), [(80, 30), (30, 30), (30, 31), (40, 200)])
+def test_principal_projections_are_those_of_the_covariance_also_with_more_features_than_samples(random, n, d):
+    x = random.normal(size=(n, d)) * np.linspace(3, 0.1, d) + 5
+    centred = x - x.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / n)
+    rank = int((values > 1e-10 * values[-1]).sum())
+    expected = centred @ vectors[:, ::-1][:, : min(25, rank)]
+    found = principal_projections(x, 25)
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-6, atol=1e-9)
+    assert principal_projections(np.ones((n, d)), 25).shape == (n, 0)
+    assert principal_projections(x, 1000).shape == (n, rank)
+
+
+def test_spectre_scores_of_a_wide_class_are_those_of_its_rotation_into_as_many_features_as_samples(random):
+    x = random.normal(size=(120, 40)) * np.linspace(4, 0.5, 40)
+    x[:12, 30] += 9
+    turn = np.linalg.qr(random.normal(size=(300, 40)))[0].T  # 40 x 300: lengths stay
+    expected, found = spectre_scores(x, 0.1), spectre_scores(x @ turn, 0.1)
+    assert found.n_dims == expected.n_dims
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-6)
 
 
 def test_spectre_scores_order_shift_and_rotation_of_the_features_change_nothing(poisoned, random):

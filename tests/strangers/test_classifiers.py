@@ -17,7 +17,7 @@ from art.estimators.classification.hugging_face import HuggingFaceClassifierPyTo
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from art_plugins import STRIP, LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins import STRIP, LayerwiseFeatureDefence, LayerwiseFeatureDetector, invert_triggers
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, stream_activations
 from art_plugins.features.training import seeded
@@ -215,7 +215,7 @@ def test_what_cannot_be_looked_into_is_refused_by_name(digits: Any, name: str) -
 
 RANGES = {
     "bytes into 0 to 1": ((0, 1), 255.0, "values from 0 to 255"),
-    "standardised into 0 to 1": ((0, 1), -4.0, "clip_values are 0 to 1"),
+    "far below": ((0, 1), -40.0, "clip_values are 0 to 1"),
     "0 to 1 into bytes": ((0, 255), 1.0, "clip_values are 0 to 255"),
 }
 
@@ -234,10 +234,36 @@ def test_samples_in_another_unit_than_the_classifiers_are_refused(digits: Any, c
             attempt()
 
 
-def test_samples_that_overshoot_a_little_or_of_no_declared_range_are_taken(digits: Any) -> None:
-    overshooting = digits.x_clean * 1.05
-    LayerwiseFeatureDetector(wrapped(digits.network("clean"))).fit(overshooting, digits.y_clean)
-    LayerwiseFeatureDetector(wrapped(digits.network("clean"), clip_values=None)).fit(7 * digits.x_clean, digits.y_clean)
+def test_samples_that_are_noisy_standardised_or_of_no_declared_range_are_taken(digits: Any) -> None:
+    for factor, shift, clip_values in ((1.05, 0, (0, 1)), (4, -2, (0, 1)), (7, 0, None)):
+        classifier = wrapped(digits.network("clean"), clip_values=clip_values)
+        LayerwiseFeatureDetector(classifier).fit(factor * digits.x_clean + shift, digits.y_clean)
+    x = np.array(digits.x_clean)
+    x[0] *= 1e4  # one odd sample says nothing of the unit of all
+    LayerwiseFeatureDetector(wrapped(digits.network("clean"))).fit(x, digits.y_clean)
+
+
+def test_training_samples_in_another_unit_than_the_trusted_ones_are_refused(digits: Any) -> None:
+    classifier = wrapped(digits.network("clean"), clip_values=None)
+    with pytest.raises(
+        InvalidInputError,
+        match="x_train holds values from 0 to 255 in the typical sample, and the trusted samples from 0 to 1",
+    ):
+        LayerwiseFeatureDefence(
+            classifier, 255 * digits.x_train, digits.y_train, digits.x_clean, digits.y_clean
+        ).detect_poison()
+
+
+def test_model_that_is_wrong_on_most_trusted_samples_is_doubted(digits: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Without clip_values nothing but the accuracy tells that images are in another range, or labels in another order."""
+    classifier = wrapped(digits.network("white_square"), clip_values=None)
+    LayerwiseFeatureDetector(classifier).fit(digits.x_clean, digits.y_clean)
+    assert "as they are labelled" not in caplog.text
+    LayerwiseFeatureDetector(classifier).fit(1 - digits.x_clean, digits.y_clean)
+    assert "as they are labelled" in caplog.text
+    caplog.clear()
+    invert_triggers(classifier, 1 - digits.x_clean, digits.y_clean, nb_steps=2, verbose=False)
+    assert "as they are labelled" in caplog.text
 
 
 class NaNForBright(nn.Module):

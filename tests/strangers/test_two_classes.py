@@ -10,6 +10,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
+from art_plugins.defences.beatrix import Beatrix
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
@@ -86,6 +87,11 @@ def test_layerwise_of_one_output_neuron_says_what_to_put_behind_it(mode):
         LayerwiseFeatureDefence(perfect(1), x, y, x, y, mode=mode, layers=LAYERS).detect_poison()
     with pytest.raises(InvalidInputError, match=r"nb_classes=2, but its model gives outputs of shape \(n, 1\).*torch.cat"):
         LayerwiseFeatureDetector(perfect(1), mode=mode, layers=LAYERS).fit(x, y)
+
+
+def test_beatrix_of_one_output_neuron_says_what_to_put_behind_it():
+    with pytest.raises(InvalidInputError, match=r"outputs of shape \(n, 1\).*torch.cat"):
+        Beatrix(perfect(1), layers=["1"]).fit(*clouds())
 
 
 def test_in_flight_of_one_output_neuron_says_what_to_put_behind_it():

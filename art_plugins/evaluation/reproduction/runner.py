@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from art_plugins.evaluation.experiment import report_is_possible
 from art_plugins.evaluation.reproduction import li, mehlman, preetha
 from art_plugins.evaluation.reproduction.items import Item, Record, Row
 from art_plugins.evaluation.reproduction.studies import STUDIES, Size, Study, autoencoder_file
-from art_plugins.storage import atomic_path, write_json
+from art_plugins.storage import atomic_path, read_record, write_json
 
 ITEMS = (*mehlman.ITEMS, *li.ITEMS, *preetha.ITEMS)
 PAPERS = tuple(dict.fromkeys(item.paper for item in ITEMS))
@@ -87,10 +86,9 @@ def recorded(study: Study, size: Size, folder: Path, records: Path | None) -> Re
     """The record of a study at a size, if one of the two folders has it."""
     files = [folder / study.name / "record.json", *([records / f"{study.name}.json"] if records else [])]
     for file in files:
-        if file.is_file():
-            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            if study.is_recorded_by(record["command"], size):
-                return record
+        record = read_record(file)
+        if record is not None and study.is_recorded_by(str(record.get("command", "")), size):
+            return record
     return None
 
 

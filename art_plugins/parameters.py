@@ -23,27 +23,31 @@ def check_count(name: str, value: Any, least: int = 1, most: int = MOST) -> None
         raise InvalidInputError(f"{name} must be a whole number of at least {least}{upper}; received {shown(value)}.")
 
 
-def check_counts(name: str, values: Any, least: int, most: int = MOST) -> None:
+def check_number(
+    name: str,
+    value: Any,
+    what: str = "a number",
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> None:
     """
-    :raises InvalidInputError: If it is no list of different whole numbers from ``least`` to ``most``.
+    :param what: What the number is, for the message: "a share".
+    :param above: The number must be larger; as ``least``, ``below`` and ``most``, ``None`` sets no bound.
+    :raises InvalidInputError: If it is no finite number, or out of these bounds; ``True`` and ``False`` are none.
     """
-    whole = isinstance(values, (list, tuple)) and all(
-        isinstance(value, int) and not isinstance(value, bool) and least <= value <= most for value in values
+    bounds = {"above": above, "at least": least, "below": below, "at most": most}
+    holds = is_number(value) and not (
+        (above is not None and value <= above)
+        or (least is not None and value < least)
+        or (below is not None and value >= below)
+        or (most is not None and value > most)
     )
-    if not whole or not len(set(values)) == len(values) > 0:
-        raise InvalidInputError(
-            f"{name} must be a list of different whole numbers from {least} to {most}; received {shown(values)}."
-        )
-
-
-def check_number(name: str, value: Any, holds: bool, words: str) -> None:
-    """
-    :param holds: Whether the number is in its range; reckoned by :func:`is_number` and comparisons.
-    :param words: The range.
-    :raises InvalidInputError: If it is not.
-    """
     if not holds:
-        raise InvalidInputError(f"{name} must be {words}; received {shown(value)}.")
+        words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        raise InvalidInputError(f"{name} must be {what}{' ' if words else ''}{words}; received {shown(value)}.")
 
 
 def is_number(value: Any) -> bool:
@@ -79,3 +83,14 @@ def shown(value: Any) -> str:
 def plain(value: Any) -> Any:
     """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def check_layer_names(layers: Any) -> None:
+    """
+    :raises InvalidInputError: If it is neither a list of different names nor ``None``.
+    """
+    names = isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers)
+    if layers is not None and not (names and len(set(layers)) == len(layers) > 0):
+        raise InvalidInputError(
+            f"layers must be a list of different names of the model's modules, or None; received {shown(layers)}."
+        )

@@ -1,0 +1,147 @@
+"""Opening a sound file: limits before anything is decoded, and wav files whose header has a wrong length."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from art_plugins.errors import InvalidInputError, MissingPackageError
+
+WRONG_LENGTH = "wrong length in its header, read to its end"
+# Outside of these a header is damaged or hostile: no microphone array that a person puts into class folders is larger, no
+# recorder is faster, and what is slower is no sound. They bound what has to be decoded for a clip.
+MAX_CHANNELS = 64
+MIN_RATE_HZ, MAX_RATE_HZ = 100, 1_000_000
+UNKNOWN_FRAMES = 2**62  # libsndfile's number for a flac file without a length is 2 ** 63 - 1
+RIFF_SIZE_AT = 4  # where a wav file says how long it is
+CHUNK_HEADER_BYTES = 8
+
+
+@contextmanager
+def open_sound(path: Path) -> Iterator[tuple[Any, list[str]]]:
+    """
+    The opened ``soundfile.SoundFile``, and what had to be done to its header; nothing is decoded yet.
+
+    A wav file whose header says that it holds more sound than is there, or none, as after the crash of a recorder or from a
+    program that writes to a pipe, is opened with the length that it has.
+
+    :raises InvalidInputError: With the reason: absent, empty, no sound file, a strange rate or number of channels; also for
+        whatever goes wrong in the block.
+    :raises MissingPackageError: Without soundfile.
+    """
+    soundfile = import_soundfile()
+    what = "it is not a readable sound file"
+    try:
+        if not path.is_file():
+            raise InvalidInputError("it is not a file, or a link that leads nowhere")
+        if path.stat().st_size == 0:
+            raise InvalidInputError("it is empty (0 bytes)")
+        with path.open("rb") as plain:
+            patches, mended = _wrong_length(plain)
+        with _PatchedFile(path, patches) as file, soundfile.SoundFile(file if patches else path) as sound:
+            what = "it is damaged or truncated"
+            _check_header(sound)
+            sound.seekable = _never  # else each read ends with a seek, which fails where a flac file says no length
+            yield sound, mended
+    except (InvalidInputError, MissingPackageError):
+        raise
+    except Exception as error:  # soundfile and libsndfile raise many types for damaged data
+        raise InvalidInputError(reason_of(error, what)) from error
+
+
+def has_length(sound: Any) -> bool:
+    """Whether the header says how long the sound is."""
+    return bool(sound.frames < UNKNOWN_FRAMES)
+
+
+def reason_of(error: Exception, otherwise: str) -> str:
+    """Why a file cannot be read: the words of the operating system where it is to blame, else the decoder's."""
+    if isinstance(error, MemoryError):
+        return "it is too large for the memory"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"it cannot be read ({error.strerror or errno.errorcode.get(error.errno, error.errno)})"
+    words = str(getattr(error, "error_string", error)).strip().rstrip(".") or type(error).__name__
+    return f"{otherwise} ({words})"
+
+
+def import_soundfile() -> Any:
+    """
+    soundfile, imported only where sound files are read or written.
+
+    :raises MissingPackageError: If it, or the library that it wraps, is not there.
+    """
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:
+        raise MissingPackageError(
+            f'Sound files need the package soundfile ({error}); run: pip install "art-plugins[audio]"'
+        ) from error
+    return soundfile
+
+
+def _never() -> bool:
+    return False
+
+
+def _check_header(sound: Any) -> None:
+    if sound.frames == 0:
+        raise InvalidInputError("it is empty (no samples)")
+    if not MIN_RATE_HZ <= sound.samplerate <= MAX_RATE_HZ:
+        raise InvalidInputError(
+            f"its header is damaged: a sample rate of {sound.samplerate} Hz, and not of {MIN_RATE_HZ} to {MAX_RATE_HZ:,} Hz"
+        )
+    if sound.channels > MAX_CHANNELS:
+        raise InvalidInputError(f"it has {sound.channels} channels, and at most {MAX_CHANNELS} are read; mix it down first")
+
+
+def _wrong_length(file: Any) -> tuple[dict[int, bytes], list[str]]:
+    """What to read in place of the header's bytes, by their place, where a wav file has a wrong length; and its name."""
+    n_bytes = os.fstat(file.fileno()).st_size
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return {}, []
+    while len(chunk := file.read(CHUNK_HEADER_BYTES)) == CHUNK_HEADER_BYTES:
+        said, start = int.from_bytes(chunk[4:], "little"), file.tell()
+        if chunk[:4] != b"data":
+            file.seek(said + said % 2, os.SEEK_CUR)
+            continue
+        there = n_bytes - start
+        if said > there > 0:
+            return {}, [WRONG_LENGTH]  # libsndfile reads what is there
+        if said == 0 and there > 0 and not _are_chunks(file, n_bytes):
+            sizes = {RIFF_SIZE_AT: n_bytes - CHUNK_HEADER_BYTES, start - 4: there}
+            return {at: min(size, 2**32 - 1).to_bytes(4, "little") for at, size in sizes.items()}, [WRONG_LENGTH]
+        break
+    return {}, []
+
+
+def _are_chunks(file: Any, n_bytes: int) -> bool:
+    """Whether what follows is a row of chunks up to the end of the file, such as a list of titles, and no sound."""
+    while len(chunk := file.read(CHUNK_HEADER_BYTES)) == CHUNK_HEADER_BYTES:
+        size = int.from_bytes(chunk[4:], "little")
+        if not chunk[:4].isascii() or not chunk[:4].decode("ascii").isprintable() or file.tell() + size > n_bytes:
+            return False
+        file.seek(size + size % 2, os.SEEK_CUR)
+    return not chunk
+
+
+class _PatchedFile(io.FileIO):
+    """A file that is read with other bytes at some places."""
+
+    def __init__(self, path: Path, patches: dict[int, bytes]) -> None:
+        super().__init__(path, "rb")
+        self.patches = patches
+
+    def readinto(self, buffer: Any) -> int:
+        start, n_read = self.tell(), super().readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        for at, content in self.patches.items():
+            for place, byte in enumerate(content, start=at - start):
+                if 0 <= place < n_read:
+                    view[place] = byte
+        return n_read

@@ -1,0 +1,122 @@
+"""What saved arrays and settings must be: a forged file may hold anything under a checksum that holds."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.errors import ArtPluginsError, FileFormatError
+
+TINY = sys.float_info.min  # the least number above 0
+
+
+class ArrayRule(NamedTuple):
+    """
+    What a saved array must be.
+
+    ``kind``: NumPy's letters for the types that are allowed, such as ``"f"`` or ``"iu"``; ``shape``: sizes, or names of
+    sizes: a name stands for the same size wherever it occurs; ``low`` to ``high``: its values; ``also``: values beyond
+    these that may occur, infinities or NaN. All others must be finite.
+    """
+
+    kind: str
+    shape: tuple[int | str, ...]
+    low: float = -math.inf
+    high: float = math.inf
+    also: tuple[float, ...] = ()
+
+
+class SettingRule(NamedTuple):
+    """
+    What a saved setting must be.
+
+    ``kind``: ``str``, ``bool``, ``int``, ``float`` (whole numbers count), ``dict``, or ``list`` of ``items``; ``low`` to
+    ``high``: a number, or the length of a list.
+    """
+
+    kind: type
+    low: float = -sys.float_info.max
+    high: float = sys.float_info.max
+    items: SettingRule | None = None
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray], rules: Mapping[str, ArrayRule], sizes: dict[str, int]) -> None:
+    """
+    :param rules: For each array that must be there; no other may.
+    :param sizes: Sizes by name that are known; those that are met first in an array are added.
+    :raises FileFormatError: Naming the first array that is missing, unknown, or not as its rule says.
+    """
+    check_names("array", arrays, rules)
+    for name, rule in rules.items():
+        array = arrays[name]
+        if array.dtype.kind not in rule.kind:
+            raise FileFormatError(f"the array {name!r} has the dtype {array.dtype}")
+        expected = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in rule.shape)
+        if len(expected) != array.ndim or any(
+            not isinstance(size, str) and size != found for size, found in zip(expected, array.shape, strict=True)
+        ):
+            raise FileFormatError(f"the array {name!r} has the shape {array.shape} in place of {expected}")
+        sizes |= {size: found for size, found in zip(expected, array.shape, strict=True) if isinstance(size, str)}
+        good = (array >= rule.low) & (array <= rule.high)
+        if array.dtype.kind == "f":
+            good &= np.isfinite(array)
+            for value in rule.also:
+                good |= np.isnan(array) if math.isnan(value) else array == value
+        if not good.all():
+            raise FileFormatError(
+                f"the array {name!r} holds values that are not from {rule.low} to {rule.high}, or not finite"
+            )
+
+
+def check_settings(settings: Any, rules: Mapping[str, SettingRule]) -> None:
+    """
+    :param settings: By name; all that ``rules`` name must be there, and no other.
+    :raises FileFormatError: Naming the first that is missing, unknown, or not as its rule says.
+    """
+    if not isinstance(settings, dict):
+        raise FileFormatError(f"settings are a {type(settings).__name__}")
+    check_names("setting", settings, rules)
+    for name, rule in rules.items():
+        _check_setting(name, settings[name], rule)
+
+
+def check_names(what: str, found: Collection[str], expected: Collection[str]) -> None:
+    """
+    :raises FileFormatError: If one is missing or unknown.
+    """
+    odd = sorted(set(found) ^ set(expected))
+    if odd:
+        raise FileFormatError(f"the {what} {odd[0]!r} is {'missing' if odd[0] in expected else 'unknown'}")
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """
+    Inside, whatever is wrong with what a file holds is said as the file's: a forged file may hold any values.
+
+    :param what: What the file should hold, with its path.
+    :raises FileFormatError: In place of an error about a value.
+    """
+    try:
+        yield
+    except (ArtPluginsError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise FileFormatError(f"{what} of this release: {error}") from error
+
+
+def _check_setting(name: str, value: Any, rule: SettingRule) -> None:
+    is_number = rule.kind in (int, float)
+    fits = (
+        isinstance(value, (int, rule.kind)) and not isinstance(value, bool) if is_number else isinstance(value, rule.kind)
+    )
+    if not fits:
+        raise FileFormatError(f"the setting {name!r} is a {type(value).__name__}")
+    if (is_number or rule.kind is list) and not rule.low <= (value if is_number else len(value)) <= rule.high:
+        raise FileFormatError(f"the setting {name!r}, or its length, is not from {rule.low} to {rule.high}")
+    if rule.items is not None:
+        for index, item in enumerate(value):
+            _check_setting(f"{name}[{index}]", item, rule.items)
