@@ -16,7 +16,7 @@ from art_plugins.features.sample_shapes import spectrogram_notice
 from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
-from art_plugins.parameters import check_choice, check_flag
+from art_plugins.parameters import check_choice, check_flag, shown
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latent_classes import (
     FALSE_ALARM_RATE,
@@ -267,6 +267,10 @@ class VAELatentDefence(PoisonFilter):
         check_training(**{name: values[name] for name in (*TRAINING, "random_state")})
         check_choice("precision", values["precision"], PRECISIONS)
         check_flag("verbose", values["verbose"])
+        if values["checkpoint"] is not None and not isinstance(values["checkpoint"], (str, Path)):
+            raise InvalidInputError(
+                f"checkpoint must be None or the path of a file; received {shown(values['checkpoint'])}."
+            )
         autoencoder = values["autoencoder"]
         if autoencoder is not None and not isinstance(autoencoder, (Autoencoder, str, Path)):
             raise InvalidInputError(
