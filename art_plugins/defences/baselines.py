@@ -20,7 +20,7 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
 from art_plugins.features.classifiers import torch_module
-from art_plugins.parameters import check_choice, check_count, check_number
+from art_plugins.parameters import MOST, check_choice, check_count, check_number, shown
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.spectral import spectral_scores
 
@@ -107,7 +107,7 @@ class ARTFilter(PoisonFilter):
         self.defence_params = ["features", "random_state", *self.art_params]
         for name in self.art_params:
             setattr(self, name, getattr(defaults, name))
-        self.set_params(**parameters)
+        self.set_params(**{**self.tunables(), **parameters})
 
     def _check(self, values: dict[str, Any]) -> None:
         check_choice("features", values["features"], FEATURES)
@@ -169,20 +169,19 @@ class ActivationClustering(ARTFilter):
         check_count("nb_clusters", values["nb_clusters"], 2)
         check_count("nb_dims", values["nb_dims"], 1)
         for name, known in CHOICES.items():
-            if values[name] not in known:
-                raise InvalidInputError(f"{name} must be one of {', '.join(known)}; received {values[name]!r}.")
+            check_choice(name, values[name], known)
         threshold = values["ex_re_threshold"]
         if threshold is not None:
             check_number("ex_re_threshold", threshold, "None or a number", above=0)
 
     def _can_judge(self, features: np.ndarray) -> bool:
-        values = self.get_params()
+        values = self.tunables()
         reduced = values["nb_dims"] if features.shape[1] > values["nb_dims"] else 1
         least = max(LEAST_SAMPLES, int(values["nb_clusters"]), int(reduced))
         return len(features) >= least
 
     def _art_verdicts(self, features: np.ndarray, x: np.ndarray, y: np.ndarray, nb_classes: int) -> np.ndarray:
-        if self.get_params()["ex_re_threshold"] is not None and nb_classes < self.classifier.nb_classes:
+        if self.tunables()["ex_re_threshold"] is not None and nb_classes < self.classifier.nb_classes:
             raise InvalidInputError(
                 f"ex_re_threshold trains the classifier anew on all {self.classifier.nb_classes} classes, of which only "
                 f"{nb_classes} have enough samples to be judged; leave it at None, or give more samples."
@@ -222,7 +221,10 @@ class PerfectFilter(PoisonFilter):
 
     def __init__(self, classifier: Any, x_train: np.ndarray, y_train: np.ndarray, is_poison: np.ndarray) -> None:
         super().__init__(classifier, x_train, y_train)
-        self.is_poison = np.asarray(is_poison, dtype=bool)
+        truth = np.asarray(is_poison)
+        if truth.ndim != 1 or not np.isin(truth, (0, 1)).all():
+            raise InvalidInputError(f"is_poison must be of shape (n,), bool; received {shown(is_poison)}.")
+        self.is_poison = truth.astype(bool)
 
     def _check_data(self) -> None:
         super()._check_data()
@@ -251,14 +253,11 @@ class RandomFilter(PoisonFilter):
         super().__init__(classifier, x_train, y_train)
         self.n_removed, self.random_state = n_removed, random_state
         self.defence_params = ["n_removed", "random_state"]
+        self.set_params(**self.tunables())
 
     def _check(self, values: dict[str, Any]) -> None:
         check_count("random_state", values["random_state"], 0)
-        check_count("n_removed", values["n_removed"], 0)
-
-    def _check_data(self) -> None:
-        super()._check_data()
-        check_count("n_removed", self.n_removed, 0, len(self.x_train))
+        check_count("n_removed", values["n_removed"], 0, len(self.x_train) if hasattr(self.x_train, "__len__") else MOST)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         chosen = np.random.default_rng(self.random_state).choice(len(labels), size=self.n_removed, replace=False)

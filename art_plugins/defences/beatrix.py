@@ -61,6 +61,7 @@ class Beatrix(LayerDetector):
     ) -> None:
         super().__init__(classifier, target_class, layers, threshold, fpr)
         self.orders, self.width, self.random_state = orders, width, random_state
+        self.set_params(**self.tunables())
 
     def _default_layers(self, x: np.ndarray) -> list[str]:
         names = find_blocks(self.classifier, x)

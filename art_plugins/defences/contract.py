@@ -28,25 +28,31 @@ class CheckedParameters:
     """
 
     defence_params: list[str] = []
+    classifier: Any
 
     def get_params(self) -> dict[str, Any]:
-        """All parameters by name."""
+        """All parameters by name, and the classifier, as ART's own filters give them."""
+        return {"classifier": self.classifier, **self.tunables()}
+
+    def tunables(self) -> dict[str, Any]:
+        """The parameters by name, without the classifier: what reports and files hold."""
         return {name: getattr(self, name) for name in self.defence_params}
 
     def set_params(self, **kwargs: Any) -> None:
         """
-        Check, then take over parameters; nothing is changed when one of them is wrong.
+        Check, then take over parameters; nothing is changed when one of them is wrong. A constructor ends with it, so that
+        a wrong value is refused at once.
 
         :raises InvalidInputError: For an unknown name or a value out of range.
         """
-        unknown = sorted(set(kwargs) - set(self.defence_params))
+        known = {*self.defence_params, "classifier"}
+        unknown = sorted(set(kwargs) - known)
         if unknown:
             raise InvalidInputError(
-                f"Unknown parameter {', '.join(unknown)}; {type(self).__name__} takes: "
-                f"{', '.join(sorted(self.defence_params)) or 'none'}."
+                f"Unknown parameter {', '.join(unknown)}; {type(self).__name__} takes: {', '.join(sorted(known))}."
             )
         kwargs = {name: plain(value) for name, value in kwargs.items()}
-        self._check({**self.get_params(), **kwargs})
+        self._check({**self.tunables(), **{name: value for name, value in kwargs.items() if name != "classifier"}})
         for name, value in kwargs.items():
             setattr(self, name, value)
 
@@ -76,7 +82,6 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
         :raises InvalidInputError: For bad data, labels or parameters, before any heavy work.
         """
         self.set_params(**kwargs)
-        self._check(self.get_params())
         self._check_data()
         report = self._detect(*self.labels())
         return report, [int(value) for value in self.is_clean_]
@@ -128,8 +133,18 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
 class TriggerDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]  # ART has no type hints for mypy
     """Base of this package's detectors of triggered images: what they ask of a classifier's images and target class."""
 
-    classifier: Any
     target_class: int | None
+
+    def set_params(self, **kwargs: Any) -> None:
+        """
+        Check, then take over parameters; nothing is changed when one of them is wrong.
+
+        :raises InvalidInputError: For an unknown name, a value out of range, or another classifier: what was learned is of
+            the one that the detector was made with.
+        """
+        if kwargs.get("classifier", self.classifier) is not self.classifier:
+            raise InvalidInputError(f"classifier cannot be changed; make a new {type(self).__name__} for another one.")
+        super().set_params(**kwargs)
 
     def _check_images(self, x: np.ndarray) -> None:
         """

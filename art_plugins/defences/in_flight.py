@@ -18,7 +18,7 @@ from art_plugins.features.classifiers import predicted_classes, torch_module
 from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
 from art_plugins.features.outputs import check_outputs
 from art_plugins.file_rules import check_names, check_settings, reading
-from art_plugins.parameters import check_count, check_flag, check_number, plain
+from art_plugins.parameters import check_count, check_flag, check_number
 from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
 from art_plugins.statistics.labels import class_labels, indices_by_class
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
@@ -102,7 +102,8 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         given = {name: value for name, value in locals().items() if name in self.defence_params}
         self.classifier, self.trigger, self.target_class = classifier, trigger, target_class
         for name, value in given.items():
-            setattr(self, name, plain(value))
+            setattr(self, name, value)
+        self.set_params(**given)
         self._densities: ClassDensities | None = None
 
     @classmethod
@@ -125,8 +126,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         """
         if inversion is not None and not isinstance(inversion, dict):
             raise InvalidInputError(f"inversion must hold arguments of invert_triggers by name; received {inversion!r}.")
-        planned = cls(classifier, no_trigger, 0, **parameters)
-        planned._check(planned.get_params())
+        cls(classifier, no_trigger, 0, **parameters)  # wrong parameters are refused before the search
         found = invert_triggers(classifier, x_clean, y_clean, **(inversion or {}))
         logger.info(found.sentence())
         if found.target_class is None or found.trigger is None:
@@ -334,7 +334,7 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         layers = self._fitted_layers()
         assert self._densities is not None
         settings = {
-            "parameters": self.get_params(),
+            "parameters": self.tunables(),
             "target_class": self._target(),
             "layers": layers,
             "success_rate": self.success_rate_,

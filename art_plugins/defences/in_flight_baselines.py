@@ -62,7 +62,8 @@ class STRIP(ForDetectorClassifier, ThresholdDetector):
         random_state: int = 0,
     ) -> None:
         super().__init__(classifier, target_class, threshold, fpr)
-        self.n_blends, self.weight, self.random_state = plain(n_blends), plain(weight), plain(random_state)
+        self.n_blends, self.weight, self.random_state = n_blends, weight, random_state
+        self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         if len(x) < self.n_blends:
@@ -119,6 +120,7 @@ class B3D(ForDetectorClassifier, ThresholdDetector):
     ) -> None:
         super().__init__(classifier, target_class, threshold, fpr)
         self.trigger = trigger
+        self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         stamped(self.trigger, x[:1])  # an unfit trigger shows here also when the threshold is given
@@ -159,7 +161,8 @@ class NeuralCleanseFilter(ForDetectorClassifier, ThresholdDetector):
         fpr: float = 0.05,
     ) -> None:
         super().__init__(classifier, target_class, threshold, fpr)
-        self.trigger, self.top = trigger, plain(top)
+        self.trigger, self.top = trigger, top
+        self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         triggered = penultimate_activations(self.classifier, stamped(self.trigger, x), batch_size)

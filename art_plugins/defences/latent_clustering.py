@@ -16,7 +16,7 @@ from art_plugins.features.sample_shapes import spectrogram_notice
 from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
-from art_plugins.parameters import check_choice, check_flag, plain
+from art_plugins.parameters import check_choice, check_flag, shown
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latent_classes import (
     FALSE_ALARM_RATE,
@@ -195,7 +195,8 @@ class VAELatentDefence(PoisonFilter):
         given = {name: value for name, value in locals().items() if name in self.defence_params}
         super().__init__(classifier, x_train, y_train)
         for name, value in given.items():
-            setattr(self, name, plain(value))
+            setattr(self, name, value)
+        self.set_params(**given)
         self._trained_with: dict[str, Any] | None = None
         self._trained_on: np.ndarray | None = None
 
@@ -266,6 +267,10 @@ class VAELatentDefence(PoisonFilter):
         check_training(**{name: values[name] for name in (*TRAINING, "random_state")})
         check_choice("precision", values["precision"], PRECISIONS)
         check_flag("verbose", values["verbose"])
+        if values["checkpoint"] is not None and not isinstance(values["checkpoint"], (str, Path)):
+            raise InvalidInputError(
+                f"checkpoint must be None or the path of a file; received {shown(values['checkpoint'])}."
+            )
         autoencoder = values["autoencoder"]
         if autoencoder is not None and not isinstance(autoencoder, (Autoencoder, str, Path)):
             raise InvalidInputError(

@@ -21,7 +21,6 @@ from art_plugins.defences.layerwise_model import (
 )
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import check_same_unit
-from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
@@ -130,13 +129,14 @@ class LayerwiseFeatureDefence(PoisonFilter):
         super().__init__(classifier, x_train, y_train)
         self.x_val, self.y_val = x_val, y_val
         for name, value in given.items():
-            setattr(self, name, plain(value))
+            setattr(self, name, value)
+        self.set_params(**given)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         x, y, trusted = self.x_train, labels, self.x_val is not None
         if self.x_val is not None:
             x, y = self.x_val, class_labels(self.y_val, len(self.x_val), nb_classes)[0]
-        options, batch_size = self.get_params(), self.get_params()["batch_size"]
+        options, batch_size = self.tunables(), self.batch_size
         model = learn_benign(self.classifier, x, y, nb_classes, options, batch_size, by_label=True, trusted=trusted)
         self.threshold_ = model.threshold(options["tau"], options["quantile"], options["fpr"])
         found = model.rule.judge(self.classifier, self.x_train, batch_size, labels)
@@ -167,7 +167,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
                 "n_joined": int(self.joined_[rows].sum()),
                 "fraction_removed": n_removed / len(rows) if len(rows) else 0.0,
             }
-        report["parameters"] = {name: listed(value) for name, value in self.get_params().items()}
+        report["parameters"] = {name: listed(value) for name, value in self.tunables().items()}
         return report
 
     def _check_data(self) -> None:

@@ -69,7 +69,8 @@ class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
         super().__init__()
         self.classifier = classifier
         for name, value in given.items():
-            setattr(self, name, plain(value))
+            setattr(self, name, value)
+        self.set_params(**given)
         self._model: LayerwiseModel | None = None
 
     def fit(self, x: np.ndarray, y: np.ndarray, batch_size: int = 128, nb_epochs: int = 20, **kwargs: Any) -> None:
@@ -84,11 +85,10 @@ class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
         :raises InvalidInputError: For bad samples, labels or parameters, too few samples or layers.
         """
         self.set_params(**kwargs)
-        self._check(self.get_params())
         self._check_images(x)
         nb_classes = int(self.classifier.nb_classes)
         labels, _ = class_labels(y, len(x), nb_classes)
-        options = self.get_params()
+        options = self.tunables()
         model = learn_benign(self.classifier, x, labels, nb_classes, options, batch_size, by_label=False, trusted=True)
         self._take(model)
 
@@ -142,7 +142,7 @@ class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
         :raises NotFittedError: Before :meth:`fit`.
         """
         model = self._fitted()
-        parameters = {name: listed(value) for name, value in self.get_params().items()}
+        parameters = {name: listed(value) for name, value in self.tunables().items()}
         parameters |= {"mode": self._fitted_mode(), **{name: getattr(model.rule, name) for name in RULE_OPTIONS}}
         save_model(target_file(filename, path), model, self.classifier, parameters)
 

@@ -64,6 +64,7 @@ class PyODFilter(PoisonFilter):
         super().__init__(classifier, x_train, y_train)
         self.detector, self.cutoff = detector, cutoff
         self.batch_size, self.random_state = batch_size, random_state
+        self.set_params(**self.tunables())
 
     def _check(self, values: dict[str, Any]) -> None:
         check_choice("detector", values["detector"], DETECTORS)

@@ -57,6 +57,7 @@ class ScaleUp(ForDetectorClassifier, ThresholdDetector):
     ) -> None:
         super().__init__(classifier, target_class, threshold, fpr)
         self.variant, self.scales = variant, scales
+        self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         self._fitted_scales, self._moments = list(self.scales), None

@@ -59,6 +59,7 @@ class SPECTRE(PoisonFilter):
         super().__init__(classifier, x_train, y_train)
         self.fraction, self.alpha = fraction, alpha
         self.max_dims, self.batch_size = max_dims, batch_size
+        self.set_params(**self.tunables())
 
     def _check(self, values: dict[str, Any]) -> None:
         fraction, alpha = values["fraction"], values["alpha"]

@@ -46,6 +46,7 @@ class TED(LayerDetector):
         fpr: float = 0.05,
     ) -> None:
         super().__init__(classifier, target_class, layers, threshold, fpr)
+        self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         import_pyod("pca")

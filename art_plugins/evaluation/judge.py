@@ -127,7 +127,7 @@ class ModelJudge:
         detector = self._detector = InFlightDetector(self.classifier, trigger, target)
         detector.fit(self._x, self._y)
         arrays, settings = detector.saved_parts()
-        parameters = {**detector.get_params(), "layers": detector.layers_}
+        parameters = {**detector.tunables(), "layers": detector.layers_}
         return FittedDetector(detector.success_rate_, detector.margin_, parameters, arrays, settings)
 
     def detect(self, x: np.ndarray) -> Judgement:

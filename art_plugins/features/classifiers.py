@@ -82,6 +82,8 @@ def as_samples(x: np.ndarray, network: nn.Module) -> np.ndarray:
     A batch in the type that the network computes with, native byte order, contiguous; whole numbers stay what they are
     where the network looks them up in an embedding.
     """
+    if min(x.strides) < 0:  # one sample counts as contiguous whatever its stride, and PyTorch takes none below 0
+        x = np.array(x, order="C")
     is_whole = np.issubdtype(x.dtype, np.integer)
     if is_whole and any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in network.modules()):
         return np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))

@@ -486,7 +486,7 @@ def test_vae_any_shape_of_samples_is_trained_on_and_judged(shape, n, batch_size,
 
 
 def test_vae_parameters_are_all_keywords_of_the_constructor_with_the_autoencoders_defaults():
-    defaults = VAELatentDefence(None, None, None).get_params()
+    defaults = VAELatentDefence(None, None, None).tunables()
     assert set(defaults) == set(VAELatentDefence.defence_params)
     for name, value in vars(AutoencoderSettings()).items():
         if name != "kind":  # inferred from the data unless given

@@ -86,13 +86,13 @@ class Untouchable:
 
 def test_init_is_one_of_arts_detectors_and_looks_at_nothing():
     classifier, trigger = Untouchable(), Untouchable()
-    detector = InFlightDetector(classifier, trigger, 3, tie=7)
+    detector = InFlightDetector(classifier, trigger, 3, tie=1)
     assert isinstance(detector, EvasionDetector)
     assert detector.classifier is classifier
     assert detector.trigger is trigger
-    assert detector.get_params() == {
+    assert detector.tunables() == {
         "family": "regularised",
-        "tie": 7,
+        "tie": 1,
         "power": 0.5,
         "n_layers": 2,
         "margin": 0.5,
@@ -104,7 +104,7 @@ def test_init_is_one_of_arts_detectors_and_looks_at_nothing():
 def test_set_params_good_values_are_taken_also_numpys(digits):
     detector = make(digits)
     detector.set_params(family="oas", tie=np.float64(0.5), power=np.int64(1), n_layers=np.int64(1), random_state=3)
-    assert detector.get_params() == {
+    assert detector.tunables() == {
         "family": "oas",
         "tie": 0.5,
         "power": 1,

@@ -167,9 +167,9 @@ class Untouchable:
 def test_init_looks_at_nothing_and_gives_one_of_arts_detectors():
     classifier, trigger = Untouchable(), Untouchable()
     for detector in (
-        STRIP(classifier, n_blends=-1),
-        B3D(classifier, trigger, fpr=7),
-        NeuralCleanseFilter(classifier, trigger, 3, top=7),
+        STRIP(classifier, n_blends=1),
+        B3D(classifier, trigger, fpr=0.7),
+        NeuralCleanseFilter(classifier, trigger, 3, top=0.7),
     ):
         assert isinstance(detector, EvasionDetector)
         assert detector.classifier is classifier
@@ -203,12 +203,15 @@ def test_unknown_parameter_is_refused_naming_the_accepted_ones_and_changes_nothi
 def test_bad_value_is_refused_by_name(case, digits, through):
     data = digits.x_clean, digits.y_clean
     for name, value in case.refused:
-        detector = case.make(digits, **({name: value} if through == "__init__" else {}))
+        detector = case.make(digits)
         before = detector.get_params()
-        given = {} if through == "__init__" else {name: value}
-        call = functools.partial(detector.set_params) if through == "set_params" else functools.partial(detector.fit, *data)
+        call = {
+            "set_params": detector.set_params,
+            "fit": functools.partial(detector.fit, *data),
+            "__init__": functools.partial(case.make, digits),
+        }[through]
         with pytest.raises(InvalidInputError, match=f"{name} must be.*received {value!r}"):
-            call(**given)
+            call(**{name: value})
         assert repr(detector.get_params()) == repr(before)
 
 

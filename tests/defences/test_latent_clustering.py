@@ -141,7 +141,7 @@ def test_detect_poison_attributes_and_report_agree(trained):
         assert entry["mad_index"] == defence.class_index_[label]
         assert entry["verdict"] == ("poisoned" if label == TARGET else "clean")
     assert report["parameters"]["latent_dim"] == QUICK["latent_dim"]
-    assert report["parameters"].keys() == defence.get_params().keys()
+    assert report["parameters"].keys() == defence.tunables().keys()
 
 
 def test_outlier_scores_are_the_soft_label_times_the_class_index(trained):

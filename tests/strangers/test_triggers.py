@@ -191,8 +191,8 @@ def test_odd_threshold_is_refused_by_name(name, value):
 def test_numpy_numbers_and_flags_are_taken_everywhere():
     detector = InFlightDetector(None, raising, 0, n_layers=np.int32(1), removal=np.bool_(False), power=np.float32(0.5))
     assert (detector.n_layers, detector.removal, detector.power) == (1, False, 0.5)
-    detector._check(detector.get_params())
-    STRIP(None, np.int64(3), np.float64(0.5))._check(STRIP(None, np.int64(3)).get_params())
+    detector._check(detector.tunables())
+    assert type(STRIP(None, np.int64(3), np.float64(0.5)).n_blends) is int
     assert white_box(SHAPE, np.int64(2))(np.zeros((1, *SHAPE), dtype=np.float32)).sum() == 4
     LayerwiseFeatureDetector(None).set_params(pooled=np.bool_(True), tau=np.float32(1))
 

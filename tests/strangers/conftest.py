@@ -1,0 +1,122 @@
+"""Every public filter and detector, on tiny data: what the tests of the contract and of random calls drive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from art.estimators.classification import PyTorchClassifier
+from torch import nn
+
+import art_plugins
+
+N, K, SHAPE = 40, 5, (1, 8, 8)
+FILTERS = (
+    "ActivationClustering",
+    "LayerwiseFeatureDefence",
+    "PerfectFilter",
+    "PyODFilter",
+    "RandomFilter",
+    "SPECTRE",
+    "SpectralSignatures",
+    "VAELatentDefence",
+)
+DETECTORS = (
+    "B3D",
+    "Beatrix",
+    "InFlightDetector",
+    "LayerwiseFeatureDetector",
+    "NeuralCleanseFilter",
+    "STRIP",
+    "ScaleUp",
+    "TED",
+)
+TINY = {"latent_dim": 4, "step_latent_dim": 2, "embedding_dim": 8, "hidden_dim": 8, "channels": 2}
+
+
+def white_square(x: np.ndarray) -> np.ndarray:
+    """Stamps the trigger; at the top of a module, so that detectors that hold it can be pickled."""
+    x = np.array(x)
+    x[..., 6:, 6:] = 1
+    return x
+
+
+class Strangers:
+    """Makes any public filter or detector by its name, as quick to run as it can be."""
+
+    n, k, shape = N, K, SHAPE
+    filters, detectors = FILTERS, DETECTORS
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self.y = np.arange(N) % K
+        # Each class is brighter in a row of its own; 8-bit steps, which float16 holds exactly.
+        bright = np.stack([np.abs(np.arange(8) - label) < 1 for label in range(K)])[self.y][:, None, :, None]
+        self.x = (random.integers(0, 64, (N, *SHAPE)) / 256 + 0.125 * bright).astype(np.float32)
+        self.x.setflags(write=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.network = nn.Sequential(
+                nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, K)
+            )
+            optimiser = torch.optim.Adam(self.network.parameters(), lr=0.01)
+            for _ in range(150):
+                optimiser.zero_grad()
+                outputs = self.network(torch.from_numpy(np.array(self.x)))
+                nn.functional.cross_entropy(outputs, torch.from_numpy(self.y)).backward()
+                optimiser.step()
+        self.network.eval()
+        self.classifier = self.wrap(self.network)
+
+    @staticmethod
+    def wrap(network: nn.Module) -> PyTorchClassifier:
+        return PyTorchClassifier(network, nn.CrossEntropyLoss(), SHAPE, K, clip_values=(0, 1), device_type="cpu")
+
+    def make(self, name: str, x: Any = None, y: Any = None, classifier: Any = None, **parameters: Any) -> Any:
+        """``x`` and ``y`` are the training data of a filter; a detector takes none."""
+        kind = getattr(art_plugins, name)
+        classifier = self.classifier if classifier is None else classifier
+        own: dict[str, Any] = {
+            "VAELatentDefence": {"kind": "image", "nb_epochs": 1, "n_init": 2, "nb_trials": 2, "verbose": False, **TINY},
+            "LayerwiseFeatureDefence": {"n_folds": 2},
+            "LayerwiseFeatureDetector": {"n_folds": 2},
+            "PerfectFilter": {"is_poison": np.arange(N) % 5 == 0},
+            "RandomFilter": {"n_removed": 3},
+            "STRIP": {"n_blends": 4},
+            "TED": {"layers": ["0", "1", "3"]},  # at the pixels the classes overlap, so that ranks differ
+        }.get(name, {})
+        if name in FILTERS:
+            return kind(classifier, self.x if x is None else x, self.y if y is None else y, **{**own, **parameters})
+        arguments = {
+            "InFlightDetector": (classifier, white_square, 1),
+            "B3D": (classifier, white_square),
+            "NeuralCleanseFilter": (classifier, white_square),
+        }.get(name, (classifier,))
+        return kind(*arguments, **{**own, **parameters})
+
+    def fitted(self, name: str, **parameters: Any) -> Any:
+        """A filter that has detected, a detector that has learned."""
+        defence = self.make(name, **parameters)
+        if name in FILTERS:
+            defence.detect_poison()
+        else:
+            defence.fit(self.x, self.y)
+        return defence
+
+    def verdict(self, name: str, x: Any = None, y: Any = None, defence: Any = None) -> np.ndarray:
+        """Of a filter over ``x`` and ``y``; of a detector fitted on them (or the one given) over ``x``. 1 = suspicious."""
+        x, y = self.x if x is None else x, self.y if y is None else y
+        if name in FILTERS:
+            defence = self.make(name, x, y) if defence is None else defence
+            return 1 - np.asarray(defence.detect_poison()[1])
+        if defence is None:
+            defence = self.make(name)
+            defence.fit(x, y)
+        return np.asarray(defence.detect(x)[1])
+
+
+@pytest.fixture(scope="session")
+def strangers() -> Strangers:
+    return Strangers()
