@@ -110,7 +110,7 @@ class LayerRule(abc.ABC):
         """
         :param finite: A column for each layer, and one for the outputs, (n, L + 1), bool.
         """
-        self.sound: np.ndarray = finite.all(axis=1)
+        self.sound = np.asarray(finite.all(axis=1))
         n_bad = (~finite).sum(axis=0)
         self.unsound = {name: int(n) for name, n in zip([*self.layers, "outputs"], n_bad, strict=True) if n}
 
