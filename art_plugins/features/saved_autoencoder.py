@@ -32,6 +32,8 @@ def check_state(state: Any) -> None:
     """
     check_names("setting", STATE.keys() & state, STATE)
     check_settings({name: state[name] for name in STATE}, STATE)
+    steps = {name: value for name, value in state.items() if name == "steps_per_epoch"}  # not in all files
+    check_settings(steps, dict.fromkeys(steps, SettingRule(int, low=1, high=MOST)))
     for losses in state["history"]:
         check_settings(losses, dict.fromkeys(losses, SettingRule(float)))
     settings = state["settings"]
