@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
 
-from art_plugins.arrays import check_finite_features
+from art_plugins.arrays import check_finite_features, check_samples
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
 from art_plugins.features.classifiers import torch_module
-from art_plugins.parameters import MOST, check_choice, check_count, check_number, shown
+from art_plugins.parameters import check_choice, check_count, check_number, shown
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.spectral import spectral_scores
 
@@ -251,13 +251,15 @@ class RandomFilter(PoisonFilter):
         self, classifier: Any, x_train: np.ndarray, y_train: np.ndarray, n_removed: int = 0, random_state: int = 0
     ) -> None:
         super().__init__(classifier, x_train, y_train)
+        check_count("n_removed", n_removed, 0)  # the data are not looked at yet
+        check_count("random_state", random_state, 0)
         self.n_removed, self.random_state = n_removed, random_state
         self.defence_params = ["n_removed", "random_state"]
-        self.set_params(**self.tunables())
 
     def _check(self, values: dict[str, Any]) -> None:
+        check_samples(self.x_train, "x_train")
         check_count("random_state", values["random_state"], 0)
-        check_count("n_removed", values["n_removed"], 0, len(self.x_train) if hasattr(self.x_train, "__len__") else MOST)
+        check_count("n_removed", values["n_removed"], 0, len(self.x_train))
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         chosen = np.random.default_rng(self.random_state).choice(len(labels), size=self.n_removed, replace=False)
