@@ -257,7 +257,8 @@ class RandomFilter(PoisonFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         check_count("random_state", values["random_state"], 0)
-        check_count("n_removed", values["n_removed"], 0, len(self.x_train) if hasattr(self.x_train, "__len__") else MOST)
+        n_samples = np.shape(self.x_train)[0] if np.ndim(self.x_train) else MOST
+        check_count("n_removed", values["n_removed"], 0, n_samples)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         chosen = np.random.default_rng(self.random_state).choice(len(labels), size=self.n_removed, replace=False)

@@ -95,7 +95,11 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
             numerator, denominator; positive = poison; rate -1 for 0/0.
         :raises InvalidInputError: If ``is_clean`` is missing, of another length, or holds other values.
         """
-        truth = np.asarray([] if is_clean is None else is_clean)
+        check_samples(self.x_train, "x_train")
+        try:
+            truth = np.asarray([] if is_clean is None else is_clean)
+        except ValueError as error:
+            raise InvalidInputError(f"is_clean does not form an array ({error}); give (n,), 1 (clean) or 0.") from error
         if truth.shape != (len(self.x_train),) or not np.isin(truth, (0, 1)).all():
             raise InvalidInputError(
                 f"is_clean must be of shape ({len(self.x_train)},) and hold 1 (clean) or 0 (poison); "
