@@ -257,7 +257,8 @@ class RandomFilter(PoisonFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         check_count("random_state", values["random_state"], 0)
-        n_samples = np.shape(self.x_train)[0] if np.ndim(self.x_train) else MOST
+        is_array = issubclass(type(self.x_train), np.ndarray) and self.x_train.ndim > 0
+        n_samples = len(self.x_train) if is_array else MOST
         check_count("n_removed", values["n_removed"], 0, n_samples)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:

@@ -184,7 +184,7 @@ WORDS = {
     "x": r"\bx\b|x_train|x_clean|x_val|image|sample|data|feature|shape|class|layer",
     "y": r"label|class|\by\b|is_clean",
     "trigger": r"trigger|stamp",
-    "file": r"file|fit|saved|detect_poison|trained",
+    "file": r"file|layer|fit|saved|detect_poison|trained|is_clean",
 }
 
 
@@ -230,7 +230,7 @@ class Call:
             "x": self.x != GOOD or self.x_new != GOOD,
             "y": self.y != GOOD,
             "trigger": self.trigger != GOOD,
-            "file": self.operation == "save_load",
+            "file": True,  # a parameter may be the path of one
         }
         return [words for name, words in WORDS.items() if odd[name]]
 
