@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
 
-from art_plugins.arrays import check_finite_features, check_samples
+from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
@@ -257,9 +257,9 @@ class RandomFilter(PoisonFilter):
         self.defence_params = ["n_removed", "random_state"]
 
     def _check(self, values: dict[str, Any]) -> None:
-        check_samples(self.x_train, "x_train")
         check_count("random_state", values["random_state"], 0)
-        check_count("n_removed", values["n_removed"], 0, len(self.x_train))
+        is_array = isinstance(self.x_train, np.ndarray) and self.x_train.ndim > 0
+        check_count("n_removed", values["n_removed"], 0, len(self.x_train) if is_array else MOST)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         chosen = np.random.default_rng(self.random_state).choice(len(labels), size=self.n_removed, replace=False)

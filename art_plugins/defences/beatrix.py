@@ -115,5 +115,5 @@ class Beatrix(LayerDetector):
         whole = isinstance(orders, (list, tuple)) and all(type(order) is int and order >= 1 for order in orders)
         if not whole or not len(set(orders)) == len(orders) > 0:
             raise InvalidInputError(f"orders must be a list of different whole numbers from 1; received {orders!r}.")
-        check_number("width", width, above=0)
+        check_number("width", width, above=0, most=1e6)  # a band wider than that has everything in it
         check_count("random_state", values["random_state"], 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import check_classifier, check_input_range, check_input_shape
 from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels, indices_by_class
-
-Trigger = Callable[[np.ndarray], np.ndarray]
 
 
 class CheckedParameters:
@@ -95,7 +92,11 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
             numerator, denominator; positive = poison; rate -1 for 0/0.
         :raises InvalidInputError: If ``is_clean`` is missing, of another length, or holds other values.
         """
-        truth = np.asarray([] if is_clean is None else is_clean)
+        check_samples(self.x_train, "x_train")
+        try:
+            truth = np.asarray([] if is_clean is None else is_clean)
+        except ValueError as error:
+            raise InvalidInputError(f"is_clean does not form an array ({error}); give (n,), 1 (clean) or 0.") from error
         if truth.shape != (len(self.x_train),) or not np.isin(truth, (0, 1)).all():
             raise InvalidInputError(
                 f"is_clean must be of shape ({len(self.x_train)},) and hold 1 (clean) or 0 (poison); "
@@ -164,15 +165,3 @@ class TriggerDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]
         if not isinstance(target, (int, np.integer)) or isinstance(target, bool) or not 0 <= target < nb_classes:
             raise InvalidInputError(f"target_class must be a class from 0 to {nb_classes - 1}; received {target!r}.")
         return int(target)
-
-
-def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
-    """
-    Triggered copy of the images (n, ...), of their shape and dtype.
-
-    :raises InvalidInputError: If the trigger changes their shape.
-    """
-    triggered = np.asarray(trigger(x), dtype=x.dtype)
-    if triggered.shape != x.shape:
-        raise InvalidInputError(f"The trigger turned images of shape {x.shape} into {triggered.shape}.")
-    return triggered

@@ -176,7 +176,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
         if (self.x_val is None) != (self.y_val is None):
             raise InvalidInputError("Give x_val and y_val together, or neither of them.")
         if self.x_val is not None:
-            check_samples(self.x_val)
+            check_samples(self.x_val, "x_val")
             if self.x_val.shape[1:] != self.x_train.shape[1:]:
                 raise InvalidInputError(
                     f"x_val must hold samples of the shape {self.x_train.shape[1:]}; received {self.x_val.shape[1:]}."

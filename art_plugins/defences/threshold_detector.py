@@ -12,7 +12,7 @@ from art_plugins.defences.contract import TriggerDetector
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes
-from art_plugins.parameters import check_number
+from art_plugins.parameters import check_count, check_number, plain
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
@@ -52,6 +52,7 @@ class ThresholdDetector(TriggerDetector):
         :raises InvalidInputError: For bad images, labels or parameters, or when there is no image to set the threshold on.
         """
         self.set_params(**kwargs)
+        check_count("batch_size", plain(batch_size))
         self._check_images(x)
         labels, _ = class_labels(y, len(x), int(self.classifier.nb_classes))
         rows, target = np.arange(len(x)), None if self.target_class is None else self._target()
@@ -79,6 +80,7 @@ class ThresholdDetector(TriggerDetector):
         :raises InvalidInputError: For images of another shape, or that are not finite.
         """
         self._check_fitted()
+        check_count("batch_size", plain(batch_size))
         self._check_images(x)
         return self._scores(x, batch_size)
 
@@ -97,6 +99,7 @@ class ThresholdDetector(TriggerDetector):
         if kwargs:
             raise InvalidInputError(f"detect() takes no {', '.join(sorted(kwargs))}; set parameters with fit().")
         self._check_fitted()
+        check_count("batch_size", plain(batch_size))
         self._check_images(x)
         outputs = self._outputs(x, batch_size)
         predicted, sound = predicted_classes(self.classifier, outputs), np.isfinite(outputs).all(axis=1)

@@ -247,6 +247,7 @@ def _stream(
         return module.register_forward_hook(lambda module, inputs, output: keep(name, output))
 
     wrong: dict[str, list[int]] = {}
+    batch_size = _checked(batch_size)
     for start in range(0, len(x), batch_size):
         while True:
             with hooks([register(name, module) for name, modules in watched.items() for module in modules]):

@@ -23,7 +23,7 @@ from art_plugins.features.saved_autoencoder import check_front_end, check_state,
 from art_plugins.features.sequential_autoencoder import POSTERIORS, SHRINK, SequentialAutoencoder
 from art_plugins.features.spectrogram import LogMelSpectrogram
 from art_plugins.file_rules import check_arrays, reading
-from art_plugins.parameters import check_choice, check_count, check_flag, check_number
+from art_plugins.parameters import check_choice, check_count, check_flag, check_number, plain, shown
 from art_plugins.storage import load_arrays, save_arrays, target_file
 
 FILE_KIND = "autoencoder"
@@ -161,6 +161,8 @@ class Autoencoder:
         :raises InvalidInputError: For a bad argument, shape, dtype, or a sample that is not finite.
         """
         training.check_training(nb_epochs, batch_size, learning_rate, patience, random_state)
+        if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
+            raise InvalidInputError(f"checkpoint must be None or the path of a file; received {shown(checkpoint)}.")
         check_samples(x)
         self.history_, self.steps_per_epoch_ = [], None
         with training.seeded(random_state):
@@ -225,6 +227,7 @@ class Autoencoder:
                 f"This autoencoder was fitted on samples of shape {self._sample_shape}; received {tuple(x.shape[1:])}. "
                 "Pad, crop or resample the data, or fit another autoencoder."
             )
+        check_count("batch_size", plain(batch_size))
         device = training.make_fabric().device
         network.to(device).eval()
         latents, steps = [], []

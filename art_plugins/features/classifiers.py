@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.arrays import check_samples
-from art_plugins.errors import InvalidInputError
+from art_plugins.errors import ArtPluginsError, InvalidInputError
 
 HOME, NAME = "art.estimators.classification.pytorch", "PyTorchClassifier"
 HOW_TO_WRAP = (
@@ -95,11 +95,19 @@ def forward(classifier: Any, network: nn.Module, tensor: Tensor) -> Any:
     What the network gives for a preprocessed batch on its device, in its own type; Hugging Face's processor comes first.
 
     :param tensor: (B, ...).
+    :raises InvalidInputError: If the network fails on it; what it raised is the cause.
     """
     processor = getattr(classifier, "processor", None)
     if processor is not None:
         tensor = processor(tensor)
-    return network(tensor.to(input_dtype(network)) if tensor.is_floating_point() else tensor)
+    try:
+        return network(tensor.to(input_dtype(network)) if tensor.is_floating_point() else tensor)
+    except (ArtPluginsError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a stranger's network raises
+        raise InvalidInputError(
+            f"The classifier's network raised {type(error).__name__} on samples of shape {tuple(tensor.shape)}: {error}"
+        ) from error
 
 
 def class_outputs(output: Any, n_samples: int) -> Tensor:

@@ -152,7 +152,7 @@ def test_bad_value_is_refused_by_name_and_the_old_one_stays(digits, through, nam
 def test_fit_parameters_given_to_it_stay_set_and_equal_those_of_the_constructor(digits, mixed):
     given = make(digits)
     given.fit(digits.x_clean, digits.y_clean, family="oas", n_layers=1)
-    assert given.get_params() == {**make(digits).get_params(), "family": "oas", "n_layers": 1}
+    assert given.tunables() == {**make(digits).tunables(), "family": "oas", "n_layers": 1}
     assert_same_verdict(given.detect(mixed[0]), fitted(digits, family="oas", n_layers=1).detect(mixed[0]))
 
 
@@ -588,7 +588,7 @@ def test_save_and_load_give_the_same_detector(detector, digits, mixed, tmp_path)
     detector.save(tmp_path / "detector.safetensors")
     model = wrapped(digits.network("white_square"))
     loaded = InFlightDetector.load(tmp_path / "detector.safetensors", model, detector.trigger)
-    assert loaded.get_params() == detector.get_params()
+    assert loaded.tunables() == detector.tunables()
     assert (loaded.target_class, loaded.layers_) == (detector.target_class, detector.layers_)
     assert loaded.success_rate_ == detector.success_rate_
     ours, theirs = loaded.detect(mixed[0]), detector.detect(mixed[0])
@@ -604,7 +604,7 @@ def test_save_and_load_keep_every_family_and_classes_without_images(digits, mixe
         saved.fit(digits.x_clean[rows], digits.y_clean[rows])
         saved.save(tmp_path / family)
         loaded = InFlightDetector.load(tmp_path / family, saved.classifier)
-        assert loaded.get_params() == saved.get_params()
+        assert loaded.tunables() == saved.tunables()
         np.testing.assert_array_equal(
             loaded.detect(mixed[0])[0]["outlier_scores"], saved.detect(mixed[0])[0]["outlier_scores"]
         )

@@ -278,7 +278,7 @@ def test_save_and_load_give_the_same_detector(detector, digits, mixed, tmp_path)
     assert report.keys() == expected_report.keys()
     for name in report:
         np.testing.assert_array_equal(report[name], expected_report[name])
-    assert loaded.get_params() == detector.get_params()
+    assert loaded.tunables() == detector.tunables()
     loaded.set_threshold(fpr=0.1)
     fresh = fitted(digits, mode=detector.mode, fpr=0.1)
     assert loaded.threshold_ == fresh.threshold_
@@ -427,9 +427,10 @@ def test_fit_bad_parameter_is_refused_by_name_and_the_old_one_stays(digits, monk
 
 def test_fit_two_terms_are_refused(digits, monkeypatch):
     without_forward(monkeypatch)
-    detector = LayerwiseFeatureDetector(wrapped(digits.network("clean")), tau=2.0, fpr=0.1)
     with pytest.raises(InvalidInputError, match="exactly one of tau, quantile and fpr"):
-        detector.fit(*trusted(digits))
+        LayerwiseFeatureDetector(wrapped(digits.network("clean")), tau=2.0, fpr=0.1)
+    with pytest.raises(InvalidInputError, match="exactly one of tau, quantile and fpr"):
+        LayerwiseFeatureDetector(wrapped(digits.network("clean")), tau=2.0).fit(*trusted(digits), fpr=0.1)
 
 
 def test_detector_bad_samples_are_refused(detector, digits):

@@ -267,9 +267,11 @@ FRACTIONS = ("learning_rate", "threshold", "false_alarm_rate", "window_s", "hop_
     ],
 )
 def test_parameter_out_of_range_is_named_before_any_work(name, value):
-    defence = VAELatentDefence(None, *poisoned("image", 5), **{**QUICK, name: value})
     with pytest.raises(InvalidInputError, match=name):
-        defence.detect_poison()
+        VAELatentDefence(None, *poisoned("image", 5), **{**QUICK, name: value})
+    defence = VAELatentDefence(None, *poisoned("image", 5), **QUICK)
+    with pytest.raises(InvalidInputError, match=name):
+        defence.detect_poison(**{name: value})
     assert not hasattr(defence, "autoencoder_")
 
 
