@@ -20,7 +20,7 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, penultimate_activations
 from art_plugins.features.classifiers import torch_module
-from art_plugins.parameters import check_choice, check_count, check_number, shown
+from art_plugins.parameters import MOST, check_choice, check_count, check_number, shown
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.spectral import spectral_scores
 
