@@ -306,7 +306,7 @@ class Failing(nn.Module):
 def test_detector_hooks_are_removed_and_the_mode_is_restored_when_the_model_fails(case, digits):
     with seeded(0):
         network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), Failing()).train()
-    with pytest.raises(RuntimeError, match="planted"):
+    with pytest.raises(InvalidInputError, match="planted"):
         fitted(case, digits, None, network=network)
     assert n_hooks(network) == 0
     assert network.training

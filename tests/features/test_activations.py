@@ -248,7 +248,7 @@ def test_hidden_layers_and_logits_and_hidden_leave_no_hook_and_restore_the_mode_
         lambda: hidden_layers(classifier, x[..., :5], 2),
         lambda: logits_and_hidden(classifier, x[..., :5], ["head.2"]),
     ):
-        with pytest.raises(RuntimeError, match="shape"):
+        with pytest.raises(InvalidInputError, match="shape"):
             call()
         assert network.training is training
         assert n_hooks(classifier) == 0

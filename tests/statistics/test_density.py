@@ -304,7 +304,7 @@ def test_fit_class_densities_unknown_family_is_refused_naming_the_known(random):
 @pytest.mark.parametrize("tie", [-0.1, 1.1, float("nan"), "half", None])
 def test_fit_class_densities_tie_out_of_range_is_refused(random, tie):
     x, labels = samples(random)
-    with pytest.raises(InvalidInputError, match=f"tie must be a number from 0 to 1; received {tie!r}"):
+    with pytest.raises(InvalidInputError, match=f"tie must be a number at least 0 and at most 1; received {tie!r}"):
         fit_class_densities(x, labels, K, tie=tie)
 
 
