@@ -173,8 +173,15 @@ def _cluster(backend: str, n_workers: int) -> Iterator[Any]:
     try:
         if backend == "dask":
             distributed = pytest.importorskip("distributed")
+            import dask
+
             settings = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "local_directory": folder}
-            with distributed.LocalCluster(n_workers, threads_per_worker=1, silence_logs=50, **settings) as cluster:
+            # Not Dask's own MALLOC_TRIM_THRESHOLD_, with which every array of some size is new pages of the system.
+            environment = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}
+            with (
+                dask.config.set(environment),
+                distributed.LocalCluster(n_workers=n_workers, threads_per_worker=1, silence_logs=50, **settings) as cluster,
+            ):
                 yield {"backend": "dask", "address": cluster.scheduler_address}, cluster
         else:
             pytest.importorskip("ray")
