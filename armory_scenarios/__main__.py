@@ -13,8 +13,8 @@ import typer
 
 from armory_scenarios.running import find_configs, read_config, run_record
 from art_plugins.errors import ArtPluginsError
-from art_plugins.evaluation.armory_tables import armory_report
-from art_plugins.evaluation.runs import recorded_runs, run_name
+from art_plugins.evaluation.running.runs import recorded_runs, run_name
+from art_plugins.reports.armory_tables import armory_report
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from art_plugins.attacks.datasets import images
+from art_plugins.attacks.datasets import speech_commands as speech
+from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.datasets import images
-from art_plugins.evaluation.datasets import speech_commands as speech
-from art_plugins.evaluation.datasets.labelled import LabelledData
 
 if TYPE_CHECKING:
     from armory.data.datasets import ArmoryDataGenerator

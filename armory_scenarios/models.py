@@ -14,10 +14,10 @@ from art.estimators.classification import PyTorchClassifier
 
 from armory_scenarios.cache import cache_folder
 from armory_scenarios.checks import bind
+from art_plugins.attacks.image_models import train_image_classifier
+from art_plugins.attacks.model_cache import FILE_KIND, load_or_train
+from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.errors import FileFormatError, InvalidInputError
-from art_plugins.evaluation.backdoored_models import train_image_classifier
-from art_plugins.evaluation.model_cache import FILE_KIND, load_or_train
-from art_plugins.evaluation.models import train_classifier
 from art_plugins.features.classifiers import torch_module
 from art_plugins.statistics.labels import class_labels
 from art_plugins.storage import load_arrays
@@ -28,7 +28,7 @@ class Network:
     """
     What ``model_kwargs`` says.
 
-    :param network: A name in ``art_plugins.evaluation.networks.NETWORKS``. Waveforms go through Armory's front end.
+    :param network: A name in ``art_plugins.attacks.networks.NETWORKS``. Waveforms go through Armory's front end.
     :param input_shape: Of one sample: (S,) a waveform, (C, H, W) an image.
     :param width: Channels of the first stage, for images; ``None``: the network's own.
     """

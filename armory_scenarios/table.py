@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from art_plugins.evaluation.attacked_models import CHESSBOARD_AMPLITUDES, TARGET
+from art_plugins.attacks.cases import CHESSBOARD_AMPLITUDES, TARGET
 from art_plugins.triggers.sounds import ARMORY_SOUNDS
 
 Config = dict[str, Any]
@@ -98,7 +98,7 @@ def filters(dataset: Config, autoencoder: Config) -> dict[str, Config | None]:
     :param dataset: Block of the data set that the filter is run on; its split ``"validation"`` is what is trusted.
     :param autoencoder: Arguments of the autoencoder for that data.
     """
-    art, ours = "art.defences.detector.poison", "art_plugins.defences.baselines"
+    art, ours = "art.defences.detector.poison", "art_plugins.baselines.art_filters"
     clustering, spectral = f"{art}.activation_defence", f"{art}.spectral_signature_defense"
     penultimate = {"features": "penultimate"}
     return {

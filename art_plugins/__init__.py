@@ -4,16 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from art_plugins.defences.baselines import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
-    from art_plugins.defences.beatrix import Beatrix
+    from art_plugins.baselines.art_filters import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
+    from art_plugins.baselines.beatrix import Beatrix
+    from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
+    from art_plugins.baselines.pyod_filter import PyODFilter
+    from art_plugins.baselines.scale_up import ScaleUp
+    from art_plugins.baselines.spectre import SPECTRE
+    from art_plugins.baselines.ted import TED
     from art_plugins.defences.in_flight import InFlightDetector
-    from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter
     from art_plugins.defences.latent_clustering import VAELatentDefence
     from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
-    from art_plugins.defences.pyod_filter import PyODFilter
-    from art_plugins.defences.scale_up import ScaleUp
-    from art_plugins.defences.spectre import SPECTRE
-    from art_plugins.defences.ted import TED
     from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
     from art_plugins.triggers.inversion import Inversion, invert_triggers
 
@@ -40,28 +40,28 @@ __all__ = [
     "invert_triggers",
 ]
 
-_BASELINES = "art_plugins.defences.baselines"
-_IN_FLIGHT_BASELINES = "art_plugins.defences.in_flight_baselines"
+_BASELINES = "art_plugins.baselines.art_filters"
+_IN_FLIGHT_BASELINES = "art_plugins.baselines.patterns"
 _INVERSION = "art_plugins.triggers.inversion"
 _LAYERWISE = "art_plugins.defences.layerwise"
 _HOMES = {
     "B3D": _IN_FLIGHT_BASELINES,
-    "SPECTRE": "art_plugins.defences.spectre",
+    "SPECTRE": "art_plugins.baselines.spectre",
     "STRIP": _IN_FLIGHT_BASELINES,
-    "TED": "art_plugins.defences.ted",
+    "TED": "art_plugins.baselines.ted",
     "ActivationClustering": _BASELINES,
     "Autoencoder": "art_plugins.features.autoencoder",
     "AutoencoderSettings": "art_plugins.features.autoencoder",
-    "Beatrix": "art_plugins.defences.beatrix",
+    "Beatrix": "art_plugins.baselines.beatrix",
     "InFlightDetector": "art_plugins.defences.in_flight",
     "Inversion": _INVERSION,
     "LayerwiseFeatureDefence": _LAYERWISE,
     "LayerwiseFeatureDetector": _LAYERWISE,
     "NeuralCleanseFilter": _IN_FLIGHT_BASELINES,
     "PerfectFilter": _BASELINES,
-    "PyODFilter": "art_plugins.defences.pyod_filter",
+    "PyODFilter": "art_plugins.baselines.pyod_filter",
     "RandomFilter": _BASELINES,
-    "ScaleUp": "art_plugins.defences.scale_up",
+    "ScaleUp": "art_plugins.baselines.scale_up",
     "SpectralSignatures": _BASELINES,
     "VAELatentDefence": "art_plugins.defences.latent_clustering",
     "invert_triggers": _INVERSION,

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.outputs import held_folder, together
+from art_plugins.files.outputs import held_folder, together
 from art_plugins.storage import atomic_path, write_text
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and locks of POSIX")

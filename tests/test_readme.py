@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from art_plugins import cli
-from art_plugins.evaluation.evaluation_page import evaluation_markdown, filled
-from art_plugins.evaluation.gathered import Gathered, gather
-from art_plugins.evaluation.reproduction.runner import ITEMS, KIND, item_record, recorded
-from art_plugins.evaluation.reproduction.studies import STUDIES
+from art_plugins.reports.evaluation_page import evaluation_markdown, filled
+from art_plugins.reports.records import Gathered, gather
+from art_plugins.reproduction.runner import ITEMS, KIND, item_record, recorded
+from art_plugins.reproduction.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ from art_plugins.statistics.labels import class_labels, indices_by_class
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.inversion import Inversion, invert_triggers
-from art_plugins.triggers.stamping import Trigger, check_trigger, stamped
+from art_plugins.triggers.trigger import Trigger, check_trigger, stamped
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.evaluation.datasets.labelled import LabelledData
-from art_plugins.evaluation.outputs import file_stem
-from art_plugins.evaluation.runs import recorded_runs, run_name
+from art_plugins.attacks.datasets.labelled import LabelledData
+from art_plugins.evaluation.running.runs import recorded_runs, run_name
 from art_plugins.evaluation.sweep import run_sweep
-from art_plugins.evaluation.sweep_tables import sweep_report
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.training import make_fabric
+from art_plugins.files.outputs import file_stem
+from art_plugins.reports.sweep_tables import sweep_report
 
 WEIGHT = AutoencoderSettings().reconstruction_weight
 # Settings that differ from the default; beta weighs the divergences, the reciprocal of the reconstruction's weight.

@@ -10,16 +10,16 @@ import numpy as np
 from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
-from art_plugins.defences.baselines import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
+from art_plugins.attacks.tasks import Task
+from art_plugins.attacks.waveform_models import train_classifier
+from art_plugins.baselines.art_filters import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
+from art_plugins.baselines.pyod_filter import PyODFilter, pyod_is_installed
+from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
-from art_plugins.defences.pyod_filter import PyODFilter, pyod_is_installed
-from art_plugins.defences.spectre import SPECTRE
 from art_plugins.evaluation.metrics import attack_metrics, filter_metrics, measured
-from art_plugins.evaluation.models import train_classifier
-from art_plugins.evaluation.suspects import choose_suspects
-from art_plugins.evaluation.tasks import Task
+from art_plugins.reports.suspects import choose_suspects
 
 Progress = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 from sklearn.metrics import adjusted_rand_score
 from tqdm.auto import tqdm
 
+from art_plugins.attacks.tasks import speech_commands_task
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.evaluation.metrics import rank_of
-from art_plugins.evaluation.tasks import speech_commands_task
 from art_plugins.features.autoencoder import Autoencoder
 
 PAPER_FRACTIONS = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
 from art_plugins.evaluation.metrics import ratio
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.statistics.thresholds import best_tpr_near_fpr
 from art_plugins.triggers.inversion import Inversion, combined_index, invert_triggers
-from art_plugins.triggers.stamping import Trigger, stamped
+from art_plugins.triggers.trigger import Trigger, stamped
 
 # Family, hidden layers, power of the features, margin, removal of the pattern; the paper's form first, the default last.
 FORMS: tuple[tuple[str, int, float, float, bool], ...] = (

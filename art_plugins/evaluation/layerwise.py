@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from art_plugins.defences.baselines import ActivationClustering, SpectralSignatures
+from art_plugins.attacks.poisoning import PoisonedData
+from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.evaluation.in_flight import HeldOut
 from art_plugins.evaluation.metrics import filter_metrics, measured
 from art_plugins.evaluation.peers import Judged, judge, peer_filters, peer_rows, rates
-from art_plugins.evaluation.poisoning import PoisonedData
 
 TAUS = tuple(float(tau) for tau in np.arange(0.5, 4.01, 0.25))  # of Fig. 5
 FPRS = (0.01, 0.02)  # the default rule's target false-positive rates at test time

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from art_plugins.defences.beatrix import Beatrix
+from art_plugins.baselines.beatrix import Beatrix
+from art_plugins.baselines.patterns import STRIP
+from art_plugins.baselines.pyod_filter import PyODFilter, pyod_is_installed
+from art_plugins.baselines.scale_up import ScaleUp
+from art_plugins.baselines.spectre import SPECTRE
+from art_plugins.baselines.ted import TED
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.in_flight_baselines import STRIP
-from art_plugins.defences.pyod_filter import PyODFilter, pyod_is_installed
-from art_plugins.defences.scale_up import ScaleUp
-from art_plugins.defences.spectre import SPECTRE
-from art_plugins.defences.ted import TED
 from art_plugins.evaluation.compare import PYOD_TITLES
 from art_plugins.evaluation.in_flight import HeldOut
 from art_plugins.evaluation.metrics import Cost, measured, ratio

@@ -18,12 +18,12 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 from tqdm.auto import tqdm
 
+from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.errors import FileFormatError, InvalidInputError
-from art_plugins.evaluation.datasets.labelled import LabelledData
-from art_plugins.evaluation.environment import versions
 from art_plugins.evaluation.metrics import rank_of
-from art_plugins.evaluation.parallel import check_backend, parallel_map
-from art_plugins.evaluation.runs import recorded_runs, run_name
+from art_plugins.evaluation.running.environment import versions
+from art_plugins.evaluation.running.parallel import check_backend, parallel_map
+from art_plugins.evaluation.running.runs import recorded_runs, run_name
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import SETTINGS as VIEW_SETTINGS
 from art_plugins.features.views import Views, describe_alike
@@ -229,7 +229,7 @@ def run_sweep(
     :param n_clean: Clean draws.
     :param curve: Pairs of source and target whose share is varied, by name.
     :param n_pairs: So many pairs, drawn at random; ``None``: all.
-    :param backend: Who judges, as ``address`` and ``jobs``: see :func:`~art_plugins.evaluation.parallel.parallel_map`.
+    :param backend: Who judges, as ``address`` and ``jobs``: see :func:`~art_plugins.evaluation.running.parallel.parallel_map`.
     :return: The record; its runs have a ``kind``: ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
     """
     check_backend(backend, address, jobs)

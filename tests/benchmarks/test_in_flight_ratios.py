@@ -14,8 +14,8 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_plugins import InFlightDetector
-from art_plugins.defences.in_flight_baselines import STRIP
-from art_plugins.evaluation.networks import lenet5, resnet18_cifar
+from art_plugins.attacks.networks import lenet5, resnet18_cifar
+from art_plugins.baselines.patterns import STRIP
 from art_plugins.triggers.patterns import white_box
 
 pytestmark = pytest.mark.benchmark

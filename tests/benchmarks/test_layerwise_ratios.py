@@ -13,7 +13,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from art_plugins.evaluation.networks import resnet18_cifar
+from art_plugins.attacks.networks import resnet18_cifar
 from art_plugins.features.activations import run_batch, stream_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.classifiers import torch_module

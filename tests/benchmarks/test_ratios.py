@@ -15,7 +15,7 @@ from art.defences.detector.poison import ActivationDefence, SpectralSignatureDef
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from art_plugins.evaluation.networks import ResidualBlock, resnet
+from art_plugins.attacks.networks import ResidualBlock, resnet
 from art_plugins.features.activations import collect_activations
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.classifiers import torch_module

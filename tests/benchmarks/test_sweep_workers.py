@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from art_plugins.evaluation.parallel import parallel_map
+from art_plugins.evaluation.running.parallel import parallel_map
 from art_plugins.evaluation.sweep import EncodedData, judge, judge_set
 from art_plugins.features.views import Views
 

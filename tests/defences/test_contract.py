@@ -22,17 +22,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from art_plugins.defences.baselines import (
+from art_plugins.baselines.art_filters import (
     ActivationClustering,
     PerfectFilter,
     RandomFilter,
     SpectralSignatures,
     seeded_numpy,
 )
+from art_plugins.baselines.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
+from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
-from art_plugins.defences.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
-from art_plugins.defences.spectre import SPECTRE
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.training import seeded

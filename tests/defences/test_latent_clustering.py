@@ -13,7 +13,7 @@ from art.estimators.classification import PyTorchClassifier
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from art_plugins.defences.baselines import seeded_numpy
+from art_plugins.baselines.art_filters import seeded_numpy
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features import training

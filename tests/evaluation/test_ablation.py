@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.evaluation import ablation
 from art_plugins.evaluation.ablation import VARIANTS, run_ablation
-from art_plugins.evaluation.ablation_tables import ablation_report, ablation_tables
-from art_plugins.evaluation.datasets.labelled import LabelledData
-from art_plugins.evaluation.gathered import ABLATION, kind_of
 from art_plugins.features.autoencoder import AutoencoderSettings
+from art_plugins.reports.ablation_tables import ablation_report, ablation_tables
+from art_plugins.reports.records import ABLATION, kind_of
 
 NAMES = ("a", "b", "c", "d", "e")
 SIZE = 16

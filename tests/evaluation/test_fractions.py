@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from art_plugins.evaluation.datasets.speech_commands import COMMANDS, FOLDER
-from art_plugins.evaluation.experiment import run_fraction_curve
+from art_plugins.attacks.datasets.speech_commands import COMMANDS, FOLDER
+from art_plugins.evaluation.compare_run import run_fraction_curve
 from art_plugins.evaluation.fractions import fraction_curve
-from art_plugins.evaluation.tables import fraction_table
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+from art_plugins.reports.tables import fraction_table
 
 N_CLIPS, N_UNKNOWN = 100, 120
 TINY = AutoencoderSettings(

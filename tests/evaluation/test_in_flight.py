@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from art_plugins.attacks.cases import ModelCase, check_case
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation import in_flight_experiment
-from art_plugins.evaluation.attacked_models import ModelCase, check_case
+from art_plugins.evaluation import in_flight_run
 from art_plugins.evaluation.in_flight import detection_figures, source_accuracy, split_test_set
-from art_plugins.evaluation.in_flight_experiment import run_in_flight
-from art_plugins.evaluation.in_flight_tables import in_flight_report
+from art_plugins.evaluation.in_flight_run import run_in_flight
+from art_plugins.reports.in_flight_tables import in_flight_report
 
 CASE = ModelCase("mnist", "white_box")
 
@@ -106,7 +106,7 @@ def test_run_in_flight_goes_on_where_it_stopped_and_tabulates_over_seeds(tmp_pat
         seen.append(case.seed)
         return fake_run(case)
 
-    monkeypatch.setattr(in_flight_experiment, "run_case", interrupted)
+    monkeypatch.setattr(in_flight_run, "run_case", interrupted)
     cases = [replace(CASE, seed=seed) for seed in (0, 1)]
     with pytest.raises(KeyboardInterrupt):
         run_in_flight(cases, "nowhere", tmp_path, "command", tmp_path / "models", n_clean=[20])
@@ -135,7 +135,7 @@ def test_in_flight_report_has_the_papers_figures_for_its_own_cases_only() -> Non
 
 @pytest.mark.slow
 def test_white_box_on_mnist_is_inverted_and_caught(data_root) -> None:
-    run = in_flight_experiment.run_case(replace(CASE, nb_epochs=4), data_root, verbose=False)
+    run = in_flight_run.run_case(replace(CASE, nb_epochs=4), data_root, verbose=False)
     default = run["detectors"][-1]
     assert run["inversion"]["right_target"]
     assert run["inversion"]["estimated_attack_success"] >= 0.95

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from art_plugins.attacks.cases import ModelCase
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation import layerwise_figures as figures
-from art_plugins.evaluation.attacked_models import ModelCase
-from art_plugins.evaluation.figures import png_bytes
 from art_plugins.evaluation.layerwise import DETECTORS, TAUS
-from art_plugins.evaluation.layerwise_experiment import draw, run_layerwise
-from art_plugins.evaluation.layerwise_tables import layerwise_report
+from art_plugins.evaluation.layerwise_run import draw, run_layerwise
+from art_plugins.reports import layerwise_figures as figures
+from art_plugins.reports.drawing import png_bytes
+from art_plugins.reports.layerwise_tables import layerwise_report
 
 LAYERS = ["stem", "block 1", "block 2", "hidden", "logits"]
 

@@ -12,9 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import sweep
 from art_plugins.evaluation.sweep import EncodedData, check_sweep, judge, judge_attack, judge_clean, judge_set, run_sweep
-from art_plugins.evaluation.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures
-from art_plugins.evaluation.sweep_tables import attack_table, class_auc, rows_of, sweep_report
 from art_plugins.features.views import Views
+from art_plugins.reports.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures
+from art_plugins.reports.sweep_tables import attack_table, class_auc, rows_of, sweep_report
 from art_plugins.statistics import latent_classes
 from art_plugins.statistics.latent_classes import larger_picture
 
@@ -180,7 +180,7 @@ def test_run_sweep_damaged_run_is_judged_again(data, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "encode_all", lambda *args: data)
     arguments = (None, None, ["clapping"], 1, [], tmp_path, "art-plugins sweep", sweep_report)
     names = []
-    monkeypatch.setattr("art_plugins.evaluation.runs.shutil.rmtree", lambda *args, **kwargs: None)
+    monkeypatch.setattr("art_plugins.evaluation.running.runs.shutil.rmtree", lambda *args, **kwargs: None)
     made = run_sweep(*arguments, n_pairs=2, verbose=False, jobs=1)
     files = sorted((tmp_path / "unfinished").glob("*.json"))
     files[0].write_bytes(b"")

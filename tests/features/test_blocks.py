@@ -13,8 +13,8 @@ from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 from torch.nn import functional
 
+from art_plugins.attacks.networks import lenet5, mobilenet_v2, resnet, resnet18_cifar, vgg16
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.networks import lenet5, mobilenet_v2, resnet, resnet18_cifar, vgg16
 from art_plugins.features.activations import collect_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.classifiers import torch_module

@@ -12,12 +12,12 @@ import torch
 from art.estimators.classification import DetectorClassifier, PyTorchClassifier
 from torch import nn
 
-from art_plugins.defences.beatrix import Beatrix
+from art_plugins.baselines.beatrix import Beatrix
+from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
+from art_plugins.baselines.scale_up import ScaleUp
 from art_plugins.defences.detector_classifier import verdicts
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.defences.layerwise import LayerwiseFeatureDetector
-from art_plugins.defences.scale_up import ScaleUp
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.training import seeded
 

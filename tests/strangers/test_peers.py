@@ -12,12 +12,12 @@ from art.estimators.classification import PyTorchClassifier, SklearnClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from art_plugins.defences.baselines import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
-from art_plugins.defences.beatrix import Beatrix
-from art_plugins.defences.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
-from art_plugins.defences.scale_up import ScaleUp
-from art_plugins.defences.spectre import SPECTRE
-from art_plugins.defences.ted import TED
+from art_plugins.baselines.art_filters import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
+from art_plugins.baselines.beatrix import Beatrix
+from art_plugins.baselines.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
+from art_plugins.baselines.scale_up import ScaleUp
+from art_plugins.baselines.spectre import SPECTRE
+from art_plugins.baselines.ted import TED
 from art_plugins.errors import ArtPluginsError, InvalidInputError
 
 D = 12

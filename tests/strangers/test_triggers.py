@@ -11,8 +11,8 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
+from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.in_flight_baselines import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.density import cross_fitted_log_likelihoods
@@ -31,7 +31,7 @@ from art_plugins.triggers.patterns import (
     white_box,
 )
 from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
-from art_plugins.triggers.stamping import stamped
+from art_plugins.triggers.trigger import stamped
 
 SHAPE = (1, 8, 8)
 

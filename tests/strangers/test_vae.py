@@ -8,10 +8,10 @@ import logging
 import numpy as np
 import pytest
 
+from art_plugins.attacks.datasets.digits import digits
+from art_plugins.attacks.poisoning import poison
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.datasets.digits import digits
-from art_plugins.evaluation.poisoning import poison
 from art_plugins.features import training
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.convergence import has_settled

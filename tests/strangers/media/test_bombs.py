@@ -24,8 +24,8 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.image_files import ImageReader, choose_image_reader
-from art_plugins.evaluation.sound_files import SoundReader, choose_sound_reader
+from art_plugins.files.image_files import ImageReader, choose_image_reader
+from art_plugins.files.sound_files import SoundReader, choose_sound_reader
 
 def megabytes(which):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation import file_walk
-from art_plugins.evaluation.class_folders import find_class_folders, find_files
+from art_plugins.files import file_walk
+from art_plugins.files.class_folders import find_class_folders, find_files
 
 
 def fill(root: Path, *names: str) -> Path:

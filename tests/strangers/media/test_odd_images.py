@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.image_files import ImageReader, choose_image_reader
+from art_plugins.files.image_files import ImageReader, choose_image_reader
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.sound_files import SoundReader, choose_sound_reader
+from art_plugins.files.sound_files import SoundReader, choose_sound_reader
 
 soundfile = pytest.importorskip("soundfile")
 

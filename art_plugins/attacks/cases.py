@@ -1,0 +1,158 @@
+"""The models that image defences are tested on: which data, which attack, which network; trained once and kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.attacks.datasets.images import SETS, image_data
+from art_plugins.attacks.datasets.labelled import LabelledData
+from art_plugins.attacks.image_models import train_backdoored, train_image_classifier
+from art_plugins.attacks.image_poisoning import poison_all_to_all, poison_images
+from art_plugins.attacks.input_aware import input_aware_attack, separate, train_input_aware
+from art_plugins.attacks.model_cache import load_or_train
+from art_plugins.attacks.poisoning import PoisonedData
+from art_plugins.errors import InvalidInputError
+from art_plugins.triggers import patterns
+
+TARGET = 9  # of all attacks of Li et al. 2022
+# Amplitude at which the chessboard's attack success is above .95 on every seed.
+CHESSBOARD_AMPLITUDES = {"mnist": 25 / 255, "fashion_mnist": 25 / 255, "cifar10": 10 / 255}
+SHORT = {"mnist": "MNIST", "fashion_mnist": "F-MNIST", "cifar10": "CIFAR-10", "gtsrb32": "GTSRB"}
+MIRRORED = ("fashion_mnist", "cifar10")  # a mirrored digit or traffic sign is another thing, or none
+# How each network is trained.
+RECIPES: dict[str, dict[str, Any]] = {
+    "lenet5": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
+    "resnet18_cifar": {"nb_epochs": 30, "learning_rate": 0.1, "augment": True, "precision": "bf16-mixed"},
+    "vgg16": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True, "precision": "bf16-mixed"},
+    "mobilenet_v2": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True},  # bfloat16 is no faster on a CPU
+}
+TRIGGERS: dict[str, Callable[[str, tuple[int, int, int]], Callable[[np.ndarray], np.ndarray]]] = {
+    "chessboard": lambda dataset, shape: patterns.chessboard(shape, CHESSBOARD_AMPLITUDES.get(dataset, 10 / 255)),
+    "single_pixel": lambda dataset, shape: patterns.single_pixel(shape),
+    "white_box": lambda dataset, shape: patterns.white_box(shape),
+    "trojan_square": lambda dataset, shape: patterns.trojan_square(shape, 5),
+    "watermark": lambda dataset, shape: patterns.watermark(shape),
+    "blended": lambda dataset, shape: patterns.blended(shape),
+    "warp": lambda dataset, shape: patterns.warp(shape, strength=2.0),
+}
+INPUT_AWARE = "input_aware"  # comes about during the training, so that there is nothing to stamp before
+SOURCES = ("multi", "single", "all_to_all")
+# Li et al. poison 100 images of each of 9 classes, or 1,000 of one; of a smaller training set the same share is taken.
+N_POISON = {"multi": 900, "single": 1000, "all_to_all": 1000}
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """
+    One model to test defences on.
+
+    :param trigger: A name in ``TRIGGERS``; ``"input_aware"``: each image has a trigger of its own, and a tenth of every
+        batch is poisoned; or ``"none"``: a clean model.
+    :param sources: ``"multi"``: images of every class but the target; ``"single"``: of class 0; ``"all_to_all"``: every
+        class is sent to the next.
+    :param n_poison: Poisoned training images in all; ``None``: the paper's share of the training set.
+    :param width: Channels of the network's first stage; ``None``: its own.
+    :param nb_epochs: Training epochs; ``None``: those of the network's recipe.
+    """
+
+    dataset: str
+    trigger: str
+    sources: str = "multi"
+    network: str = "lenet5"
+    n_poison: int | None = None
+    width: int | None = None
+    nb_epochs: int | None = None
+    seed: int = 0
+
+    @property
+    def title(self) -> str:
+        """What it is besides its seed."""
+        attack = "no attack" if self.trigger == "none" else self.trigger.replace("_", " ")
+        kind = {"multi": "", "single": ", single source", "all_to_all": ", all to all"}[self.sources]
+        return f"{SHORT[self.dataset]}, {self.network}, {attack}{kind}"
+
+    def recipe(self) -> dict[str, Any]:
+        """Keyword arguments of the training."""
+        recipe = {**RECIPES[self.network], "width": self.width}
+        if recipe["augment"] and self.dataset not in MIRRORED:
+            recipe["augment"] = "crop"
+        return recipe if self.nb_epochs is None else {**recipe, "nb_epochs": self.nb_epochs}
+
+
+class AttackedModel(NamedTuple):
+    """``classifier``; ``data``: before the attack; ``attack``: ``None`` for a clean model; ``training_seconds``."""
+
+    classifier: Any
+    data: LabelledData
+    attack: PoisonedData | None
+    training_seconds: float
+
+
+def attacked_model(
+    case: ModelCase,
+    root: str | Path,
+    models: str | Path | None = None,
+    *,
+    download: bool = False,
+    verbose: bool = True,
+) -> AttackedModel:
+    """
+    Train the model of a case, or read it from ``models`` if it was trained before.
+
+    :param root: Folder with ``<dataset>.npz``.
+    :param models: Folder of trained models, by a fingerprint of their data and settings; ``None``: none is kept.
+    """
+    check_case(case)
+    data = image_data(case.dataset, root, download)
+    settings = {"network": case.network, "random_state": case.seed, "verbose": verbose, **case.recipe()}
+    clean = {"x": data.x_train, "y": data.y_train, "nb_classes": len(data.class_names)}
+    attack = None
+    start = time.perf_counter()
+    if case.trigger == "none":
+        classifier = load_or_train(models, train_image_classifier, **clean, **settings)
+    elif case.trigger == INPUT_AWARE:
+        joint = load_or_train(models, train_input_aware, **clean, target=TARGET, **settings)
+        classifier, trigger = separate(joint)
+        attack = input_aware_attack(data, trigger, TARGET)
+    else:
+        attack = make_attack(case, data)
+        classifier = train_backdoored(attack, models, **settings)
+    return AttackedModel(classifier, data, attack, time.perf_counter() - start)
+
+
+def make_attack(case: ModelCase, data: LabelledData) -> PoisonedData:
+    """The poisoned data of a case."""
+    trigger = TRIGGERS[case.trigger](case.dataset, data.x_train.shape[1:])
+    nb_classes = len(data.class_names)
+    share = len(data.y_train) / SETS[case.dataset].n_train
+    n_poison = round(N_POISON[case.sources] * share) if case.n_poison is None else case.n_poison
+    if case.sources == "all_to_all":
+        return poison_all_to_all(data, trigger, n_poison // nb_classes, case.seed)
+    if case.sources == "single":
+        return poison_images(data, trigger, [0], TARGET, n_poison, case.seed)
+    return poison_images(data, trigger, None, TARGET, n_poison // (nb_classes - 1), case.seed)
+
+
+def check_case(case: ModelCase) -> None:
+    """
+    :raises InvalidInputError: For a name that does not exist, or an input-aware attack of other sources or numbers.
+    """
+    for name, value, known in (
+        ("dataset", case.dataset, SHORT),
+        ("trigger", case.trigger, [*TRIGGERS, INPUT_AWARE, "none"]),
+        ("sources", case.sources, SOURCES),
+        ("network", case.network, RECIPES),
+    ):
+        if value not in known:
+            raise InvalidInputError(f"{name} must be one of {', '.join(known)}; received {value!r}.")
+    if case.trigger == INPUT_AWARE and (case.sources != "multi" or case.n_poison is not None):
+        raise InvalidInputError(
+            "The input-aware attack poisons a tenth of every batch, of all classes: sources must be 'multi' and n_poison "
+            f"None; received {case.sources!r} and {case.n_poison}."
+        )

@@ -1,0 +1,116 @@
+"""Image data sets from one ``.npz`` file each, as Keras ships MNIST, or through ART's own loaders."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.attacks.datasets.labelled import LabelledData
+from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.statistics.labels import class_labels
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+DOWNLOADABLE = ("mnist", "cifar10")  # by ART
+
+
+class Published(NamedTuple):
+    """What its authors published: the classes (for GTSRB by number), and how many images train and test."""
+
+    class_names: tuple[str, ...]
+    n_train: int
+    n_test: int
+
+
+DIGITS = tuple(str(digit) for digit in range(10))
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SETS = {
+    "mnist": Published(DIGITS, 60_000, 10_000),
+    "fashion_mnist": Published(CLOTHES, 60_000, 10_000),
+    "cifar10": Published(THINGS, 50_000, 10_000),
+    "gtsrb32": Published(tuple(f"{number:02d}" for number in range(43)), 39_209, 12_630),
+}
+
+
+def image_data(name: str, root: str | Path, download: bool = False) -> LabelledData:
+    """
+    Images (n, C, H, W), float32, 0 to 1, from ``root/name.npz``.
+
+    The file holds ``x_train``, ``y_train``, ``x_test``, ``y_test`` and, if it likes, ``class_names``. Its images are
+    (n, H, W) or (n, H, W, C), bytes of 0 to 255 or floats of 0 to 1; labels are (n,), (n, 1) or one-hot. Keras's
+    ``mnist.npz`` is such a file. Nothing in it is unpickled. A note says how much of the published set is there.
+
+    :param name: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"`` or ``"gtsrb32"`` (traffic signs, 32 x 32).
+    :param root: Folder of the file.
+    :param download: If the file is not there, let ART download MNIST or CIFAR-10 to its own folder; ART unpickles
+        what it downloads of CIFAR-10.
+    :raises InvalidInputError: For another name, or a file that is missing.
+    :raises FileFormatError: If the file does not hold such arrays.
+    """
+    if name not in SETS:
+        raise InvalidInputError(f"The data set must be one of {', '.join(SETS)}; received {name!r}.")
+    path = Path(root) / f"{name}.npz"
+    if path.is_file():
+        arrays = _read(path)
+    elif download:
+        arrays, path = _download(name), Path(f"ART's {name}")
+    else:
+        remedy = "or let ART download it with download=True" if name in DOWNLOADABLE else "no loader of ART has it"
+        raise InvalidInputError(f"{path} does not exist; give the folder of {path.name} ({remedy}).")
+    x_train, x_test = (_images(arrays[key], path, key) for key in ("x_train", "x_test"))
+    y_train, n_train_classes = class_labels(arrays["y_train"], len(x_train))
+    y_test, n_test_classes = class_labels(arrays["y_test"], len(x_test))
+    n_classes = max(n_train_classes, n_test_classes)
+    published = SETS[name]
+    class_names = tuple(str(one) for one in arrays.get("class_names", published.class_names))
+    if len(class_names) < n_classes or x_train.shape[1:] != x_test.shape[1:]:
+        raise FileFormatError(
+            f"{path} holds {n_classes} classes with {len(class_names)} names, and images of {x_train.shape[1:]} and "
+            f"{x_test.shape[1:]}; it is no file of {name}."
+        )
+    notes = []
+    if (len(x_train), len(x_test)) != published[1:]:
+        notes.append(
+            f"{len(class_names)} of {len(published.class_names)} classes, {len(x_train)} of {published.n_train} training "
+            f"images and {len(x_test)} of {published.n_test} test images"
+        )
+    return LabelledData(x_train, y_train, x_test, y_test, class_names, tuple(notes))
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in (*KEYS, "class_names") if key in stored.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"{path} cannot be read as an .npz file without pickles: {error}") from error
+    missing = [key for key in KEYS if key not in arrays]
+    if missing:
+        raise FileFormatError(f"{path} lacks {', '.join(missing)}; it must hold {', '.join(KEYS)}.")
+    return arrays
+
+
+def _images(x: np.ndarray, path: Path, key: str) -> np.ndarray:
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4 or x.shape[-1] not in (1, 3) or len(x) == 0:
+        raise FileFormatError(f"{key} of {path} must be (n, H, W), (n, H, W, 1) or (n, H, W, 3); received {x.shape}.")
+    scale = np.float32(255 if x.dtype == np.uint8 else 1)
+    images = np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32) / scale
+    if not (images.min() >= 0 and images.max() <= 1):
+        raise FileFormatError(f"{key} of {path} must hold bytes, or floats of 0 to 1; received {x.dtype} outside of them.")
+    return images
+
+
+def _download(name: str) -> dict[str, Any]:
+    if name not in DOWNLOADABLE:
+        raise InvalidInputError(f"ART has no loader for {name!r}; put {name}.npz into the folder.")
+    from art.utils import load_dataset
+
+    try:
+        (x_train, y_train), (x_test, y_test), _, _ = load_dataset(name)
+    except Exception as error:  # urllib, HTTP and archive errors of many types
+        raise InvalidInputError(f"ART could not load {name}: {error}") from error
+    return dict(zip(KEYS, (x_train, y_train, x_test, y_test), strict=True))

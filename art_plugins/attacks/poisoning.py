@@ -1,0 +1,158 @@
+"""Dirty-label backdoor attacks on a data set, through ART's ``PoisoningAttackBackdoor``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from art.attacks.poisoning import PoisoningAttackBackdoor
+
+from art_plugins.attacks.datasets.labelled import LabelledData
+from art_plugins.errors import InvalidInputError
+
+SEVERAL = -1  # in place of the target class when the attack has several
+
+
+class PoisonedData(NamedTuple):
+    """
+    ``x_train``, ``y_train`` with poison in place, ``is_poison`` (n,) bool; ``x_triggered`` (m, ...): every test sample of
+    the source classes with the trigger, ``y_source`` (m,): their true classes, ``y_wanted`` (m,): what the attack wants to
+    see them classified as; ``sources``: the source classes; ``target``: the target class, or -1 for several; ``trigger``:
+    what was stamped; ``clean``: the data before.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    is_poison: np.ndarray
+    x_triggered: np.ndarray
+    y_source: np.ndarray
+    y_wanted: np.ndarray
+    sources: tuple[int, ...]
+    target: int
+    trigger: Callable[[np.ndarray], np.ndarray]
+    clean: LabelledData
+
+
+def poison(
+    data: LabelledData,
+    trigger: Callable[[np.ndarray], np.ndarray],
+    source: str,
+    target: str,
+    fraction: float,
+    random_state: int = 0,
+) -> PoisonedData:
+    """
+    As Armory does: ``int(fraction * n_source)`` training samples of the source class, drawn without replacement, get the
+    trigger and the target's label in place.
+
+    :param source: Name of the source class.
+    :param target: Name of the target class.
+    :param fraction: Share of the source class's training samples, above 0 and at most 1.
+    :raises InvalidInputError: For unknown or equal classes, or a fraction that selects no sample.
+    """
+    for name in (source, target):
+        if name not in data.class_names:
+            raise InvalidInputError(f"{name!r} is not a class of the data; those are: {', '.join(data.class_names)}.")
+    source_label, target_label = data.class_names.index(source), data.class_names.index(target)
+    n_source = int((data.y_train == source_label).sum())
+    return poison_classes(data, trigger, {source_label: target_label}, share_of(fraction, n_source), random_state)
+
+
+def share_of(fraction: float, n_members: int, what: str = "a sample") -> int:
+    """
+    ``int(fraction * n_members)``.
+
+    :raises InvalidInputError: For a fraction out of range, or one that selects no sample.
+    """
+    n_chosen = int(fraction * n_members)
+    if not 0 < fraction <= 1 or n_chosen == 0:
+        raise InvalidInputError(
+            f"fraction must be above 0 and at most 1 and select {what}; {fraction} of {n_members} is {n_chosen}."
+        )
+    return n_chosen
+
+
+def poison_classes(
+    data: LabelledData,
+    trigger: Callable[[np.ndarray], np.ndarray],
+    target_of: Mapping[int, int],
+    n_per_source: int,
+    random_state: int = 0,
+) -> PoisonedData:
+    """
+    ``n_per_source`` training samples of every source class, drawn without replacement, get the trigger and the label of
+    the class's target, in place: the set keeps its size, and the source classes lose what the targets gain.
+
+    :param target_of: Source class -> target class.
+    :raises InvalidInputError: For no or unknown classes, a source that is its own target, or too few samples to draw from.
+    """
+    nb_classes = len(data.class_names)
+    wrong = [label for pair in target_of.items() for label in pair if not 0 <= label < nb_classes]
+    if wrong or not target_of:
+        raise InvalidInputError(
+            f"Source and target classes must be 0 to {nb_classes - 1}; received {wrong or 'no source'}."
+        )
+    for source, target in target_of.items():
+        n_source = int((data.y_train == source).sum())
+        if source == target:
+            raise InvalidInputError(f"Source and target must be different classes; received {source} for both.")
+        if not 0 < n_per_source <= n_source:
+            raise InvalidInputError(
+                f"n_per_source must be at least 1 and at most the {n_source} training samples of class {source}; "
+                f"received {n_per_source}."
+            )
+        if not (data.y_test == source).any():
+            raise InvalidInputError(f"Class {source} has no test samples to put the trigger on; choose another source.")
+    random = np.random.default_rng(random_state)
+    chosen = np.concatenate(
+        [random.choice(np.flatnonzero(data.y_train == source), size=n_per_source, replace=False) for source in target_of]
+    )
+    targets = np.full(nb_classes, SEVERAL)
+    targets[list(target_of)] = list(target_of.values())
+    attack = PoisoningAttackBackdoor(trigger)
+    x_train, y_train = data.x_train.copy(), data.y_train.copy()
+    x_train[chosen], y_train[chosen] = attack.poison(x_train[chosen], targets[y_train[chosen]])
+    is_poison = np.zeros(len(y_train), dtype=bool)
+    is_poison[chosen] = True
+    from_source = np.isin(data.y_test, list(target_of))
+    y_source = data.y_test[from_source]
+    x_triggered, y_wanted = attack.poison(data.x_test[from_source], targets[y_source])
+    wanted = set(target_of.values())
+    return PoisonedData(
+        x_train,
+        y_train,
+        is_poison,
+        x_triggered,
+        y_source,
+        y_wanted,
+        sources=tuple(target_of),
+        target=wanted.pop() if len(wanted) == 1 else SEVERAL,
+        trigger=trigger,
+        clean=data,
+    )
+
+
+def all_to_one(
+    data: LabelledData,
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    is_poison: np.ndarray,
+    trigger: Callable[[np.ndarray], np.ndarray],
+    target: int,
+) -> PoisonedData:
+    """A poisoned training set, and every test sample of a class other than ``target`` with the trigger."""
+    from_others = data.y_test != target
+    y_source = data.y_test[from_others]
+    return PoisonedData(
+        x_train,
+        y_train,
+        is_poison,
+        trigger(data.x_test[from_others]),
+        y_source,
+        np.full(len(y_source), target),
+        sources=tuple(label for label in range(len(data.class_names)) if label != target),
+        target=target,
+        trigger=trigger,
+        clean=data,
+    )

@@ -1,0 +1,119 @@
+"""Beatrix (Ma et al. 2023): do the channels of an image's features go together as in its class?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from art_plugins.baselines.layer_detector import LayerDetector
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.blocks import find_blocks
+from art_plugins.features.gram_matrices import gram_features
+from art_plugins.parameters import check_count, check_number
+from art_plugins.statistics.deviations import Band, band_deviations, median_band
+
+N_FOLDS = 5  # as the authors' code sets its threshold
+DEPTH = 2 / 3  # of the way through the blocks; in ResNet-18 the end of its third stage, where the authors look
+
+
+class Beatrix(LayerDetector):
+    """
+    Gram matrices of the features' channels, of orders 1 to 8; entries outside the median of the class, plus and minus ten
+    times its median absolute deviation, count by how far they are out.
+
+    | Paper: W. Ma et al., The "Beatrix" resurrections: robust backdoor detection via Gram matrices, NDSS 2023, sections
+      IV-A and IV-B. Its second part, which tests classes by kernel mean discrepancy, is not here.
+
+    Deviates: one threshold holds for all classes, set on cross-fitted scores of clean images of all of them (the authors'
+    code does it for one class at a time, by the same five folds).
+
+    When this breaks: features that are mostly 0, as after a ReLU: a bound is then 0, any other value counts a million
+    times, and such entries decide alone; networks of few layers, where no one layer of maps has both the trigger and the
+    class; few clean images of a class, whose median deviations are then too small; layers of vectors, where all orders say
+    nearly the same. Long layers: for each class and order C (C + 1) / 2 numbers are kept of C channels.
+
+    :param orders: Of the Gram matrices, whole numbers from 1, each once.
+    :param width: Half the width of the band, in median absolute deviations, above 0.
+    :param layers: ``None``: the one that lies two thirds of the way through the model's blocks and gives feature maps, or
+        vectors if none does. Over several layers deviations are averaged.
+    :param random_state: Seed of the folds.
+
+    Scores are 0 or above, 0.1 meaning that entries are out by a tenth of the bound on average. The other parameters
+    are those of :class:`LayerDetector`.
+    """
+
+    defence_params = [*LayerDetector.defence_params, "orders", "width", "random_state"]
+
+    def __init__(
+        self,
+        classifier: Any,
+        target_class: int | None = None,
+        *,
+        orders: Sequence[int] = (1, 2, 3, 4, 5, 6, 7, 8),
+        width: float = 10.0,
+        layers: Sequence[str] | None = None,
+        threshold: float | None = None,
+        fpr: float = 0.05,
+        random_state: int = 0,
+    ) -> None:
+        super().__init__(classifier, target_class, layers, threshold, fpr)
+        self.orders, self.width, self.random_state = orders, width, random_state
+        self.set_params(**self.tunables())
+
+    def _default_layers(self, x: np.ndarray) -> list[str]:
+        names = find_blocks(self.classifier, x)
+        first = next(iter(stream_activations(self.classifier, x, names)))
+        maps = [index for index, name in enumerate(names) if first.activations[name].ndim == 4]
+        wanted = DEPTH * (len(names) - 1)
+        return [names[min(maps or range(len(names)), key=lambda index: abs(index - wanted))]]
+
+    def _reduce(self, batch: ActivationBatch, layer: str) -> np.ndarray:
+        kept: np.ndarray = batch.activations[layer].cpu().numpy()
+        return kept
+
+    def _fit(
+        self, features: dict[str, np.ndarray], labels: np.ndarray, predicted: np.ndarray, right: np.ndarray
+    ) -> np.ndarray:
+        self._fitted_orders, self._fitted_width = list(self.orders), float(self.width)
+        folds = np.random.default_rng(self.random_state).permutation(len(labels)) % N_FOLDS
+        scores = np.zeros(len(labels))
+        for fold in range(N_FOLDS):
+            rows = np.flatnonzero(folds == fold)
+            self._take(features, labels, right & (folds != fold))
+            scores[rows] = self._batch_scores({name: layer[rows] for name, layer in features.items()}, predicted[rows])
+        self._take(features, labels, right)
+        return scores
+
+    def _take(self, features: dict[str, np.ndarray], labels: np.ndarray, kept: np.ndarray) -> None:
+        """The bands of each class, layer and order."""
+        self._bands: dict[int, list[Band]] = {}
+        for label in np.unique(labels[kept]):
+            rows = np.flatnonzero(kept & (labels == label))
+            self._bands[int(label)] = [
+                median_band(gram, self._fitted_width)
+                for name in self.layers_
+                for gram in gram_features(features[name][rows], self._fitted_orders)
+            ]
+
+    def _batch_scores(self, features: dict[str, np.ndarray], predicted: np.ndarray) -> np.ndarray:
+        scores = np.zeros(len(predicted))
+        for label in np.unique(predicted):
+            bands = self._bands.get(int(label))
+            if bands is None:
+                continue
+            rows = np.flatnonzero(predicted == label)
+            grams = (gram for name in self.layers_ for gram in gram_features(features[name][rows], self._fitted_orders))
+            scores[rows] = sum(band_deviations(gram, band) for gram, band in zip(grams, bands, strict=True)) / len(bands)
+        return scores
+
+    def _check(self, values: dict[str, Any]) -> None:
+        super()._check(values)
+        orders, width = values["orders"], values["width"]
+        whole = isinstance(orders, (list, tuple)) and all(type(order) is int and order >= 1 for order in orders)
+        if not whole or not len(set(orders)) == len(orders) > 0:
+            raise InvalidInputError(f"orders must be a list of different whole numbers from 1; received {orders!r}.")
+        check_number("width", width, above=0, most=1e6)  # a band wider than that has everything in it
+        check_count("random_state", values["random_state"], 0)

@@ -1,0 +1,102 @@
+"""The evaluation of Li et al. 2022: attacked models are trained, inverted, and guarded; recorded and tabulated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from art_plugins.attacks.cases import ModelCase, attacked_model
+from art_plugins.attacks.image_models import assert_attack_works
+from art_plugins.attacks.poisoning import SEVERAL
+from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row, split_test_set
+from art_plugins.evaluation.running.runs import recorded_runs, run_name
+from art_plugins.reports.in_flight_tables import in_flight_report
+from art_plugins.triggers.inversion import invert_triggers
+
+LEAST_SUCCESS = 0.94  # of an attack that is judged; the weakest of Li et al., Table 1, has .94
+
+
+def run_in_flight(
+    cases: Sequence[ModelCase],
+    root: str | Path,
+    out: Path,
+    command: str,
+    models: Path | None = None,
+    *,
+    n_clean: Sequence[int] = (100,),
+    nb_steps: int = 400,
+    with_baselines: bool = True,
+    download: bool = False,
+    verbose: bool = True,
+    on_run: Callable[[dict[str, Any]], None] = lambda run: None,
+) -> dict[str, Any]:
+    """
+    Run every case and write ``record.json`` and ``table.md``.
+
+    A finished case is kept under ``out/unfinished`` until the end, so that the same call goes on where it stopped.
+
+    :param root: Folder with ``<dataset>.npz``.
+    :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
+    :param n_clean: Clean images a class that the defender has, one or several numbers; at most half of the test images of
+        a class are taken.
+    :param nb_steps: Most steps of the inversion.
+    :return: The record.
+    """
+    options: dict[str, Any] = {"nb_steps": nb_steps, "with_baselines": with_baselines}
+    options |= {"download": download, "verbose": verbose}
+    jobs = {
+        run_name(
+            f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), number, nb_steps, with_baselines
+        ): partial(run_case, case, root, models, n_clean=number, **options)
+        for case, number in product(cases, n_clean)
+    }
+    return recorded_runs(jobs, out, command, in_flight_report, on_run)
+
+
+def run_case(
+    case: ModelCase,
+    root: str | Path,
+    models: Path | None = None,
+    *,
+    n_clean: int = 100,
+    nb_steps: int = 400,
+    with_baselines: bool = True,
+    download: bool = False,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """
+    Train the attacked model, make sure that the attack works, and judge it.
+
+    :raises InvalidInputError: For an unknown name, or an attack that works on less than 94 % of the images.
+    """
+    classifier, data, attack, seconds = attacked_model(case, root, models, download=download, verbose=verbose)
+    run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
+    options: dict[str, Any] = {"nb_steps": nb_steps, "random_state": case.seed, "verbose": verbose}
+    options["precision"] = case.recipe().get("precision", "32-true")
+    n_clean = int(min(n_clean, np.bincount(data.y_test).min() // 2))
+    if n_clean != 100:
+        run["title"] += f", {n_clean} clean images a class"
+    run |= {"n_train": len(data.y_train), "n_clean": n_clean, "training_seconds": seconds}
+    if attack is None:
+        accuracy = float((classifier.predict(data.x_test).argmax(axis=1) == data.y_test).mean())
+        run["model"] = {"clean_accuracy": accuracy, "attack_success": None, "n_clean_test": len(data.y_test)}
+    else:
+        run["n_poison"] = int(attack.is_poison.sum())
+        run["model"] = assert_attack_works(classifier, attack, least=0.0 if attack.target == SEVERAL else LEAST_SUCCESS)
+    if attack is None or attack.target == SEVERAL:  # no single target to guard
+        split = split_test_set(data.x_test, data.y_test, lambda x: x, [], n_clean, case.seed)
+        start = time.perf_counter()
+        found = invert_triggers(classifier, split.x_defence, split.y_defence, **options)
+        inversion = inversion_row(found, None, time.perf_counter() - start)
+        inversion["right_target"] = (found.target_class is None) == (attack is None)
+        return run | {"target": None, "inversion": inversion}
+    split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], n_clean, case.seed)
+    run["target"] = attack.target
+    return run | evaluate_in_flight(classifier, split, attack.target, with_baselines=with_baselines, **options)

@@ -1,0 +1,125 @@
+"""The evaluation of layer-wise feature analysis: attacked models are trained, guarded, and their training sets filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from art_plugins.attacks.cases import INPUT_AWARE, ModelCase, attacked_model, check_case
+from art_plugins.attacks.image_models import assert_attack_works
+from art_plugins.baselines.pyod_filter import pyod_is_installed
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.compare import WITHOUT_PYOD
+from art_plugins.evaluation.in_flight import split_test_set
+from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
+from art_plugins.evaluation.running.runs import recorded_runs, run_name
+from art_plugins.files.outputs import file_stem
+from art_plugins.reports import layerwise_figures as figures
+from art_plugins.reports.drawing import png_bytes
+from art_plugins.reports.layerwise_tables import layerwise_report
+from art_plugins.reports.tables import runs_by_title
+from art_plugins.storage import atomic_path, write_text
+
+
+def run_layerwise(
+    cases: Sequence[ModelCase],
+    root: str | Path,
+    out: Path,
+    command: str,
+    models: Path | None = None,
+    *,
+    n_trusted: int = 100,
+    with_filters: bool = True,
+    with_peers: bool = False,
+    download: bool = False,
+    verbose: bool = True,
+    on_run: Callable[[dict[str, Any]], None] = lambda run: None,
+) -> dict[str, Any]:
+    """
+    Run every case and write ``record.json`` and ``table.md``; the same call goes on where it stopped.
+
+    :param root: Folder with ``<dataset>.npz``.
+    :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
+    :param n_trusted: Trusted images a class; at most half of the test images of a class are taken.
+    :param with_filters: Filter the training set as well, with these rules and with ART's.
+    :param with_peers: Detectors and filters of others as well, where their packages are installed.
+    :return: The record.
+    :raises InvalidInputError: As :func:`run_case`.
+    """
+    for case in cases:
+        _check(case, with_filters)
+    what: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": with_filters, "with_peers": with_peers}
+    jobs = {
+        run_name(f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), what): partial(
+            run_case, case, root, models, verbose=verbose, download=download, **what
+        )
+        for case in cases
+    }
+    record = recorded_runs(jobs, out, command, layerwise_report, on_run)
+    draw(record, out)
+    return record
+
+
+def draw(record: dict[str, Any], out: Path) -> list[Path]:
+    """Write the figures of every attack as PNG, and what they show as ``figures.txt``; gives the files."""
+    pictures: dict[str, tuple[Any, str]] = {}
+    for title, runs in runs_by_title(record["runs"]).items():
+        stem = file_stem(title)
+        pictures[f"{stem}_profile.png"] = figures.profile_figure(runs[0]), figures.profile_words(runs[0])
+        pictures[f"{stem}_layers_of_interest.png"] = figures.interest_figure(runs), figures.interest_words(runs)
+        pictures[f"{stem}_tau.png"] = figures.tau_figure(runs), figures.tau_words(runs)
+    for name, (figure, _) in pictures.items():
+        with atomic_path(out / name) as partial_file:
+            partial_file.write_bytes(png_bytes(figure))
+    write_text(out / "figures.txt", "".join(f"{name}: {words}\n" for name, (_, words) in pictures.items()))
+    return [out / name for name in pictures]
+
+
+def run_case(
+    case: ModelCase,
+    root: str | Path,
+    models: Path | None = None,
+    *,
+    n_trusted: int = 100,
+    with_filters: bool = True,
+    with_peers: bool = False,
+    download: bool = False,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """
+    One attacked model.
+
+    :raises InvalidInputError: For an unknown name, a clean model, filters where no training set is poisoned, or an attack
+        that works on less than 90 % of the images.
+    """
+    _check(case, with_filters)
+    classifier, data, attack, _ = attacked_model(case, root, models, download=download, verbose=verbose)
+    run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
+    assert attack is not None
+    run["model"] = assert_attack_works(classifier, attack, least=0.9)
+    n_trusted = int(min(n_trusted, np.bincount(data.y_test).min() // 2))
+    split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], n_trusted, case.seed)
+    run |= {"target": attack.target, "n_train": len(data.y_train), "n_poison": int(attack.is_poison.sum())}
+    run |= {"n_trusted": len(split.y_defence), "class_names": list(data.class_names)}
+    if with_peers and not pyod_is_installed():
+        run["notes"] = [WITHOUT_PYOD]
+    run |= evaluate_detectors(classifier, split, attack.target, case.seed, with_peers)
+    if with_filters:
+        run["filters"] = evaluate_filters(classifier, attack, split.x_defence, split.y_defence, case.seed, with_peers)
+    return run
+
+
+def _check(case: ModelCase, with_filters: bool) -> None:
+    check_case(case)
+    if case.trigger == "none":
+        raise InvalidInputError("Layer-wise analysis is measured on attacked models; name a trigger other than 'none'.")
+    if case.trigger == INPUT_AWARE and with_filters:
+        raise InvalidInputError(
+            "The input-aware attack leaves no poisoned training set that could be filtered; ask for the detectors alone: "
+            "--no-filters."
+        )

@@ -1,0 +1,251 @@
+"""A folder of class folders: which files there are, of which kind, and what was passed over."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.files.file_walk import Walk, printable, visible_folders, walk
+
+SUFFIXES = {"sound": (".wav", ".flac"), "image": (".png", ".jpg", ".jpeg")}
+SPLIT_NAME = re.compile(r"(train|training|test|testing|val|valid|validation|dev|eval|evaluation)([ _-]?(set|data))?", re.I)
+MAX_REASONS = 3  # in the message that there are too few classes
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """
+    ``files``: paths relative to the folder with "/" between their parts, sorted by class and name; ``labels``: the class of
+    each; ``class_names``: sorted; ``skipped_files`` and ``skipped_folders``: name -> reason; ``ignored_files``: number of
+    files that are of another type or in no class folder, by reason; ``notes``: sentences on splits and links.
+    """
+
+    kind: str
+    class_names: tuple[str, ...]
+    files: list[str]
+    labels: list[int]
+    skipped_files: dict[str, str]
+    skipped_folders: dict[str, str]
+    ignored_files: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None = None) -> ClassFolders:
+    """
+    List the files of every class folder, at any depth; nothing is opened.
+
+    Folders whose name starts with "." or "_" (such as ``_background_noise_``) and hidden files are passed over. Links are
+    followed; a file that is linked twice inside one class counts once. Where the folders are splits of one data set, such
+    as ``train`` and ``test``, the folders inside them are the classes, and the splits of a class are taken together.
+
+    :param kind: ``"sound"`` (wav, flac), ``"image"`` (png, jpg, jpeg), or ``"auto"``: whichever there is.
+    :param split: The only split to take, such as ``"train"``; ``None``: all of them.
+    :raises InvalidInputError: If the folder is missing, has fewer than two classes with such files, holds both kinds and
+        ``kind`` is ``"auto"``, or has no such split.
+    """
+    if kind not in ("auto", *SUFFIXES):
+        raise InvalidInputError(f"kind must be one of {('auto', *SUFFIXES)}; received {kind!r}.")
+    root = _existing(folder, "give a folder that holds one folder of files for each class")
+    try:
+        names = visible_folders(root)
+    except OSError as error:
+        raise InvalidInputError(f"{root} cannot be listed ({error.strerror}); change its rights.") from error
+    if not names:
+        raise InvalidInputError(
+            f"{root} holds no class folders; put the files of each class into a folder of its own, such as {root / 'yes'}."
+        )
+    tops = {name: walk(root, root / name) for name in names}
+    if kind == "auto":
+        kind = _only_kind(root, Counter(_suffix(file) for found in tops.values() for file in found.files))
+    splits = _splits(tops, kind)
+    notes = _split_notes(root, tops, splits, split)
+    found = _Found(root, kind, depth=1 if splits else 0)
+    found.add(walk(root, root, at_any_depth=False))
+    for name, walked in tops.items():
+        if name in splits and split is not None and name.lower() != split.lower():
+            found.skipped_folders[printable(name)] = "it is not the split that was asked for"
+        else:
+            found.add(walked)
+    class_names = found.class_names([name for name in names if name not in splits])
+    files = [(file, label) for label, name in enumerate(class_names) for file in sorted(found.by_class[name].values())]
+    return ClassFolders(
+        kind,
+        class_names,
+        [file for file, _ in files],
+        [label for _, label in files],
+        found.skipped_files,
+        found.skipped_folders,
+        dict(sorted(found.ignored.items())),
+        (*notes, *found.link_notes()),
+    )
+
+
+def find_files(folder: str | Path, kind: str) -> ClassFolders:
+    """
+    List the files of one kind in a folder, at any depth, whatever their classes; nothing is opened.
+
+    :param kind: ``"sound"`` or ``"image"``.
+    :return: With no class names; every label is 0.
+    :raises InvalidInputError: If the folder is missing or holds no such file.
+    """
+    root = _existing(folder, f"give a folder that holds {_wanted(kind)} files")
+    found = _Found(root, kind, depth=-1)
+    found.add(walk(root, root))
+    files = sorted(found.by_class.get("", {}).values())
+    if not files:
+        raise InvalidInputError(f"{root} holds no {_wanted(kind)} file; convert the files to one of these types.")
+    return ClassFolders(
+        kind,
+        (),
+        files,
+        [0] * len(files),
+        found.skipped_files,
+        found.skipped_folders,
+        dict(sorted(found.ignored.items())),
+        found.link_notes(),
+    )
+
+
+class _Found:
+    """
+    Sorts what was found into classes.
+
+    :param depth: Which part of a file's path is its class; -1: there are no classes.
+    """
+
+    def __init__(self, root: Path, kind: str, depth: int) -> None:
+        self.root, self.kind, self.depth = root, kind, depth
+        self.by_class: dict[str, dict[tuple[int, int], str]] = {}
+        self.skipped_files: dict[str, str] = {}
+        self.skipped_folders: dict[str, str] = {}
+        self.ignored: Counter[str] = Counter()
+        self.n_outside = 0
+
+    def add(self, walked: Walk) -> None:
+        """Files of the kind go to their class, once each; the others are counted."""
+        self.skipped_folders |= walked.skipped_folders
+        for file, reason in walked.skipped_files.items():
+            if _suffix(file) in (*SUFFIXES[self.kind], ""):
+                self.skipped_files[file] = reason
+            else:
+                self.ignored[_type(file)] += 1
+        if walked.n_hidden:
+            self.ignored["hidden: the name starts with a dot"] += walked.n_hidden
+        for file, identity in sorted(walked.files.items()):
+            parts = PurePosixPath(file).parts
+            if _suffix(file) not in SUFFIXES[self.kind]:
+                self.ignored[_type(file)] += 1
+            elif len(parts) < self.depth + 2:
+                self.ignored["in no class folder"] += 1
+            else:
+                self._add_to_class("" if self.depth < 0 else parts[self.depth], file, identity)
+                self.n_outside += file in walked.outside
+
+    def _add_to_class(self, name: str, file: str, identity: tuple[int, int]) -> None:
+        files = self.by_class.setdefault(name, {})
+        if identity in files:
+            self.skipped_files[file] = f"it is the same file as {files[identity]}"
+        else:
+            files[identity] = file
+
+    def class_names(self, folders: Sequence[str]) -> tuple[str, ...]:
+        """
+        The classes, sorted; those of the folders that are none are put down.
+
+        :raises InvalidInputError: If there are fewer than two.
+        """
+        for name in set(folders) - set(self.by_class):
+            self.skipped_folders.setdefault(printable(name), f"it holds no {_wanted(self.kind)} file that can be read")
+        if len(self.by_class) < 2:
+            reasons = "".join(f"; {name}: {reason}" for name, reason in list(self.skipped_folders.items())[:MAX_REASONS])
+            raise InvalidInputError(
+                f"{self.root} holds {len(self.by_class)} class folder with {_wanted(self.kind)} files; classes are "
+                f"compared with each other, so at least 2 are needed, and 5 or more to tell much{reasons}."
+            )
+        return tuple(sorted(self.by_class))
+
+    def link_notes(self) -> tuple[str, ...]:
+        """What links do to the files."""
+        notes = []
+        if self.n_outside:
+            notes.append(f"Files outside {self.root} that are reached by links, and scanned: {self.n_outside}.")
+        classes = Counter(identity for files in self.by_class.values() for identity in files)
+        several = sum(n > 1 for n in classes.values())
+        if several:
+            notes.append(f"Files that are in more than one class, by links: {several}.")
+        return tuple(notes)
+
+
+def _splits(tops: Mapping[str, Walk], kind: str) -> list[str]:
+    """The folders, where all that hold files of the kind are named like splits, and one of them holds class folders."""
+    files = {name: [file for file in found.files if _suffix(file) in SUFFIXES[kind]] for name, found in tops.items()}
+    holding = [name for name in tops if files[name]]
+    are_splits = all(SPLIT_NAME.fullmatch(name) for name in holding)
+    hold_classes = any(len(PurePosixPath(file).parts) > 2 for name in holding for file in files[name])
+    return holding if are_splits and hold_classes else []
+
+
+def _split_notes(root: Path, tops: Mapping[str, Walk], splits: Sequence[str], split: str | None) -> list[str]:
+    """
+    What was taken for a class.
+
+    :raises InvalidInputError: If the folder has no such split.
+    """
+    names = ", ".join(splits)
+    if split is not None:
+        if split.lower() not in [name.lower() for name in splits]:
+            raise InvalidInputError(
+                f"{root} has no split {split!r}; it has {names or 'none, since its folders are the classes'}. Name one of "
+                "them, or none for all."
+            )
+        return [f"Of the splits {names}, only {split} is scanned, as asked."]
+    if len(splits) > 1:
+        return [
+            f"{names} are splits of one data set: the folders inside them are the classes, and the splits of a class are "
+            "scanned together. Give --split NAME to scan one of them."
+        ]
+    if splits:
+        return [f"{names} is a split of a data set: the folders inside it are the classes."]
+    if all(map(SPLIT_NAME.fullmatch, tops)):
+        return [
+            f"{', '.join(tops)} are taken for classes, since they hold no class folders, though they are named like splits."
+        ]
+    return []
+
+
+def _existing(folder: str | Path, what_to_do: str) -> Path:
+    root = Path(folder)
+    if not os.path.isdir(root):  # unlike Path.is_dir, it raises nothing where the way there is barred
+        raise InvalidInputError(f"{root} {'is not a folder' if os.path.exists(root) else 'does not exist'}; {what_to_do}.")
+    return root
+
+
+def _only_kind(root: Path, suffixes: Counter[str]) -> str:
+    counts = {kind: sum(suffixes[suffix] for suffix in SUFFIXES[kind]) for kind in SUFFIXES}
+    if not any(counts.values()):
+        raise InvalidInputError(
+            f"No class folder of {root} holds a wav, flac, png, jpg or jpeg file; convert the files to one of these."
+        )
+    if all(counts.values()):
+        raise InvalidInputError(
+            f"{root} holds {counts['sound']} sound files and {counts['image']} images; say which to scan: sound or image."
+        )
+    return max(counts, key=lambda kind: counts[kind])
+
+
+def _wanted(kind: str) -> str:
+    return " or ".join(suffix.removeprefix(".") for suffix in SUFFIXES[kind])
+
+
+def _suffix(file: str) -> str:
+    return PurePosixPath(file).suffix.lower()
+
+
+def _type(file: str) -> str:
+    suffix = printable(_suffix(file))
+    return f"another type: {suffix}" if suffix else "no suffix that tells the type"

@@ -1,0 +1,191 @@
+"""Image files of any size and mode -> pictures of one size, all in colour or all grey."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.files.open_image import (
+    eight_bit,
+    import_pillow,
+    is_grey_image,
+    is_sixteen_bit,
+    open_image,
+    upright,
+    upright_size,
+)
+
+__all__ = ["ImageReader", "check_size", "choose_image_reader", "find_depth", "import_pillow", "png_bytes"]
+
+MIN_SIDE = 4
+MAX_SIDE = 1024
+MAX_CHOSEN_SIDE = 128  # longest side that is chosen without being asked for; the autoencoder grows with the area
+MAX_THUMBNAIL_SIDE = 160
+FULL_DEPTH = 16  # bits of a grey value, at most
+DEPTH_QUANTILE = 0.95  # of the 16-bit files; a few with a lone bright pixel must not darken all the others
+N_DEPTH_FILES = 500  # at most, of the 16-bit ones, are decoded to find the depth
+
+
+class ImageReader:
+    """
+    Reads png and jpg files into pictures of one size.
+
+    :param size: Width and height of the pictures.
+    :param is_grey: Whether they have one value per pixel; else red, green and blue.
+    :param common_size: Most common width and height among the files; others are counted as odd. ``None``: ``size``.
+    :param common_is_grey: Whether most of the files are grey; others are counted as odd. ``None``: ``is_grey``.
+    :param notes: Sentences on how size, colours and depth were chosen.
+    :param depth: Bits that the values of 16-bit grey files fill; the largest value of so many becomes 255.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        is_grey: bool,
+        common_size: tuple[int, int] | None = None,
+        common_is_grey: bool | None = None,
+        notes: tuple[str, ...] = (),
+        depth: int = FULL_DEPTH,
+    ) -> None:
+        self.size = size
+        self.is_grey = is_grey
+        self.common_size = common_size or size
+        self.common_is_grey = is_grey if common_is_grey is None else common_is_grey
+        self.notes = notes
+        self.depth = depth
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture: (height, width) or (height, width, 3)."""
+        return (self.size[1], self.size[0]) if self.is_grey else (self.size[1], self.size[0], 3)
+
+    def read(self, path: str | Path) -> tuple[np.ndarray, list[str]]:
+        """
+        One picture, and what had to be done to the file to get it.
+
+        :return: Values 0 to 255, of :attr:`shape`, uint8; and any of "of another size, resized", "turned upright",
+            "grey among coloured files", "coloured among grey files", "transparency dropped", "16-bit, made 8-bit",
+            "brighter than the depth of the others, clipped", "first frame of several", "one colour only".
+        :raises InvalidInputError: With the reason: empty, truncated, not an image, or too large.
+        """
+        with open_image(Path(path)) as image:
+            return self._picture(image)
+
+    def _picture(self, image: Any) -> tuple[np.ndarray, list[str]]:
+        mended = ["first frame of several"] if getattr(image, "n_frames", 1) > 1 else []
+        is_grey, is_deep = is_grey_image(image), is_sixteen_bit(image)  # how the file holds them: Pillow forgets it
+        image.load()
+        turned, has_turned = upright(image)
+        if has_turned:
+            mended.append("turned upright")
+        if image.has_transparency_data:
+            mended.append("transparency dropped")
+        if is_deep:
+            mended.append("16-bit, made 8-bit")
+            turned, has_clipped = eight_bit(turned, self.depth)
+            if has_clipped:
+                mended.append("brighter than the depth of the others, clipped")
+        if is_grey != self.common_is_grey:
+            mended.append("grey among coloured files" if is_grey else "coloured among grey files")
+        mode = "L" if self.is_grey else "RGB"
+        turned = turned if turned.mode == mode else turned.convert(mode)
+        if turned.size != self.common_size:
+            mended.append("of another size, resized")
+        if turned.size != self.size:
+            turned = turned.resize(self.size, import_pillow("Image").Resampling.BILINEAR, reducing_gap=3.0)
+        picture = np.asarray(turned, dtype=np.uint8)
+        if (picture == picture[0, 0]).all():
+            mended.append("one colour only")
+        return picture, mended
+
+
+def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | None = None) -> ImageReader:
+    """
+    A reader for the most common size among the files; grey if they are all grey.
+
+    :param paths: Files; those whose header cannot be read have no say.
+    :param size: Width and height; ``None``: the most common, reduced to at most 128 pixels on the longer side.
+    :raises InvalidInputError: If no file can be read, or ``size`` is not two whole numbers from 4 to 1024.
+    """
+    check_size(size)
+    sizes: Counter[tuple[int, int]] = Counter()
+    n_grey = 0
+    deep: list[str | Path] = []
+    reason = "there is none"
+    for path in paths:
+        try:
+            with open_image(Path(path)) as image:
+                sizes[upright_size(image)] += 1
+                n_grey += is_grey_image(image)
+                deep += [path] if image.mode.startswith("I") else []
+        except InvalidInputError as error:
+            reason = str(error)
+    if not sizes:
+        raise InvalidInputError(f"None of the {len(paths)} images can be read; the last one: {reason}.")
+    n_read = sizes.total()
+    common, n_files = min(sizes.items(), key=lambda item: (-item[1], item[0]))
+    of_all = f"that of {n_files:,} of the {n_read:,} files with a readable header"
+    notes = [f"{common[0]} x {common[1]} pixels is the most common size, {of_all}."]
+    if size is None:
+        shrink = min(1.0, MAX_CHOSEN_SIDE / max(common))
+        size = (max(MIN_SIDE, round(common[0] * shrink)), max(MIN_SIDE, round(common[1] * shrink)))
+    if size != common:
+        notes.append(f"All are read at {size[0]} x {size[1]}; give --size for another.")
+    depth = find_depth(deep)
+    if depth < FULL_DEPTH:
+        notes.append(f"The 16-bit files hold {depth}-bit grey, and are read so: {2**depth - 1:,} becomes white.")
+    is_grey = n_grey == n_read
+    notes.append("All files are grey, and are read so." if is_grey else "Pictures are read in colour.")
+    return ImageReader(size, is_grey, common, 2 * n_grey > n_read, tuple(notes), depth)
+
+
+def find_depth(paths: Sequence[str | Path]) -> int:
+    """
+    The bits that the grey values of 16-bit files fill, such as 12 for those of many cameras and scanners, 8 to 16.
+
+    A scale of their own for each file would make them incomparable.
+
+    :param paths: Files; those that are not 16-bit grey, or cannot be read, have no say.
+    """
+    largest = []
+    for path in paths[:: max(1, math.ceil(len(paths) / N_DEPTH_FILES))]:
+        try:
+            with open_image(Path(path)) as image:
+                if image.mode.startswith("I"):
+                    largest.append(int(np.asarray(image).max()))
+        except InvalidInputError:
+            continue  # reading it will give the reason
+    if not largest:
+        return FULL_DEPTH
+    brightest = int(np.quantile(largest, DEPTH_QUANTILE, method="inverted_cdf"))
+    return min(max(brightest.bit_length(), 8), FULL_DEPTH)
+
+
+def check_size(size: tuple[int, int] | None) -> None:
+    """
+    :raises InvalidInputError: If the size is not a width and a height from 4 to 1024 pixels.
+    """
+    if size is None:
+        return
+    if len(size) != 2 or not all(isinstance(side, int) and MIN_SIDE <= side <= MAX_SIDE for side in size):
+        raise InvalidInputError(
+            f"size must be a width and a height, whole numbers from {MIN_SIDE} to {MAX_SIDE}; received {size!r}."
+        )
+
+
+def png_bytes(picture: np.ndarray) -> bytes:
+    """A picture as a png file of at most 160 pixels on the longer side."""
+    image = import_pillow("Image").fromarray(picture)
+    image.thumbnail((MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,268 @@
+"""An image classifier that somebody else has trained: a TorchScript file, or weights beside the code of their network."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from art.estimators.classification import PyTorchClassifier
+from torch import Tensor, nn
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.activations import hidden_layers
+from art_plugins.features.training import seeded
+from art_plugins.files.model_formats import foreign_folder, foreign_format, is_safetensors, is_torchscript
+from art_plugins.files.script_safety import last_line, load_script
+from art_plugins.files.scripted_network import ScriptedNetwork
+from art_plugins.files.weight_files import load_weights, read_weights, shortened
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)  # of images, in the order in which they are tried
+
+
+def load_classifier(
+    path: str | Path,
+    size: tuple[int, int],
+    *,
+    is_grey: bool = False,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    factory: str | None = None,
+    factory_args: Mapping[str, Any] | None = None,
+    trust_model: bool = False,
+) -> Any:
+    """
+    A model file as a classifier of images with values 0 to 1.
+
+    Whether the model takes grey or coloured images, channels first or last, and of which floating-point type, is found by
+    giving it some of each; a network that flattens coloured images first would take both orders, and is given channels
+    first.
+
+    A file is never unpickled. A TorchScript file is a program, which torch's own interpreter runs in this process: it is
+    refused before anything of it has run if it does more than compute
+    (:mod:`~art_plugins.files.script_safety`). How long it computes and how much memory it takes is not limited here;
+    :func:`~art_plugins.inspection.detect.detect_folder` runs it in a process that has limits and cannot write. The factory
+    is Python code of yours, and is imported and called.
+
+    :param path: A TorchScript file; or weights: a safetensors file, or a ``state_dict`` that torch has saved.
+    :param size: Width and height of the images.
+    :param is_grey: Which of both to try first.
+    :param mean: Subtracted from the images, one value or one for each channel; ``None``: 0.
+    :param std: What they are divided by then; ``None``: 1. A model of images from 0 to 255 needs 1 / 255.
+    :param factory: For weights: ``"package.module:function"``, from an installed package or the current folder; the
+        function returns the network.
+    :param factory_args: Keyword arguments of the function.
+    :param trust_model: Run a TorchScript file whatever it does.
+    :return: An ART ``PyTorchClassifier``; its ``input_shape``, ``channels_first`` and ``nb_classes`` say what was found.
+    :raises InvalidInputError: If the file, the factory or the normalisation cannot be used, or the model does not map
+        images of this size to one row of class scores each.
+    """
+    source = Path(path)
+    is_script = check_model_file(source, factory)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if is_script:
+        script = load_script(source.read_bytes(), str(source), device, trust_model)
+        return script_classifier(script, size, is_grey=is_grey, mean=mean, std=std, device=device)
+    assert factory is not None
+    weights = read_weights(source)
+    network = _make_network(factory, factory_args or {})
+    load_weights(network, weights, source, factory)
+    network = network.to(device).eval()
+    shape, channels_first, nb_classes, dtype = _find_input(network, size, is_grey, device)
+    network = network if dtype == torch.float32 else InAnotherType(network, dtype)
+    return _classifier(network, shape, channels_first, nb_classes, mean, std, device)
+
+
+def check_model_file(path: Path, factory: str | None) -> bool:
+    """
+    :return: Whether it is a TorchScript file; else it may hold weights.
+    :raises InvalidInputError: If it is no model file of torch's, or needs a factory, or needs none.
+    """
+    if not path.is_file():
+        raise InvalidInputError(f"{path} {foreign_folder(path) if path.exists() else 'does not exist; give a model file.'}")
+    if is_torchscript(path):
+        if factory is not None:
+            raise InvalidInputError(f"{path} is a TorchScript file, which holds its network; leave out the factory.")
+        return True
+    foreign = None if is_safetensors(path) else foreign_format(path)
+    if foreign is not None:
+        raise InvalidInputError(f"{path} {foreign}")
+    if factory is None:
+        read_weights(path)  # what is wrong with the file comes first
+        raise InvalidInputError(
+            f"{path} holds weights only, so the function that makes their network is needed: --factory "
+            "package.module:function."
+        )
+    return False
+
+
+def script_classifier(
+    script: Any,
+    size: tuple[int, int],
+    *,
+    is_grey: bool,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    device: torch.device,
+) -> Any:
+    """A TorchScript module as :func:`load_classifier` gives it."""
+    _, _, *further = script.forward.schema.arguments  # after the module and the images
+    needed = [argument.name for argument in further if not argument.has_default_value()]
+    if needed:
+        raise InvalidInputError(
+            f"The model needs more than images: its forward takes {', '.join(needed)} as well; give one "
+            "that takes images alone."
+        )
+    script = script.to(device).eval()
+    shape, channels_first, nb_classes, dtype = _find_input(script, size, is_grey, device)
+    network: nn.Module = ScriptedNetwork.from_script(script, _probe(shape, device).to(dtype))
+    network = network if dtype == torch.float32 else InAnotherType(network, dtype)
+    return _classifier(network, shape, channels_first, nb_classes, mean, std, device)
+
+
+class InAnotherType(nn.Module):
+    """
+    A network of another floating-point type, for images of float32 and with outputs of float32.
+
+    :param dtype: What the network takes.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, ...) -> (n, K)."""
+        outputs: Tensor = self.network(x.to(self.dtype))
+        return outputs.float()
+
+
+def _classifier(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    channels_first: bool,
+    nb_classes: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    device: torch.device,
+) -> Any:
+    n_channels = shape[0] if channels_first else shape[-1]
+    classifier = PyTorchClassifier(
+        model=network.eval(),
+        loss=nn.CrossEntropyLoss(),
+        input_shape=shape,
+        nb_classes=nb_classes,
+        channels_first=channels_first,
+        clip_values=(0.0, 1.0),
+        preprocessing=(_normalisation("mean", mean, n_channels, 0.0), _normalisation("std", std, n_channels, 1.0)),
+        device_type="gpu" if device.type == "cuda" else "cpu",
+    )
+    hidden_layers(classifier, np.zeros((1, *shape), dtype=np.float32), 1)
+    return classifier
+
+
+def _make_network(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
+    module_name, _, function_name = factory.partition(":")
+    if not module_name or not function_name:
+        raise InvalidInputError(f"A factory is named package.module:function; received {factory!r}.")
+    with _current_folder_importable():
+        try:
+            function = getattr(importlib.import_module(module_name), function_name, None)
+        except Exception as error:  # anything may go wrong in the user's code
+            raise InvalidInputError(
+                f"The module of the factory {factory!r} cannot be imported ({shortened(error)}); it must be installed, or "
+                "lie in the current folder."
+            ) from error
+        if not callable(function):
+            raise InvalidInputError(f"The module {module_name!r} has no function {function_name!r}.")
+        try:
+            with seeded(0):
+                network = function(**arguments)
+        except Exception as error:
+            raise InvalidInputError(
+                f"The factory {factory!r}, called with {dict(arguments)}, failed: {type(error).__name__}: "
+                f"{shortened(error)}"
+            ) from error
+    if not isinstance(network, nn.Module):
+        raise InvalidInputError(
+            f"The factory {factory!r} must return a torch.nn.Module; received {type(network).__name__}."
+        )
+    return network
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _find_input(
+    network: Any, size: tuple[int, int], is_grey: bool, device: torch.device
+) -> tuple[tuple[int, ...], bool, int, torch.dtype]:
+    """Shape of an image, whether its channels come first, the number of classes and the type: the first that runs."""
+    width, height = size
+    own = {value.dtype for value in [*network.parameters(), *network.buffers()]}
+    # A file may hide its type in constants, so all are tried, those that it shows first.
+    dtypes = sorted(DTYPES, key=lambda dtype: (dtype not in own, DTYPES.index(dtype)))
+    reasons = []
+    for dtype in dtypes:
+        for channels_first in (True, False):
+            for channels in (1, 3) if is_grey else (3, 1):
+                shape = (channels, height, width) if channels_first else (height, width, channels)
+                x = _probe(shape, device).to(dtype)
+                try:
+                    with torch.no_grad():
+                        outputs = network(x)
+                except Exception as error:  # torch's errors for shapes are of several types
+                    reasons.append(last_line(error))
+                    continue
+                return shape, channels_first, _check_outputs(outputs, len(x)), dtype
+    raise InvalidInputError(
+        f"The model takes neither grey nor coloured images of {width} x {height} pixels ({reasons[0]}); give --size, the "
+        "size that it was trained on."
+    )
+
+
+def _check_outputs(outputs: Any, n_images: int) -> int:
+    """The number of classes."""
+    is_row = isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == n_images and outputs.shape[1] > 1
+    if not is_row:
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise InvalidInputError(
+            "The model must give one tensor with a row of class scores for each image; for "
+            f"{n_images} images it gave {got}."
+        )
+    if not outputs.is_floating_point():
+        raise InvalidInputError(f"The model gives {outputs.dtype} instead of class scores; give it without its last step.")
+    if not bool(outputs.isfinite().all()):
+        raise InvalidInputError(
+            "The model's outputs are not finite (NaN or infinity) for images of noise between 0 and 1: its weights or the "
+            "normalisation are broken."
+        )
+    return int(outputs.shape[1])
+
+
+def _probe(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Two images of noise."""
+    noise = np.random.default_rng(0).random((2, *shape), dtype=np.float32)
+    return torch.from_numpy(noise).to(device)
+
+
+def _normalisation(name: str, values: Sequence[float] | None, n_channels: int, default: float) -> np.ndarray:
+    """One value for each channel: ART asks for equal shapes of mean and std."""
+    array = np.asarray([default] if values is None else values, dtype=np.float32)
+    fits = array.ndim == 1 and len(array) in (1, n_channels) and np.isfinite(array).all()
+    if not fits or (name == "std" and (array <= 0).any()):
+        above = " above 0" if name == "std" else ""
+        each = "" if n_channels == 1 else f", or one for each of the {n_channels} channels"
+        raise InvalidInputError(f"--{name} must be one number{above}{each}, in units of 0 to 1; received {values}.")
+    return np.repeat(array, n_channels) if len(array) == 1 else array

@@ -1,0 +1,135 @@
+"""Opening an image: limits before anything is decoded, the turn that a camera asks for, and grey values of 16 bits."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.files.open_sound import reason_of
+
+# As many as the cameras of telephones give. Four bytes each are decoded, and as many again when the mode changes.
+MAX_PIXELS = 50_000_000
+MAX_OPENED_SIDE = 65_535  # as of a jpg; each row of a png costs eight bytes more, which a strip of millions of rows abuses
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
+EXIF_NAMES = ("exif", "Raw profile type exif")  # of a png file's information
+ORIENTATION_TAG = 0x0112
+TURNS = {  # not Pillow's own function, which fails where other EXIF data are damaged
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Any]:
+    """
+    The opened png or jpg file; its header has been read, its pixels have not.
+
+    :raises InvalidInputError: With the reason: absent, empty, no such image, too large; also for whatever goes wrong in the
+        block.
+    :raises MissingPackageError: Without Pillow.
+    """
+    pillow = import_pillow("Image")
+    what = "it is not a readable png or jpg file"
+    try:
+        if not path.is_file():
+            raise InvalidInputError("it is not a file, or a link that leads nowhere")
+        if path.stat().st_size == 0:
+            raise InvalidInputError("it is empty (0 bytes)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage that does not concern the pixels
+            warnings.simplefilter("error", pillow.DecompressionBombWarning)
+            with pillow.open(path, formats=("PNG", "JPEG")) as image:
+                what = "it is damaged or truncated"
+                if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_OPENED_SIDE:
+                    raise InvalidInputError(
+                        f"it is too large: {image.width:,} x {image.height:,} pixels, where at most {MAX_PIXELS:,} are "
+                        f"read, and {MAX_OPENED_SIDE:,} in a row"
+                    )
+                yield image
+    except (InvalidInputError, MissingPackageError):
+        raise
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise InvalidInputError(f"it is too large ({error})") from error
+    except Exception as error:  # Pillow raises many types for damaged data
+        raise InvalidInputError(reason_of(error, what)) from error
+
+
+def is_grey_image(image: Any) -> bool:
+    """Whether it has one value per pixel, and perhaps transparency; asked before the pixels are read."""
+    return image.mode in GREY_MODES or _raw_mode(image).startswith("LA")
+
+
+def is_sixteen_bit(image: Any) -> bool:
+    """Whether its values have 16 bits in the file; asked before the pixels are read."""
+    return image.mode.startswith("I") or _raw_mode(image).endswith(";16B")
+
+
+def eight_bit(image: Any, depth: int) -> tuple[Any, bool]:
+    """
+    Grey values of so many bits as 8-bit ones, and whether some were larger; Pillow would clip them all at 255.
+
+    16-bit colours come from Pillow as 8-bit ones already, and are left as they are.
+    """
+    if not image.mode.startswith("I"):
+        return image, False
+    values = np.asarray(image).clip(0, 2**16 - 1).astype(np.uint16)
+    largest = 2**depth - 1
+    scale = (np.arange(2**16).clip(0, largest) * (255 / largest)).round().astype(np.uint8)
+    return import_pillow("Image").fromarray(scale[values]), bool(values.max() > largest)
+
+
+def upright(image: Any) -> tuple[Any, bool]:
+    """The picture after the turn that a camera asks for in the EXIF data, and whether there was one."""
+    orientation = _orientation(image)
+    if orientation == 1:
+        return image, False
+    return image.transpose(import_pillow("Image").Transpose[TURNS[orientation]]), True
+
+
+def upright_size(image: Any) -> tuple[int, int]:
+    """Width and height after that turn."""
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def import_pillow(module: str) -> Any:
+    """
+    A module of Pillow, imported only where images are read or written.
+
+    :raises MissingPackageError: If Pillow is not installed.
+    """
+    try:
+        import PIL.Image
+    except ImportError as error:
+        raise MissingPackageError(
+            f'Images need the package Pillow ({error}); run: pip install "art-plugins[report]"'
+        ) from error
+    return {"Image": PIL.Image}[module]
+
+
+def _orientation(image: Any) -> int:
+    """1 to 8, 1 = upright, 5 and more = lying on its side; 1 where EXIF data are damaged, since the pixels may be well."""
+    if image.format == "PNG" and not any(name in image.info for name in EXIF_NAMES):
+        return 1  # Pillow would decode the pixels to look for EXIF data behind them
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # Pillow raises many types for damaged EXIF data
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _raw_mode(image: Any) -> str:
+    """How the values lie in the file, in Pillow's words, such as "RGB;16B"."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return str(arguments if isinstance(arguments, str) else arguments[0])

@@ -1,0 +1,172 @@
+"""Sound files of any rate, width and number of channels -> clips of one rate and length."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.files.open_sound import WRONG_LENGTH, has_length, import_soundfile, open_sound
+
+MIN_SECONDS = 0.1
+MAX_SECONDS = 10.0  # longest clip that is chosen without being asked for
+LENGTH_QUANTILE = 0.95  # of the files; the rest lose their end, so that a few long recordings do not make all clips long
+NEAR_SILENT = 1e-3  # peak, of full scale 1
+EIGHT_BIT = ("PCM_S8", "PCM_U8", "ULAW", "ALAW")
+BLOCK_VALUES = 2**20  # decoded at once, of all channels together
+MAX_FACTOR = 100_000  # of a resampling, whose filter is as long; other rates are taken for the nearest ratio, to some ppm
+PADDED, CROPPED = "padded", "cropped"
+
+
+class SoundReader:
+    """
+    Reads wav and flac files into clips of one sample rate and length.
+
+    :param sample_rate_hz: Rate of the clips.
+    :param n_samples: Length of the clips; shorter files are padded with silence at the end, longer ones cropped there.
+    :param notes: Sentences on how rate and length were chosen.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, sample_rate_hz: int, n_samples: int, notes: tuple[str, ...] = ()) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.n_samples = n_samples
+        self.notes = notes
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Of one clip: (n_samples,)."""
+        return (self.n_samples,)
+
+    @property
+    def seconds(self) -> float:
+        """Length of a clip."""
+        return self.n_samples / self.sample_rate_hz
+
+    def read(self, path: str | Path) -> tuple[np.ndarray, list[str]]:
+        """
+        One clip, and what had to be done to the file to get it.
+
+        Only as much of the file is read as the clip needs, and a part at a time.
+
+        :return: Mono samples in [-1, 1], (n_samples,), float32; and any of "mixed down to mono", "resampled", "padded",
+            "cropped", "8-bit", "louder than full scale, clipped", "near silent", "wrong length in its header, read to its
+            end".
+        :raises InvalidInputError: With the reason: empty, truncated, not a sound file, NaN or infinity, a strange rate.
+        """
+        with open_sound(Path(path)) as (sound, mended):
+            rate_hz = sound.samplerate
+            mono, is_loud = _read_mono(sound, math.ceil((self.seconds + MIN_SECONDS) * rate_hz))
+            if sound.subtype in EIGHT_BIT:
+                mended.append("8-bit")
+            if sound.channels > 1:
+                mended.append("mixed down to mono")
+            if not has_length(sound):
+                mended.append(WRONG_LENGTH)
+            n_frames = sound.frames if has_length(sound) else len(mono)
+        if is_loud:
+            mended.append("louder than full scale, clipped")
+        if rate_hz != self.sample_rate_hz:
+            mended.append("resampled")
+            mono = _resample(mono, rate_hz, self.sample_rate_hz)
+        n_whole = math.ceil(n_frames * self.sample_rate_hz / rate_hz)
+        if n_whole != self.n_samples:
+            mended.append(PADDED if n_whole < self.n_samples else CROPPED)
+        clip = np.zeros(self.n_samples, dtype=np.float32)
+        clip[: len(mono)] = mono[: self.n_samples]
+        if np.abs(clip).max() < NEAR_SILENT:
+            mended.append("near silent")
+        return clip, mended
+
+
+def choose_sound_reader(paths: Sequence[str | Path], seconds: float | None = None) -> SoundReader:
+    """
+    A reader for the most common sample rate among the files, and clips that hold 95 of 100 files whole.
+
+    :param paths: Files; those whose header cannot be read have no say.
+    :param seconds: Clip length; ``None``: the 95th percentile, rounded up to a tenth of a second, at most 10 s.
+    :raises InvalidInputError: If no file can be read, or ``seconds`` is below 0.1.
+    """
+    check_seconds(seconds)
+    headers = []
+    reason = "there is none"
+    for path in paths:
+        try:
+            with open_sound(Path(path)) as (sound, _):
+                headers.append((sound.samplerate, _seconds_of(sound)))
+        except InvalidInputError as error:
+            reason = str(error)
+    if not headers:
+        raise InvalidInputError(f"None of the {len(paths)} sound files can be read; the last one: {reason}.")
+    rates = Counter(rate for rate, _ in headers)
+    rate_hz, n_files = min(rates.items(), key=lambda item: (-item[1], -item[0]))
+    notes = [f"The sample rate is {rate_hz} Hz, that of {n_files:,} of the {len(headers):,} files with a readable header."]
+    long_s = float(np.quantile([duration for _, duration in headers], LENGTH_QUANTILE, method="inverted_cdf"))
+    if seconds is not None:
+        notes.append(f"Clips are {seconds:g} s long, as asked.")
+    else:
+        seconds = min(max(math.ceil(10 * long_s - 1e-6) / 10, MIN_SECONDS), MAX_SECONDS)
+        what = "the 95th percentile of the files"
+        if long_s > MAX_SECONDS:
+            what = f"the longest that is chosen unasked, though the 95th percentile of the files is {long_s:.1f} s"
+        notes.append(f"Clips are {seconds:g} s long, {what}; give --seconds for another length.")
+    return SoundReader(rate_hz, round(seconds * rate_hz), tuple(notes))
+
+
+def check_seconds(seconds: float | None) -> None:
+    """
+    :raises InvalidInputError: If the clip length is not a number of at least 0.1.
+    """
+    if seconds is not None and not MIN_SECONDS <= seconds < math.inf:
+        raise InvalidInputError(f"seconds must be a number of at least {MIN_SECONDS}; received {seconds!r}.")
+
+
+def wav_bytes(clip: np.ndarray, sample_rate_hz: int) -> bytes:
+    """A clip as a 16-bit wav file, which every browser plays."""
+    buffer = io.BytesIO()
+    import_soundfile().write(buffer, clip, sample_rate_hz, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _read_mono(sound: Any, wanted: int) -> tuple[np.ndarray, bool]:
+    """The first ``wanted`` samples or all that there are, mixed down, and whether some had to be clipped."""
+    known = has_length(sound)
+    wanted = min(wanted, sound.frames)
+    blocks, n_read, is_loud = [], 0, False
+    while n_read < wanted:
+        n_block = min(wanted - n_read, max(1, BLOCK_VALUES // sound.channels))
+        block = sound.read(n_block, dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        if not np.isfinite(block).all():
+            raise InvalidInputError("it holds NaN or infinity")
+        is_loud = is_loud or bool(np.abs(block).max() > 1)
+        blocks.append(block.clip(-1, 1).mean(axis=1, dtype=np.float32))
+        n_read += len(block)
+    if n_read == 0 or (known and n_read < wanted):
+        raise InvalidInputError(f"it is truncated: {n_read} of {wanted} samples are there")
+    return np.concatenate(blocks), is_loud
+
+
+def _seconds_of(sound: Any) -> float:
+    """The length; where the header does not say it, as far as it matters."""
+    if has_length(sound):
+        return float(sound.frames / sound.samplerate)
+    return len(_read_mono(sound, math.ceil((MAX_SECONDS + MIN_SECONDS) * sound.samplerate))[0]) / float(sound.samplerate)
+
+
+def _resample(mono: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+    slow, fast = sorted((from_hz, to_hz))
+    ratio = Fraction(slow, fast).limit_denominator(MAX_FACTOR)
+    few, many = max(ratio.numerator, 1), ratio.denominator
+    up, down = (many, few) if to_hz > from_hz else (few, many)
+    return np.asarray(resample_poly(mono, up, down), dtype=np.float32)

@@ -1,0 +1,160 @@
+"""Weights that somebody has saved, in a state_dict, a checkpoint or a safetensors file; read without running anything."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.files.model_formats import GIVE_WEIGHTS, is_safetensors
+
+# Names under which a checkpoint holds the weights, the first that is there counts.
+WRAPPINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params", "module")
+COMPILED = "_orig_mod."  # what torch.compile puts before the names, at any depth
+MAX_OBJECTS = 100  # kinds of Python objects in one checkpoint
+UNKNOWN_KIND = re.compile(r"Unsupported global: GLOBAL (\S+) was not an allowed global")
+COUNTERS = "num_batches_tracked"  # of batch normalisation; older files have none
+
+
+class Inert:
+    """Stands for a Python object in a checkpoint (options, numbers of NumPy's): takes whatever makes it, does nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        """As a list."""
+
+    def extend(self, values: Any) -> None:
+        """As a list."""
+
+
+def plain_dictionary(*_: Any) -> OrderedDict[Any, Any]:
+    """In place of a ``defaultdict``, whose factory could be anything; torch fills dictionaries of its own kinds alone."""
+    return OrderedDict()
+
+
+STAND_INS = {"collections.defaultdict": plain_dictionary}
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """
+    The tensors by name.
+
+    Whatever else a checkpoint holds beside them is read as :class:`Inert`: its own code is neither imported nor called.
+
+    :raises InvalidInputError: If the file is damaged, or holds a network instead of its weights, or no tensors.
+    """
+    if path.suffix == ".safetensors" or is_safetensors(path):
+        try:
+            return dict(safetensors.torch.load_file(path))
+        except Exception as error:  # of its own type for each damage
+            raise InvalidInputError(f"{path} is no readable model file: as safetensors it is damaged ({error}).") from error
+    content, kinds = _read_inert(path)
+    weights = _state_dict(content)
+    if weights is None:
+        if kinds:
+            raise InvalidInputError(
+                f"{path} holds Python objects ({', '.join(kinds[:3])}) instead of weights, a whole pickled model for "
+                f"example, and reading those would run code from the file, so it is not read: in the code that has the "
+                f"model, {GIVE_WEIGHTS}."
+            )
+        raise InvalidInputError(f"{path} holds no state_dict, a dictionary of names and tensors: {GIVE_WEIGHTS}.")
+    return weights
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, factory: str) -> None:
+    """
+    Put the weights into a network, without what training in parallel, compiling or a trainer has put before their names.
+
+    :raises InvalidInputError: If they are those of another network, or are not finite.
+    """
+    fitting = _renamed(weights, set(network.state_dict()))
+    broken = [name for name, value in fitting.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise InvalidInputError(
+            f"{len(broken)} of the {len(fitting)} weights in {path} are not finite, such as {broken[0]!r}: the training "
+            "has failed, or the file is damaged."
+        )
+    try:
+        network.load_state_dict(fitting)
+    except Exception as error:  # of names or shapes
+        raise InvalidInputError(
+            f"The weights in {path} are not those of the network that {factory} makes: {shortened(error)}"
+        ) from error
+
+
+def shortened(error: Exception) -> str:
+    """An error's message on one line of at most 300 letters."""
+    return " ".join(str(error).split())[:300]
+
+
+def _read_inert(path: Path) -> tuple[Any, list[str]]:
+    """What torch reads, and the kinds of Python objects in it that were not made."""
+    kinds: list[str] = []
+    while True:
+        try:
+            with torch.serialization.safe_globals([(STAND_INS.get(name, Inert), name) for name in kinds]):  # type: ignore[no-untyped-call]
+                return torch.load(path, map_location="cpu", weights_only=True), kinds
+        except Exception as error:  # torch has many types for each kind of damage
+            unknown = UNKNOWN_KIND.search(str(error))
+            if unknown is not None and len(kinds) < MAX_OBJECTS:
+                name = unknown.group(1)
+                name = name if "." in name.lstrip(".") else f"builtins.{name.lstrip('.')}"
+                if name not in kinds:
+                    kinds.append(name)
+                    continue
+            if "Only persistent_load of storage" in str(error):  # a network beside its source
+                return None, kinds or ["a network"]
+            if "Weights only load failed" in str(error) and "Unsupported operand" not in str(error):
+                reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
+                raise InvalidInputError(
+                    f"{path} holds more than weights ({reason.rstrip('.')[:200]}), and reading that would run code from "
+                    f"the file, so it is not read: in the code that has the model, {GIVE_WEIGHTS}."
+                ) from error
+            raise InvalidInputError(
+                f"{path} is no readable model file: neither TorchScript nor safetensors nor a state_dict saved by torch, "
+                f"or damaged ({shortened(error)[:120].rstrip('.')})."
+            ) from error
+
+
+def _state_dict(content: Any) -> dict[str, Tensor] | None:
+    """The names and tensors in what was read, or under one of the usual names in it."""
+    for _ in range(3):  # a checkpoint in a checkpoint
+        if not isinstance(content, dict):
+            return None
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        inner = next((content[name] for name in WRAPPINGS if isinstance(content.get(name), dict)), None)
+        if inner is None:
+            # Beside the weights there may be extra state, of a quantiser or a metric, that is no tensor.
+            return tensors or None
+        content = inner
+    return None
+
+
+def _renamed(weights: Mapping[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
+    """The weights under the network's names, if taking a common beginning away gives just those; else as they are."""
+    plain = {name.replace(COMPILED, ""): value for name, value in weights.items()}
+    plain = plain if len(plain) == len(weights) else dict(weights)
+    needed = {name for name in wanted if not name.endswith(COUNTERS)}
+    beginnings = {""} | {
+        ".".join(name.split(".")[:depth]) + "." for name in plain for depth in range(1, min(5, name.count(".") + 1))
+    }
+    for beginning in sorted(beginnings, key=lambda text: (len(text), text)):
+        inner = {name.removeprefix(beginning): value for name, value in plain.items() if name.startswith(beginning)}
+        if needed <= set(inner) <= wanted and needed:
+            return inner
+    return plain

@@ -1,0 +1,93 @@
+"""The page of a detection: the patterns towards all classes, and the caught images beside those that were let through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.files.image_files import ImageReader, png_bytes
+from art_plugins.inspection.detect_words import INDEX_RULE, PATTERN_INDEX, SUCCESS, score_rule
+from art_plugins.reports.drawing import png_data_uri
+from art_plugins.reports.pages import picture, render_page
+from art_plugins.reports.trigger_figures import MAX_CLASSES, inversion_figure, inversion_words
+from art_plugins.triggers.inversion import Inversion
+
+if TYPE_CHECKING:
+    from art_plugins.inspection.detect import Judged
+
+MAX_SHOWN = 24  # caught images, and as many that were let through
+MAX_NAMES = 20  # of files in a list
+
+
+def detect_page(
+    record: dict[str, Any],
+    inversion: Inversion,
+    names: Sequence[str],
+    judged: Judged | None,
+    folder: Path,
+    reader: ImageReader,
+) -> str:
+    """
+    The page as HTML, with figure and thumbnails inside.
+
+    :param record: The record of the detection.
+    :param names: Of the classes.
+    :param judged: The images; ``None``: no backdoor was found, and none was judged.
+    """
+    caught, let_through = [], []
+    if judged is not None:
+        cards = _Cards(judged, names, folder, reader)
+        caught = [cards.card(row) for row in by_score(judged, judged.is_trigger)[:MAX_SHOWN]]
+        let_through = [cards.card(row) for row in by_score(judged, ~judged.is_trigger)[:MAX_SHOWN]]
+    return render_page(
+        "detect.html.j2",
+        record=record,
+        name=Path(record["model"]).name,
+        figure=picture(
+            "patterns",
+            "The smallest pattern towards each class, the most suspicious class first"
+            + (f", {MAX_CLASSES} of {len(names)}." if len(names) > MAX_CLASSES else "."),
+            inversion_figure(inversion, names),
+            inversion_words(inversion, names),
+        ),
+        kinds=[one.kind for one in inversion.inverted],
+        caught=caught,
+        let_through=let_through,
+        max_names=MAX_NAMES,
+        index_rule=INDEX_RULE,
+        pattern_index=PATTERN_INDEX,
+        success=SUCCESS,
+        score_rule=None if record["margin"] is None else score_rule(record["margin"], str(record["target_class"])),
+    )
+
+
+def by_score(judged: Judged, chosen: np.ndarray) -> np.ndarray:
+    """Rows of the chosen images, the most suspicious first; those that the model does not send to the target come last."""
+    rows = np.flatnonzero(chosen)
+    order: np.ndarray = rows[np.argsort(-np.nan_to_num(judged.scores[rows], nan=-np.inf), kind="stable")]
+    return order
+
+
+class _Cards:
+    """What the page shows of an image; it is read again, since judging keeps none."""
+
+    def __init__(self, judged: Judged, names: Sequence[str], folder: Path, reader: ImageReader) -> None:
+        self.judged, self.names, self.folder, self.reader = judged, names, folder, reader
+
+    def card(self, row: int) -> dict[str, Any]:
+        judged = self.judged
+        try:
+            source = png_data_uri(png_bytes(self.reader.read(self.folder / judged.files[row])[0]))
+        except InvalidInputError:  # it has been changed or removed meanwhile
+            source = None
+        return {
+            "file": judged.files[row],
+            "source": source,
+            "predicted": self.names[judged.predicted[row]],
+            "inferred": self.names[judged.source[row]] if judged.is_trigger[row] else None,
+            "score": float(judged.scores[row]) if np.isfinite(judged.scores[row]) else None,
+        }

@@ -1,0 +1,136 @@
+"""What a detection asks of a model, behind one face: in this process, or in one that can do no harm (judge_process.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from art_plugins.defences.in_flight import InFlightDetector
+from art_plugins.features.activations import hidden_layers, logits_and_hidden
+from art_plugins.files.model_files import load_classifier, script_classifier
+from art_plugins.files.script_safety import load_script
+from art_plugins.triggers.inversion import Inversion, invert_triggers
+
+BATCH_SIZE = 256
+
+
+class ModelFacts(NamedTuple):
+    """``input_shape`` of one image; whether its channels come first; number of classes."""
+
+    input_shape: tuple[int, ...]
+    channels_first: bool
+    nb_classes: int
+
+
+class FittedDetector(NamedTuple):
+    """
+    A fitted :class:`InFlightDetector` without its model: see there for ``success_rate`` and ``margin`` (nats);
+    ``parameters`` with the layers, for the record; ``arrays`` and ``settings``: what its file holds.
+    """
+
+    success_rate: float
+    margin: float
+    parameters: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    settings: dict[str, Any]
+
+
+class Judgement(NamedTuple):
+    """Of a batch: as the detector's report, (n,) each; ``source`` is -1, and ``scores`` may be NaN, for what passes."""
+
+    predicted: np.ndarray
+    is_trigger: np.ndarray
+    source: np.ndarray
+    scores: np.ndarray
+
+
+class Judge(Protocol):
+    """A model that is asked, in this order."""
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What was found about the model."""
+
+    def show_clean(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Outputs (n, K) for clean images (n, ...), which are kept for what follows, with their labels (n,)."""
+
+    def invert(self, nb_steps: int, threshold: float, random_state: int, verbose: bool) -> Inversion:
+        """See :func:`~art_plugins.triggers.inversion.invert_triggers`."""
+
+    def fit(self) -> FittedDetector:
+        """A detector for the backdoor that was found."""
+
+    def detect(self, x: np.ndarray) -> Judgement:
+        """Images (n, ...)."""
+
+
+class ModelJudge:
+    """:class:`Judge` in this process."""
+
+    def __init__(self, classifier: Any) -> None:
+        self.classifier = classifier
+
+    @classmethod
+    def from_file(cls, path: Path, size: tuple[int, int], options: Mapping[str, Any]) -> ModelJudge:
+        """See :func:`load_classifier`, also for the options."""
+        return cls(load_classifier(path, size, **options))
+
+    @classmethod
+    def from_script(
+        cls,
+        source: bytes,
+        name: str,
+        size: tuple[int, int],
+        is_grey: bool,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+    ) -> ModelJudge:
+        """From the content of a TorchScript file, on the processor (a graphics card needs access to its device files)."""
+        device = torch.device("cpu")
+        script = load_script(source, name, device)
+        return cls(script_classifier(script, size, is_grey=is_grey, mean=mean, std=std, device=device))
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What was found about the model."""
+        shape = tuple(int(side) for side in self.classifier.input_shape)
+        return ModelFacts(shape, bool(self.classifier.channels_first), int(self.classifier.nb_classes))
+
+    def show_clean(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """See :class:`Judge`."""
+        self._x, self._y = x, y
+        outputs, _ = logits_and_hidden(self.classifier, x, hidden_layers(self.classifier, x, 1), BATCH_SIZE)
+        return outputs
+
+    def invert(self, nb_steps: int, threshold: float, random_state: int, verbose: bool) -> Inversion:
+        """See :class:`Judge`."""
+        self._inversion = invert_triggers(
+            self.classifier,
+            self._x,
+            self._y,
+            nb_steps=nb_steps,
+            threshold=threshold,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        return self._inversion
+
+    def fit(self) -> FittedDetector:
+        """See :class:`Judge`."""
+        trigger, target = self._inversion.trigger, self._inversion.target_class
+        assert trigger is not None
+        assert target is not None
+        detector = self._detector = InFlightDetector(self.classifier, trigger, target)
+        detector.fit(self._x, self._y)
+        arrays, settings = detector.saved_parts()
+        parameters = {**detector.tunables(), "layers": detector.layers_}
+        return FittedDetector(detector.success_rate_, detector.margin_, parameters, arrays, settings)
+
+    def detect(self, x: np.ndarray) -> Judgement:
+        """See :class:`Judge`."""
+        report, is_trigger = self._detector.detect(x)
+        return Judgement(report["predicted_class"], is_trigger, report["source_class"], report["outlier_scores"])

@@ -1,0 +1,99 @@
+"""The page of a scan: one self-contained file on which suspects are heard or seen beside typical samples."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from art_plugins.files.folder_data import FolderData
+from art_plugins.files.image_files import ImageReader, png_bytes
+from art_plugins.files.sound_files import SoundReader, wav_bytes
+from art_plugins.inspection.scan_words import files_sentence
+from art_plugins.reports.pages import render_page
+
+MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; samples beyond it are listed by name only
+MAX_NAMES = 20  # of files in a list
+OUTLINE_POINTS = 100
+
+
+@dataclass(frozen=True)
+class Group:
+    """A class to look at: positions of its suspects, most suspicious first, and of the others, most typical first."""
+
+    name: str
+    is_verdict: bool
+    suspects: np.ndarray
+    typical: np.ndarray
+
+
+def scan_page(
+    record: dict[str, Any],
+    groups: Sequence[Group],
+    data: FolderData,
+    reader: SoundReader | ImageReader,
+    outlier_scores: np.ndarray,
+    max_listed: int,
+) -> str:
+    """
+    The page as HTML, with sounds and thumbnails inside.
+
+    :param record: The record of the scan.
+    :param groups: Classes to show, the most suspicious first.
+    :param max_listed: Suspects, and typical samples, shown of each.
+    """
+    cards = _Cards(data, reader, outlier_scores)
+    shown = [
+        {
+            "name": group.name,
+            "is_verdict": group.is_verdict,
+            "n_suspects": len(group.suspects),
+            "suspects": [cards.card(index) for index in group.suspects[:max_listed]],
+            "typical": [cards.card(index) for index in group.typical[:max_listed]],
+        }
+        for group in groups
+    ]
+    highest = max([row["mad_index"] or 0.0 for row in record["classes"]] + [1e-9])
+    return render_page(
+        "scan.html.j2",
+        record=record,
+        files=files_sentence(record["counts"]),
+        groups=shown,
+        highest=highest,
+        max_names=MAX_NAMES,
+        n_left_out=cards.n_left_out,
+    )
+
+
+class _Cards:
+    """Makes what the page shows of a sample, until the page is full."""
+
+    def __init__(self, data: FolderData, reader: SoundReader | ImageReader, outlier_scores: np.ndarray) -> None:
+        self.data, self.reader, self.outlier_scores = data, reader, outlier_scores
+        self.n_bytes = 0
+        self.n_left_out = 0
+
+    def card(self, index: int) -> dict[str, Any]:
+        sample = np.asarray(self.data.x[index])
+        card = {"file": self.data.files[index], "score": float(self.outlier_scores[index]), "source": None, "outline": None}
+        if isinstance(self.reader, SoundReader):
+            content, media_type = wav_bytes(sample, self.reader.sample_rate_hz), "audio/wav"
+            card["outline"] = outline(sample)
+        else:
+            content, media_type = png_bytes(sample), "image/png"
+        if self.n_bytes + len(content) > MAX_PAGE_BYTES:
+            self.n_left_out += 1
+            return card
+        self.n_bytes += len(content)
+        card["source"] = f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+        return card
+
+
+def outline(clip: np.ndarray) -> str:
+    """The loudest sample of each hundredth of a clip, as the points of a polygon between (0, -1) and (100, 1)."""
+    peaks = [float(np.abs(part).max()) for part in np.array_split(clip, min(OUTLINE_POINTS, len(clip)))]
+    tops = [f"{x},{-peak:.3f}" for x, peak in enumerate(peaks)]
+    return " ".join([*tops, *(f"{x},{peak:.3f}" for x, peak in reversed(list(enumerate(peaks))))])

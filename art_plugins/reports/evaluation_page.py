@@ -1,0 +1,159 @@
+"""One page of everything that was measured: the papers' items, the tables of every record, suspects to hear and to see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.reports import drawing
+from art_plugins.reports.pages import Picture, render_page
+from art_plugins.reports.paper_tables import PAPER_TITLES, SIZE_WORDS, summary_table
+from art_plugins.reports.rate_figures import rate_picture
+from art_plugins.reports.records import COMPARISON, Gathered, record_markdown, record_tables
+from art_plugins.reports.suspects import shown_suspects
+from art_plugins.reports.tables import Table, markdown, one_decimal, runs_of_one_task, title
+from art_plugins.reproduction.runner import KIND
+from art_plugins.storage import write_text
+
+BLOCK = re.compile(r"<!-- (\w+(?: \d+)*) -->\n.*?<!-- end -->", re.DOTALL)
+MAX_ROWS = 16  # of a table that is shown unfolded
+KIND_TITLES = {
+    "compare": "Filters side by side",
+    "fraction-curve": "Share of the source class",
+    "sweep": "Every pair of classes",
+    "ablation": "What each part brings",
+    "in-flight": "Detectors of triggers, and peers",
+    "layerwise": "Layer by layer, and peers",
+    "armory": "In Armory",
+}
+
+
+def write_evaluation_report(gathered: Sequence[Gathered], out: Path, markdown_file: Path | None = None) -> None:
+    """
+    Write ``report.html``, which needs no other file, and ``report.md``.
+
+    :param markdown_file: Where the Markdown goes instead.
+    :raises MissingPackageError: Without jinja2, or matplotlib where a record is a comparison; nothing is written.
+    """
+    page = evaluation_page(gathered)
+    write_text(markdown_file or out / "report.md", evaluation_markdown(gathered))
+    write_text(out / "report.html", page)
+
+
+def evaluation_markdown(gathered: Sequence[Gathered]) -> str:
+    """All tables under headings, each under the command that wrote its record; ends with a line break."""
+    items = [one.record for one in gathered if one.kind == KIND]
+    parts = ["# What was measured", markdown(summary_table(items))] if items else ["# What was measured"]
+    heading = ""
+    for one in gathered:
+        if _heading(one) != heading:
+            heading = _heading(one)
+            parts.append(f"## {heading}")
+        commands = [study["command"] for study in one.record["studies"]] if one.kind == KIND else [one.record["command"]]
+        parts += [f"### {_title(one)}", "\n".join(f"`{command}`\n" for command in commands)]
+        if one.note:
+            parts.append(one.note)
+        parts.append(record_markdown(one.record))
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def filled(text: str, gathered: Sequence[Gathered]) -> str:
+    """
+    A Markdown text with its blocks ``<!-- NAME -->`` to ``<!-- end -->`` filled anew.
+
+    ``NAME``: a record; ``NAME 1 3``: only its first and third table; ``reproduction``: the summary of the items.
+
+    :raises InvalidInputError: If a block names no record, or a table that it has not.
+    """
+    records = {one.name: one.record for one in gathered if one.kind != KIND}
+    items = [one.record for one in gathered if one.kind == KIND]
+
+    def fill(match: re.Match[str]) -> str:
+        name, *numbers = match[1].split()
+        if name == "reproduction" and items:
+            return f"<!-- {match[1]} -->\n{markdown(summary_table(items))}\n<!-- end -->"
+        if name not in records:
+            known = ", ".join([*(["reproduction"] if items else []), *records])
+            raise InvalidInputError(f"The block {name!r} is no record; there are {known}.")
+        shown, _ = record_tables(records[name])
+        if numbers and not all(1 <= int(number) <= len(shown) for number in numbers):
+            raise InvalidInputError(f"The record {name!r} has {len(shown)} tables; the block is {match[1]!r}.")
+        tables = "\n".join(markdown(shown[int(number) - 1]) for number in numbers) or record_markdown(records[name])
+        return f"<!-- {match[1]} -->\n`{records[name]['command']}`\n\n{tables}\n<!-- end -->"
+
+    return BLOCK.sub(fill, text)
+
+
+def evaluation_page(gathered: Sequence[Gathered]) -> str:
+    """The page as HTML."""
+    items = [one.record for one in gathered if one.kind == KIND]
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for one in gathered:
+        sections.setdefault(_heading(one), []).append(_part(one))
+    return render_page(
+        "evaluation.html.j2",
+        n_records=len(gathered),
+        summary=summary_table(items) if items else None,
+        sections=sections,
+        suspects=_suspects(gathered),
+        commands=_command_table(gathered),
+    )
+
+
+def _part(one: Gathered) -> dict[str, Any]:
+    shown, folded = record_tables(one.record)
+    return {
+        "title": _title(one),
+        "note": one.note,
+        "overview": _overview(one),
+        "tables": [table for table in shown if len(table.rows) <= MAX_ROWS],
+        "folded": [table for table in shown if len(table.rows) > MAX_ROWS] + folded,
+        "pictures": _pictures(one),
+    }
+
+
+def _overview(one: Gathered) -> list[Picture]:
+    """Of a comparison: the picture of each of its tasks, over the seeds."""
+    return [rate_picture(tasks) for tasks in runs_of_one_task(one.record["tasks"])] if one.kind == COMPARISON else []
+
+
+def _pictures(one: Gathered) -> list[Mapping[str, Any]]:
+    """Of an item: its figures, those whose files are there."""
+    found: list[Mapping[str, Any]] = []
+    for figure in one.record.get("figures", []) if one.kind == KIND else []:
+        file = (one.folder / figure["file"]).resolve()
+        if file.is_relative_to(one.folder.resolve()) and file.suffix == ".png" and file.is_file():
+            found.append({**figure, "uri": drawing.png_data_uri(file.read_bytes())})
+    return found
+
+
+def _suspects(gathered: Sequence[Gathered]) -> list[dict[str, Any]]:
+    shown = []
+    for one in gathered:
+        for task in one.record["tasks"] if one.kind == COMPARISON else []:
+            samples = shown_suspects(task, one.folder)
+            if samples:
+                what = f"{title(task)}: class {task['target']}, attacked with {task['trigger']}"
+                shown.append({"title": what, "samples": samples})
+    return shown
+
+
+def _heading(one: Gathered) -> str:
+    return PAPER_TITLES[one.record["paper"]] if one.kind == KIND else KIND_TITLES[one.kind]
+
+
+def _title(one: Gathered) -> str:
+    return f"{one.record['title']} ({SIZE_WORDS[one.record['size']]})" if one.kind == KIND else one.name
+
+
+def _command_table(gathered: Sequence[Gathered]) -> Table:
+    rows: dict[str, list[str]] = {}
+    for one in gathered:
+        for record in one.record["studies"] if one.kind == KIND else [one.record]:
+            known = ", ".join(f"{name} {version}" for name, version in record["versions"].items() if name != "platform")
+            rows.setdefault(record["command"], [record["command"], one_decimal(record["seconds"]), known])
+    columns = {"Command": False, "Seconds": True, "Versions": False}
+    return Table("Commands that wrote these records; seconds are of the last call", columns, list(rows.values()))

@@ -1,0 +1,61 @@
+"""What the HTML pages share: the template engine, and figures that stand inside the page."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from art_plugins.errors import MissingPackageError
+from art_plugins.reports import drawing
+
+
+class Picture(NamedTuple):
+    """A figure as PNG with its size in CSS pixels, and ``words`` for those who do not see it."""
+
+    name: str
+    caption: str
+    words: str
+    png: bytes
+    width: int
+    height: int
+
+    @property
+    def uri(self) -> str:
+        """The ``src`` of the image."""
+        return drawing.png_data_uri(self.png)
+
+
+def picture(name: str, caption: str, figure: Any, words: str) -> Picture:
+    """A matplotlib figure, drawn."""
+    return Picture(name, caption, words, drawing.png_bytes(figure), *drawing.css_size(figure))
+
+
+def render_page(template: str, **values: Any) -> str:
+    """
+    A template of this package, filled in; all values are escaped, and one that is missing is an error.
+
+    :raises MissingPackageError: Without jinja2.
+    """
+    jinja2 = import_jinja2()
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("art_plugins.evaluation", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return str(environment.get_template(template).render(**values))
+
+
+def import_jinja2() -> Any:
+    """
+    jinja2, imported only where a page is written.
+
+    :raises MissingPackageError: If it cannot be imported.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingPackageError(
+            f'The page needs jinja2, which cannot be imported ({error}): pip install "art-plugins[report]"'
+        ) from error
+    return jinja2

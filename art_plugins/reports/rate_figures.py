@@ -1,0 +1,185 @@
+"""The picture of a comparison: what share of the poison, and of the clean samples, each filter removes; and it in words."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.reports.drawing import CURVE, new_figure, own_style, short_name
+from art_plugins.reports.pages import Picture, picture
+from art_plugins.reports.tables import rate, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BOUNDS = ("perfect_filter", "random_filter")  # not defences: one knows the truth, the other draws
+CAUGHT_TPR, CAUGHT_FPR = 0.9, 0.05  # from which, and up to which, the page says that a filter caught the poison
+MIN_FPR_SHOWN = 0.12  # right end of the axis at least, so that the corner of a good filter is seen
+LETTERS = 30  # of a label's line
+POINT_SIZE = 8  # in pixels of the figure's own resolution: half the side of what a label leaves free around a point
+DISTANCES = (7, 16, 28, 42, 58, 76, 96, 118, 142, 170, 200, 240)  # pixels from a point to its label, tried in this order
+
+
+class Rates(NamedTuple):
+    """Of one filter over the seeds: TPR and FPR, each shape (number of seeds,)."""
+
+    title: str
+    is_bound: bool
+    tpr: np.ndarray
+    fpr: np.ndarray
+
+
+@own_style
+def rate_figure(tasks: Sequence[Mapping[str, Any]]) -> Figure:
+    """
+    TPR against FPR, one labelled point a filter: the mean over the seeds, with lines from the lowest to the highest.
+
+    The shaded corner holds the filters that caught the poison; on the dotted line lies what removes samples at random.
+
+    :param tasks: Of the record, which differ in their seed only: ``defences`` with ``name``, ``title``, ``tpr``, ``fpr``
+        (``None``: not known).
+    """
+    shown, _ = _rates(tasks)
+    figure = new_figure(9.2, max(4.4, 2.6 + 0.2 * len(shown)))
+    axes: Axes = figure.subplots()
+    right = max([MIN_FPR_SHOWN, *(1.12 * float(row.fpr.max()) for row in shown)])
+    axes.set_xlim(-0.03 * right, right)
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_xlabel("FPR: share of the clean samples that is removed; 0 is best")
+    axes.set_ylabel("TPR: share of the poison that is removed; 1 is best")
+    axes.grid(color="0.9")
+    axes.fill_between([0, CAUGHT_FPR], CAUGHT_TPR, 1, facecolor="0.88", edgecolor="0.6", linewidth=0.8)
+    chance = min(1.0, right)
+    axes.plot([0, chance], [0, chance], color="0.6", linestyle=":", linewidth=1.2)
+    for row in shown:
+        x, y = float(row.fpr.mean()), float(row.tpr.mean())
+        axes.plot([row.fpr.min(), row.fpr.max()], [y, y], color="0.6", linewidth=1)
+        axes.plot([x, x], [row.tpr.min(), row.tpr.max()], color="0.6", linewidth=1)
+        axes.plot(
+            [x],
+            [y],
+            linestyle="none",
+            marker="D" if row.is_bound else "o",
+            markersize=10 if row.is_bound else 7,
+            markerfacecolor="none" if row.is_bound else CURVE,
+            markeredgecolor="black",
+            clip_on=False,
+            zorder=5 if row.is_bound else 4,
+        )
+    _label(figure, axes, shown)
+    return figure
+
+
+def rate_words(tasks: Sequence[Mapping[str, Any]]) -> str:
+    """What :func:`rate_figure` shows."""
+    shown, missing = _rates(tasks)
+    over = f" Means over {len(tasks)} seeds, in brackets lowest to highest." if len(tasks) > 1 else ""
+    points = "; ".join(
+        f"{row.title}{' (no defence, a bound)' if row.is_bound else ''}: "
+        f"TPR {spread(row.tpr.tolist(), rate)}, FPR {spread(row.fpr.tolist(), rate)}"
+        for row in sorted(shown, key=lambda row: (-row.tpr.mean(), row.fpr.mean()))
+    )
+    return (
+        "Points of TPR against FPR, one for each filter; the best corner is the upper left one. Filters that caught the "
+        f"poison lie in the shaded corner, TPR of at least {rate(CAUGHT_TPR)} and FPR of at most {rate(CAUGHT_FPR)}.{over} "
+        f"From the highest TPR to the lowest: {points or 'no filter'}. "
+        + (f"Not shown, since a rate is not known: {', '.join(missing)}." if missing else "")
+    ).strip()
+
+
+def rate_picture(tasks: Sequence[Mapping[str, Any]]) -> Picture:
+    """:func:`rate_figure` for a page."""
+    caption = (
+        "Each filter: the share of the poison and of the clean samples that it removes. Shaded: the poison is caught. "
+        "Dotted: what removing at random would do. Diamonds: bounds, not defences."
+    )
+    if len(tasks) > 1:
+        caption += f" Points are means over {len(tasks)} seeds, grey lines go from the lowest to the highest."
+    return picture("rates", caption, rate_figure(tasks), rate_words(tasks))
+
+
+def _rates(tasks: Sequence[Mapping[str, Any]]) -> tuple[list[Rates], list[str]]:
+    """Filters whose rates are known for all seeds, and the titles of the others."""
+    shown, missing = [], []
+    for same in zip(*(task["defences"] for task in tasks), strict=True):
+        if any(row[key] is None for row in same for key in ("tpr", "fpr")):
+            missing.append(same[0]["title"])
+            continue
+        tpr, fpr = (np.array([row[key] for row in same], dtype=float) for key in ("tpr", "fpr"))
+        shown.append(Rates(same[0]["title"], same[0]["name"] in BOUNDS, tpr, fpr))
+    return shown, missing
+
+
+def _label(figure: Figure, axes: Axes, shown: Sequence[Rates]) -> None:
+    """
+    Write each filter's name near its point: of the places around it the nearest that is free, with a line to the point.
+
+    A place is free if it is within the axes and covers no point, no other name and no line to another name.
+    """
+    figure.draw_without_rendering()  # settles the layout: from here on a point has its place in pixels
+    figure.set_layout_engine("none")
+    frame = axes.get_window_extent()
+    points = np.array([axes.transData.transform((row.fpr.mean(), row.tpr.mean())) for row in shown]).reshape(-1, 2)
+    taken = np.array([(x - POINT_SIZE, y - POINT_SIZE, x + POINT_SIZE, y + POINT_SIZE) for x, y in points]).reshape(-1, 4)
+    within = (frame.x0 + 2, frame.y0 + 2, frame.x1 - 2, frame.y1 - 2)
+    # What a name must not cover: the line of chance, the spans over the seeds, and the lines to the names before.
+    end = min(1.0, axes.get_xlim()[1])
+    spans = [[(row.fpr.min(), row.tpr.mean()), (row.fpr.max(), row.tpr.mean())] for row in shown]
+    spans += [[(row.fpr.mean(), row.tpr.min()), (row.fpr.mean(), row.tpr.max())] for row in shown]
+    lines = np.array([axes.transData.transform(line) for line in ([(0, 0), (end, end)], *spans)])
+    to_data = axes.transData.inverted().transform
+    for point, row in zip(points, shown, strict=True):
+        words = textwrap.fill(short_name(row.title, 2 * LETTERS), LETTERS)
+        text = axes.text(0, 0, words, fontsize=9, ha="left", va="bottom", zorder=6)
+        extent = text.get_window_extent()
+        box, line = _free_place(point, (extent.width, extent.height), taken, lines, within)
+        text.set_position(tuple(to_data(box[:2])))
+        axes.plot(*to_data(line).T, color="0.45", linewidth=0.7, zorder=3)
+        taken, lines = np.vstack([taken, box]), np.concatenate([lines, line[None]])
+
+
+def _free_place(
+    point: np.ndarray,
+    size: tuple[float, float],
+    taken: np.ndarray,
+    lines: np.ndarray,
+    within: tuple[float, float, float, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    The box (left, bottom, right, top) that costs least, and the line (2, 2) from the point to it.
+
+    :param taken: Boxes, shape (n, 4).
+    :param lines: From one point to another, shape (m, 2, 2).
+    """
+    others = taken[~((taken[:, :2] < point) & (point < taken[:, 2:])).all(axis=1)]
+    choices = []
+    for distance, degrees in itertools.product(DISTANCES, range(0, 360, 15)):
+        # The near side of the box touches the circle, so that a name stands beside, above or below its point.
+        way = np.array([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))])
+        corner = point + distance * way - np.array(size) * (1 - way) / 2
+        box = np.concatenate([corner, corner + size])
+        line = np.array([point, np.clip(point, box[:2], box[2:])])
+        outside = max(within[0] - box[0], within[1] - box[1], box[2] - within[2], box[3] - within[3], 0.0)
+        covered = _overlap(box, taken) + int(_enters(lines, box[None]).sum())
+        crossed = int(_enters(line[None], others).sum())
+        choices.append((distance + 1_000 * (outside + covered) + 40 * crossed, box, line))
+    _, box, line = min(choices, key=lambda choice: choice[0])
+    return box, line
+
+
+def _overlap(box: np.ndarray, others: np.ndarray) -> int:
+    """Of how many boxes it covers a part."""
+    apart = (box[2] <= others[:, 0]) | (box[0] >= others[:, 2]) | (box[3] <= others[:, 1]) | (box[1] >= others[:, 3])
+    return int((~apart).sum())
+
+
+def _enters(lines: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Whether each line enters each box, looked at in 200 of its points: shape (lines, boxes)."""
+    steps = lines[:, None, 0] + np.linspace(0, 1, 200)[:, None] * (lines[:, None, 1] - lines[:, None, 0])
+    inside = (steps[:, :, None] > boxes[:, :2]) & (steps[:, :, None] < boxes[:, 2:])
+    return np.asarray(inside.all(axis=-1).any(axis=1))

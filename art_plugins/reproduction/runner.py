@@ -1,0 +1,135 @@
+"""Runs the studies that an item needs and that no record has, and writes each item's record and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.compare_run import report_is_possible
+from art_plugins.evaluation.running.environment import versions
+from art_plugins.reports.paper_items import Item, Record, Row
+from art_plugins.reproduction import li, mehlman, preetha
+from art_plugins.reproduction.studies import STUDIES, Size, Study, autoencoder_file
+from art_plugins.storage import atomic_path, read_record, write_json
+
+ITEMS = (*mehlman.ITEMS, *li.ITEMS, *preetha.ITEMS)
+PAPERS = tuple(dict.fromkeys(item.paper for item in ITEMS))
+KIND = "reproduction"
+
+
+def find_items(paper: str | None, name: str | None) -> list[Item]:
+    """
+    All items, those of a paper, or one.
+
+    :raises InvalidInputError: For a paper or an item that there is not.
+    """
+    if paper is not None and paper not in PAPERS:
+        raise InvalidInputError(f"paper must be one of {', '.join(PAPERS)}; received {paper!r}.")
+    found = [item for item in ITEMS if paper in (None, item.paper) and name in (None, item.name)]
+    if not found:
+        names = ", ".join(item.name for item in ITEMS if item.paper == paper)
+        raise InvalidInputError(f"{paper} has the items {names}; received {name!r}.")
+    return found
+
+
+def reproduce(
+    items: Sequence[Item],
+    size: Size,
+    root: Path | None,
+    out: Path,
+    records: Path | None,
+    run: Callable[[list[str]], None],
+    download: bool = False,
+    on_item: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """
+    Write ``out/<paper>/<item>/record.json`` and the item's figures, running the studies that no record has.
+
+    A study's own command goes on where it stopped, so an interrupted call loses nothing that a study had finished.
+
+    :param root: Folder of the data sets; only needed for studies that have to be run.
+    :param out: Studies are kept in ``out/studies/<size>``.
+    :param records: Folder with records of studies as ``<study>.json``, taken where there are no own ones; ``None``: none.
+    :param run: Runs ``art-plugins`` with these arguments.
+    :param on_item: Called with the record of every item.
+    :return: The records of the items.
+    :raises InvalidInputError: If a study has to be run and there is no ``root``.
+    """
+    folder = out / "studies" / size
+    needed = dict.fromkeys(name for item in items for name in item.studies if size in STUDIES[name].arguments)
+    missing = [name for name in needed if recorded(STUDIES[name], size, folder, records) is None]
+    if missing and root is None:
+        raise InvalidInputError(
+            f"No record has the studies {', '.join(missing)}; name the folder of the data sets with --root to run them, or "
+            "a folder of records with --records."
+        )
+    for name in missing:
+        study = STUDIES[name]
+        assert root is not None
+        if study.autoencoder and not autoencoder_file(folder, study.autoencoder).is_file():
+            run(STUDIES[study.autoencoder].command(size, root, folder, download))
+        run(study.command(size, root, folder, download and not study.autoencoder))
+    found = {name: recorded(STUDIES[name], size, folder, records) for name in needed}
+    written = []
+    for item in items:
+        known = {name: record for name in item.studies if (record := found.get(name)) is not None}
+        record = item_record(item, size, known)
+        write_item(item, record, known, out / item.paper / item.name)
+        on_item(record)
+        written.append(record)
+    return written
+
+
+def recorded(study: Study, size: Size, folder: Path, records: Path | None) -> Record | None:
+    """The record of a study at a size, if one of the two folders has it."""
+    files = [folder / study.name / "record.json", *([records / f"{study.name}.json"] if records else [])]
+    for file in files:
+        record = read_record(file)
+        if record is not None and study.is_recorded_by(str(record.get("command", "")), size):
+            return record
+    return None
+
+
+def item_record(item: Item, size: Size, known: Mapping[str, Record]) -> dict[str, Any]:
+    """JSON-safe: reported beside measured, and what it was measured with."""
+    return {
+        "kind": KIND,
+        "paper": item.paper,
+        "item": item.name,
+        "title": item.title,
+        "size": size,
+        "note": item.note,
+        "studies": [
+            {"name": name, "command": record["command"], "seconds": record["seconds"], "versions": record["versions"]}
+            for name, record in known.items()
+        ],
+        "versions": versions(),
+        "rows": [_row(row) for row in (item.rows(known) if known else [])],
+        "figures": [],
+    }
+
+
+def write_item(item: Item, record: dict[str, Any], known: Mapping[str, Record], out: Path) -> None:
+    """``record.json``, written last, and with the extra ``report`` the figures that it names."""
+    if known and report_is_possible():
+        for drawn in item.pictures(known):
+            with atomic_path(out / f"{drawn.name}.png") as partial:
+                partial.write_bytes(drawn.png)
+            figure = {"file": f"{drawn.name}.png", "caption": drawn.caption, "words": drawn.words}
+            record["figures"].append({**figure, "width": drawn.width, "height": drawn.height})
+    write_json(out / "record.json", record)
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "what": row.what,
+        "over": row.over,
+        "by": row.by,
+        "reported": row.reported,
+        "measured": row.mean,
+        "by_seed": list(row.measured),
+        "better": row.better,
+        "verdict": row.verdict,
+    }

@@ -1,0 +1,151 @@
+"""Image data sets: layouts of the file, ranges, labels, notes, and files that are something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import art.utils
+import numpy as np
+import pytest
+
+from art_plugins.attacks.datasets.images import SETS, Published, image_data
+from art_plugins.errors import FileFormatError, InvalidInputError
+
+
+def arrays(shape: tuple[int, ...] = (28, 28), **others: Any) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    return {
+        "x_train": random.integers(0, 256, size=(12, *shape), dtype=np.uint8),
+        "y_train": np.arange(12) % 10,
+        "x_test": random.integers(0, 256, size=(5, *shape), dtype=np.uint8),
+        "y_test": np.arange(5),
+        **others,
+    }
+
+
+def test_image_data_of_kerass_mnist_file_are_channels_first_and_in_range(tmp_path: Path) -> None:
+    stored = arrays()
+    np.savez(tmp_path / "mnist.npz", **stored)
+    data = image_data("mnist", tmp_path)
+    assert data.x_train.shape == (12, 1, 28, 28)
+    assert data.x_train.dtype == np.float32
+    np.testing.assert_allclose(data.x_train[:, 0], stored["x_train"] / 255, rtol=1e-6)
+    np.testing.assert_array_equal(data.y_train, stored["y_train"])
+    assert data.y_test.dtype == np.int64
+    assert data.class_names == tuple("0123456789")
+    assert data.notes == ("10 of 10 classes, 12 of 60000 training images and 5 of 10000 test images",)
+
+
+def test_image_data_of_the_whole_published_set_need_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "mnist.npz", **arrays())
+    monkeypatch.setitem(SETS, "mnist", Published(tuple("0123456789"), 12, 5))
+    assert image_data("mnist", tmp_path).notes == ()
+
+
+def test_image_data_of_colour_images_move_the_channels_and_take_the_files_names(tmp_path: Path) -> None:
+    stored = arrays((32, 31, 3), y_train=np.arange(12)[:, None] % 3, y_test=np.eye(3)[[0, 1, 2, 0, 1]])
+    np.savez(tmp_path / "gtsrb32.npz", **stored, class_names=np.array(["01", "05", "38"]))
+    data = image_data("gtsrb32", tmp_path)
+    assert data.x_test.shape == (5, 3, 32, 31)
+    assert data.x_test[4, 2, 7, 30] == np.float32(stored["x_test"][4, 7, 30, 2]) / np.float32(255)
+    assert data.y_train.tolist() == [0, 1, 2] * 4
+    assert data.y_test.tolist() == [0, 1, 2, 0, 1]
+    assert data.class_names == ("01", "05", "38")
+    assert data.notes[0].startswith("3 of 43 classes")
+
+
+def test_image_data_of_floats_are_taken_as_they_are(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).uniform(size=(5, 28, 28, 1))
+    np.savez(tmp_path / "fashion_mnist.npz", **arrays(x_train=x, y_train=np.arange(5)))
+    data = image_data("fashion_mnist", tmp_path)
+    np.testing.assert_array_equal(data.x_train[:, 0], x[..., 0].astype(np.float32))
+    assert data.class_names[9] == "Ankle boot"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": np.zeros((12, 28, 28), dtype=object)}, "without pickles"),
+        ({"x_train": np.zeros((12, 28))}, r"x_train of .*received \(12, 28\)"),
+        ({"x_test": np.zeros((5, 28, 28, 2))}, "x_test of"),
+        ({"x_train": np.full((12, 28, 28), 2.0)}, "bytes, or floats of 0 to 1"),
+        ({"x_train": np.full((12, 28, 28), np.nan)}, "bytes, or floats of 0 to 1"),
+        ({"x_test": np.zeros((5, 32, 32))}, "no file of mnist"),
+        ({"y_train": np.arange(12)}, "12 classes with 10 names"),
+        ({"class_names": np.array(["a", "b"])}, "10 classes with 2 names"),
+    ],
+)
+def test_image_data_of_a_file_with_other_arrays_say_what_is_wrong(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    np.savez(tmp_path / "mnist.npz", **arrays(**changes))
+    with pytest.raises(FileFormatError, match=message):
+        image_data("mnist", tmp_path)
+
+
+def test_image_data_of_a_file_without_a_test_set_name_what_it_lacks(tmp_path: Path) -> None:
+    stored = arrays()
+    np.savez(tmp_path / "mnist.npz", x_train=stored["x_train"], y_train=stored["y_train"])
+    with pytest.raises(FileFormatError, match="lacks x_test, y_test"):
+        image_data("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
+def test_image_data_of_a_damaged_file_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mnist.npz").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"mnist\.npz cannot be read"):
+        image_data("mnist", tmp_path)
+
+
+def test_image_data_of_a_single_array_are_refused(tmp_path: Path) -> None:
+    with (tmp_path / "mnist.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        image_data("mnist", tmp_path)
+
+
+def test_image_data_of_an_unknown_name_or_a_missing_file_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="one of mnist, fashion_mnist"):
+        image_data("imagenet", tmp_path)
+    with pytest.raises(InvalidInputError, match="download=True"):
+        image_data("cifar10", tmp_path)
+    with pytest.raises(InvalidInputError, match="no loader of ART"):
+        image_data("gtsrb32", tmp_path)
+    with pytest.raises(InvalidInputError, match="ART has no loader for 'fashion_mnist'"):
+        image_data("fashion_mnist", tmp_path, download=True)
+
+
+def test_image_data_that_are_downloaded_come_from_arts_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random, asked = np.random.default_rng(0), []
+
+    def load_dataset(name: str) -> Any:
+        asked.append(name)
+        x, y = random.uniform(size=(6, 32, 32, 3)).astype(np.float32), np.eye(10)[:6]
+        return (x, y), (x[:2], y[:2]), 0.0, 1.0
+
+    monkeypatch.setattr(art.utils, "load_dataset", load_dataset)
+    data = image_data("cifar10", tmp_path, download=True)
+    assert asked == ["cifar10"]
+    assert data.x_train.shape == (6, 3, 32, 32)
+    assert data.y_train.tolist() == [0, 1, 2, 3, 4, 5]
+    assert data.class_names[3] == "cat"
+
+
+def test_image_data_whose_download_fails_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(name: str) -> Any:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(art.utils, "load_dataset", load_dataset)
+    with pytest.raises(InvalidInputError, match="no route to host"):
+        image_data("mnist", tmp_path, download=True)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_image_data_from_real_files_have_every_class(data_root: Path, name: str) -> None:
+    if not (data_root / f"{name}.npz").is_file():
+        pytest.skip(f"no {name}.npz in the folder of real data")
+    data = image_data(name, data_root)
+    assert set(data.y_train) == set(data.y_test) == set(range(len(data.class_names)))
+    assert (data.x_train.min(), data.x_train.max()) == (0, 1)
+    assert data.x_train.shape[1:] in ((1, 28, 28), (3, 32, 32))

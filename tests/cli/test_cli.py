@@ -1,0 +1,197 @@
+"""The command line as a person meets it: a sentence and status 2 for what cannot be, results for what can."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from art_plugins import cli
+from art_plugins.attacks import tasks
+from art_plugins.evaluation import compare
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "art_plugins.cli", *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["art-plugins", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["compare", "--dataset", "speech_commands"], "needs --root DIR"),
+        (["compare", "--dataset", "speech_commands", "--root", "nowhere"], "nowhere"),
+        (["compare", "--root", "somewhere"], "need --dataset speech_commands"),
+        (["compare", "--dataset", "speech_commands", "--root", ".", "--autoencoder", "none.safetensors"], "does not exist"),
+        (["scan", "no-such-folder"], "no-such-folder"),
+        (["ablation", "--root", ".", "--variant", "gamma"], "beta x 4"),
+        (["ablation", "--root", ".", "--precision", "8-bit"], "bf16-mixed"),
+        (["detect", "gone.pt", "images", "--clean", "clean"], "images does not exist"),
+        (["detect", "gone.pt", "images", "--clean", "clean", "--size", "32"], "--size is a width and a height"),
+        (["detect", "gone.pt", "images", "--clean", "clean", "--mean", ".5;.5"], "--mean is one number, or one a channel"),
+        (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "{}"], "which is missing"),
+        (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "[1]"], "--factory-args is a JSON object"),
+        (["fraction-curve", "--root", "nowhere", "--autoencoder", "none.safetensors"], "nowhere"),
+    ],
+)
+def test_command_with_bad_arguments_ends_with_a_sentence_and_status_2(
+    arguments: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main_with(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.startswith("Error: ")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_command_in_a_process_of_its_own_shows_no_traceback() -> None:
+    result = run("scan", "no-such-folder")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "no-such-folder" in result.stderr
+
+
+def test_command_with_an_unknown_option_ends_with_status_2() -> None:
+    result = run("compare", "--thresold", "3")
+    assert result.returncode == 2
+    assert "--thresold" in result.stderr
+
+
+def test_help_answers_without_importing_torch() -> None:
+    code = "import sys; from art_plugins import cli; cli.app(['--help'], standalone_mode=False)"
+    code += "; assert 'torch' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "compare" in result.stdout
+
+
+def quick_digits(seed: int = 0, full: Callable[[int], tasks.Task] = tasks.digits_task) -> tasks.Task:
+    return replace(full(seed), classifier={"nb_epochs": 1}, defence={"nb_epochs": 1, "verbose": False})
+
+
+def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tasks, "digits_task", quick_digits)
+    out = tmp_path / "out"
+    arguments = ["compare", "--dataset", "digits", "--out", str(out)]
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(compare.PerfectFilter, "detect_poison", interrupt)
+        assert main_with(monkeypatch, *arguments) == 130
+    assert capsys.readouterr().err.endswith("Interrupted; run the same command again to go on.\n")
+    assert not (out / "record.json").exists()
+    unfinished = next((out / "unfinished").glob("*.json"))
+    finished = json.loads(unfinished.read_text())["rows"]
+    assert "vae_latent" in finished
+    assert "perfect_filter" not in finished
+
+    def never(*_: object) -> None:
+        raise AssertionError("the autoencoder was trained again")
+
+    monkeypatch.setattr(compare.VAELatentDefence, "detect_poison", never)
+    assert main_with(monkeypatch, *arguments) == 0
+    record = json.loads((out / "record.json").read_text())
+    rows = {row["name"]: row for row in record["tasks"][0]["defences"]}
+    assert rows["vae_latent"] == finished["vae_latent"]
+    assert rows["perfect_filter"]["tpr"] == 1.0
+    assert rows["perfect_filter"]["fpr"] == 0.0
+    assert len(rows) == len(compare.entries())
+    assert not (out / "unfinished").exists()
+    assert (out / "digits.autoencoder.safetensors").is_file()
+    assert "Perfect filter" in (out / "table.md").read_text()
+    assert "Perfect filter" in (out / "report.html").read_text()
+
+
+def test_scan_prints_the_ranking_and_writes_its_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for word, hz in (("high", 1_500), ("low", 300), ("mid", 700)):
+        (tmp_path / "in" / word).mkdir(parents=True)
+        for index in range(12):
+            time_s = np.arange(2_000) / 8_000
+            clip = 0.3 * np.sin(2 * np.pi * hz * random.uniform(0.9, 1.1) * time_s) + random.normal(scale=0.01, size=2_000)
+            soundfile.write(tmp_path / "in" / word / f"{index}.wav", clip, 8_000)
+    keep, out = tmp_path / "keep.txt", tmp_path / "out"
+    code = main_with(
+        monkeypatch, "scan", str(tmp_path / "in"), "--out", str(out), "--nb-epochs", "1", "--apply-to", str(keep)
+    )
+    assert code == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("high", "low", "mid"))
+    assert {path.name for path in out.iterdir()} == {"record.json", "report.html", "suspects.csv"}
+    assert len(keep.read_text().split()) <= 36
+
+
+def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], digits: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    factory = f"factory_{tmp_path.name}"
+    Path(f"{factory}.py").write_text(
+        "from torch import nn\n"
+        "def network(hidden):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, hidden), nn.ReLU(),\n"
+        "                         nn.Linear(hidden, 10))\n"
+    )
+    torch.save(digits.network("white_square").state_dict(), "weights.pt")
+    for row, (image, label) in enumerate(zip(digits.x_clean, digits.y_clean, strict=True)):
+        write_png(Path("clean", "abcdefghij"[label], f"{row}.png"), image)
+    others = digits.x_test[digits.y_test != digits.target][:30]
+    for row, image in enumerate(digits.white_square(others)):
+        write_png(Path("images", f"{row}.png"), image)
+    arguments = ["detect", "weights.pt", "images", "--clean", "clean", "--factory", f"{factory}:network", "--seed", "1"]
+    arguments += ["--factory-args", '{"hidden": 32}', "--size", "8x8", "--nb-steps", "150"]
+    arguments += [
+        "--classes",
+        "a, b,c,d,e,f,g,h,i,j",
+        "--save-detector",
+        "d.safetensors",
+        "--out",
+        "out",
+        "--threshold",
+        "3",
+    ]
+    assert main_with(monkeypatch, *arguments) == 0
+    sys.modules.pop(factory, None)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"The model has a backdoor towards {'abcdefghij'[digits.target]}" in printed
+    assert "backdoor's target" in printed
+    assert "more, listed in out/suspects.csv" in printed
+    assert printed.count("to the model, probably") == cli.MAX_LISTED
+    assert {path.name for path in Path("out").iterdir()} == {"record.json", "report.html", "suspects.csv"}
+    assert Path("d.safetensors").is_file()
+    assert json.loads(Path("out/record.json").read_text())["command"].startswith("art-plugins detect weights.pt images")
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(path)
