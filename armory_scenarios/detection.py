@@ -10,8 +10,10 @@ import numpy as np
 from armory_scenarios.datasets import samples
 from armory_scenarios.scenario import PoisonScenario
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.in_flight import DEFAULT, HeldOut, evaluate_in_flight
+from art_plugins.evaluation.held_out import HeldOut
+from art_plugins.evaluation.in_flight import evaluate_in_flight
 from art_plugins.evaluation.layerwise import evaluate_detectors
+from art_plugins.reports.in_flight_tables import DEFAULT_ROW
 
 
 class DetectionScenario(PoisonScenario, abc.ABC):
@@ -79,7 +81,7 @@ class InFlightScenario(DetectionScenario):
             verbose=False,
         )
         self.hub.record("in_flight_right_target", measured["inversion"]["right_target"])
-        default = measured["detectors"][DEFAULT]
+        default = measured["detectors"][DEFAULT_ROW]
         for name in ("tpr", "tpr_of_all", "fpr", "fpr_of_all", "sia", "sia_of_all"):
             self.hub.record(f"in_flight_{name}", default[name])
         for row in measured.get("baselines", []):

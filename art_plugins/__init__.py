@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from art_plugins.baselines.art_filters import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
+    from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
     from art_plugins.baselines.beatrix import Beatrix
+    from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
     from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
     from art_plugins.baselines.pyod_filter import PyODFilter
     from art_plugins.baselines.scale_up import ScaleUp
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from art_plugins.defences.latent_clustering import VAELatentDefence
     from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
     from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
-    from art_plugins.triggers.inversion import Inversion, invert_triggers
+    from art_plugins.triggers.found import Inversion
+    from art_plugins.triggers.inversion import invert_triggers
 
 __all__ = [
     "B3D",

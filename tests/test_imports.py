@@ -12,23 +12,21 @@ import art_plugins
 PACKAGE = Path(art_plugins.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# A room may import from the rooms named here, and from itself.
-GROUND = {"errors", "storage", "arrays", "file_rules", "parameters"}
-FLOORS = {
-    "errors": set(),
-    "storage": {"errors"},
-    "arrays": {"errors"},
-    "parameters": {"errors"},
-    "file_rules": {"errors"},
-    "statistics": GROUND,
-    "features": GROUND | {"statistics"},
-    "triggers": GROUND | {"statistics", "features"},
-    "defences": GROUND | {"statistics", "features", "triggers"},
-    "evaluation": GROUND | {"statistics", "features", "triggers", "defences"},
-    "cli": GROUND | {"statistics", "features", "triggers", "defences", "evaluation"},
-    "__init__": GROUND | {"statistics", "features", "triggers", "defences", "evaluation"},
-    "__main__": {"cli"},
-}
+# From the ground up. A room may import from itself, and from the rooms of the floors below its own.
+STOREYS = [
+    {"errors"},
+    {"storage", "arrays", "parameters", "file_rules"},
+    {"statistics"},
+    {"features"},
+    {"files", "triggers"},
+    {"reports", "defences", "attacks"},
+    {"baselines"},
+    {"evaluation"},
+    {"inspection", "reproduction"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+FLOORS = {room: set().union(*STOREYS[:floor]) for floor, rooms in enumerate(STOREYS) for room in rooms}
 HEAVY = {"torch", "torchaudio", "torchvision", "lightning", "art", "armory", "tensorflow"}
 FORBIDDEN = {
     "errors": HEAVY,

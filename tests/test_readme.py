@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from art_plugins import cli
 from art_plugins.reports.evaluation_page import evaluation_markdown, filled
+from art_plugins.reports.paper_items import KIND
 from art_plugins.reports.records import Gathered, gather
-from art_plugins.reproduction.runner import ITEMS, KIND, item_record, recorded
+from art_plugins.reproduction.runner import ITEMS, item_record, recorded
 from art_plugins.reproduction.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,10 +19,8 @@ from art_plugins.attacks.networks import NETWORKS
 from art_plugins.attacks.poisoning import PoisonedData
 from art_plugins.attacks.training_loop import run_epochs
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.metrics import attack_metrics
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.statistics.labels import class_labels
-from art_plugins.triggers.input_aware import InputAwareTrigger
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
@@ -122,29 +120,6 @@ def train_backdoored(attack: PoisonedData, models: str | Path | None = None, **t
         is_poison=attack.is_poison,
         **training,
     )
-
-
-def assert_attack_works(classifier: Any, attack: PoisonedData, least: float = 0.95) -> dict[str, Any]:
-    """
-    A defence that is tested on an attack that failed shows nothing: raise unless the attack works.
-
-    :param least: Lowest share of triggered test images of the source classes that the model must classify as wanted.
-    :return: ``clean_accuracy``, ``attack_success``, ``n_clean_test``, ``n_triggered_test``; of an input-aware attack
-        ``crossed_success`` as well: the share that comes to the target with the trigger of another image, drawn at random.
-    :raises InvalidInputError: If fewer are.
-    """
-    clean = attack.clean
-    figures = attack_metrics(classifier, clean.x_test, clean.y_test, attack.x_triggered, attack.y_wanted)
-    if figures["attack_success"] < least:
-        raise InvalidInputError(
-            f"The attack works on {figures['attack_success']:.3f} of the triggered test images, less than {least}; make "
-            "the trigger stronger, poison more images or train longer before judging a defence."
-        )
-    if isinstance(attack.trigger, InputAwareTrigger):
-        x = clean.x_test[np.isin(clean.y_test, attack.sources)]
-        crossed = attack.trigger.crossed(x, np.random.default_rng(0).permutation(x))
-        figures["crossed_success"] = float((classifier.predict(crossed).argmax(axis=1) == attack.target).mean())
-    return figures
 
 
 def as_classifier(model: nn.Module, shape: tuple[int, ...], nb_classes: int, learning_rate: float) -> PyTorchClassifier:

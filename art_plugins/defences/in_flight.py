@@ -23,7 +23,8 @@ from art_plugins.statistics.density import ClassDensities, check_density, cross_
 from art_plugins.statistics.labels import class_labels, indices_by_class
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import load_arrays, save_arrays, target_file
-from art_plugins.triggers.inversion import Inversion, invert_triggers
+from art_plugins.triggers.found import Inversion
+from art_plugins.triggers.inversion import invert_triggers
 from art_plugins.triggers.trigger import Trigger, check_trigger, stamped
 
 logger = logging.getLogger(__name__)

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from art_plugins.attacks.tasks import Task, speech_commands_task
-from art_plugins.errors import MissingPackageError
 from art_plugins.evaluation.compare import compare
 from art_plugins.evaluation.fractions import fraction_curve
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.training import make_fabric
-from art_plugins.reports.comparison_page import check_report_packages, write_compare_report
+from art_plugins.reports.comparison_page import write_compare_report
+from art_plugins.reports.comparison_tables import markdown_report
+from art_plugins.reports.packages import report_is_possible
 from art_plugins.reports.suspects import write_suspects
-from art_plugins.reports.tables import markdown_report
 from art_plugins.storage import atomic_path, json_safe, read_record, write_json, write_text
 
 
@@ -112,20 +112,12 @@ def run_fraction_curve(
     }
     write_json(out / "record.json", record)
     if report_is_possible():
-        from art_plugins.reports.drawing import fraction_figure, png_bytes
+        from art_plugins.reports.comparison_figures import fraction_figure
+        from art_plugins.reports.drawing import png_bytes
 
         with atomic_path(out / "fraction_curve.png") as partial_file:
             partial_file.write_bytes(png_bytes(fraction_figure(points)))
     return record
-
-
-def report_is_possible() -> bool:
-    """Whether the packages of the extra ``report`` are installed."""
-    try:
-        check_report_packages()
-    except MissingPackageError:
-        return False
-    return True
 
 
 def _identity(task: Task) -> str:

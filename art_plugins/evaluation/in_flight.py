@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from art_plugins.attacks.success import ratio
 from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.evaluation.metrics import ratio
+from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
+from art_plugins.statistics.outliers import combined_index
 from art_plugins.statistics.thresholds import best_tpr_near_fpr
-from art_plugins.triggers.inversion import Inversion, combined_index, invert_triggers
+from art_plugins.triggers.found import Inversion
+from art_plugins.triggers.inversion import invert_triggers
 from art_plugins.triggers.trigger import Trigger, stamped
 
 # Family, hidden layers, power of the features, margin, removal of the pattern; the paper's form first, the default last.
@@ -29,45 +32,9 @@ FORMS: tuple[tuple[str, int, float, float, bool], ...] = (
     ("regularised", 2, 0.5, 0.5, False),
     ("regularised", 2, 0.5, 0.5, True),
 )
-PAPER, DEFAULT = 0, -1  # rows of a record's detectors; older records end with an older default
 LEARNING_RATES = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)
 MOST_TRIGGERED = 1_000  # triggered images that the baselines judge; STRIP runs the model 100 times on each
 BASELINE_FPR = 0.05  # at which the paper reads off the baselines
-
-
-class HeldOut(NamedTuple):
-    """
-    ``x_defence``, ``y_defence``: the defender's clean images; ``x_clean``, ``y_clean``: other clean images, of all
-    classes; ``x_triggered``, ``y_source``: those of them that are of a source class, with the trigger, and their
-    true class.
-    """
-
-    x_defence: np.ndarray
-    y_defence: np.ndarray
-    x_clean: np.ndarray
-    y_clean: np.ndarray
-    x_triggered: np.ndarray
-    y_source: np.ndarray
-
-
-def split_test_set(
-    x_test: np.ndarray,
-    y_test: np.ndarray,
-    trigger: Trigger,
-    sources: list[int],
-    n_per_class: int = 100,
-    random_state: int = 0,
-) -> HeldOut:
-    """``n_per_class`` test images of every class for the defender, the rest for the evaluation (Li et al., section 5.1)."""
-    random = np.random.default_rng(random_state)
-    chosen = np.concatenate(
-        [random.choice(np.flatnonzero(y_test == label), n_per_class, replace=False) for label in np.unique(y_test)]
-    )
-    rest = np.setdiff1d(np.arange(len(y_test)), chosen)
-    from_source = rest[np.isin(y_test[rest], sources)]
-    return HeldOut(
-        x_test[chosen], y_test[chosen], x_test[rest], y_test[rest], trigger(x_test[from_source]), y_test[from_source]
-    )
 
 
 def evaluate_in_flight(

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from art_plugins.attacks.cases import ModelCase, attacked_model
-from art_plugins.attacks.image_models import assert_attack_works
 from art_plugins.attacks.poisoning import SEVERAL
-from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row, split_test_set
+from art_plugins.attacks.success import assert_attack_works
+from art_plugins.evaluation.held_out import split_test_set
+from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row
 from art_plugins.evaluation.running.runs import recorded_runs, run_name
 from art_plugins.reports.in_flight_tables import in_flight_report
 from art_plugins.triggers.inversion import invert_triggers

@@ -11,7 +11,7 @@ from art_plugins.attacks.poisoning import PoisonedData
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
-from art_plugins.evaluation.in_flight import HeldOut
+from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.evaluation.metrics import filter_metrics, measured
 from art_plugins.evaluation.peers import Judged, judge, peer_filters, peer_rows, rates
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from art_plugins.attacks.cases import INPUT_AWARE, ModelCase, attacked_model, check_case
-from art_plugins.attacks.image_models import assert_attack_works
+from art_plugins.attacks.success import assert_attack_works
 from art_plugins.baselines.pyod_filter import pyod_is_installed
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.compare import WITHOUT_PYOD
-from art_plugins.evaluation.in_flight import split_test_set
+from art_plugins.evaluation.filters import WITHOUT_PYOD
+from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
 from art_plugins.evaluation.running.runs import recorded_runs, run_name
 from art_plugins.files.outputs import file_stem

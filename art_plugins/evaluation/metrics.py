@@ -13,6 +13,8 @@ import numpy as np
 import psutil
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
+from art_plugins.attacks.success import ratio
+
 SAMPLE_EVERY_S = 0.02
 
 
@@ -46,32 +48,9 @@ def filter_metrics(
     }
 
 
-def ratio(numerator: int, denominator: int) -> float | None:
-    """The quotient, or ``None`` for a denominator of 0."""
-    return numerator / denominator if denominator else None
-
-
 def rank_of(scores: np.ndarray, index: int) -> int | None:
     """Of one score among all, 1 for the highest; ``None`` where that one is NaN."""
     return None if np.isnan(scores[index]) else int((scores > scores[index]).sum()) + 1
-
-
-def attack_metrics(
-    classifier: Any, x_test: np.ndarray, y_test: np.ndarray, x_triggered: np.ndarray, target: int | np.ndarray
-) -> dict[str, Any]:
-    """
-    Accuracy on clean test samples, and the share of triggered source-class test samples that are classified as the target.
-
-    :param target: One class, or what the attack wants of each triggered sample, (m,).
-    """
-    clean = classifier.predict(x_test).argmax(axis=1)
-    triggered = classifier.predict(x_triggered).argmax(axis=1)
-    return {
-        "clean_accuracy": float((clean == y_test).mean()),
-        "attack_success": float((triggered == target).mean()),
-        "n_clean_test": len(x_test),
-        "n_triggered_test": len(x_triggered),
-    }
 
 
 @dataclass

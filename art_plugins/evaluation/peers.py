@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from art_plugins.attacks.success import ratio
 from art_plugins.baselines.beatrix import Beatrix
 from art_plugins.baselines.patterns import STRIP
 from art_plugins.baselines.pyod_filter import PyODFilter, pyod_is_installed
@@ -16,9 +17,9 @@ from art_plugins.baselines.scale_up import ScaleUp
 from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.baselines.ted import TED
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.evaluation.compare import PYOD_TITLES
-from art_plugins.evaluation.in_flight import HeldOut
-from art_plugins.evaluation.metrics import Cost, measured, ratio
+from art_plugins.evaluation.filters import PYOD_TITLES
+from art_plugins.evaluation.held_out import HeldOut
+from art_plugins.evaluation.metrics import Cost, measured
 
 PEER_FPR = 0.02  # target false-positive rate, the higher of those that the layer-wise rules are shown at
 

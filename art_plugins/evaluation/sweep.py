@@ -229,7 +229,7 @@ def run_sweep(
     :param n_clean: Clean draws.
     :param curve: Pairs of source and target whose share is varied, by name.
     :param n_pairs: So many pairs, drawn at random; ``None``: all.
-    :param backend: Who judges, as ``address`` and ``jobs``: see :func:`~art_plugins.evaluation.running.parallel.parallel_map`.
+    :param backend: Who judges, as ``address`` and ``jobs``: see :func:`parallel_map`.
     :return: The record; its runs have a ``kind``: ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
     """
     check_backend(backend, address, jobs)

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from art_plugins.inspection.detect_page import detect_page
 from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, finding, input_note
 from art_plugins.inspection.judge import BATCH_SIZE, FittedDetector, Judge, Judgement, ModelJudge
 from art_plugins.inspection.judge_process import JudgeProcess
+from art_plugins.inspection.judged import Judged
 from art_plugins.reports.drawing import load_matplotlib
 from art_plugins.reports.pages import import_jinja2
 from art_plugins.reports.trigger_figures import most_suspicious_first
 from art_plugins.storage import save_arrays, write_json, write_text
-from art_plugins.triggers.inversion import MIN_CLASSES, Inversion
+from art_plugins.triggers.found import Inversion
+from art_plugins.triggers.inversion import MIN_CLASSES
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
 MAX_CLEAN = 100  # images a class, as in Li et al. 2022; more would cost time and tell little
@@ -39,23 +41,6 @@ TARGET, ALSO_ABOVE, NOTHING_FOUND, NOT_JUDGED = (
     "nothing found",
     "not judged: no pattern works",
 )
-
-
-@dataclass(frozen=True)
-class Judged:
-    """
-    ``files`` (n,): those that could be read; ``predicted`` (n,): the model's classes; ``is_trigger`` (n,): caught;
-    ``source`` (n,): the inferred class of a caught image, else -1; ``scores`` (n,): higher is more suspicious, NaN where
-    the model does not say the target class; ``skipped_files``: name -> reason; ``mended_files``: what was done -> names.
-    """
-
-    files: list[str]
-    predicted: np.ndarray
-    is_trigger: np.ndarray
-    source: np.ndarray
-    scores: np.ndarray
-    skipped_files: dict[str, str]
-    mended_files: dict[str, list[str]]
 
 
 def detect_folder(

@@ -14,10 +14,10 @@ from art_plugins.inspection.detect_words import INDEX_RULE, PATTERN_INDEX, SUCCE
 from art_plugins.reports.drawing import png_data_uri
 from art_plugins.reports.pages import picture, render_page
 from art_plugins.reports.trigger_figures import MAX_CLASSES, inversion_figure, inversion_words
-from art_plugins.triggers.inversion import Inversion
+from art_plugins.triggers.found import Inversion
 
 if TYPE_CHECKING:
-    from art_plugins.inspection.detect import Judged
+    from art_plugins.inspection.judged import Judged
 
 MAX_SHOWN = 24  # caught images, and as many that were let through
 MAX_NAMES = 20  # of files in a list

@@ -11,7 +11,7 @@ from art_plugins.defences.in_flight import FEW_SAMPLES, WEAK_PATTERN
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
 from art_plugins.reports.trigger_figures import norm_text
-from art_plugins.triggers.inversion import Inversion
+from art_plugins.triggers.found import Inversion
 
 FEW_CLASSES = 5
 # What the numbers of a detection are; nowhere else are they explained.

@@ -13,7 +13,8 @@ from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
-from art_plugins.triggers.inversion import Inversion, invert_triggers
+from art_plugins.triggers.found import Inversion
+from art_plugins.triggers.inversion import invert_triggers
 
 BATCH_SIZE = 256
 

@@ -15,7 +15,8 @@ import safetensors.numpy
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.inspection.judge import FittedDetector, Judgement, ModelFacts
-from art_plugins.triggers.inversion import KINDS, Inversion, InvertedTriggers
+from art_plugins.triggers.found import Inversion, InvertedTriggers
+from art_plugins.triggers.inversion import KINDS
 
 LENGTHS = 16  # bytes before a message: the lengths of the JSON and of the arrays
 MAX_JSON = 2**20

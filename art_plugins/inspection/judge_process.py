@@ -21,7 +21,7 @@ from art_plugins.inspection import judge_messages as messages
 from art_plugins.inspection import sandbox
 from art_plugins.inspection.judge import FittedDetector, Judgement, ModelFacts, ModelJudge
 from art_plugins.inspection.judge_messages import Message
-from art_plugins.triggers.inversion import Inversion
+from art_plugins.triggers.found import Inversion
 
 FIRST_ANSWER_S = 180.0  # for the two images of noise that a model is shown first, on a slow and busy machine
 START_S = 300.0  # until torch and ART are imported

@@ -10,25 +10,21 @@ from typing import Any
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.reports import drawing
-from art_plugins.reports.pages import Picture, import_jinja2, picture, render_page
-from art_plugins.reports.rate_figures import BOUNDS, CAUGHT_FPR, CAUGHT_TPR, rate_picture
-from art_plugins.reports.suspects import shown_suspects
-from art_plugins.reports.tables import (
-    DASH,
+from art_plugins.reports import comparison_figures, drawing
+from art_plugins.reports.comparison_tables import (
     class_table,
     defence_table,
     loss_table,
     markdown_report,
     markdown_table,
-    one_decimal,
-    pairs_table,
-    rate,
-    runs_of_one_task,
     same_but_for_seed,
     seed_table,
     title,
 )
+from art_plugins.reports.pages import Picture, import_jinja2, picture, render_page
+from art_plugins.reports.rate_figures import BOUNDS, CAUGHT_FPR, CAUGHT_TPR, rate_picture
+from art_plugins.reports.suspects import shown_suspects
+from art_plugins.reports.tables import DASH, one_decimal, pairs_table, rate, runs_of_one_task
 from art_plugins.storage import atomic_path, write_text
 
 __all__ = ["check_report_packages", "finding", "markdown_report", "markdown_table", "write_compare_report"]
@@ -149,26 +145,26 @@ def _pictures(task: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Pictur
         picture(
             "class_scores",
             "Score of every class: how much more it varies than the others do in its most unusual direction.",
-            drawing.class_score_figure(*classes),
-            drawing.class_score_words(*classes),
+            comparison_figures.class_score_figure(*classes),
+            comparison_figures.class_score_words(*classes),
         ),
         picture(
             "clusters",
             "Latents of the target class on two principal components: as clustered, and as they truly are.",
-            drawing.cluster_figure(*latents),
-            drawing.cluster_words(*latents),
+            comparison_figures.cluster_figure(*latents),
+            comparison_figures.cluster_words(*latents),
         ),
         picture(
             "confusion",
             "Samples removed and kept by each filter; below each count its share of the row.",
-            drawing.confusion_figure(task["defences"]),
-            drawing.confusion_words(task["defences"]),
+            comparison_figures.confusion_figure(task["defences"]),
+            comparison_figures.confusion_words(task["defences"]),
         ),
         picture(
             "losses",
             "Training of the autoencoder.",
-            drawing.loss_figure(task["autoencoder_history"]),
-            drawing.loss_words(task["autoencoder_history"]),
+            comparison_figures.loss_figure(task["autoencoder_history"]),
+            comparison_figures.loss_words(task["autoencoder_history"]),
         ),
     ]
 

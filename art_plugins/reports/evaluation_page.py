@@ -9,13 +9,14 @@ from typing import Any
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports import drawing
+from art_plugins.reports.comparison_tables import title
 from art_plugins.reports.pages import Picture, render_page
+from art_plugins.reports.paper_items import KIND
 from art_plugins.reports.paper_tables import PAPER_TITLES, SIZE_WORDS, summary_table
 from art_plugins.reports.rate_figures import rate_picture
 from art_plugins.reports.records import COMPARISON, Gathered, record_markdown, record_tables
 from art_plugins.reports.suspects import shown_suspects
-from art_plugins.reports.tables import Table, markdown, one_decimal, runs_of_one_task, title
-from art_plugins.reproduction.runner import KIND
+from art_plugins.reports.tables import Table, markdown, one_decimal, runs_of_one_task
 from art_plugins.storage import write_text
 
 BLOCK = re.compile(r"<!-- (\w+(?: \d+)*) -->\n.*?<!-- end -->", re.DOTALL)

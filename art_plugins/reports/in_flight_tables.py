@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from art_plugins.evaluation.in_flight import DEFAULT, PAPER
 from art_plugins.reports.tables import (
     Table,
     count,
@@ -18,6 +17,8 @@ from art_plugins.reports.tables import (
     spread,
     two_decimals,
 )
+
+PAPER_ROW, DEFAULT_ROW = 0, -1  # of a record's detectors; older records end with an older default
 
 four_decimals = partial(fixed, digits=4)
 FORM_TITLES = {
@@ -85,7 +86,7 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
     columns |= {"SIA of all": True, "Triggered as target": True, "Triggered": True, "Clean of the target": True}
     rows = []
     for title, runs in groups.items():
-        for name, index in (("default", DEFAULT), ("paper's form", PAPER)):
+        for name, index in (("default", DEFAULT_ROW), ("paper's form", PAPER_ROW)):
             if not all("detectors" in run for run in runs):
                 continue
             row = [run["detectors"][index] for run in runs]

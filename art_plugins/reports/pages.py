@@ -37,7 +37,7 @@ def render_page(template: str, **values: Any) -> str:
     """
     jinja2 = import_jinja2()
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("art_plugins.evaluation", "templates"),
+        loader=jinja2.PackageLoader("art_plugins.reports", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -10,20 +10,13 @@ from typing import Any, NamedTuple
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports.ablation_tables import ablation_tables
 from art_plugins.reports.armory_tables import armory_tables
+from art_plugins.reports.comparison_tables import defence_table, fraction_table, same_but_for_seed, seed_table
 from art_plugins.reports.in_flight_tables import in_flight_tables
 from art_plugins.reports.layerwise_tables import layerwise_tables
-from art_plugins.reports.paper_tables import item_table
+from art_plugins.reports.paper_items import KIND
+from art_plugins.reports.paper_tables import PAPER_TITLES, item_table
 from art_plugins.reports.sweep_tables import sweep_tables
-from art_plugins.reports.tables import (
-    Table,
-    defence_table,
-    folded_markdown,
-    fraction_table,
-    markdown,
-    same_but_for_seed,
-    seed_table,
-)
-from art_plugins.reproduction.runner import KIND, PAPERS
+from art_plugins.reports.tables import Table, folded_markdown, markdown
 
 COMPARISON, CURVE, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY = (
     "compare",
@@ -131,4 +124,5 @@ def _read(file: Path) -> Gathered | None:
 
 
 def _place(record: Mapping[str, Any]) -> int:
-    return PAPERS.index(record["paper"]) if record.get("paper") in PAPERS else 0
+    papers = list(PAPER_TITLES)
+    return papers.index(record["paper"]) if record.get("paper") in papers else 0

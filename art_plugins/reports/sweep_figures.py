@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from art_plugins.evaluation.compare_run import report_is_possible
 from art_plugins.reports.drawing import CURVE, SUSPECT, new_figure, own_style, png_bytes, short_name
+from art_plugins.reports.packages import report_is_possible
 from art_plugins.reports.sweep_tables import class_auc, ranked_scores, rows_of, triggers_of
 from art_plugins.reports.tables import rate
 from art_plugins.storage import atomic_path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from art_plugins.reports.drawing import SUSPECT, new_figure, own_style, short_name
-from art_plugins.triggers.inversion import Inversion, InvertedTriggers
+from art_plugins.triggers.found import Inversion, InvertedTriggers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from art_plugins.evaluation.in_flight import DEFAULT, PAPER
-from art_plugins.reports.in_flight_tables import REPORTED
+from art_plugins.reports.in_flight_tables import DEFAULT_ROW, PAPER_ROW, REPORTED
 from art_plugins.reports.paper_items import Item, Record, Records, Row, counts, runs_of, values
 
 TRIGGERS = {"chessboard": "CB", "single_pixel": "SP", "white_box": "WB"}
@@ -125,7 +124,7 @@ def table4(records: Records) -> list[Row]:
 def _detection(runs: Sequence[Record], name: str, reported: tuple[float, float, float]) -> list[Row]:
     """Default first; the paper's own densities are read off the same runs."""
     rows = []
-    forms: tuple[tuple[Literal["default", "paper"], int], ...] = (("default", DEFAULT), ("paper", PAPER))
+    forms: tuple[tuple[Literal["default", "paper"], int], ...] = (("default", DEFAULT_ROW), ("paper", PAPER_ROW))
     for by, index in forms:
         if not runs and by == "paper":
             continue  # one row says that nothing was measured

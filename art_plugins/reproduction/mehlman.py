@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from art_plugins.reports import drawing, sweep_figures
+from art_plugins.reports import comparison_figures, sweep_figures
 from art_plugins.reports.pages import Picture, picture
 from art_plugins.reports.paper_items import Item, Record, Records, Row, counts, values
 from art_plugins.reports.sweep_tables import GOOD_ARI, class_auc, rows_of, triggers_of
@@ -138,7 +138,11 @@ def fig2_pictures(records: Records) -> list[Picture]:
     task = _tasks(records)[0]
     classes = (task["classes"], task["target"], task.get("score_limit"))
     caption = f"Score of every class, seed {task['seed']}."
-    return [picture("fig2", caption, drawing.class_score_figure(*classes), drawing.class_score_words(*classes))]
+    return [
+        picture(
+            "fig2", caption, comparison_figures.class_score_figure(*classes), comparison_figures.class_score_words(*classes)
+        )
+    ]
 
 
 def fig4_pictures(records: Records) -> list[Picture]:
@@ -153,7 +157,7 @@ def fig5_pictures(records: Records) -> list[Picture]:
     task = _tasks(records)[0]
     caption = f"Clips removed and kept by each filter, seed {task['seed']}."
     rows = task["defences"]
-    return [picture("fig5", caption, drawing.confusion_figure(rows), drawing.confusion_words(rows))]
+    return [picture("fig5", caption, comparison_figures.confusion_figure(rows), comparison_figures.confusion_words(rows))]
 
 
 def fig6_pictures(records: Records) -> list[Picture]:

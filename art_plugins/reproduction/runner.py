@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.compare_run import report_is_possible
 from art_plugins.evaluation.running.environment import versions
-from art_plugins.reports.paper_items import Item, Record, Row
+from art_plugins.reports.packages import report_is_possible
+from art_plugins.reports.paper_items import KIND, Item, Record, Row
 from art_plugins.reproduction import li, mehlman, preetha
 from art_plugins.reproduction.studies import STUDIES, Size, Study, autoencoder_file
 from art_plugins.storage import atomic_path, read_record, write_json
 
 ITEMS = (*mehlman.ITEMS, *li.ITEMS, *preetha.ITEMS)
 PAPERS = tuple(dict.fromkeys(item.paper for item in ITEMS))
-KIND = "reproduction"
 
 
 def find_items(paper: str | None, name: str | None) -> list[Item]:

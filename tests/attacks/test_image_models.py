@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.attacks.datasets.digits import digits as digit_data
-from art_plugins.attacks.image_models import assert_attack_works, stamped, train_backdoored, train_image_classifier
+from art_plugins.attacks.image_models import stamped, train_backdoored, train_image_classifier
 from art_plugins.attacks.image_poisoning import poison_all_to_all, poison_images
 from art_plugins.attacks.networks import NETWORKS
 from art_plugins.attacks.poisoning import PoisonedData
+from art_plugins.attacks.success import assert_attack_works
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers.patterns import white_box
 

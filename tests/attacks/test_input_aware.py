@@ -11,9 +11,9 @@ import torch
 
 from art_plugins.attacks.cases import INPUT_AWARE, TARGET, ModelCase, check_case
 from art_plugins.attacks.datasets.digits import digits as digit_data
-from art_plugins.attacks.image_models import assert_attack_works
 from art_plugins.attacks.input_aware import _sameness, input_aware_attack, separate, train_input_aware
 from art_plugins.attacks.model_cache import load_or_train
+from art_plugins.attacks.success import assert_attack_works
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.layerwise_run import run_layerwise
 from art_plugins.features.classifiers import torch_module

@@ -18,7 +18,7 @@ from PIL import Image
 
 from art_plugins import cli
 from art_plugins.attacks import tasks
-from art_plugins.evaluation import compare
+from art_plugins.evaluation import filters
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -104,7 +104,7 @@ def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(compare.PerfectFilter, "detect_poison", interrupt)
+        broken.setattr(filters.PerfectFilter, "detect_poison", interrupt)
         assert main_with(monkeypatch, *arguments) == 130
     assert capsys.readouterr().err.endswith("Interrupted; run the same command again to go on.\n")
     assert not (out / "record.json").exists()
@@ -116,14 +116,14 @@ def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
     def never(*_: object) -> None:
         raise AssertionError("the autoencoder was trained again")
 
-    monkeypatch.setattr(compare.VAELatentDefence, "detect_poison", never)
+    monkeypatch.setattr(filters.VAELatentDefence, "detect_poison", never)
     assert main_with(monkeypatch, *arguments) == 0
     record = json.loads((out / "record.json").read_text())
     rows = {row["name"]: row for row in record["tasks"][0]["defences"]}
     assert rows["vae_latent"] == finished["vae_latent"]
     assert rows["perfect_filter"]["tpr"] == 1.0
     assert rows["perfect_filter"]["fpr"] == 0.0
-    assert len(rows) == len(compare.entries())
+    assert len(rows) == len(filters.entries())
     assert not (out / "unfinished").exists()
     assert (out / "digits.autoencoder.safetensors").is_file()
     assert "Perfect filter" in (out / "table.md").read_text()
@@ -186,7 +186,7 @@ def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights
     assert f"The model has a backdoor towards {'abcdefghij'[digits.target]}" in printed
     assert "backdoor's target" in printed
     assert "more, listed in out/suspects.csv" in printed
-    assert printed.count("to the model, probably") == cli.MAX_LISTED
+    assert printed.count("to the model, probably") == cli.inspect.MAX_LISTED
     assert {path.name for path in Path("out").iterdir()} == {"record.json", "report.html", "suspects.csv"}
     assert Path("d.safetensors").is_file()
     assert json.loads(Path("out/record.json").read_text())["command"].startswith("art-plugins detect weights.pt images")

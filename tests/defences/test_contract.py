@@ -22,13 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from art_plugins.baselines.art_filters import (
-    ActivationClustering,
-    PerfectFilter,
-    RandomFilter,
-    SpectralSignatures,
-    seeded_numpy,
-)
+from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures, seeded_numpy
+from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
 from art_plugins.baselines.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
 from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.latent_clustering import VAELatentDefence

@@ -13,7 +13,7 @@ from art_plugins.attacks.datasets.speech_commands import COMMANDS, FOLDER
 from art_plugins.evaluation.compare_run import run_fraction_curve
 from art_plugins.evaluation.fractions import fraction_curve
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
-from art_plugins.reports.tables import fraction_table
+from art_plugins.reports.comparison_tables import fraction_table
 
 N_CLIPS, N_UNKNOWN = 100, 120
 TINY = AutoencoderSettings(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.evaluation.metrics import filter_metrics, measured, ratio
+from art_plugins.attacks.success import ratio
+from art_plugins.evaluation.metrics import filter_metrics, measured
 
 
 def test_filter_metrics_on_six_samples_are_those_counted_by_hand() -> None:

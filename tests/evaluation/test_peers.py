@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from art_plugins.evaluation import peers
-from art_plugins.evaluation.in_flight import HeldOut
+from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.evaluation.metrics import Cost
 from art_plugins.evaluation.peers import Judged, Peer, peer_filters, peer_rows, rates
 

@@ -20,7 +20,7 @@ from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import seeded
 from art_plugins.files.model_files import load_classifier
 from art_plugins.files.scripted_network import ScriptedNetwork
-from art_plugins.triggers.inversion import DifferentiableClassifier
+from art_plugins.triggers.differentiable import DifferentiableClassifier
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 LENET = "art_plugins.attacks.networks:lenet5"

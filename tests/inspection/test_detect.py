@@ -22,11 +22,12 @@ from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import load_classifier
 from art_plugins.files.outputs import csv_text
 from art_plugins.inspection import detect, detect_page
-from art_plugins.inspection.detect import ALSO_ABOVE, NOTHING_FOUND, TARGET, Judged, detect_folder, judge_files, to_images
+from art_plugins.inspection.detect import ALSO_ABOVE, NOTHING_FOUND, TARGET, detect_folder, judge_files, to_images
 from art_plugins.inspection.detect_words import INDEX_RULE, clean_cautions, detector_cautions, finding, score_rule
 from art_plugins.inspection.judge import BATCH_SIZE, Judgement, ModelJudge
-from art_plugins.triggers import inversion as inversion_module
-from art_plugins.triggers.inversion import Inversion, InvertedTriggers
+from art_plugins.inspection.judged import Judged
+from art_plugins.triggers import search
+from art_plugins.triggers.found import Inversion, InvertedTriggers
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 STEPS = 150
@@ -342,7 +343,7 @@ def test_detector_cautions_second_class_above_and_weak_pattern_are_said():
 
 def test_detect_many_clean_images_are_drawn_by_the_seed(handed, tmp_path, monkeypatch):
     monkeypatch.setattr(detect, "MAX_CLEAN", 11)
-    monkeypatch.setattr(inversion_module, "WINDOW", 1)
+    monkeypatch.setattr(search, "WINDOW", 1)
     record = handed.detect("clean", tmp_path / "out", nb_steps=1)
     assert record["counts"]["clean"] == 110
     assert record["notes"][0] == "Of the 200 clean images at most 11 a class were drawn, 110 in all."

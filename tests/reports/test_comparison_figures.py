@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from art_plugins.errors import MissingPackageError
-from art_plugins.reports import drawing
+from art_plugins.reports import comparison_figures, drawing
 from art_plugins.statistics.outliers import mad_index
 
 SCORES = [30.0, 31.5, 60.25, None, 29.0, 32.0]
@@ -56,11 +56,11 @@ def texts(figure):
 def all_figures():
     points, is_poison = latents()
     return [
-        drawing.class_score_figure(class_rows(), "left", 39.28),
-        drawing.cluster_figure(points, is_poison.astype(int), is_poison, "left"),
-        drawing.confusion_figure(DEFENCES),
-        drawing.fraction_figure(POINTS),
-        drawing.loss_figure(HISTORY),
+        comparison_figures.class_score_figure(class_rows(), "left", 39.28),
+        comparison_figures.cluster_figure(points, is_poison.astype(int), is_poison, "left"),
+        comparison_figures.confusion_figure(DEFENCES),
+        comparison_figures.fraction_figure(POINTS),
+        comparison_figures.loss_figure(HISTORY),
     ]
 
 
@@ -91,14 +91,15 @@ def test_png_bytes_same_arguments_give_the_same_bytes(drawn):
 
 def test_figures_user_settings_of_matplotlib_change_nothing_and_are_kept(drawn):
     with matplotlib.rc_context({"text.usetex": True, "savefig.bbox": "tight", "text.color": "white", "font.size": 4}):
-        assert drawing.png_bytes(drawing.confusion_figure(DEFENCES)) == drawn[2][1]
+        assert drawing.png_bytes(comparison_figures.confusion_figure(DEFENCES)) == drawn[2][1]
         assert matplotlib.rcParams["font.size"] == 4
 
 
 def test_figures_do_not_import_pyplot():
     code = (
-        "import sys; from art_plugins.reports import drawing as f; assert 'matplotlib' not in sys.modules;"
-        "f.png_bytes(f.loss_figure([{'total': 1.0}])); assert 'matplotlib.pyplot' not in sys.modules"
+        "import sys; from art_plugins.reports import comparison_figures as c, drawing as d;"
+        "assert 'matplotlib' not in sys.modules;"
+        "d.png_bytes(c.loss_figure([{'total': 1.0}])); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -106,7 +107,7 @@ def test_figures_do_not_import_pyplot():
 def test_load_matplotlib_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match=r"matplotlib.*art-plugins\[report\]"):
-        drawing.loss_figure(HISTORY)
+        comparison_figures.loss_figure(HISTORY)
 
 
 def test_png_data_uri_of_known_bytes():
@@ -114,20 +115,20 @@ def test_png_data_uri_of_known_bytes():
 
 
 def test_class_score_figure_bars_are_the_scores_and_the_target_differs_without_colour():
-    axes = drawing.class_score_figure(class_rows(), "left", 39.28).axes[0]
+    axes = comparison_figures.class_score_figure(class_rows(), "left", 39.28).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [30.0, 31.5, 60.25, 0, 29.0, 32.0]
     assert [bar.get_hatch() for bar in axes.patches] == [None, None, "///", None, None, None]
     assert len({to_hex(bar.get_facecolor()) for bar in axes.patches}) == 2
 
 
 def test_class_score_figure_threshold_line_stands_at_the_limit_if_there_is_one():
-    (line,) = drawing.class_score_figure(class_rows(), "left", 39.28).axes[0].lines
+    (line,) = comparison_figures.class_score_figure(class_rows(), "left", 39.28).axes[0].lines
     assert line.get_xdata()[0] == 39.28
-    assert not drawing.class_score_figure(class_rows(), "left", None).axes[0].lines
+    assert not comparison_figures.class_score_figure(class_rows(), "left", None).axes[0].lines
 
 
 def test_class_score_figure_names_marks_and_scores_are_written():
-    written = texts(drawing.class_score_figure(class_rows(), "left", 39.28)).splitlines()
+    written = texts(comparison_figures.class_score_figure(class_rows(), "left", 39.28)).splitlines()
     for text in ("left (target)", "60.25, poisoned", "29.00", "not judged", "threshold: 39.28", "target class"):
         assert text in written
 
@@ -135,14 +136,14 @@ def test_class_score_figure_names_marks_and_scores_are_written():
 @pytest.mark.parametrize("scores", [[None] * 6, [7.0] * 6, [-3.0, -2.0, -1.0, 40.0, None, -2.5], [5.0] + [None] * 5])
 def test_class_score_figure_odd_scores_are_drawn_and_described(scores):
     rows = class_rows(scores)
-    assert drawing.png_bytes(drawing.class_score_figure(rows, "left", 39.28))
-    words = drawing.class_score_words(rows, "left", 39.28)
+    assert drawing.png_bytes(comparison_figures.class_score_figure(rows, "left", 39.28))
+    words = comparison_figures.class_score_words(rows, "left", 39.28)
     assert "None" not in words
     assert "nan" not in words
 
 
 def test_class_score_words_name_the_highest_and_the_rank_of_the_target():
-    words = drawing.class_score_words(class_rows(), "off", 3.5)
+    words = comparison_figures.class_score_words(class_rows(), "off", 3.5)
     for text in ("Highest: left with 60.25", "lowest: $x_1$", "target class off: rank 2 of 5", "3.50: left.", "1 of 6"):
         assert text in words
 
@@ -151,7 +152,7 @@ def test_cluster_figure_panels_hold_each_point_once_and_the_title_the_index():
     points, is_poison = latents()
     clusters = is_poison.astype(int)
     clusters[:3] = 1
-    figure = drawing.cluster_figure(points, clusters, is_poison, "left")
+    figure = comparison_figures.cluster_figure(points, clusters, is_poison, "left")
     for axes, n_marked in zip(figure.axes, (13, 10), strict=True):
         rest, marked = (collection.get_offsets() for collection in axes.collections)
         assert len(marked) == n_marked
@@ -162,52 +163,52 @@ def test_cluster_figure_panels_hold_each_point_once_and_the_title_the_index():
     expected = sums[0] * sums[1] / (50 * 49 / 2)
     ari = (both - expected) / (sum(sums) / 2 - expected)
     assert f"'left': adjusted Rand index {ari:.3f}" in texts(figure)
-    words = drawing.cluster_words(points, clusters, is_poison, "left")
+    words = comparison_figures.cluster_words(points, clusters, is_poison, "left")
     for text in ("50 latents", "13 in the smaller", "10 poison", "holds 10 of the poison and 3 clean", f"{ari:.3f}"):
         assert text in words
 
 
 def test_confusion_figure_cells_are_counts_and_shares_of_the_row():
-    figure = drawing.confusion_figure(DEFENCES)
+    figure = comparison_figures.confusion_figure(DEFENCES)
     cells = [[text.get_text() for text in axes.texts] for axes in figure.axes if axes.get_visible()]
     assert cells[0] == ["3\n0.750", "1\n0.250", "10\n0.100", "90\n0.900"]
     assert cells[2] == ["0\n\u2014", "0\n\u2014", "1\n0.250", "3\n0.750"]
     assert "One: of the poison 3 removed and 1 kept, of the clean samples 10 removed and 90 kept" in (
-        drawing.confusion_words(DEFENCES)
+        comparison_figures.confusion_words(DEFENCES)
     )
 
 
 @pytest.mark.parametrize("n_defences", [1, 4, 5])
 def test_confusion_figure_any_number_of_filters_has_a_panel_each(n_defences):
-    figure = drawing.confusion_figure(DEFENCES[:1] * n_defences)
+    figure = comparison_figures.confusion_figure(DEFENCES[:1] * n_defences)
     assert sum(axes.get_visible() for axes in figure.axes) == n_defences
 
 
 def test_fraction_figure_line_is_the_mean_by_increasing_fraction_and_misses_are_marked():
-    axes = drawing.fraction_figure(POINTS).axes[0]
+    axes = comparison_figures.fraction_figure(POINTS).axes[0]
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [0.01, 0.1, 0.3])
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [-0.19, 0.91, 0.97])
     _, found, missed = axes.collections
     assert len(found.get_offsets()) == 7
     np.testing.assert_allclose(missed.get_offsets(), [[0.01, -0.2], [0.01, -0.19]])
     assert axes.get_ylim()[0] < -0.2
-    words = drawing.fraction_words(POINTS)
+    words = comparison_figures.fraction_words(POINTS)
     assert "-0.190 at 0.01, 0.910 at 0.1, 0.970 at 0.3" in words
     assert "not found at: 0.01 (seed 0), 0.01 (seed 1)." in words
 
 
 def test_fraction_figure_one_seed_has_no_band():
-    axes = drawing.fraction_figure([point for point in POINTS if point["seed"] == 2]).axes[0]
+    axes = comparison_figures.fraction_figure([point for point in POINTS if point["seed"] == 2]).axes[0]
     assert len(axes.collections) == 1
 
 
 def test_loss_figure_each_term_has_a_panel_with_its_values():
-    figure = drawing.loss_figure(HISTORY)
+    figure = comparison_figures.loss_figure(HISTORY)
     panels = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
     assert list(panels) == ["total", "divergence of the sample", "divergence of the steps"]
     np.testing.assert_allclose(panels["total"].lines[0].get_ydata(), [90, 45, 30])
     np.testing.assert_allclose(panels["total"].lines[0].get_xdata(), [1, 2, 3])
-    assert "total from 90 to 30" in drawing.loss_words(HISTORY)
+    assert "total from 90 to 30" in comparison_figures.loss_words(HISTORY)
 
 
 def test_name_hostile_text_is_one_short_line_without_mathematics():
@@ -215,7 +216,7 @@ def test_name_hostile_text_is_one_short_line_without_mathematics():
         {**row, "name": name}
         for row, name in zip(class_rows(), ["$\\frac{$", "a\nb", "x" * 200, "", "$", "é"], strict=True)
     ]
-    figure = drawing.class_score_figure(rows, "a\nb", 3.5)
+    figure = comparison_figures.class_score_figure(rows, "a\nb", 3.5)
     assert drawing.png_bytes(figure)
     written = texts(figure).splitlines()
     assert "a b (target)" in written

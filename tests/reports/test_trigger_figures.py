@@ -16,7 +16,7 @@ from art_plugins.reports.trigger_figures import (
     norm_text,
     pattern_image,
 )
-from art_plugins.triggers.inversion import Inversion, InvertedTriggers
+from art_plugins.triggers.found import Inversion, InvertedTriggers
 
 
 def inverted(kind: str, index: list[float], shape: tuple[int, ...] = (1, 6, 6), clip_values=(0.0, 1.0)) -> InvertedTriggers:

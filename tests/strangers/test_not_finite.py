@@ -15,8 +15,10 @@ from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFea
 from art_plugins.defences.layerwise_model import LayerwiseModel
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import logits_and_hidden
+from art_plugins.statistics.outliers import combined_index, highest
 from art_plugins.triggers import inversion
-from art_plugins.triggers.inversion import INDEX_RULE, Inversion, combined_index, highest, invert_triggers
+from art_plugins.triggers.found import INDEX_RULE, Inversion
+from art_plugins.triggers.inversion import invert_triggers
 
 MODES = ("mahalanobis", "paper")
 LAYERS = ["1", "2", "3", "4", "5"]

@@ -12,8 +12,9 @@ from art.estimators.classification import PyTorchClassifier, SklearnClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from art_plugins.baselines.art_filters import ActivationClustering, PerfectFilter, RandomFilter, SpectralSignatures
+from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.baselines.beatrix import Beatrix
+from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
 from art_plugins.baselines.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
 from art_plugins.baselines.scale_up import ScaleUp
 from art_plugins.baselines.spectre import SPECTRE

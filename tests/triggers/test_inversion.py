@@ -17,19 +17,13 @@ from torch import nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.training import seeded
-from art_plugins.triggers import inversion
-from art_plugins.triggers.inversion import (
-    Additive,
-    CostSchedule,
-    DifferentiableClassifier,
-    InvertedTriggers,
-    Patch,
-    combined_index,
-    expected_distances,
-    invert_triggers,
-    norm_index,
-    source_distances,
-)
+from art_plugins.statistics.outliers import combined_index, norm_index
+from art_plugins.triggers import inversion, search
+from art_plugins.triggers.differentiable import DifferentiableClassifier
+from art_plugins.triggers.distances import expected_distances, source_distances
+from art_plugins.triggers.found import InvertedTriggers
+from art_plugins.triggers.inversion import invert_triggers
+from art_plugins.triggers.search import Additive, CostSchedule, Patch
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 ATTACKS = {"white_square": "patch", "chessboard": "additive"}  # and the kind of pattern that imitates it
@@ -390,7 +384,7 @@ def test_invert_triggers_norms_and_anomaly_index_follow_from_the_patterns(found,
         works = one.success_rates >= 0.9
         relative = one.norms / result.expected_distances
         sizes = np.log(np.where(works, relative, np.maximum(relative, relative[works].max())))
-        sigma = max(median_abs_deviation(sizes, scale="normal"), inversion.FORMS[one.kind].least_sigma)
+        sigma = max(median_abs_deviation(sizes, scale="normal"), search.FORMS[one.kind].least_sigma)
         expected = (np.median(sizes) - sizes) / sigma
         np.testing.assert_allclose(one.anomaly_index[works], expected[works], rtol=1e-4)
         assert np.isnan(one.anomaly_index[~works]).all()
@@ -612,7 +606,7 @@ def test_invert_triggers_error_in_the_middle_gives_mode_and_requires_grad_back(d
 def test_invert_triggers_classes_that_no_longer_improve_stop_early_with_the_same_finding(digits, classifier, monkeypatch):
     steps = []
     logits = DifferentiableClassifier.logits
-    monkeypatch.setattr(inversion, "QUIET_WINDOWS", 1)
+    monkeypatch.setattr(search, "QUIET_WINDOWS", 1)
     monkeypatch.setattr(
         DifferentiableClassifier, "logits", lambda self, images: steps.append(len(images)) or logits(self, images)
     )
@@ -625,7 +619,7 @@ def test_invert_triggers_classes_that_no_longer_improve_stop_early_with_the_same
 
 
 def test_invert_triggers_class_none_of_whose_patterns_passes_the_check_keeps_its_latest(digits, classifier, monkeypatch):
-    monkeypatch.setattr(inversion, "_success_rate", lambda *arguments: 0.0)
+    monkeypatch.setattr(search, "_success_rate", lambda *arguments: 0.0)
     earlier, later = (
         quiet(classifier, digits.x_clean, digits.y_clean, kinds=["patch"], nb_steps=nb_steps) for nb_steps in (90, 100)
     )
@@ -701,7 +695,7 @@ def bad_input(digits: Any, name: str) -> dict[str, Any]:
     ],
 )
 def test_invert_triggers_bad_input_is_refused_before_any_optimisation(digits, classifier, monkeypatch, name, match):
-    monkeypatch.setattr(inversion, "_invert", None)
+    monkeypatch.setattr(inversion, "invert_patterns", None)
     arguments = {"x_clean": digits.x_clean, "y_clean": digits.y_clean, **bad_input(digits, name)}
     with pytest.raises(InvalidInputError, match=match):
         quiet(classifier, **arguments)

@@ -1,0 +1,371 @@
+"""Commands that measure: filters and detectors side by side, sweeps, ablations."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from art_plugins.cli.app import app, console
+from art_plugins.cli.options import Cap, Precision, Root, Seeds, Source, Target, Trigger, _command
+from art_plugins.cli.shown import _cell, _show, _show_comparison, _show_in_flight_run, _show_layerwise_run
+from art_plugins.cli.terminal import FittedTable
+from art_plugins.errors import InvalidInputError
+
+
+@app.command()
+def compare(
+    dataset: Annotated[
+        Literal["default", "digits", "synthetic_speech", "speech_commands"],
+        typer.Option(help="The data that are poisoned. default: digits and synthetic speech, with no download."),
+    ] = "default",
+    root: Annotated[Path | None, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download Speech Commands to --root (2.3 GB).")] = False,
+    trigger: Trigger = "clapping",
+    source: Source = "_unknown_",
+    target: Target = "left",
+    fraction: Annotated[float, typer.Option(help="Share of the source class that is poisoned: above 0, at most 1.")] = 0.1,
+    cap: Cap = 3000,
+    silence: Annotated[
+        bool, typer.Option("--silence", help="Keep the class _silence_, which the paper leaves out.")
+    ] = False,
+    classifier: Annotated[
+        Literal["cnn", "resnet18_narrow", "resnet18", "resnet50"],
+        typer.Option(help="The network that is attacked; for Speech Commands only."),
+    ] = "cnn",
+    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of --classifier.")] = 15,
+    autoencoder: Annotated[Path | None, typer.Option(help="Use this saved autoencoder and train none.")] = None,
+    autoencoder_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder (paper: 30).")] = 30,
+    precision: Precision = "32-true",
+    seed: Seeds = [0],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/compare"),
+) -> None:
+    """Compare filters: poison a data set, filter it with each, train again, and show what is left of the attack."""
+    if dataset == "speech_commands" and root is None:
+        raise InvalidInputError("--dataset speech_commands needs --root DIR, the folder that holds (or gets) the data.")
+    if dataset != "speech_commands" and (root or autoencoder or download):
+        raise InvalidInputError("--root, --download and --autoencoder need --dataset speech_commands.")
+    if autoencoder is not None and not autoencoder.is_file():
+        raise InvalidInputError(f"--autoencoder {autoencoder} does not exist.")
+    from art_plugins.attacks import tasks
+    from art_plugins.evaluation.compare_run import run_comparisons
+    from art_plugins.reports.packages import report_is_possible
+
+    defence: dict[str, Any] = {"nb_epochs": autoencoder_epochs, "precision": precision}
+    if autoencoder is not None:
+        defence = {"autoencoder": str(autoencoder)}
+    makers: list[Any] = []
+    for number in seed:
+        if dataset in ("default", "digits"):
+            makers.append(partial(tasks.digits_task, number))
+        if dataset in ("default", "synthetic_speech"):
+            makers.append(partial(tasks.synthetic_speech_task, number))
+        if dataset == "speech_commands":
+            makers.append(
+                partial(
+                    tasks.speech_commands_task,
+                    str(root),
+                    trigger=trigger,
+                    source=source,
+                    target=target,
+                    fraction=fraction,
+                    cap=cap,
+                    seed=number,
+                    silence=silence,
+                    download=download,
+                    classifier=classifier,
+                    nb_epochs=nb_epochs,
+                    defence=defence,
+                )
+            )
+    run_comparisons(makers, out, _command(), _show_comparison)
+    page = out / "report.html"
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}" + (f", {page}" if report_is_possible() else ""))
+    if not report_is_possible():
+        console.print('For a page with figures: pip install "art-plugins[report]"')
+
+
+@app.command("in-flight")
+def in_flight(
+    root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz or cifar10.npz.")],
+    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist or cifar10; repeat the option for several.")] = [  # noqa: B006
+        "mnist",
+        "fashion_mnist",
+    ],
+    trigger: Annotated[
+        list[str], typer.Option(help="A pattern, such as white_box; none: a model without a backdoor. Repeat for several.")
+    ] = [  # noqa: B006
+        "white_box",
+        "chessboard",
+        "none",
+    ],
+    sources: Annotated[
+        list[str], typer.Option(help="Which classes are poisoned: multi, single or all_to_all; repeat for several.")
+    ] = [  # noqa: B006
+        "multi"
+    ],
+    network: Annotated[
+        Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="The network that is attacked.")
+    ] = "lenet5",
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
+    ] = None,
+    n_poison: Annotated[
+        int | None, typer.Option(min=1, help="Number of poisoned training images; default: the same share as in the paper.")
+    ] = None,
+    nb_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
+    ] = None,
+    n_clean: Annotated[
+        list[int], typer.Option(min=1, help="Clean images of each class that the defender has; repeat for several.")
+    ] = [100],  # noqa: B006
+    nb_steps: Annotated[int, typer.Option(min=1, help="Use at most so many steps to reconstruct a trigger.")] = 400,
+    baselines: Annotated[bool, typer.Option(help="Run the other methods Neural Cleanse, B3D and STRIP as well.")] = True,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
+    ] = False,
+    seed: Seeds = [0],  # noqa: B006
+    models: Annotated[
+        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
+    ] = Path("out/models"),
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
+) -> None:
+    """Reconstruct the triggers of backdoored models, and catch the images that carry them, beside other methods."""
+    from art_plugins.attacks.cases import ModelCase, check_case
+    from art_plugins.evaluation.in_flight_run import run_in_flight
+
+    cases = [
+        ModelCase(name, pattern, kind, network, n_poison, width, nb_epochs, number)
+        for number in seed
+        for name in dataset
+        for kind in sources
+        for pattern in trigger
+    ]
+    for case in cases:
+        check_case(case)
+    options: dict[str, Any] = {"n_clean": n_clean, "nb_steps": nb_steps, "with_baselines": baselines, "download": download}
+    run_in_flight(cases, root, out, _command(), models, **options, on_run=_show_in_flight_run)
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
+
+
+@app.command()
+def layerwise(
+    root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz, cifar10.npz, gtsrb32.npz.")],
+    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10 or gtsrb32; repeat for several.")] = [  # noqa: B006
+        "mnist",
+        "fashion_mnist",
+    ],
+    trigger: Annotated[
+        list[str], typer.Option(help="A pattern, warp, or input_aware (each image has its own trigger); repeat.")
+    ] = ["white_box", "chessboard"],  # noqa: B006
+    network: Annotated[
+        str, typer.Option(help="The network that is attacked: lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")
+    ] = "lenet5",
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
+    ] = None,
+    n_poison: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of poisoned training images; default: the same share as Li et al. 2022."),
+    ] = None,
+    nb_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
+    ] = None,
+    n_trusted: Annotated[int, typer.Option(min=1, help="Images of each class that are known to be clean.")] = 100,
+    filters: Annotated[bool, typer.Option(help="Also filter the training set, and compare with ART's filters.")] = True,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Also run STRIP, SCALE-UP, Beatrix and TED, and the filters SPECTRE and PyOD's.")
+    ] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
+    ] = False,
+    seed: Seeds = [0],  # noqa: B006
+    models: Annotated[
+        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
+    ] = Path("out/models"),
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
+) -> None:
+    """Look for triggers in every layer of backdoored models: in test images, and as a filter of training sets."""
+    from art_plugins.attacks.cases import ModelCase
+    from art_plugins.evaluation.layerwise_run import run_layerwise
+
+    cases = [
+        ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number)
+        for number in seed
+        for name in dataset
+        for pattern in trigger
+    ]
+    options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": filters, "with_peers": peers, "download": download}
+    run_layerwise(cases, root, out, _command(), models, **options, on_run=_show_layerwise_run)
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)
+
+
+@app.command("fraction-curve")
+def fraction_curve(
+    root: Root,
+    autoencoder: Annotated[
+        Path, typer.Option(help="File of the autoencoder; where there is none, one is trained and saved there.")
+    ],
+    trigger: Trigger = "clapping",
+    source: Source = "_unknown_",
+    target: Target = "left",
+    cap: Cap = 3000,
+    scoring: Annotated[
+        Literal["contrastive", "paper"],
+        typer.Option(help="contrastive: judge each class against the others; paper: each by itself."),
+    ] = "contrastive",
+    precision: Precision = "32-true",
+    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
+    seed: Seeds = [0, 1, 2],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/fraction-curve"),
+) -> None:
+    """Fig. 7 of Mehlman et al. 2023: how well the poison is found for shares of .01 to .30 of the source class."""
+    from art_plugins.evaluation.compare_run import run_fraction_curve
+
+    attack = {"trigger": trigger, "source": source, "target": target, "cap": cap}
+    record = run_fraction_curve(str(root), autoencoder, attack, seed, scoring, nb_epochs, precision, out, _command())
+    table = Table(title=f"Adjusted Rand index on {target!r}, by share of {source!r} poisoned with {trigger}")
+    for title in ("fraction", "seed", "poison", "share of target", "ARI", "rank", "called poisoned"):
+        table.add_column(title, justify="right")
+    for point in record["points"]:
+        table.add_row(
+            f"{point['fraction']:.2f}",
+            str(point["seed"]),
+            str(point["n_poison"]),
+            _cell(point["target_share"]),
+            _cell(point["ari"]),
+            _cell(point["rank"]),
+            "yes" if point["found"] else "no",
+        )
+    console.print(FittedTable(table))
+    console.print(f"Written: {out / 'record.json'}", markup=False)
+
+
+@app.command()
+def sweep(
+    root: Root,
+    autoencoder: Annotated[Path, typer.Option(help="File of a saved autoencoder; compare writes one beside its results.")],
+    trigger: Annotated[
+        list[str], typer.Option(help="clapping, whistle, car_horn, dog_clicker, tone or burst; repeat for several.")
+    ] = ["clapping", "whistle"],  # noqa: B006
+    pairs: Annotated[
+        int | None, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random; default: all pairs.")
+    ] = None,
+    clean: Annotated[int, typer.Option(min=0, help="Number of draws without poison, which show the false alarms.")] = 100,
+    curve: Annotated[
+        list[str], typer.Option(help="source:target, for which the poisoned share is varied; repeat for several.")
+    ] = [  # noqa: B006
+        "_unknown_:left",
+        "right:left",
+    ],
+    cap: Cap = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="Number that fixes the random draws: of samples, pairs and poison.")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of local processes; default: as many as cores.")] = None,
+    backend: Annotated[
+        Literal["local", "dask", "ray"],
+        typer.Option(help="Where the work is done: on this machine, or on a cluster of Dask or Ray."),
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Address of the cluster: tcp://host:port for Dask, host:port for Ray.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/sweep"),
+) -> None:
+    """Fig. 4, 6, 7 of Mehlman et al. 2023: attack every pair of classes, and judge each with one autoencoder."""
+    if not autoencoder.is_file():
+        raise InvalidInputError(f"--autoencoder {autoencoder} does not exist.")
+    if not all(pair.count(":") == 1 for pair in curve):
+        raise InvalidInputError(f"--curve is source:target, such as right:left; received {curve}.")
+    from art_plugins.attacks.datasets.speech_commands import speech_commands
+    from art_plugins.evaluation.running.parallel import check_backend
+    from art_plugins.evaluation.sweep import check_sweep, run_sweep
+    from art_plugins.features.autoencoder import Autoencoder
+    from art_plugins.reports.sweep_figures import write_sweep_figures
+    from art_plugins.reports.sweep_tables import sweep_report, sweep_tables
+
+    check_backend(backend, address, jobs)
+    data = speech_commands(root, cap=cap, random_state=seed)
+    curves = [(pair.split(":")[0], pair.split(":")[1]) for pair in curve]
+    check_sweep(data.class_names, trigger, curves)
+    record = run_sweep(
+        data,
+        Autoencoder.load(autoencoder),
+        trigger,
+        clean,
+        curves,
+        out,
+        _command(),
+        sweep_report,
+        seed,
+        pairs,
+        backend=backend,
+        address=address,
+        jobs=jobs,
+    )
+    for table in sweep_tables(record):
+        _show(table)
+    figures = write_sweep_figures(record, out)
+    console.print(f"Written: {', '.join(map(str, (out / 'record.json', out / 'table.md', *figures)))}", markup=False)
+
+
+@app.command()
+def ablation(
+    root: Root,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help="What is changed, such as 'beta x 4'; repeat for several; default: every variant."),
+    ] = None,
+    trigger: Annotated[list[str], typer.Option(help="As for sweep; repeat for several.")] = [  # noqa: B006
+        "clapping",
+        "whistle",
+        "tone",
+        "burst",
+    ],
+    pairs: Annotated[int, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random.")] = 20,
+    clean: Annotated[int, typer.Option(min=1, help="Number of draws without poison, which show the false alarms.")] = 20,
+    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of each autoencoder.")] = 30,
+    precision: Precision = "32-true",
+    cap: Cap = 3000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Number that fixes the random draws: of samples, training, pairs and poison.")
+    ] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of local processes; default: as many as cores.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/ablation"),
+) -> None:
+    """Measure what each part of latent clustering brings: change one setting at a time, and judge the same attacks."""
+    from art_plugins.attacks.datasets.speech_commands import speech_commands
+    from art_plugins.attacks.poisoning import poison
+    from art_plugins.evaluation.ablation import VARIANTS, run_ablation
+    from art_plugins.evaluation.sweep import check_sweep
+    from art_plugins.features.training import make_fabric
+    from art_plugins.reports.ablation_tables import ablation_report, ablation_tables
+    from art_plugins.triggers.sounds import armory_sound
+
+    variants = variant or list(VARIANTS)
+    unknown = [name for name in variants if name not in VARIANTS]
+    if unknown:
+        raise InvalidInputError(f"--variant must be one of {', '.join(VARIANTS)}; received {unknown[0]!r}.")
+    make_fabric(precision)  # one that is unknown is said before the data are read
+    data = speech_commands(root, cap=cap, random_state=seed)
+    check_sweep(data.class_names, trigger, [])
+    record = run_ablation(
+        data,
+        poison(data, armory_sound("clapping"), "_unknown_", "left", 0.1, random_state=seed).x_train,
+        trigger,
+        pairs,
+        clean,
+        out,
+        _command(),
+        ablation_report,
+        variants=variants,
+        nb_epochs=nb_epochs,
+        precision=precision,
+        seed=seed,
+        jobs=jobs,
+        on_run=lambda run: console.print(f"{run['variant']}: {len(run['sets'])} sets judged", markup=False),
+    )
+    for table in ablation_tables(record):
+        _show(table)
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)

@@ -1,0 +1,84 @@
+"""What several commands share: their options, and how the text of an option is read."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from art_plugins.errors import InvalidInputError
+
+Root = Annotated[Path, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")]
+
+
+Trigger = Annotated[
+    Literal["clapping", "whistle", "car_horn", "dog_clicker"],
+    typer.Option(help="The sound, one of Armory's, that is mixed into the poisoned clips."),
+]
+
+
+Source = Annotated[str, typer.Option(help="The class whose samples are poisoned.")]
+
+
+Target = Annotated[str, typer.Option(help="The class that the poisoned samples are labelled as.")]
+
+
+Cap = Annotated[int, typer.Option(min=1, help="Use at most so many training samples of each class.")]
+
+
+Seeds = Annotated[
+    list[int], typer.Option("--seed", min=0, help="Number that fixes the random draws; repeat the option for several runs.")
+]
+
+
+Precision = Annotated[str, typer.Option(help="Number format of the autoencoder's training: 32-true, or bf16-mixed.")]
+
+
+def _size_of_machine(quick: bool, size: str) -> Any:
+    if quick:
+        return "quick"
+    if size != "auto":
+        return size
+    import torch
+
+    return "gpu" if torch.cuda.is_available() else "cpu"
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """WxH."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
+        raise InvalidInputError(f"--size is a width and a height in pixels, such as 32x32; received {text!r}.")
+    return int(sides[0]), int(sides[1])
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    """a,b,c"""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{option} is one number, or one a channel, such as .5,.5,.5; received {text!r}."
+        ) from error
+
+
+def _keyword_arguments(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise InvalidInputError(f'--factory-args is a JSON object, such as {{"num_classes": 10}}; received {text!r}.')
+    return arguments
+
+
+def _command() -> str:
+    return shlex.join(["art-plugins", *sys.argv[1:]])

@@ -1,0 +1,97 @@
+"""Commands for the papers' figures and tables, and for one page of all records."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from art_plugins.cli.app import app, console
+from art_plugins.cli.options import _size_of_machine
+from art_plugins.cli.shown import _show
+from art_plugins.errors import InvalidInputError
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[str | None, typer.Argument(help="The paper: mehlman, li or preetha; default: all three.")] = None,
+    item: Annotated[
+        str | None,
+        typer.Argument(help="Its figure or table, such as fig2, table1 or retraining; default: all of them."),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data sets, for studies that have to be run.")] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Folder with records of studies that need not be run again, such as tests/records.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A trial with fewer epochs, pairs and cases; the record says so.")
+    ] = False,
+    size: Annotated[
+        Literal["auto", "cpu", "gpu"],
+        typer.Option(help="gpu: models as large as the papers'; cpu: smaller ones; auto: gpu if there is one."),
+    ] = "auto",
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the data sets that are missing to --root.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/reproduce"),
+) -> None:
+    """Measure every figure and table of the three papers, and show what the papers report beside it."""
+    from art_plugins.reports.paper_tables import item_table, summary_table
+    from art_plugins.reproduction import runner
+
+    items = runner.find_items(paper, item)
+    if quick and size != "auto":
+        raise InvalidInputError("--quick is a size of its own; leave --size out.")
+    if root is not None and not root.is_dir():
+        raise InvalidInputError(f"--root {root} is no folder.")
+    if records is not None and not records.is_dir():
+        raise InvalidInputError(f"--records {records} is no folder.")
+
+    def run(arguments: list[str]) -> None:
+        console.print(shlex.join(["art-plugins", *arguments]), style="bold", markup=False, highlight=False)
+        done = subprocess.run([sys.executable, "-m", "art_plugins.cli", *arguments], check=False)
+        if done.returncode:
+            raise InvalidInputError(
+                f"art-plugins {arguments[0]} ended with status {done.returncode}; the same call goes on where it stopped."
+            )
+
+    written = runner.reproduce(
+        items, _size_of_machine(quick, size), root, out, records, run, download, lambda record: _show(item_table(record))
+    )
+    _show(summary_table(written))
+    console.print(
+        f"Written: {out}/PAPER/ITEM/record.json and figures. One page of all: art-plugins report {out}", markup=False
+    )
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders with records, at any depth: out/reproduce, tests/records.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and report.md.")] = Path("out/report"),
+    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown to this file, not to report.md.")] = None,
+    fill: Annotated[
+        Path | None, typer.Option(help="A Markdown file whose blocks <!-- RECORD --> to <!-- end --> are filled anew.")
+    ] = None,
+) -> None:
+    """Make one page of all records: the papers' numbers beside ours, all methods side by side, suspects to hear and see."""
+    from art_plugins.reports.evaluation_page import filled, write_evaluation_report
+    from art_plugins.reports.pages import import_jinja2
+    from art_plugins.reports.records import gather
+    from art_plugins.storage import write_text
+
+    import_jinja2()
+    if fill is not None and not fill.is_file():
+        raise InvalidInputError(f"--fill {fill} does not exist.")
+    gathered = gather(folders)
+    text = None if fill is None else filled(fill.read_text(encoding="utf-8"), gathered)
+    write_evaluation_report(gathered, out, markdown)
+    if fill is not None and text is not None:
+        write_text(fill, text)
+    written = [out / "report.html", markdown or out / "report.md", *([fill] if fill else [])]
+    console.print(f"Written: {', '.join(map(str, written))}", markup=False)

@@ -1,0 +1,266 @@
+"""The pictures of a comparison of filters, each with words for those who do not see it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+from art_plugins.reports.drawing import CURVE, LINE, PLAIN, SUSPECT, legend_below, new_figure, own_style, short_name
+
+
+@own_style
+def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, limit: float | None) -> Figure:
+    """
+    As Fig. 2 of Mehlman et al. 2023: the score of every class, as bars.
+
+    :param classes: Rows of the record: ``name``, ``class_score`` in nats (``None``: not judged),
+        ``mad_index``, ``verdict``.
+    :param target: Name of the class that truly holds the poison.
+    :param limit: Score above which a class is called poisoned; ``None``: there is none.
+    """
+    figure = new_figure(7.2, 1.5 + 0.34 * len(classes))
+    axes: Axes = figure.subplots()
+    for position, row in enumerate(classes):
+        is_target = row["name"] == target
+        axes.barh(
+            position,
+            row["class_score"] or 0,
+            color=SUSPECT if is_target else PLAIN,
+            hatch="///" if is_target else None,
+            edgecolor="black",
+            linewidth=0.8,
+            label="target class" if is_target else "other classes",
+        )
+    if limit is not None:
+        axes.axvline(limit, color=LINE, linestyle="--", label=f"threshold: {limit:.2f}")
+    axes.set_ylim(len(classes) - 0.4, -0.6)
+    names = [short_name(row["name"]) + (" (target)" if row["name"] == target else "") for row in classes]
+    axes.set_yticks(range(len(classes)), names)
+    # The figures stand in a column of their own, where the threshold's line does not cross them.
+    column = axes.twinx()
+    column.set_ylim(axes.get_ylim())
+    column.set_yticks(range(len(classes)), [_score_label(row) for row in classes])
+    column.tick_params(length=0)
+    axes.set_xlabel("class score (nats); higher = more suspicious")
+    legend_below(figure, axes)
+    return figure
+
+
+def class_score_words(classes: Sequence[Mapping[str, Any]], target: str, limit: float | None) -> str:
+    """What :func:`class_score_figure` shows."""
+    judged = sorted(
+        (row for row in classes if row["class_score"] is not None),
+        key=lambda row: float(row["class_score"]),
+        reverse=True,
+    )
+    if not judged:
+        return f"Bars of the score by class: none of the {len(classes)} classes was judged."
+    called = [row["name"] for row in judged if row["verdict"] == "poisoned"]
+    names = [row["name"] for row in judged]
+    place = f"rank {names.index(target) + 1} of {len(names)}" if target in names else "not judged"
+    return (
+        f"Bars of the score by class. Highest: {names[0]} with "
+        f"{judged[0]['class_score']:.2f} nats; lowest: {names[-1]} with "
+        f"{judged[-1]['class_score']:.2f}. The target class {target}: {place}. "
+        f"Above the threshold{'' if limit is None else f' of {limit:.2f}'}: {', '.join(called) or 'no class'}. "
+        f"Not judged: {len(classes) - len(judged)} of {len(classes)} classes."
+    )
+
+
+@own_style
+def cluster_figure(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarray, target: str) -> Figure:
+    """
+    Fig. 3 of Mehlman et al. 2023: the target class's latents, by cluster (left) and by truth (right).
+
+    :param points: First two principal components, shape (m, 2).
+    :param clusters: Shape (m,), 1 = the smaller cluster, else 0.
+    :param is_poison: Ground truth, shape (m,), bool.
+    :param target: Name of the class.
+    """
+    figure = new_figure(8.2, 4.6)
+    ari = adjusted_rand_score(is_poison, clusters)
+    figure.suptitle(f"Latents of the target class '{short_name(target)}': adjusted Rand index {ari:.3f}")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, title, marked, names in zip(
+        panels,
+        ("by cluster", "by truth"),
+        (np.asarray(clusters) == 1, np.asarray(is_poison, dtype=bool)),
+        (("larger cluster", "smaller cluster"), ("clean", "poison")),
+        strict=True,
+    ):
+        rest = points[~marked]
+        axes.scatter(rest[:, 0], rest[:, 1], s=16, color=PLAIN, alpha=0.7, linewidths=0, label=names[0])
+        axes.scatter(*points[marked].T, s=24, marker="x", color=SUSPECT, linewidths=1.1, alpha=0.8, label=names[1])
+        axes.set_title(title)
+        axes.set_xlabel("principal component 1")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+    panels[0].set_ylabel("principal component 2")
+    return figure
+
+
+def cluster_words(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarray, target: str) -> str:
+    """What :func:`cluster_figure` shows."""
+    marked, poison = np.asarray(clusters) == 1, np.asarray(is_poison, dtype=bool)
+    return (
+        f"Two scatter plots of the {len(points)} latents of the target class {target} on two principal components. "
+        f"Left, by cluster: {int(marked.sum())} in the smaller and {int((~marked).sum())} in the larger. "
+        f"Right, by truth: {int(poison.sum())} poison and {int((~poison).sum())} clean. "
+        f"The smaller cluster holds {int((marked & poison).sum())} of the poison and {int((marked & ~poison).sum())} "
+        f"clean samples; adjusted Rand index {adjusted_rand_score(poison, marked):.3f}."
+    )
+
+
+@own_style
+def confusion_figure(defences: Sequence[Mapping[str, Any]]) -> Figure:
+    """
+    Fig. 5 of Mehlman et al. 2023: one confusion matrix per filter; counts, and the share of each row.
+
+    :param defences: Rows of the record: ``title``, ``tp``, ``fn``, ``fp``, ``tn``; positive = poison.
+    """
+    n_columns = min(4, len(defences))
+    n_rows = -(-len(defences) // n_columns)
+    figure = new_figure(0.5 + 2.15 * n_columns, 2.75 * n_rows)
+    figure.set_layout_engine("constrained", h_pad=0.12)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axes in panels[len(defences) :]:
+        axes.set_visible(False)
+    for panel, (axes, row) in enumerate(zip(panels, defences, strict=False)):
+        counts = np.array([[row["tp"], row["fn"]], [row["fp"], row["tn"]]])
+        rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(rates, cmap="Blues", vmin=0, vmax=1)
+        for y, x in np.ndindex(2, 2):
+            known = counts[y].sum() > 0
+            axes.text(
+                x,
+                y,
+                f"{counts[y, x]}\n{rates[y, x]:.3f}" if known else f"{counts[y, x]}\n\u2014",
+                ha="center",
+                va="center",
+                fontsize=11,
+                color="white" if rates[y, x] > 0.5 else "black",
+            )
+        axes.set_title(textwrap.fill(short_name(row["title"], 60), 22), fontsize=10.5)
+        axes.set_xticks([0, 1], ["removed", "kept"])
+        axes.set_yticks([0, 1], ["poison", "clean"] if panel % n_columns == 0 else ["", ""])
+        axes.set_xticks([0.5], minor=True)
+        axes.set_yticks([0.5], minor=True)
+        axes.grid(which="minor", color="black", linewidth=0.8)
+        axes.tick_params(which="both", length=0)
+    return figure
+
+
+def confusion_words(defences: Sequence[Mapping[str, Any]]) -> str:
+    """What :func:`confusion_figure` shows."""
+    cells = (
+        f"{row['title']}: of the poison {row['tp']} removed and {row['fn']} kept, of the clean samples {row['fp']} removed "
+        f"and {row['tn']} kept"
+        for row in defences
+    )
+    return "One confusion matrix per filter. " + "; ".join(cells) + "."
+
+
+@own_style
+def fraction_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
+    """
+    Fig. 7 of Mehlman et al. 2023: adjusted Rand index of the target class against the poisoned share of the source class.
+
+    :param points: One per fraction and seed, as :func:`~art_plugins.evaluation.fractions.fraction_curve` gives them:
+        ``fraction``, ``seed``, ``ari``, ``found`` (the target class was called poisoned).
+    """
+    figure = new_figure(6.8, 4.4)
+    axes: Axes = figure.subplots()
+    fractions, values = _by_fraction(points)
+    if len({point["seed"] for point in points}) > 1:
+        lowest, highest = [min(some) for some in values], [max(some) for some in values]
+        axes.fill_between(fractions, lowest, highest, color=PLAIN, alpha=0.35, linewidth=0, label="range")
+    axes.plot(fractions, [float(np.mean(some)) for some in values], color=CURVE, label="mean")
+    for found, marker, colour, label in (
+        (True, "o", CURVE, "class called poisoned"),
+        (False, "X", SUSPECT, "not called"),
+    ):
+        some = [point for point in points if bool(point["found"]) is found]
+        if some:
+            axes.scatter(
+                [point["fraction"] for point in some],
+                [point["ari"] for point in some],
+                marker=marker,
+                s=30 if found else 80,
+                color=colour,
+                edgecolors="white",
+                linewidths=0.6,
+                zorder=3,
+                label=label,
+                clip_on=False,
+            )
+    axes.set_xticks(fractions, [f"{fraction:g}" for fraction in fractions])
+    axes.set_ylim(min(0, *(min(some) for some in values)) - 0.03, 1.03)
+    axes.set_xlabel("poisoned share of the source class")
+    axes.set_ylabel("adjusted Rand index of the target class")
+    axes.grid(axis="y", color="0.85")
+    legend_below(figure, axes)
+    return figure
+
+
+def fraction_words(points: Sequence[Mapping[str, Any]]) -> str:
+    """What :func:`fraction_figure` shows."""
+    fractions, values = _by_fraction(points)
+    means = ", ".join(f"{np.mean(some):.3f} at {fraction:g}" for fraction, some in zip(fractions, values, strict=True))
+    missed = [point for point in points if not point["found"]]
+    lost = ", ".join(f"{point['fraction']:g} (seed {point['seed']})" for point in missed) or "none"
+    return (
+        "Line of the adjusted Rand index of the target class against the poisoned share of the source class. "
+        f"Mean: {means}. Target class not found at: {lost}."
+    )
+
+
+@own_style
+def loss_figure(history: Sequence[Mapping[str, float]]) -> Figure:
+    """
+    The autoencoder's loss terms by epoch, a panel each, since their sizes differ by orders of magnitude.
+
+    :param history: Mean losses of each epoch in nats: term -> value, the same terms in every epoch.
+    """
+    terms = list(history[0])
+    n_columns = min(2, len(terms))
+    n_rows = -(-len(terms) // n_columns)
+    figure = new_figure(6.8, 0.6 + 1.9 * n_rows)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True)
+    epochs = np.arange(1, len(history) + 1)
+    for axes in panels.ravel()[len(terms) :]:
+        axes.set_visible(False)
+    for axes, term in zip(panels.ravel(), terms, strict=False):
+        axes.plot(epochs, [losses[term] for losses in history], color=CURVE, marker="o", markersize=3)
+        axes.set_title(term.replace("_", " of the "), fontsize=11)
+        axes.grid(color="0.9")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("nats")
+    return figure
+
+
+def loss_words(history: Sequence[Mapping[str, float]]) -> str:
+    """What :func:`loss_figure` shows."""
+    terms = (
+        f"{term.replace('_', ' of the ')} from {value:.5g} to {history[-1][term]:.5g}" for term, value in history[0].items()
+    )
+    return f"Lines of the autoencoder's loss terms over {len(history)} epochs, in nats: " + "; ".join(terms) + "."
+
+
+def _score_label(row: Mapping[str, Any]) -> str:
+    if row["class_score"] is None:
+        return "not judged"
+    return f"{row['class_score']:.2f}" + (", poisoned" if row["verdict"] == "poisoned" else "")
+
+
+def _by_fraction(points: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:
+    fractions = sorted({float(point["fraction"]) for point in points})
+    return fractions, [[point["ari"] for point in points if point["fraction"] == fraction] for fraction in fractions]

@@ -1,0 +1,15 @@
+"""Whether the packages are installed that pictures and pages need."""
+
+from __future__ import annotations
+
+from art_plugins.errors import MissingPackageError
+from art_plugins.reports.comparison_page import check_report_packages
+
+
+def report_is_possible() -> bool:
+    """Whether the packages of the extra ``report`` are installed."""
+    try:
+        check_report_packages()
+    except MissingPackageError:
+        return False
+    return True

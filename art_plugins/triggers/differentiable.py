@@ -1,0 +1,75 @@
+"""An ART classifier as a function of images that gradients pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.classifiers import (
+    class_outputs,
+    forward,
+    torch_module,
+)
+
+
+class DifferentiableClassifier:
+    """
+    An ART ``PyTorchClassifier`` as a function from images, scaled to 0 to 1, to logits, through which gradients flow.
+
+    :param x: Images, for the range when the classifier has no clip values.
+    :param precision: A name in ``INVERSION_PRECISIONS``.
+    :raises InvalidInputError: If a preprocessing step has no PyTorch form.
+    """
+
+    def __init__(self, classifier: Any, x: np.ndarray, precision: str = "32-true") -> None:
+        if classifier.preprocessing_operations and not classifier.all_framework_preprocessing:
+            raise InvalidInputError(
+                "A preprocessing step of the classifier is not written in PyTorch, so no gradient flows through it; "
+                "use the PyTorch form of that defence."
+            )
+        self._classifier, self._network = classifier, torch_module(classifier)
+        self.device, self._is_mixed = classifier.device, precision == "bf16-mixed"
+        self.channels_first = bool(classifier.channels_first)
+        low, high = classifier.clip_values if classifier.clip_values is not None else (x.min(), x.max())
+        self.low, self.range = float(np.min(low)), float(np.max(high)) - float(np.min(low))
+        if not 0 < self.range < np.inf:
+            raise InvalidInputError(
+                f"The images' range is {self.low} to {self.low + self.range}, which is empty or endless; give the "
+                "classifier their clip_values."
+            )
+
+    def to_unit_range(self, images: Tensor) -> Tensor:
+        """Raw images to 0 to 1."""
+        return (images - self.low) / self.range
+
+    def logits(self, images: Tensor) -> Tensor:
+        """
+        :param images: In the unit range, (B, ...).
+        :return: (B, K); a model that ends in a softmax gives the logarithm of its probabilities.
+        """
+        raw = images * self.range + self.low
+        prepared, _ = self._classifier._apply_preprocessing(raw, y=None, fit=False, no_grad=False)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_mixed):
+            outputs = class_outputs(forward(self._classifier, self._network, prepared), len(images))
+        outputs = outputs.float()
+        looks_normalised = bool((outputs.min() >= 0) & ((outputs.sum(dim=1) - 1).abs().max() < 1e-3))
+        return outputs.clamp_min(1e-12).log() if looks_normalised else outputs
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode and no gradients of the parameters inside the block; both are given back."""
+        was_training = self._network.training
+        required = [parameter.requires_grad for parameter in self._network.parameters()]
+        self._network.eval().requires_grad_(False)
+        try:
+            yield
+        finally:
+            self._network.train(was_training)
+            for parameter, before in zip(self._network.parameters(), required, strict=True):
+                parameter.requires_grad_(before)

@@ -1,0 +1,115 @@
+"""What a trigger inversion has found: patterns, indices, and the verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+
+INDEX_RULE = (
+    "The index of a class is the sum of its indices by each kind of pattern, divided by the square root of the number of "
+    "kinds; a kind of which no pattern works for the class adds nothing. The class of the highest index is called a "
+    "backdoor's target if that index is above the threshold."
+)
+
+
+class InvertedTriggers(NamedTuple):
+    """
+    One pattern for each of K classes (targets, or sources of one target), in the images' units and channel order.
+
+    ``kind``: ``"patch"`` or ``"additive"``; ``masks`` (K, ...): 0 to 1, one value a pixel (all ones for additive
+    patterns); ``patterns`` (K, ...); ``norms`` (K,): sum of the mask in pixels, or L2 norm of the
+    perturbation in units of the images' range;
+    ``success_rates`` (K,): share of all clean images of the other classes that the pattern sends to the class;
+    ``anomaly_index`` (K,): how far the logarithm of norm / expected distance lies below the median, in robust standard
+    deviations (1.4826 MAD, but at least what is usual among clean classes: .25 for patches, .1 for additive patterns);
+    higher is more suspicious, NaN where no pattern succeeded; ``broke_off`` (K,) bool: searches that ended early, since the
+    model gave values or gradients that are not finite: that they found no pattern does not say that there is none.
+    """
+
+    kind: str
+    masks: np.ndarray
+    patterns: np.ndarray
+    norms: np.ndarray
+    success_rates: np.ndarray
+    anomaly_index: np.ndarray
+    clip_values: tuple[float, float]
+    broke_off: np.ndarray = np.zeros(0, dtype=bool)
+
+    def trigger(self, label: int) -> Callable[[np.ndarray], np.ndarray]:
+        """The pattern towards class ``label``, as a callable that stamps a batch of images."""
+        if self.kind == "patch":
+            patch: Callable[[np.ndarray], np.ndarray] = MaskedTrigger(self.masks[label], self.patterns[label])
+            return patch
+        additive: Callable[[np.ndarray], np.ndarray] = AdditiveTrigger(self.patterns[label], self.clip_values)
+        return additive
+
+
+class Inversion(NamedTuple):
+    """
+    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``expected_distances`` (K,): see
+    :func:`expected_distances`; ``anomaly_index`` (K,): the indices of all kinds taken together, as ``INDEX_RULE`` says;
+    ``target_class``: the class that this rule calls a backdoor's target, ``None``: none, or not decided (see
+    ``undecided``); ``kind``: of the target's pattern that has the higher index by its own kind; ``success_rate``: of that
+    pattern.
+
+    Where a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the
+    target; their indices compare the sources' norms, relative to :func:`source_distances`. ``source_class``: the class
+    from which the trigger works with a far smaller pattern than from any other, ``None``: there is none, the backdoor is
+    for all. If there is one, ``kind``, ``success_rate`` and ``trigger`` are those of its own pattern.
+    """
+
+    inverted: tuple[InvertedTriggers, ...]
+    expected_distances: np.ndarray
+    anomaly_index: np.ndarray
+    target_class: int | None
+    kind: str | None
+    success_rate: float | None
+    by_source: tuple[InvertedTriggers, ...] = ()
+    source_class: int | None = None
+
+    @property
+    def undecided(self) -> list[int]:
+        """
+        Classes of which some search broke off, since the model gave values that are not finite: no pattern was found, or
+        not the smallest one, and such a class may be a backdoor's target all the same.
+        """
+        broken = [one.broke_off for one in self.inverted if len(one.broke_off)]
+        return [int(label) for label in np.flatnonzero(np.any(broken, axis=0))] if broken else []
+
+    @property
+    def trigger(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The reverse-engineered trigger; ``None`` when no backdoor was found."""
+        if self.target_class is None:
+            return None
+        if self.source_class is not None:
+            return next(one for one in self.by_source if one.kind == self.kind).trigger(self.source_class)
+        return next(one for one in self.inverted if one.kind == self.kind).trigger(self.target_class)
+
+    def sentence(self) -> str:
+        """The finding in words; each number is what it is called."""
+        known = np.isfinite(self.anomaly_index).any()
+        highest_index = f"the highest index is {self._index_words(int(np.nanargmax(self.anomaly_index)))}" if known else ""
+        classes = ", ".join(map(str, self.undecided))
+        broke_off = f"the model gave values or gradients that are not finite in the search for class {classes}"
+        if self.target_class is None and self.undecided:
+            return f"Not decided: {broke_off}; {highest_index or 'no class has a pattern that works'}."
+        if self.target_class is None:
+            return f"No backdoor found: {highest_index or 'no class has a pattern that works; give more steps'}."
+        images = "the clean images" if self.source_class is None else f"the clean images of class {self.source_class} alone"
+        return (
+            f"A backdoor towards class {self.target_class}: its index is {self._index_words(self.target_class)}; its "
+            f"{self.kind} pattern sends {self.success_rate:.3f} of {images} there."
+            + (f" But {broke_off}." if self.undecided else "")
+        )
+
+    def _index_words(self, label: int) -> str:
+        """The index of a class, and those that it is made of where there are several."""
+        index = f"{self.anomaly_index[label]:.2f}"
+        parts = [
+            f"{one.kind} {one.anomaly_index[label]:.2f}" for one in self.inverted if not np.isnan(one.anomaly_index[label])
+        ]
+        return index if len(self.inverted) == 1 else f"{index} (from {', '.join(parts)})"
