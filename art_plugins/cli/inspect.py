@@ -13,11 +13,9 @@ from rich.table import Table
 
 from art_plugins.cli.app import app, console
 from art_plugins.cli.options import Precision, _command, _keyword_arguments, _numbers, _size
-from art_plugins.cli.shown import _show_files
+from art_plugins.cli.shown import MAX_LISTED, _show_files
 from art_plugins.cli.terminal import FittedTable
 from art_plugins.errors import InvalidInputError
-
-MAX_LISTED = 10  # caught images, or reasons why files were skipped
 
 
 @app.command()

@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from art_plugins.cli.app import console
-from art_plugins.cli.inspect import MAX_LISTED
 from art_plugins.cli.terminal import FittedTable
+
+MAX_LISTED = 10  # caught images, or reasons why files were skipped
 
 
 def _show_files(rows: list[tuple[str, int, str]]) -> None:
