@@ -143,9 +143,8 @@ def check_settings_dict(name: str, value: Any, known: Collection[str]) -> None:
     """
     if value is not None and not (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
         raise InvalidInputError(f"{name} must be a dict of settings or None; received {shown(value)}.")
-    unknown = sorted(set(value or {}) - set(known))
-    if unknown:
-        raise InvalidInputError(f"{name} must hold only {', '.join(known)}; received {', '.join(unknown)}.")
+    if not set(value or {}) <= set(known):
+        raise InvalidInputError(f"{name} must hold only {', '.join(known)}; received {shown(value)}.")
 
 
 def check_layer_names(layers: Any) -> None:

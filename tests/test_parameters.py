@@ -70,7 +70,7 @@ def test_plain_numbers_inside_a_dict_are_pythons_own_and_the_dict_is_a_copy():
         (3, "density must be a dict of settings or None; received 3"),
         ([], "density must be a dict"),
         ({1: 2}, "density must be a dict"),
-        ({"ties": 1}, "density must hold only tie, power; received ties"),
+        ({"ties": 1}, "density must hold only tie, power; received {'ties': 1}"),
     ],
 )
 def test_settings_dict_of_another_form_is_refused(value, said):

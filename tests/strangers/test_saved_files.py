@@ -57,8 +57,11 @@ def saved(digits, tiny_network, tiny_images, tiny_spectrograms, tiny_waveforms, 
         report, is_trigger = detector.detect(digits.x_test[:20])
         return np.where(is_trigger, 0, np.nan_to_num(report["outlier_scores"], posinf=np.nan, neginf=np.nan))
 
-    for mode, layers in (("mahalanobis", ["2", "5"]), ("paper", ["1", "2", "3", "4"])):
-        detector = LayerwiseFeatureDetector(classifier, mode=mode, layers=layers, pooled=True, max_dims=40)
+    for mode, own, layers in (
+        ("mahalanobis", {"max_dims": 40}, ["2", "5"]),
+        ("paper", {"pooled": True}, ["1", "2", "3", "4"]),
+    ):
+        detector = LayerwiseFeatureDetector(classifier, mode=mode, mode_params=own, layers=layers)
         detector.fit(digits.x_clean, digits.y_clean)
         keep(mode, detector, partial(LayerwiseFeatureDetector.load, classifier=classifier), scores)
     patch = np.zeros((1, 8, 8), dtype=np.float32)

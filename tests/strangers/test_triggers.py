@@ -137,8 +137,8 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
     "n_layers": lambda value: InFlightDetector(None, raising, 0).set_params(n_layers=value),
     "random_state": lambda value: InFlightDetector(None, raising, 0).set_params(random_state=value),
     "n_blends": lambda value: STRIP(None).set_params(n_blends=value),
-    "n_folds": lambda value: LayerwiseFeatureDetector(None).set_params(n_folds=value),
-    "max_dims": lambda value: LayerwiseFeatureDetector(None).set_params(max_dims=value),
+    "n_folds": lambda value: LayerwiseFeatureDetector(None).set_params(mode_params={"n_folds": value}),
+    "max_dims": lambda value: LayerwiseFeatureDetector(None).set_params(mode_params={"max_dims": value}),
     "batch_size": lambda value: LayerwiseFeatureDefence(None, None, None).set_params(batch_size=value),
     "size": lambda value: white_box(SHAPE, value),
     "margin": lambda value: white_box(SHAPE, 1, value),
@@ -150,7 +150,7 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "family": lambda value: InFlightDetector(None, raising, 0).set_params(family=value),
     "removal": lambda value: InFlightDetector(None, raising, 0).set_params(removal=value),
     "mode": lambda value: LayerwiseFeatureDetector(None).set_params(mode=value),
-    "pooled": lambda value: LayerwiseFeatureDetector(None).set_params(pooled=value),
+    "pooled": lambda value: LayerwiseFeatureDetector(None, mode="paper").set_params(mode_params={"pooled": value}),
     "weight": lambda value: STRIP(None).set_params(weight=value),
     "top": lambda value: NeuralCleanseFilter(None, raising).set_params(top=value),
     "amplitude": lambda value: chessboard(SHAPE, value),
@@ -181,7 +181,7 @@ def test_odd_number_name_or_flag_is_refused_by_name(name, value):
         NUMBERS[name](value)
 
 
-@pytest.mark.parametrize("name", ["tau", "quantile", "fpr"])
+@pytest.mark.parametrize("name", ["tau", "fpr"])
 @pytest.mark.parametrize("value", [True, "a", [], float("nan"), 10**400])
 def test_odd_threshold_is_refused_by_name(name, value):
     with pytest.raises(InvalidInputError, match=f"{name} must be"):
@@ -194,7 +194,7 @@ def test_numpy_numbers_and_flags_are_taken_everywhere():
     detector._check(detector.tunables())
     assert type(STRIP(None, np.int64(3), np.float64(0.5)).n_blends) is int
     assert white_box(SHAPE, np.int64(2))(np.zeros((1, *SHAPE), dtype=np.float32)).sum() == 4
-    LayerwiseFeatureDetector(None).set_params(pooled=np.bool_(True), tau=np.float32(1))
+    LayerwiseFeatureDetector(None).set_params(mode="paper", mode_params={"pooled": np.bool_(True)}, tau=np.float32(1))
 
 
 @pytest.mark.parametrize(
