@@ -67,7 +67,7 @@ def saved(digits, tiny_network, tiny_images, tiny_spectrograms, tiny_waveforms, 
     patch = np.zeros((1, 8, 8), dtype=np.float32)
     patch[:, 6:, 6:] = 1
     for family, trigger in (("regularised", MaskedTrigger(patch, patch)), ("mixture", AdditiveTrigger(0.5 * patch))):
-        in_flight = InFlightDetector(classifier, trigger, digits.target, family=family, n_layers=1)
+        in_flight = InFlightDetector(classifier, trigger, digits.target, density={"family": family}, n_layers=1)
         in_flight.fit(digits.x_clean, digits.y_clean)
         keep(family, in_flight, partial(InFlightDetector.load, classifier=classifier), scores)
     for kind, x in (("image", tiny_images), ("spectrogram", tiny_spectrograms), ("waveform", tiny_waveforms)):

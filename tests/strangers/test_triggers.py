@@ -145,9 +145,9 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
     "grid_size": lambda value: warp(SHAPE, grid_size=value),
 }
 NUMBERS: dict[str, Callable[[Any], Any]] = {
-    "power": lambda value: InFlightDetector(None, raising, 0).set_params(power=value),
+    "power": lambda value: InFlightDetector(None, raising, 0).set_params(density={"power": value}),
     "margin": lambda value: InFlightDetector(None, raising, 0).set_params(margin=value),
-    "family": lambda value: InFlightDetector(None, raising, 0).set_params(family=value),
+    "family": lambda value: InFlightDetector(None, raising, 0).set_params(density={"family": value}),
     "removal": lambda value: InFlightDetector(None, raising, 0).set_params(removal=value),
     "mode": lambda value: LayerwiseFeatureDetector(None).set_params(mode=value),
     "pooled": lambda value: LayerwiseFeatureDetector(None, mode="paper").set_params(mode_params={"pooled": value}),
@@ -189,8 +189,10 @@ def test_odd_threshold_is_refused_by_name(name, value):
 
 
 def test_numpy_numbers_and_flags_are_taken_everywhere():
-    detector = InFlightDetector(None, raising, 0, n_layers=np.int32(1), removal=np.bool_(False), power=np.float32(0.5))
-    assert (detector.n_layers, detector.removal, detector.power) == (1, False, 0.5)
+    detector = InFlightDetector(
+        None, raising, 0, n_layers=np.int32(1), removal=np.bool_(False), density={"power": np.float32(0.5)}
+    )
+    assert (detector.n_layers, detector.removal, detector.density) == (1, False, {"power": 0.5})
     detector._check(detector.tunables())
     assert type(STRIP(None, np.int64(3), np.float64(0.5)).n_blends) is int
     assert white_box(SHAPE, np.int64(2))(np.zeros((1, *SHAPE), dtype=np.float32)).sum() == 4
@@ -297,7 +299,7 @@ def test_in_flight_on_few_features_or_images_gives_verdicts(family, n_features, 
     x = random.normal(size=(len(y), 1, 2, 2)).astype(np.float32)
     x[:, 0, 0, 0] += 4.0 * (y - 1)
     classifier = PyTorchClassifier(Narrow(n_features, n_varying), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu")
-    detector = InFlightDetector(classifier, lambda x: x + 1, 2, family=family, n_layers=1)
+    detector = InFlightDetector(classifier, lambda x: x + 1, 2, density={"family": family}, n_layers=1)
     if n_varying == 0:
         with pytest.raises(InvalidInputError, match="constant"):
             detector.fit(x, y)
