@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
-from typing import Any
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,8 +82,69 @@ def shown(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number."""
+    """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number; so too in a dict, which is copied."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
     return value.item() if isinstance(value, np.generic) else value
+
+
+class Renamed(NamedTuple):
+    """
+    What has taken the place of an old parameter.
+
+    ``new``: the name of the present parameter. ``key``: the setting inside it, where the present parameter is a dict of
+    settings. ``convert``: the old value in the terms of the new parameter; ``None`` where both are the same.
+    """
+
+    new: str
+    key: str | None = None
+    convert: Callable[[Any], Any] | None = None
+
+
+def renamed(given: Mapping[str, Any], old: Mapping[str, Renamed], current: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Parameters by their present names. An old name still works for one release, with a ``FutureWarning`` that names the new
+    form.
+
+    :param given: Parameters by name, as the caller gave them; ``None`` means that a parameter is not set.
+    :param old: What has taken the place of each old name.
+    :param current: Present values; a setting inside a dict of settings is changed there, the others stay.
+    :return: ``given`` without old names.
+    :raises InvalidInputError: If an old name and the parameter in its place are both set.
+    """
+    found = {name: value for name, value in given.items() if name not in old}
+    for name in [name for name in given if name in old]:
+        new, key, convert = old[name]
+        value = plain(given[name])
+        value = convert(value) if convert is not None and value is not None else value
+        if key is None:
+            if value is not None and found.get(new) is not None:
+                raise InvalidInputError(f"Give either {new} or its old name {name}, not both.")
+            said = f"{new}={shown(value)}"
+            found[new] = value if found.get(new) is None else found[new]
+        else:
+            said = f"{new}={shown({key: value})}"
+            group = found.get(new) if found.get(new) is not None else current.get(new)
+            if group is not None and not isinstance(group, dict):
+                raise InvalidInputError(f"{new} must be a dict of settings or None; received {shown(group)}.")
+            found[new] = {**(group or {}), key: value}
+        warnings.warn(
+            f"The parameter {name} goes with the next release: write {said} in place of {name}={shown(given[name])}.",
+            FutureWarning,
+            stacklevel=3,
+        )
+    return found
+
+
+def check_settings_dict(name: str, value: Any, known: Collection[str]) -> None:
+    """
+    :param known: The settings that the dict may hold.
+    :raises InvalidInputError: If it is neither a dict of such settings nor ``None``.
+    """
+    if value is not None and not (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
+        raise InvalidInputError(f"{name} must be a dict of settings or None; received {shown(value)}.")
+    if not set(value or {}) <= set(known):
+        raise InvalidInputError(f"{name} must hold only {', '.join(known)}; received {shown(value)}.")
 
 
 def check_layer_names(layers: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,78 +10,75 @@ import numpy as np
 from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
-from art_plugins.defences.in_flight_files import SETTINGS, checked_arrays, no_trigger, trigger_arrays
-from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
-from art_plugins.features.activations import collect_outputs, hidden_layers, logits_and_hidden
-from art_plugins.features.classifiers import predicted_classes, torch_module
-from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
+from art_plugins.defences.in_flight_corrections import Corrections
+from art_plugins.defences.in_flight_densities import OLD_NAMES, check_density_settings, fit_densities, fit_margin
+from art_plugins.defences.in_flight_files import SavedInFlight, no_trigger
+from art_plugins.defences.in_flight_fit import check_class_sizes, stamped_features
+from art_plugins.defences.in_flight_verdicts import is_sound, judge_features, outputs_without_pattern
+from art_plugins.errors import InvalidInputError, NotFittedError
+from art_plugins.features.activations import logits_and_hidden
+from art_plugins.features.classifiers import predicted_classes
 from art_plugins.features.outputs import check_outputs
-from art_plugins.file_rules import check_names, check_settings, reading
-from art_plugins.parameters import check_count, check_flag, check_number
-from art_plugins.statistics.density import ClassDensities, check_density, cross_fitted_log_likelihoods, fit_class_densities
-from art_plugins.statistics.labels import class_labels, indices_by_class
-from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
-from art_plugins.storage import load_arrays, save_arrays, target_file
+from art_plugins.parameters import check_count, check_flag, check_number, renamed
+from art_plugins.statistics.labels import class_labels
+from art_plugins.statistics.source_inference import infer_sources
 from art_plugins.triggers.found import Inversion
 from art_plugins.triggers.inversion import invert_triggers
-from art_plugins.triggers.trigger import Trigger, check_trigger, stamped
+from art_plugins.triggers.trigger import Trigger, check_trigger
 
 logger = logging.getLogger(__name__)
 
-FILE_KIND = "in_flight_detector"
-WEAK_PATTERN = 0.93  # success rate of the estimated pattern below which a detector rests on a weak estimate
-FEW_SAMPLES = 10  # clean images a class below which the false-positive rate rises
-MISSED = 0.01  # share of the stamped images below the ratio that the margin is a share of
-OWN_WEIGHT, ENOUGH_SAMPLES = 0.1, 100  # of a class's own covariance, and from how many samples on
-ABSTAIN = -1
 
-
-class InFlightDetector(ForDetectorClassifier, TriggerDetector):
+class InFlightDetector(SavedInFlight, Corrections, ForDetectorClassifier, TriggerDetector):
     """
-    Does this image carry the backdoor's trigger, and which class is it really?
+    Find images that carry the trigger of a backdoor, and the class that each of them really is.
 
-    Stamp the estimated trigger on clean images of every class but the target, take their hidden features, and the target
-    class's clean ones; fit one density for each class. An image that the model sends to the target class is caught when
-    another class's density explains it better, and that class is inferred as its source. No fine-tuning, no training set.
+    The detector stamps the estimated trigger on clean images of every class but the target class and takes their hidden
+    features, and those of clean images of the target class. It fits one density to each class. It catches an image that
+    the model sends to the target class if the density of another class explains the image better, and infers that class as
+    the source of the image. It needs no fine-tuning and no training set.
 
     | Paper: X. Li, Z. Xiang, D. J. Miller, G. Kesidis, Test-time detection of backdoor triggers for poisoned deep neural
       networks, ICASSP 2022, section 4.2.
 
-    Stands inside ART's ``DetectorClassifier``. Higher scores are more suspicious.
+    The detector works inside ART's ``DetectorClassifier``. Higher scores are more suspicious.
 
-    Deviates from the paper: Gaussians whose covariances are shrunk to a common one, on the square roots of the last two
-    hidden layers; the other class has to explain an image better by a margin, which the clean images that were stamped
-    set by how far beyond it they lie; and for the source of a caught image the model is asked as well, about the image less
-    the pattern (:func:`~art_plugins.statistics.source_inference.infer_sources`). ``family="mixture", n_layers=1, power=1,
-    margin=0, removal=False`` is the paper's form.
+    Deviates from the paper: the densities are Gaussians whose covariances are shrunk to a common one, on the square roots
+    of the inputs of the last two layers. The other class has to explain an image better by a margin; it is set by how much
+    better it explains the clean images that were stamped. For the source of a caught image the model is also asked about
+    the image without the pattern (:func:`~art_plugins.statistics.source_inference.infer_sources`).
+    ``density={"family": "mixture", "power": 1}, n_layers=1, margin=0, removal=False`` is the form of the paper.
 
-    When this breaks: a wrong target class or a pattern that does not work on the model; triggers that move an image's
-    features like no fixed pattern does (warps); fewer than about ten clean images a class.
+    When this breaks: a wrong target class or a pattern that does not work on the model; triggers that move the features of
+    an image like no fixed pattern does (warps); fewer than about ten clean images of a class.
 
     :param classifier: ART ``PyTorchClassifier``.
     :param trigger: The estimated (or true) trigger, a callable that stamps a batch of images, such as
         :attr:`Inversion.trigger`.
-    :param target_class: The backdoor's target, 0 to K - 1.
-    :param family: Density family; see :func:`fit_class_densities`.
-    :param tie: Weight of the common covariance, 0 to 1, of the family ``"regularised"``; ``None``: .9 for 100 clean images
-        a class and more, nearer to 1 for fewer (.98 for 20), since their own covariances say less.
-    :param power: Exponent of a signed power of the features, above 0 and at most 1; 1 leaves them as they are.
-    :param n_layers: How many of the last hidden layers are used; at most as many as the model has.
-    :param margin: Share, 0 to below 1, of the log-likelihood ratio that all but 1 % of the stamped images exceed when they
-        are scored by densities fitted without them; an image is caught above it. 0: any better class will do.
-    :param removal: Whether the source of a caught image is inferred from the image without the pattern as well; one
-        more pass, of three copies of the caught images only. ``False``: from the densities alone.
-    :param random_state: Seed of the mixtures and of the folds.
+    :param target_class: The target class of the backdoor, 0 to K - 1.
+    :param density: Settings of the class densities by name; ``None``: the defaults. ``family`` (``"regularised"``): see
+        :func:`~art_plugins.statistics.density.fit_class_densities`. ``tie`` (``None``): weight of the common covariance in
+        that family, 0 to 1; ``None`` is .9 for 100 clean images of a class and more, and nearer to 1 for fewer (.98 for
+        20), since the covariance of a small class says less. ``power`` (.5): exponent of a signed power of the features,
+        above 0 and at most 1; 1 leaves them as they are. Before, these three were parameters; their old names work until
+        the next release.
+    :param n_layers: Number of the last hidden layers that are used, at most as many as the model has.
+    :param margin: A share, 0 to below 1, of the log-likelihood ratio that all but 1 % of the stamped images exceed when
+        they are scored by densities that were fitted without them. An image is caught if its ratio is above this margin.
+        With 0, any class that explains it better is enough.
+    :param removal: Whether the source of a caught image is also inferred from the image without the pattern. This takes one
+        more pass over three copies of the caught images. ``False``: from the densities alone.
+    :param random_state: Random seed of the mixtures and of the folds.
 
     :ivar layers_: The linear layers whose inputs are the features.
-    :ivar margin_: The margin in nats: of the images that the model sends to the target, those whose score is above it are
-        caught; above 0 is not enough.
-    :ivar success_rate_: Share of the clean images that the stamped trigger sends to the target, of the other class from
-        which it sends most.
+    :ivar margin_: The margin in nats. Images that the model sends to the target class are caught if their score is above
+        it.
+    :ivar success_rate_: The share of clean images of one class that the stamped trigger sends to the target class, for the
+        class from which it sends most.
     :ivar inversion_: The :class:`Inversion` that :meth:`from_classifier` ran.
     """
 
-    defence_params = ["family", "tie", "power", "n_layers", "margin", "removal", "random_state"]
+    defence_params = ["density", "n_layers", "margin", "removal", "random_state"]
     inversion_: Inversion | None = None
 
     def __init__(
@@ -91,21 +87,28 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         trigger: Trigger,
         target_class: int,
         *,
-        family: str = "regularised",
-        tie: float | None = None,
-        power: float = 0.5,
+        density: dict[str, Any] | None = None,
         n_layers: int = 2,
         margin: float = 0.5,
         removal: bool = True,
         random_state: int = 0,
+        **old: Any,
     ) -> None:
         super().__init__()
         given = {name: value for name, value in locals().items() if name in self.defence_params}
         self.classifier, self.trigger, self.target_class = classifier, trigger, target_class
         for name, value in given.items():
             setattr(self, name, value)
-        self.set_params(**given)
-        self._densities: ClassDensities | None = None
+        self.set_params(**given, **old)
+        self._densities = None
+
+    def set_params(self, **kwargs: Any) -> None:
+        """
+        Check, then take over parameters; nothing is changed if one of them is wrong.
+
+        :raises InvalidInputError: For an unknown name, a value out of range, or another classifier.
+        """
+        super().set_params(**renamed(kwargs, OLD_NAMES, self.tunables()))
 
     @classmethod
     def from_classifier(
@@ -118,12 +121,14 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         **parameters: Any,
     ) -> InFlightDetector | None:
         """
-        Look for a backdoor first; a fitted detector for the one that is found, or ``None``: there is nothing to deploy.
+        Look for a backdoor first, and fit a detector for the backdoor that is found.
 
         :param x_clean: Clean images of all classes, (n, ...).
         :param y_clean: Their labels, (n,), (n, 1) or one-hot.
         :param inversion: Keyword arguments of :func:`~art_plugins.triggers.inversion.invert_triggers`.
-        :param parameters: ``family``, ``tie``, ``power``, ``n_layers``, ``margin``, ``removal``, ``random_state``.
+        :param parameters: Any of ``defence_params``.
+        :return: The fitted detector; ``None`` if no backdoor is found, since there is nothing to deploy then.
+        :raises InvalidInputError: For bad images, labels or parameters.
         """
         if inversion is not None and not isinstance(inversion, dict):
             raise InvalidInputError(f"inversion must hold arguments of invert_triggers by name; received {inversion!r}.")
@@ -140,11 +145,12 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
 
     def fit(self, x: np.ndarray, y: np.ndarray, batch_size: int = 128, nb_epochs: int = 20, **kwargs: Any) -> None:
         """
-        Fit the densities; seconds, no training of the model.
+        Fit the densities. This takes seconds; the model is not trained.
 
-        :param x: Clean images of all classes, (n, ...); 100 a class in the paper.
+        :param x: Clean images of all classes, (n, ...); the paper has 100 of each class.
         :param y: Their labels, (n,), (n, 1) or one-hot.
-        :param nb_epochs: ART's; not needed.
+        :param batch_size: Number of images in one forward pass.
+        :param nb_epochs: Part of ART's contract; not used.
         :param kwargs: Any of ``defence_params``; they stay set.
         :raises InvalidInputError: For bad images, labels or parameters, or without clean images of the target class and of
             another one.
@@ -155,77 +161,37 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         nb_classes = int(self.classifier.nb_classes)
         labels, _ = class_labels(y, len(x), nb_classes)
         target = self._target()
-        sizes = np.array([len(indices) for indices in indices_by_class(labels, nb_classes)])
-        if sizes[target] == 0 or np.count_nonzero(sizes) < 2:
-            raise InvalidInputError(
-                f"Clean images of the target class {target} and of at least one other class are needed; received "
-                f"{sizes[target]} and {np.count_nonzero(sizes) - (sizes[target] > 0)}."
-            )
-        if sizes[sizes > 0].min() < FEW_SAMPLES:
-            logger.warning(
-                "Some class has only %d clean images; with fewer than %d the false-positive rate rises.",
-                sizes[sizes > 0].min(),
-                FEW_SAMPLES,
-            )
-        is_source = labels != target
-        images = np.array(x)
-        images[is_source] = stamped(self.trigger, x[is_source])
-        layers = hidden_layers(self.classifier, images, self.n_layers)
-        outputs, features = logits_and_hidden(self.classifier, images, layers, batch_size)
-        check_outputs(outputs, nb_classes)
-        n_bad = int((~_is_sound(outputs, features)).sum())
-        if n_bad:
-            raise InvalidInputError(
-                f"{n_bad} of the {len(x)} images, stamped but for those of the target class, give outputs or features that "
-                f"are not finite (features: what the layers {', '.join(layers)} are given). Remove such images, check how "
-                "they are scaled, and whether the model's weights hold NaN."
-            )
-        self.fit_features(features, labels)
-        self.layers_ = layers
-        sent = predicted_classes(self.classifier, outputs) == target
-        # A trigger may work from one class alone.
-        self.success_rate_ = float(max(sent[labels == label].mean() for label in np.unique(labels[is_source])))
-        if self.success_rate_ < WEAK_PATTERN:
-            logger.warning(
-                "The trigger sends at most %.3f of a class's images to class %d: the detector rests on a weak estimate.",
-                self.success_rate_,
-                target,
-            )
+        check_class_sizes(np.bincount(labels, minlength=nb_classes), target)
+        found = stamped_features(self.classifier, self.trigger, x, labels, target, self.n_layers, batch_size)
+        self.fit_features(found.features, labels)
+        self.layers_, self.success_rate_ = found.layers, found.success_rate
 
     def fit_features(self, features: np.ndarray, labels: np.ndarray) -> None:
         """
-        Fit the densities on hidden features that are already there, for :meth:`detect_features`.
+        Fit the densities to hidden features that are already there, for :meth:`detect_features`.
 
-        :param features: Of stamped images of the other classes and clean ones of the target, (n, D).
+        :param features: Features of stamped images of the other classes and of clean images of the target class, (n, D).
         :param labels: True classes, (n,), int.
         :raises InvalidInputError: For features that are not finite, or all constant.
         """
         nb_classes, target = int(self.classifier.nb_classes), self._target()
         check_finite(features, "features", "remove such samples first")
-        sizes = np.bincount(labels, minlength=nb_classes)
-        smallest = sizes[sizes > 0].min()
-        tie = 1 - OWN_WEIGHT * min(1.0, smallest / ENOUGH_SAMPLES) if self.tie is None else self.tie
-        density: dict[str, Any] = {"family": self.family, "tie": tie, "power": self.power}
-        density["random_state"] = self.random_state
-        self._densities = fit_class_densities(features, labels, nb_classes, **density)
-        self.margin_ = 0.0
-        if self.margin > 0 and sizes.max() > 1:  # of one image a class, none can be held out
-            held_out = cross_fitted_log_likelihoods(features, labels, nb_classes, **density)
-            ratios = _log_likelihood_ratios(held_out[labels != target], target)
-            ratios = ratios[np.isfinite(ratios)]  # a class whose only image is held out has no density then
-            self.margin_ = self.margin * max(0.0, float(np.quantile(ratios, MISSED))) if len(ratios) else 0.0
+        data = features, labels, nb_classes
+        self._densities, arguments = fit_densities(*data, self.density, self.random_state)
+        self.margin_ = fit_margin(*data, target, self.margin, arguments)
 
     def detect(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> tuple[dict[str, Any], np.ndarray]:
         """
-        Judge images; those that the model does not send to the target class pass untouched.
+        Judge images. Images that the model does not send to the target class pass untouched.
 
         :param x: Images (n, ...).
+        :param batch_size: Number of images in one forward pass.
         :param kwargs: None are accepted.
-        :return: A report with ``predicted_class`` (n,); ``source_class`` (n,), the inferred class of a caught image, else
-            -1; ``log_likelihoods`` (n, K) in nats, NaN for images that pass untouched; ``outlier_scores`` (n,), the best
-            other class's log-likelihood less the target's, NaN likewise; ``n_not_finite``, how many images give outputs
-            or features that are not finite: they are caught, whatever their class, with an infinite score and no source
-            (-1). And ``is_trigger`` (n,), bool.
+        :return: A report, and ``is_trigger`` (n,), bool. The report holds ``predicted_class`` (n,); ``source_class`` (n,),
+            the inferred class of a caught image, else -1; ``log_likelihoods`` (n, K) in nats, NaN for images that pass
+            untouched; ``outlier_scores`` (n,), the log-likelihood of the best other class less that of the target class,
+            NaN likewise; and ``n_not_finite``, the number of images whose outputs or features are not finite. These are
+            caught, whatever their class, with an infinite score and no source (-1).
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For images of another shape, or that are not finite.
         """
@@ -239,9 +205,10 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
         self, outputs: np.ndarray, features: np.ndarray, x: np.ndarray | None = None, batch_size: int = 128
     ) -> tuple[dict[str, Any], np.ndarray]:
         """
-        :meth:`detect` for outputs (n, K) and hidden features (n, D) that are already there.
+        As :meth:`detect`, for outputs (n, K) and hidden features (n, D) that are already there.
 
         :param x: The images (n, ...), for ``removal``; ``None``: sources are inferred from the densities alone.
+        :param batch_size: Number of images in one forward pass.
         :raises NotFittedError: Before a fit.
         """
         if self._densities is None:
@@ -253,147 +220,28 @@ class InFlightDetector(ForDetectorClassifier, TriggerDetector):
                 f"Features must be of shape ({len(outputs)}, {len(self._densities.centre)}), as those that were fitted; "
                 f"received {features.shape}. Was the detector fitted on another model?"
             )
-        predicted, sound = predicted_classes(self.classifier, outputs), _is_sound(outputs, features)
-        rows = np.flatnonzero((predicted == target) & sound)
-        log_likelihoods = np.full(outputs.shape, np.nan)
-        source = np.full(len(outputs), -1)
-        scores = np.where(sound, np.nan, np.inf)
-        is_trigger = ~sound
-        if len(rows):
-            log_likelihoods[rows] = found = self._densities.log_likelihoods(features[rows])
-            ratios = _log_likelihood_ratios(found, target)
-            scores[rows] = np.where(np.isnan(ratios), np.inf, ratios)
-            is_trigger[rows] = scores[rows] > self.margin_
-            others = np.where(np.arange(found.shape[1]) == target, -np.inf, found)
-            explained = is_trigger[rows] & ~np.isnan(ratios)
-            source[rows] = np.where(explained, others.argmax(axis=1), -1)
-            caught = rows[explained]
-            if x is not None and self.removal and self.trigger is not no_trigger and len(caught):
-                views = self._without_pattern(x[caught], batch_size)
-                seen = np.isfinite(views).all(axis=(0, 2))
-                source[caught[seen]] = infer_sources(log_likelihoods[caught[seen]], views[:, seen], target)
-        n_not_finite = int(np.isposinf(scores).sum())
+        predicted, sound = predicted_classes(self.classifier, outputs), is_sound(outputs, features)
+        found = judge_features(self._densities, predicted, sound, features, target, self.margin_)
+        caught = found.explained
+        if x is not None and self.removal and self.trigger is not no_trigger and len(caught):
+            views = outputs_without_pattern(self.classifier, self.trigger, x[caught], batch_size)
+            seen = np.isfinite(views).all(axis=(0, 2))
+            found.source[caught[seen]] = infer_sources(found.log_likelihoods[caught[seen]], views[:, seen], target)
+        n_not_finite = int(np.isposinf(found.scores).sum())
         if n_not_finite:
-            logger.warning("%d of %d images have no finite score: they are caught.", n_not_finite, len(scores))
+            logger.warning("%d of %d images have no finite score. They are caught.", n_not_finite, len(predicted))
         report = {
             "predicted_class": predicted,
-            "source_class": source,
-            "log_likelihoods": log_likelihoods,
-            "outlier_scores": scores,
+            "source_class": found.source,
+            "log_likelihoods": found.log_likelihoods,
+            "outlier_scores": found.scores,
             "n_not_finite": n_not_finite,
         }
-        return report, is_trigger
-
-    def _without_pattern(self, x: np.ndarray, batch_size: int) -> np.ndarray:
-        """Outputs for the images less the pattern, at each strength, (S, n, K)."""
-        added = stamped(self.trigger, x).astype(np.float32) - x
-        less = np.concatenate([x - strength * added for strength in STRENGTHS])
-        if self.classifier.clip_values is not None:
-            less = np.clip(less, *self.classifier.clip_values)
-        return collect_outputs(self.classifier, less, batch_size).reshape(len(STRENGTHS), len(x), -1)
-
-    def detect_one(self, image: np.ndarray) -> tuple[int, bool, int]:
-        """
-        One image of a stream.
-
-        :param image: Shape as one row of ``x``.
-        :return: The model's class, whether the image is caught, and the class to act on: the inferred source if caught.
-        """
-        report, is_trigger = self.detect(image[None])
-        predicted, caught = int(report["predicted_class"][0]), bool(is_trigger[0])
-        return predicted, caught, int(report["source_class"][0]) if caught else predicted
-
-    def predict_with_correction(self, x: np.ndarray, batch_size: int = 128, abstain: bool = False) -> np.ndarray:
-        """
-        The model's label, or for a caught image the inferred source class; -1 where a caught image has none.
-
-        :param abstain: Give -1 for a caught image instead.
-        :return: (n,), int.
-        """
-        report, is_trigger = self.detect(x, batch_size)
-        corrected = np.full(len(is_trigger), ABSTAIN) if abstain else report["source_class"]
-        labels: np.ndarray = np.where(is_trigger, corrected, report["predicted_class"])
-        return labels
-
-    def save(self, filename: str | Path, path: str | Path | None = None) -> None:
-        """
-        Write what was fitted as one safetensors file, atomically, with the trigger if it is a mask and a pattern or an
-        added perturbation, as an inversion's is. Of the classifier there is a checksum of its weights.
-
-        :param filename: Name of the file, or its whole path.
-        :param path: The folder, as ART has it; ``None``: ``filename`` says where.
-        :raises NotFittedError: Before :meth:`fit`.
-        """
-        save_arrays(target_file(filename, path), FILE_KIND, *self.saved_parts())
-
-    def saved_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """
-        The arrays and the settings that :meth:`save` writes.
-
-        :raises NotFittedError: Before :meth:`fit`.
-        """
-        layers = self._fitted_layers()
-        assert self._densities is not None
-        settings = {
-            "parameters": self.tunables(),
-            "target_class": self._target(),
-            "layers": layers,
-            "success_rate": self.success_rate_,
-            "margin": self.margin_,
-            "network_sha256": model_fingerprint(self.classifier),
-        }
-        return self._densities._asdict() | trigger_arrays(self.trigger), settings
-
-    @classmethod
-    def load(cls, path: str | Path, classifier: Any, trigger: Trigger | None = None) -> InFlightDetector:
-        """
-        A fitted detector for the model that it was saved for.
-
-        :param trigger: In place of the file's. Without any, the detector catches the same images, but infers their sources
-            from the densities alone and cannot be fitted anew.
-        :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another model.
-        """
-        arrays, settings = load_arrays(path, FILE_KIND)
-        what = f"{path} does not hold a detector"
-        with reading(what):
-            check_settings(settings, SETTINGS)
-        if settings["network_sha256"] != model_fingerprint(classifier):
-            raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")
-        with reading(what):
-            check_known_layers(settings["layers"], torch_module(classifier))
-            saved, densities = checked_arrays(arrays, classifier)
-            detector = cls(classifier, trigger or saved, settings["target_class"])
-            check_names("parameter", settings["parameters"], cls.defence_params)
-            detector.set_params(**settings["parameters"])
-            known = np.isfinite(densities.log_weights).any(axis=1)
-            if not known[detector._target()] or known.sum() < 2:
-                raise InvalidInputError("the target class and another one have no density")
-        detector.layers_, detector._densities = settings["layers"], densities
-        detector.success_rate_, detector.margin_ = float(settings["success_rate"]), float(settings["margin"])
-        return detector
-
-    def _fitted_layers(self) -> list[str]:
-        if self._densities is None:
-            raise NotFittedError("This detector has no densities; call fit(x_clean, y_clean) first.")
-        return self.layers_
+        return report, found.is_trigger
 
     def _check(self, values: dict[str, Any]) -> None:
-        check_density(values["family"], 1.0 if values["tie"] is None else values["tie"], values["power"])
+        check_density_settings(values["density"])
         check_count("n_layers", values["n_layers"])
-        margin = values["margin"]
-        check_number("margin", margin, "a share", least=0, below=1)
+        check_number("margin", values["margin"], "a share", least=0, below=1)
         check_flag("removal", values["removal"])
         check_count("random_state", values["random_state"], 0)
-
-
-def _is_sound(outputs: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Whether all that the network gives for an image is finite, (n,), bool."""
-    sound: np.ndarray = np.isfinite(outputs).all(axis=1) & np.isfinite(features).all(axis=1)
-    return sound
-
-
-def _log_likelihood_ratios(log_likelihoods: np.ndarray, target: int) -> np.ndarray:
-    """The best other class's log-likelihood less the target's, (n,), from (n, K)."""
-    others = np.delete(log_likelihoods, target, axis=1)
-    ratios: np.ndarray = others.max(axis=1) - log_likelihoods[:, target]
-    return ratios

@@ -1,4 +1,4 @@
-"""Layer-wise feature analysis (Preetha et al. 2023) as a filter of training sets; the detector is beside it."""
+"""Layer-wise feature analysis (Preetha et al. 2023) as a filter of training sets. The detector is in its own file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ import numpy as np
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.defences.layerwise_model import (
-    OPTIONS,
-    LayerwiseModel,
-    check_options,
-    count_not_finite,
-    learn_benign,
-    listed,
-    take_paper,
-)
+from art_plugins.defences.layerwise_learning import learn_benign
+from art_plugins.defences.layerwise_model import LayerwiseModel, count_not_finite, listed, show_attributes
+from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import check_same_unit
 from art_plugins.statistics.labels import class_labels, indices_by_class
@@ -26,80 +20,90 @@ from art_plugins.statistics.labels import class_labels, indices_by_class
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
 
 
-class LayerwiseFeatureDefence(PoisonFilter):
+class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     """
-    Find training samples that do not look like their class on their way through a model that was trained on them.
+    Find training samples that do not look like their class at the layers of a model that was trained on them.
 
-    What benign samples of each class look like at every layer is learned from a few trusted ones. A poisoned sample comes
-    to its class another way: at some layers it looks like none of them.
+    The filter learns from a few trusted samples what benign samples of each class look like at every layer. A poisoned
+    sample reaches its class in another way: at some layers it looks like none of them.
 
-    ``mode="mahalanobis"``, the default: at every layer, by Mahalanobis distances with one shrunk covariance: does the
-    sample look like another class, by features pooled over a grid? Does it by the mean and the spread of each channel? (The
-    log-ratio of the distances to its class and to the nearest other.) Is it foreign to its class by these? (The
-    log-distance to it.) And how sure is the network of the class? A triggered image starts as what it is and ends where
-    the attacker wants it, by features of no class; benign samples that look like another class leave the network unsure. In
-    standard deviations of benign samples, at most 6 at a layer; the five layers of each question that say most count, and
-    the four answers with equal weight. ``mode="paper"``: the published rule, below.
+    ``mode="mahalanobis"``, the default, asks three questions at every layer, by Mahalanobis distances with one shrunk
+    covariance. Does the sample look like another class, by features pooled over a grid (distance ratio: the logarithm of
+    the distance to its class over the distance to the nearest other class)? Does it by the mean and the spread of each
+    channel? Is it far from its class by these (the logarithm of the Mahalanobis distance)? To these it adds how sure the
+    network is of the class (logit margin). An image with a trigger starts as what it is and ends where the attacker wants
+    it, by features of no class. Benign samples that look like another class leave the network unsure. All measures are in
+    standard deviations of benign samples, at most 6 at a layer. The five largest layers count for each question, and the
+    four answers have equal weight. ``mode="paper"`` is the published rule, below.
 
     | Paper: S. Preetha et al., Investigation of Layer-wise Feature Analysis for Backdoor Attacks Detection in Deep Neural
       Networks, 2023; the algorithm is by N. M. Jebreel, J. Domingo-Ferrer, Y. Li, Defending against backdoor attacks by
-      layer-wise feature analysis, PAKDD 2023: cosine similarity of flattened features to the class's centroid, summed over
-      the layer at which benign samples' similarity rises most and the two before it; poisoned if below mu - tau sigma.
+      layer-wise feature analysis, PAKDD 2023: cosine similarity of flattened features to the centroid of the class, summed
+      over the layer at which the similarity of benign samples rises most and the two layers before it. A sample is
+      poisoned if the sum lies below mu - tau sigma.
 
-    Deviates from the paper: mu and sigma are those of samples that the centroids were not fitted on (each sample against
-    the centroid of the others); from the same samples the rule would catch several times the benign samples that it says.
+    Deviates from the paper: mu and sigma are those of samples on which the centroids were not fitted (each sample is
+    compared with the centroid of the others). With the same samples for both, the rule would catch several times as many
+    benign samples as it promises.
 
     The network knows the samples that it was trained on better than the trusted ones. So the scores of the training set are
-    moved by how far those of the typical class lie off its trusted samples' (medians; a class with much poison is not
-    typical). In mode ``"paper"`` they are not.
+    shifted by how much the typical class scores above its trusted samples (in medians; a class with much poison is not
+    typical). Mode ``"paper"`` does not shift them.
 
-    Then a second look: what is caught of a poison has the trigger in common, what is caught of clean samples has nothing.
-    In each class of at least 20 suspects a linear discriminant learns to tell them from the rest, and is trained anew on
-    whom it finds (self-training; Scudder 1965), each sample being judged by the others. Suspects that settle as a group
-    that lies apart bring in their like, at most twice as many; else nothing is added. Scores and threshold are those of the
-    first look. In mode ``"paper"`` there is none.
+    Then follows a second look. What is caught of a poison has the trigger in common; what is caught of clean samples has
+    nothing in common. In each class of at least 20 suspects a linear discriminant learns to tell them from the rest, and is
+    trained again on the samples that it finds (self-training; Scudder 1965). Each sample is judged by the others. If the
+    suspects settle as a group that lies apart, the discriminant of the class also removes samples that resemble the
+    suspects, at most twice as many. Otherwise nothing is added. Scores and threshold are those of the first look. Mode
+    ``"paper"`` has no second look.
 
-    Without trusted data (``x_val=None``) it is only asked whether a sample is foreign to its class, by the grid, and all is
-    learned from the training set, less the fifth of each class that looks least like it, by medians. That is weaker: the
-    first look catches less, and all fails when poison is more than about a fifth of a class, or when most classes are
-    poisoned. One threshold then holds for all classes: the median of the classes' own.
+    Without trusted data (``x_val=None``) only one question is asked: is a sample far from its class, by the grid? All is
+    learned from the training set, by medians and without the fifth of each class that looks least like it. This is weaker:
+    the first look catches less. It fails when poison is more than about a fifth of a class, or when most classes are
+    poisoned. One threshold then holds for all classes, the median of the thresholds of the classes.
 
-    Rules for hard cases: in mode ``"paper"`` each class needs 20 trusted samples that the model predicts right, unless
-    ``pooled``: smaller classes then take the spread of all, as every class does in the other mode. Samples of a class
-    without any get the score 0 and pass. Constant layers say nothing. Higher scores are more suspicious, everywhere.
+    Rules for hard cases: in mode ``"paper"`` each class needs 20 trusted samples that the model classifies correctly. With
+    ``mode_params={"pooled": True}`` smaller classes take the standard deviation of all classes, as every class does in the
+    other mode. Samples of a class without any get the score 0 and pass. Constant layers say nothing. Higher scores are
+    more suspicious, everywhere.
 
     When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); faint warps;
-    clean-label and all-to-all attacks where nothing is trusted; trusted data unlike the training data; a sub-population of
-    a class that many of its suspects happen to be of is taken for poison as a whole.
+    clean-label and all-to-all attacks where nothing is trusted; trusted data unlike the training data. Where many suspects
+    of a class happen to be of one sub-population, all of it is taken for poison.
+
+    There are twelve parameters: three are the model and the data in ART's contract, two are the trusted data, and the
+    others are those of the detector, whose ``fit`` takes the batch size. The old names ``quantile``, ``pooled``,
+    ``n_folds`` and ``max_dims`` work until the next release.
 
     :param classifier: ART ``PyTorchClassifier``, trained on the suspect data.
     :param x_train: Its training samples, as it takes them, (n, ...).
     :param y_train: Their labels, (n,), (n, 1) or one-hot.
     :param x_val: Trusted samples, (m, ...); 100 a class are plenty. ``None``: learn from ``x_train``.
-    :param y_val: Their labels.
-    :param mode: ``"mahalanobis"`` or ``"paper"``.
-    :param layers: Names of modules in the order in which they run, for ``"paper"`` at least four; ``None``: the model's
-        blocks, as :func:`~art_plugins.features.blocks.find_blocks` names them.
+    :param y_val: Labels of the trusted samples.
+    :param mode: Name of the rule, ``"mahalanobis"`` or ``"paper"``.
+    :param mode_params: Settings that only this rule reads, by name; ``None``: the defaults. ``"mahalanobis"`` reads
+        ``n_folds`` (10): number of folds of the benign samples, each judged by the others, at least 2; and ``max_dims``
+        (512): length of the longest vector that is kept of a sample and layer. ``"paper"`` reads ``pooled`` (``False``):
+        judge classes of fewer than 20 trusted samples too.
+    :param layers: Names of modules in the order in which they run, at least four for ``"paper"``; ``None``: the blocks of
+        the model, as :func:`~art_plugins.features.blocks.find_blocks` names them.
     :param tau: Threshold in standard deviations above the mean of benign samples' scores.
-    :param quantile: Threshold as the share of benign samples that pass, above 0, at most 1.
-    :param fpr: Threshold as the share of benign samples that are caught, 0 to below 1. At most one of the three is given;
-        none: tau 2.5 for ``"paper"``, as its authors have it; a false-positive rate of .01 for ``"mahalanobis"``.
-    :param pooled: Let mode ``"paper"`` judge classes of fewer than 20 trusted samples.
-    :param n_folds: Parts that benign samples are cut into, each judged by the others; at least 2. ``"mahalanobis"`` only.
-    :param max_dims: Longest vector that is kept of a sample and layer. ``"mahalanobis"`` only.
-    :param batch_size: Of the forward passes.
-    :param random_state: Seed of folds, projections, and the choice of 500 samples a class where there are more to learn
-        from.
+    :param fpr: False-positive rate: the share of benign samples that may be caught, 0 to below 1. Give ``tau`` or ``fpr``
+        or neither. The default is ``tau=2.5`` for ``"paper"``, as in the paper, and ``fpr=0.01`` for ``"mahalanobis"``.
+    :param batch_size: Number of samples in one forward pass.
+    :param random_state: Random seed of folds, projections, and the choice of 500 samples of a class where there are more
+        to learn from.
 
     :ivar layers_: The layers that were looked at.
-    :ivar threshold_: Scores above it are poison.
-    :ivar joined_: What the second look alone has found to be poison, (n,), bool.
-    :ivar outlier_scores_: (n,), in standard deviations of benign samples; 0 in classes that are not judged; infinite, and
-        so poison, where the features or outputs of a sample are not finite.
-    :ivar layer_scores_: (n, L), what each layer says; higher is more suspicious.
-    :ivar layer_similarities_: Cosines, (n, L); mode ``"paper"``.
-    :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"``.
-    :ivar layer_profiles_: Mean cosine of benign samples, (K, L), NaN for classes without any; mode ``"paper"``.
+    :ivar threshold_: Samples with a higher score are poison.
+    :ivar joined_: Samples that only the second look has found to be poison, (n,), bool.
+    :ivar outlier_scores_: Scores in standard deviations of benign samples, (n,). They are 0 in classes that are not judged.
+        They are infinite, and the sample is poison, where the features or outputs of a sample are not finite.
+    :ivar layer_scores_: The score at each layer, (n, L); higher is more suspicious.
+    :ivar layer_similarities_: Cosine similarities, (n, L); mode ``"paper"`` only.
+    :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"`` only.
+    :ivar layer_profiles_: Mean cosine similarity of benign samples, (K, L), NaN for classes without any; mode ``"paper"``
+        only.
     :ivar is_clean_: (n,), 1 = clean, 0 = poison.
     """
 
@@ -115,22 +119,20 @@ class LayerwiseFeatureDefence(PoisonFilter):
         y_val: np.ndarray | None = None,
         *,
         mode: str = "mahalanobis",
+        mode_params: dict[str, Any] | None = None,
         layers: Sequence[str] | None = None,
         tau: float | None = None,
-        quantile: float | None = None,
         fpr: float | None = None,
-        pooled: bool = False,
-        n_folds: int = 10,
-        max_dims: int = 512,
         batch_size: int = 128,
         random_state: int = 0,
+        **old: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in self.defence_params}
         super().__init__(classifier, x_train, y_train)
         self.x_val, self.y_val = x_val, y_val
         for name, value in given.items():
             setattr(self, name, value)
-        self.set_params(**given)
+        self.set_params(**given, **old)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         x, y, trusted = self.x_train, labels, self.x_val is not None
@@ -138,7 +140,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
             x, y = self.x_val, class_labels(self.y_val, len(self.x_val), nb_classes)[0]
         options, batch_size = self.tunables(), self.batch_size
         model = learn_benign(self.classifier, x, y, nb_classes, options, batch_size, by_label=True, trusted=trusted)
-        self.threshold_ = model.threshold(options["tau"], options["quantile"], options["fpr"])
+        self.threshold_ = model.threshold(options["tau"], options["fpr"])
         found = model.rule.judge(self.classifier, self.x_train, batch_size, labels)
         self.outlier_scores_, self.layer_scores_ = model.of_trained_on(found.scores, labels), found.layer_scores
         suspects = model.suspects(self.outlier_scores_, labels, self.threshold_)
@@ -146,7 +148,7 @@ class LayerwiseFeatureDefence(PoisonFilter):
         self.joined_ = group & ~suspects
         self.is_clean_ = (~(suspects | group)).astype(np.int64)
         self.layers_ = model.rule.layers
-        take_paper(self, model, found)
+        show_attributes(self, model.rule, found)
         return self._report(labels, nb_classes, model)
 
     def _report(self, labels: np.ndarray, nb_classes: int, model: LayerwiseModel) -> dict[str, Any]:
@@ -184,6 +186,3 @@ class LayerwiseFeatureDefence(PoisonFilter):
             class_labels(self.y_val, len(self.x_val), nb_classes)
             check_finite(self.x_val, "trusted data", "remove such samples first")
             check_same_unit(self.x_train, self.x_val, "x_train")
-
-    def _check(self, values: dict[str, Any]) -> None:
-        check_options(values)

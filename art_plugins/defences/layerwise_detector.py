@@ -1,4 +1,4 @@
-"""Layer-wise feature analysis at test time, in ART's contract for detectors (the filter is in layerwise.py)."""
+"""Layer-wise feature analysis at test time, in ART's contract for detectors. The filter is in layerwise.py."""
 
 from __future__ import annotations
 
@@ -11,41 +11,36 @@ import numpy as np
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.layerwise_files import load_model, save_model
-from art_plugins.defences.layerwise_model import (
-    OPTIONS,
-    RULE_OPTIONS,
-    LayerwiseModel,
-    check_options,
-    count_not_finite,
-    learn_benign,
-    listed,
-    mode_of,
-    take_paper,
-)
-from art_plugins.defences.layerwise_rules import Judgement
+from art_plugins.defences.layerwise_learning import learn_benign
+from art_plugins.defences.layerwise_model import LayerwiseModel, count_not_finite, listed, show_attributes
+from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters, present_options
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels
 from art_plugins.storage import target_file
 
 
-class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
+class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, TriggerDetector):
     """
-    Does this sample look like the class that the model sends it to, at every layer on the way?
+    Find samples that do not look like the class that the model gives them, at every layer of the model.
 
-    The test-time face of :class:`LayerwiseFeatureDefence`, which describes the rules: there a sample is held against its
-    label, here against the model's class. Stands inside ART's ``DetectorClassifier``. Higher scores are more suspicious.
+    The detector uses the rules of :class:`LayerwiseFeatureDefence`, which describes them, at test time. It compares a
+    sample with the class that the model gives it, where the filter compares it with its label. It works inside ART's
+    ``DetectorClassifier``. Higher scores are more suspicious.
 
-    When this breaks: as the filter; and a model that is often wrong sends atypical benign samples to every class.
+    When this breaks: in the same cases as the filter. A model that is often wrong also gives atypical benign samples to
+    every class.
 
-    :param classifier: ART ``PyTorchClassifier``; of images, waveforms or anything else.
+    :param classifier: ART ``PyTorchClassifier`` for images, waveforms or any other samples.
 
-    The other parameters are those of :class:`LayerwiseFeatureDefence`.
+    The other parameters are those of :class:`LayerwiseFeatureDefence`. The old names ``quantile``, ``pooled``, ``n_folds``
+    and ``max_dims`` work until the next release.
 
     :ivar layers_: The layers that are looked at.
-    :ivar threshold_: Scores above it are caught.
-    :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"``.
-    :ivar layer_profiles_: Mean cosine of benign samples, (K, L), NaN for classes without any; mode ``"paper"``.
+    :ivar threshold_: Samples with a higher score are caught.
+    :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"`` only.
+    :ivar layer_profiles_: Mean cosine similarity of benign samples, (K, L), NaN for classes without any; mode ``"paper"``
+        only.
     """
 
     defence_params = list(OPTIONS)
@@ -56,21 +51,19 @@ class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
         classifier: Any,
         *,
         mode: str = "mahalanobis",
+        mode_params: dict[str, Any] | None = None,
         layers: Sequence[str] | None = None,
         tau: float | None = None,
-        quantile: float | None = None,
         fpr: float | None = None,
-        pooled: bool = False,
-        n_folds: int = 10,
-        max_dims: int = 512,
         random_state: int = 0,
+        **old: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in self.defence_params}
         super().__init__()
         self.classifier = classifier
         for name, value in given.items():
             setattr(self, name, value)
-        self.set_params(**given)
+        self.set_params(**given, **old)
         self._model: LayerwiseModel | None = None
 
     def fit(self, x: np.ndarray, y: np.ndarray, batch_size: int = 128, nb_epochs: int = 20, **kwargs: Any) -> None:
@@ -79,10 +72,10 @@ class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
 
         :param x: Benign samples of all classes, (n, ...); 100 a class are plenty.
         :param y: Their labels, (n,), (n, 1) or one-hot.
-        :param batch_size: Samples that the model is given at once.
-        :param nb_epochs: ART's; not needed.
+        :param batch_size: Number of samples in one forward pass.
+        :param nb_epochs: Part of ART's contract; not used.
         :param kwargs: Any of ``defence_params``; they stay set.
-        :raises InvalidInputError: For bad samples, labels or parameters, too few samples or layers.
+        :raises InvalidInputError: For bad samples, labels or parameters, or too few samples or layers.
         """
         self.set_params(**kwargs)
         self._check_images(x)
@@ -92,15 +85,19 @@ class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
         model = learn_benign(self.classifier, x, labels, nb_classes, options, batch_size, by_label=False, trusted=True)
         self._take(model)
 
-    def set_threshold(self, *, tau: float | None = None, quantile: float | None = None, fpr: float | None = None) -> None:
+    def set_threshold(self, *, tau: float | None = None, fpr: float | None = None, quantile: float | None = None) -> None:
         """
-        Another threshold for the fitted detector, in one of three terms; none: the mode's own.
+        Set another threshold for the fitted detector, in one of two terms. Without any, the threshold is the rule's own.
 
+        :param tau: Threshold in standard deviations above the mean of benign samples' scores.
+        :param fpr: False-positive rate on benign samples, 0 to below 1.
+        :param quantile: Old name for ``fpr = 1 - quantile``; it works until the next release.
         :raises NotFittedError: Before :meth:`fit`.
-        :raises InvalidInputError: For several of them, or a value out of range.
+        :raises InvalidInputError: If both are given, or if a value is out of range.
         """
         model = self._fitted()
-        terms = {"tau": plain(tau), "quantile": plain(quantile), "fpr": plain(fpr)}
+        old = {} if quantile is None else {"quantile": quantile}
+        terms = present_options({"tau": plain(tau), "fpr": plain(fpr), **old}, self.tunables())
         self.set_params(**terms)
         self.threshold_ = model.threshold(**terms)
 
@@ -110,46 +107,49 @@ class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
 
         :param x: Shape (n, ...).
         :param kwargs: None are accepted.
-        :return: A report with ``predicted_class`` (n,); ``outlier_scores`` (n,), higher is more suspicious, 0 in
-            classes that cannot be judged, infinite where features or outputs are not finite, which is caught;
-            ``n_not_finite``, their number; ``layer_scores`` (n, L), what each layer says, and ``layers``, their names; in
-            mode ``"paper"`` also ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index into ``layers``.
-            And ``is_trigger`` (n,), bool.
+        :param batch_size: Number of samples in one forward pass.
+        :return: A report, and ``is_trigger`` (n,), bool. The report holds ``predicted_class`` (n,); ``outlier_scores``
+            (n,), which are higher for more suspicious samples, 0 in classes that cannot be judged, and infinite for samples
+            whose features or outputs are not finite, which are caught; ``n_not_finite``, the number of these; and
+            ``layer_scores`` (n, L), the score at each layer, with the names of these in ``layers``. In mode ``"paper"`` it
+            also holds ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index into ``layers``.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For samples of another shape, or that are not finite.
         """
         if kwargs:
             raise InvalidInputError(f"detect() takes no {', '.join(sorted(kwargs))}; set parameters with fit().")
-        found = self._judge(x, batch_size)
+        model = self._fitted()
+        self._check_images(x)
+        found = model.rule.judge(self.classifier, x, batch_size)
         report = {
             "predicted_class": found.predicted,
             "outlier_scores": found.scores,
             "layer_scores": found.layer_scores,
             "layers": list(self.layers_),
             "n_not_finite": count_not_finite(found.scores),
+            **found.attributes,
         }
-        if self._fitted_mode() == "paper":
-            report |= {"layer_similarities": found.by_layer, "layer_of_interest": self.layer_of_interest_}
-        return report, self._fitted().suspects(found.scores, found.predicted, self.threshold_)
+        return report, model.suspects(found.scores, found.predicted, self.threshold_)
 
     def save(self, filename: str | Path, path: str | Path | None = None) -> None:
         """
-        Write what was learned as one safetensors file, atomically; the classifier is not in it, but a checksum of its
-        weights.
+        Write what was learned as one safetensors file, atomically. The file holds a checksum of the classifier's weights,
+        but not the classifier.
 
         :param filename: Name of the file, or its whole path.
-        :param path: The folder, as ART has it; ``None``: ``filename`` says where.
+        :param path: The folder, as in ART; ``None`` if ``filename`` is the whole path.
         :raises NotFittedError: Before :meth:`fit`.
         """
         model = self._fitted()
         parameters = {name: listed(value) for name, value in self.tunables().items()}
-        parameters |= {"mode": self._fitted_mode(), **{name: getattr(model.rule, name) for name in RULE_OPTIONS}}
+        rule = model.rule
+        parameters |= {"mode": rule.name, "mode_params": rule.own_settings(), "random_state": rule.random_state}
         save_model(target_file(filename, path), model, self.classifier, parameters)
 
     @classmethod
     def load(cls, path: str | Path, classifier: Any) -> LayerwiseFeatureDetector:
         """
-        A fitted detector for the model that it was saved for.
+        Read a fitted detector for the model that it was saved for.
 
         :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another model.
         """
@@ -160,22 +160,11 @@ class LayerwiseFeatureDetector(ForDetectorClassifier, TriggerDetector):
         return detector
 
     def _take(self, model: LayerwiseModel) -> None:
-        self.threshold_ = model.threshold(self.tau, self.quantile, self.fpr)
+        self.threshold_ = model.threshold(self.tau, self.fpr)
         self._model, self.layers_ = model, model.rule.layers
-        take_paper(self, model)
-
-    def _judge(self, x: np.ndarray, batch_size: int) -> Judgement:
-        model = self._fitted()
-        self._check_images(x)
-        return model.rule.judge(self.classifier, x, batch_size)
+        show_attributes(self, model.rule)
 
     def _fitted(self) -> LayerwiseModel:
         if self._model is None:
             raise NotFittedError("This detector has learned nothing; call fit(x_val, y_val) first.")
         return self._model
-
-    def _fitted_mode(self) -> str:
-        return mode_of(self._fitted().rule)
-
-    def _check(self, values: dict[str, Any]) -> None:
-        check_options(values)

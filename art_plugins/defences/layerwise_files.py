@@ -1,15 +1,16 @@
-"""Files of the layer-wise detector: what was learned of benign samples, and for which network."""
+"""Files of the layer-wise detector: what it learned from benign samples, and for which network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from art_plugins.defences.layerwise_model import OPTIONS, RULE_OPTIONS, RULES, LayerwiseModel, check_options
+from art_plugins.defences.layerwise_model import LayerwiseModel
+from art_plugins.defences.layerwise_options import OPTIONS, RULES, check_options, present_options
 from art_plugins.defences.layerwise_rules import MOST_SCORE
-from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import torch_module
-from art_plugins.features.fingerprint import check_known_layers, model_fingerprint
+from art_plugins.features.fingerprint import check_known_layers, check_saved_for, model_fingerprint
 from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays, check_names, check_settings, reading
 from art_plugins.parameters import check_layer_names
 from art_plugins.storage import load_arrays, save_arrays
@@ -25,7 +26,7 @@ SETTINGS = {
 
 
 def save_model(path: str | Path, model: LayerwiseModel, classifier: Any, parameters: dict[str, Any]) -> None:
-    """One safetensors file, with a checksum of the network's weights."""
+    """Write one safetensors file, with a checksum of the network's weights."""
     rule = model.rule
     settings = {
         "parameters": parameters,
@@ -40,24 +41,27 @@ def save_model(path: str | Path, model: LayerwiseModel, classifier: Any, paramet
 
 def load_model(path: str | Path, classifier: Any) -> tuple[LayerwiseModel, dict[str, Any]]:
     """
-    :return: The model and the parameters that were saved with it.
+    Read a file that :func:`save_model` has written.
+
+    :return: The model, and the parameters that were saved with it by their present names.
     :raises FileFormatError: If the file is damaged, of another kind or version, or belongs to another network.
     """
     arrays, settings = load_arrays(path, FILE_KIND)
     what = f"{path} does not hold a detector"
     with reading(what):
         check_settings(settings, SETTINGS)
-    if settings["network_sha256"] != model_fingerprint(classifier):
-        raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this one.")
+    check_saved_for(path, settings["network_sha256"], classifier)
     with reading(what):
         parameters, layers, nb_classes = settings["parameters"], settings["layers"], settings["nb_classes"]
+        parameters = present_options(parameters, {})
         check_names("parameter", parameters, OPTIONS)
         check_options(parameters)
         check_layer_names(layers)
         check_known_layers(layers, torch_module(classifier))
         if nb_classes != int(classifier.nb_classes):
             raise InvalidInputError(f"it is for {nb_classes} classes, the classifier has {classifier.nb_classes}")
-        rule = RULES[parameters["mode"]](layers, nb_classes, **{name: parameters[name] for name in RULE_OPTIONS})
+        own = {"random_state": parameters["random_state"], **(parameters["mode_params"] or {})}
+        rule = RULES[parameters["mode"]](layers, nb_classes, **own)
         benign = {
             "benign_scores": ArrayRule("f", ("N",), low=-MOST_SCORE, high=MOST_SCORE),
             "benign_classes": ArrayRule("iu", ("N",), low=0, high=nb_classes - 1),

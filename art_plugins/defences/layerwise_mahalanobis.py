@@ -1,10 +1,10 @@
-"""The default rule: does a sample look like another class, or foreign to its own, though the network is sure of it?"""
+"""The default rule: at some layers a sample looks like another class, or unlike its own, though the model is sure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,17 +15,12 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
 from art_plugins.file_rules import TINY, ArrayRule
-from art_plugins.statistics.layer_scores import (
-    Calibration,
-    LayerGaussian,
-    answers,
-    certainty,
-    cross_fitted_measures,
-    fit_calibration,
-    fit_layer_gaussian,
-    questions,
-)
+from art_plugins.parameters import check_count
+from art_plugins.statistics.benign_threshold import typical_shift
+from art_plugins.statistics.layer_gaussian import LayerGaussian, cross_fitted_measures, fit_layer_gaussian
+from art_plugins.statistics.layer_scores import Calibration, answers, fit_calibration, logit_margin, questions
 from art_plugins.statistics.moments import centre_and_spread
+from art_plugins.statistics.self_training import group_of_suspects
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"grid": pool_activations, "channels": channel_statistics}
 Key = tuple[str, int]  # a view, and the index of a layer
@@ -34,20 +29,45 @@ Key = tuple[str, int]  # a view, and the index of a layer
 @dataclass
 class MahalanobisRule(LayerRule):
     """
-    Shrunk Mahalanobis distances at every layer, in deviations of benign samples; the answers to all questions, and how
-    sure the network is, added with equal weight.
+    Mahalanobis distances and distance ratios at every layer, in standard deviations of benign samples. The score adds the
+    answers to all questions, and with trusted samples the logit margin, with equal weight.
+
+    :param n_folds: Number of folds; the benign samples of a fold are measured by Gaussians that were fitted on the others.
+    :param max_dims: Length of the longest vector that is kept of a sample and layer; longer ones are projected at random.
 
     :ivar questions: What is asked of every layer.
-
-    :ivar gaussians: One for each view of each layer.
-    :ivar projections: Random directions of views that are still long, else ``None``.
-    :ivar calibration: Mean and deviation of each benign measure.
-    :ivar centre, spread: Mean and deviation of benign samples' answers to each question, of their certainty (with trusted
-        samples), and of the sum, (Q + 2,) or (2,).
+    :ivar gaussians: The Gaussians of each view of each layer.
+    :ivar projections: The random directions for views that are longer than ``max_dims``, else ``None``.
+    :ivar calibration: Mean and standard deviation of each measure over benign samples.
+    :ivar centre, spread: Mean and standard deviation, over benign samples, of the answers to each question, of the logit
+        margin (with trusted samples), and of the sum, (Q + 2,) or (2,).
     """
 
+    name: ClassVar[str] = "mahalanobis"
+    terms: ClassVar[Mapping[str, float]] = {"fpr": 0.01}
+    settings: ClassVar[tuple[str, ...]] = ("n_folds", "max_dims")
+
+    n_folds: int = 10
+    max_dims: int = 512
+
+    @classmethod
+    def check_settings(cls, values: Mapping[str, Any]) -> None:
+        """See the base class."""
+        for name, least in (("n_folds", 2), ("max_dims", 1)):
+            check_count(name, values.get(name, least), least)
+
+    def shift(self, scores: np.ndarray, labels: np.ndarray, benign_scores: np.ndarray, benign_labels: np.ndarray) -> float:
+        """See the base class and :func:`~art_plugins.statistics.benign_threshold.typical_shift`."""
+        return typical_shift(scores, labels, benign_scores, benign_labels)
+
+    def second_look(
+        self, classifier: Any, x: np.ndarray, rows: np.ndarray, suspects: np.ndarray, batch_size: int
+    ) -> np.ndarray | None:
+        """See the base class and :func:`~art_plugins.statistics.self_training.group_of_suspects`."""
+        return group_of_suspects(self.features(classifier, x[rows], batch_size), suspects, self.random_state)
+
     def observe(self, classifier: Any, x: np.ndarray) -> None:
-        """One pass; what :meth:`features` gives is held for each sound sample."""
+        """One pass; the vectors of :meth:`features` are held for each sound sample."""
         self.projections: dict[Key, np.ndarray | None] = {}
         outputs, predicted, features = self._collect(classifier, x, self.batch_size)
         finite = {key: is_sound(vectors) for key, vectors in features.items()}
@@ -58,11 +78,11 @@ class MahalanobisRule(LayerRule):
         self._features = {key: one if self.sound.all() else one[self.sound] for key, one in features.items()}
 
     def features(self, classifier: Any, x: np.ndarray, batch_size: int) -> list[np.ndarray]:
-        """In one pass, a short vector of each sample for every view and layer, (n, at most ``max_dims``) each, float32."""
+        """One pass gives a short vector of each sample for every view and layer, each (n, up to ``max_dims``), float32."""
         return list(self._collect(classifier, x, batch_size)[2].values())
 
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Cross-fitted distances calibrate; Gaussians of all that is kept will judge."""
+        """Distances by the other folds set means and deviations; Gaussians of all samples that are kept judge later."""
         self.questions = questions(trusted=not robust)
         predicted = self._predicted
         fits = (predicted == labels) & kept
@@ -86,7 +106,7 @@ class MahalanobisRule(LayerRule):
         return self._scores(parts, judged), judged
 
     def judge(self, classifier: Any, x: np.ndarray, batch_size: int, labels: np.ndarray | None = None) -> Judgement:
-        """The answers together, in deviations of benign samples."""
+        """See the base class; scores are in standard deviations of benign samples."""
         outputs, sound = np.empty((len(x), self.nb_classes)), np.ones(len(x), dtype=bool)
         predicted = np.empty(len(x), dtype=np.int64)
         found = {key: np.zeros((len(x), len(self._measures(key[0])))) for key in self._keys()}
@@ -106,12 +126,12 @@ class MahalanobisRule(LayerRule):
         standardised = self.calibration.standardise(self._in_order(found))
         scores = self._scores(self._parts(standardised, outputs, judged), judged, sound)
         by_layer = standardised.reshape(len(x), len(self.questions), -1).max(axis=1)
-        return Judgement(predicted, scores, by_layer, by_layer)
+        return Judgement(predicted, scores, by_layer, {})
 
     def _collect(
         self, classifier: Any, x: np.ndarray, batch_size: int
     ) -> tuple[np.ndarray, np.ndarray, dict[Key, np.ndarray]]:
-        """The network's outputs, (n, K), the classifier's classes, (n,), and the vectors of all views and layers."""
+        """The outputs, (n, K), the classifier's classes, (n,), and the vectors of all views and layers."""
         outputs, predicted = np.empty((len(x), self.nb_classes)), np.empty(len(x), dtype=np.int64)
         features: dict[Key, np.ndarray] = {}
         for rows, classes, batch in self._stream(classifier, x, batch_size):
@@ -127,14 +147,14 @@ class MahalanobisRule(LayerRule):
         return self.questions == questions(trusted=True)
 
     def _views(self) -> list[str]:
-        """Those that something is asked of."""
+        """The views that a question looks at."""
         return [view for view in VIEWS if self._measures(view)]
 
     def _keys(self) -> list[Key]:
         return [(view, index) for view in self._views() for index in range(len(self.layers))]
 
     def _measures(self, view: str) -> list[str]:
-        """What is measured of a view."""
+        """The measures that the questions take of a view."""
         return [question.measure for question in self.questions if question.view == view]
 
     def _in_order(self, found: Mapping[Key, np.ndarray]) -> np.ndarray:
@@ -147,12 +167,12 @@ class MahalanobisRule(LayerRule):
         return np.stack(columns, axis=1)
 
     def _parts(self, standardised: np.ndarray, outputs: np.ndarray, judged: np.ndarray) -> np.ndarray:
-        """Answers to the questions, and of trusted samples how sure the network is, (n, Q + 1) or (n, 1)."""
+        """The answers to the questions, and with trusted samples the logit margin, (n, Q + 1) or (n, 1)."""
         found = answers(standardised, len(self.questions))
-        return np.column_stack([found, certainty(outputs, judged)]) if self._trusted else found
+        return np.column_stack([found, logit_margin(outputs, judged)]) if self._trusted else found
 
     def _vectors(self, batch: ActivationBatch, views: list[str]) -> Iterator[tuple[Key, np.ndarray]]:
-        """A short vector a sample for each view of each layer, (B, D)."""
+        """A short vector of each sample for each view of each layer, (B, D)."""
         for view in views:
             for index, name in enumerate(self.layers):
                 short = VIEWS[view](batch.activations[name])
@@ -167,7 +187,7 @@ class MahalanobisRule(LayerRule):
 
     def _check_length(self, key: Key, length: int) -> None:
         """
-        :raises InvalidInputError: If vectors are of another length than those that were learned from.
+        :raises InvalidInputError: If vectors have another length than those that were learned from.
         """
         if length != len(self.gaussians[key].centre):
             raise InvalidInputError(other_length(self.layers[key[1]], length, len(self.gaussians[key].centre)))
@@ -177,7 +197,7 @@ class MahalanobisRule(LayerRule):
         return self._of_judged((total - self.centre[-1]) / self.spread[-1], judged, sound)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The Gaussians and the projections, and what benign samples look like."""
+        """See the base class."""
         found = {"n_benign": self.n_benign, **self.calibration._asdict(), "centre": self.centre, "spread": self.spread}
         for (view, index), gaussian in self.gaussians.items():
             found |= {f"{view}_{name}_{index}": value for name, value in gaussian._asdict().items()}

@@ -1,11 +1,11 @@
-"""The published rule: cosine similarity to class centroids around the layer of interest."""
+"""The published rule: cosine similarity to the centroids of the classes around the layer of interest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import ClassSums
 from art_plugins.file_rules import ArrayRule
+from art_plugins.parameters import check_flag
 from art_plugins.statistics import similarity
 
 MOST_SUM = 1e100  # of finite activations in single precision; its square is finite
@@ -23,14 +24,47 @@ MOST_SUM = 1e100  # of finite activations in single precision; its square is fin
 @dataclass
 class PaperRule(LayerRule):
     """
-    Preetha et al., section V: cosine similarities to class centroids, summed at the layer of interest and the two before.
+    Cosine similarities to the centroids of the classes, summed over the layer of interest and the two layers before it
+    (Preetha et al., section V). A sample is poisoned if this sum lies below mu - tau sigma of its class.
 
-    :ivar profiles: Mean cosine of each class at each layer, (K, L).
-    :ivar thresholds: Layer of interest, mean and deviation of S for each class.
+    :param pooled: Judge classes of fewer than 20 benign samples too; they take the standard deviation of all classes.
+
+    :ivar profiles: Mean cosine similarity of each class at each layer, (K, L).
+    :ivar thresholds: Layer of interest, mean and standard deviation of the sum for each class.
     """
 
+    name: ClassVar[str] = "paper"
+    terms: ClassVar[Mapping[str, float]] = {"tau": 2.5}
+    settings: ClassVar[tuple[str, ...]] = ("pooled",)
+    attributes: ClassVar[tuple[str, ...]] = ("layer_of_interest", "layer_profiles", "layer_similarities")
+
+    pooled: bool = False
+
+    @classmethod
+    def check_settings(cls, values: Mapping[str, Any]) -> None:
+        """See the base class."""
+        check_flag("pooled", values.get("pooled", False))
+
+    def check_layers(self) -> None:
+        """At least four; see :func:`~art_plugins.statistics.similarity.check_layers`."""
+        similarity.check_layers(len(self.layers))
+
+    def check_class_sizes(self, sizes: np.ndarray, what: str) -> None:
+        """At least 20 samples of every class, unless ``pooled``."""
+        few = {int(label): int(sizes[label]) for label in np.flatnonzero(sizes < LEAST_SAMPLES)}
+        if few and not self.pooled:
+            said = ", ".join(f"{n} of class {label}" for label, n in few.items())
+            raise InvalidInputError(
+                f'mode="paper" needs at least {LEAST_SAMPLES} {what} of every class; received {said}. Give more, or '
+                'mode_params={"pooled": True}.'
+            )
+
+    def learned_attributes(self) -> dict[str, np.ndarray]:
+        """See the base class."""
+        return {"layer_of_interest": self.thresholds.layer_of_interest, "layer_profiles": self.profiles}
+
     def observe(self, classifier: Any, x: np.ndarray) -> None:
-        """Samples are streamed again for every step, so that none is held; once to see which are sound."""
+        """One pass finds the samples that are sound. Later steps stream them again, so that none is held in memory."""
         finite = np.ones((len(x), len(self.layers) + 1), dtype=bool)
         for rows, _, batch in self._stream(classifier, x, self.batch_size):
             lengths = [torch.linalg.vector_norm(batch.activations[name].flatten(1), dim=1) ** 2 for name in self.layers]
@@ -39,7 +73,7 @@ class PaperRule(LayerRule):
         self._benign = (classifier, x if self.sound.all() else x[self.sound])
 
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Centroids in a first pass; in a second, each sample's cosine to the centroid of the others."""
+        """A first pass takes the centroids, a second one each sample's cosine similarity to the centroid of the others."""
         classifier, x = self._benign
         self.sums = ClassSums(self.nb_classes, self.layers)
         predicted = np.empty(len(x), dtype=np.int64)
@@ -55,7 +89,8 @@ class PaperRule(LayerRule):
         cosines = similarity.cosine_similarities(dots, lengths, norms)
         left_out = np.where(fits[:, None], similarity.leave_one_out_cosines(dots, lengths, norms), cosines)
         self.profiles = similarity.class_profiles(cosines[fits], labels[fits], self.nb_classes)
-        # Without trusted samples the trimmed ones count for the spread: that of the rest alone would be too narrow.
+        # Without trusted samples, those left out of the centroids count for the standard deviation: that of the rest alone
+        # would be too small.
         typical = predicted == labels if robust else fits
         self.thresholds = similarity.fit_class_thresholds(
             self.profiles, left_out[typical], labels[typical], LEAST_SAMPLES, robust
@@ -63,18 +98,19 @@ class PaperRule(LayerRule):
         return self._scores(left_out, judged, sound), judged
 
     def judge(self, classifier: Any, x: np.ndarray, batch_size: int, labels: np.ndarray | None = None) -> Judgement:
-        """(mu_t - S) / sigma_t of each sample."""
+        """The score of a sample is (mu - S) / sigma, with S the sum of its similarities."""
         predicted, sound, dots, lengths = self._products(classifier, x, batch_size, labels)
         judged = predicted if labels is None else labels
         cosines = similarity.cosine_similarities(dots, lengths, self.sums.squared_norms()[judged])
-        return Judgement(predicted, self._scores(cosines, judged, sound), cosines, 1 - cosines)
+        shown = {"layer_similarities": cosines, "layer_of_interest": self.thresholds.layer_of_interest}
+        return Judgement(predicted, self._scores(cosines, judged, sound), 1 - cosines, shown)
 
     def _products(
         self, classifier: Any, x: np.ndarray, batch_size: int, labels: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """
-        The model's classes, and whether all is finite, (n,); products with the class's sum, and squared lengths, (n, L), 0
-        where they are not finite.
+        The model's classes, and whether all values are finite, (n,); the products with the sum of the class and the squared
+        lengths, (n, L), which are 0 where they are not finite.
         """
         predicted, sound = np.empty(len(x), dtype=np.int64), np.empty(len(x), dtype=bool)
         dots, lengths = np.empty((2, len(x), len(self.layers)))
@@ -90,7 +126,7 @@ class PaperRule(LayerRule):
 
     def _check_lengths(self, batch: ActivationBatch) -> None:
         """
-        :raises InvalidInputError: If activations are of another length than those that were learned from.
+        :raises InvalidInputError: If activations have another length than those that were learned from.
         """
         for name in self.layers:
             length, learned = batch.activations[name].flatten(1).shape[1], self.sums.sums[name].shape[1]
@@ -102,14 +138,14 @@ class PaperRule(LayerRule):
         return self._of_judged(similarity.deviations_below(sums, judged, self.thresholds), judged, sound)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The classes' sums at each layer are all but all of it."""
+        """See the base class; the sums of the classes at each layer take nearly all the space."""
         sums = {f"sums_{index}": self.sums.sums[name].cpu().numpy() for index, name in enumerate(self.layers)}
         return {"n_benign": self.n_benign, "profiles": self.profiles, **self.thresholds._asdict(), **sums}
 
     def array_rules(self, names: Collection[str], trusted: bool) -> dict[str, ArrayRule]:
         """See the base class."""
         n_layers = len(self.layers)
-        similarity.check_layers(n_layers)
+        self.check_layers()
         rules = {
             "n_benign": ArrayRule("iu", ("K",), low=0),
             "profiles": ArrayRule("f", ("K", "L"), low=-1, high=1, also=(math.nan,)),

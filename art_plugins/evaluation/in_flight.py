@@ -174,9 +174,8 @@ def _form_rows(
     ]
     rows = []
     for family, n_layers, power, margin, removal in FORMS:
-        options: dict[str, Any] = {"family": family, "n_layers": n_layers, "power": power, "margin": margin}
-        options["removal"] = removal
-        detector = InFlightDetector(classifier, trigger, target, **options, random_state=random_state)
+        options: dict[str, Any] = {"n_layers": n_layers, "margin": margin, "removal": removal, "random_state": random_state}
+        detector = InFlightDetector(classifier, trigger, target, density={"family": family, "power": power}, **options)
         fitted, clean, triggered = (
             (parts[0][0], np.concatenate([hidden for _, hidden in parts[-n_layers:]], axis=1)) for parts in by_layer
         )

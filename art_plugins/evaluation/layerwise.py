@@ -116,7 +116,7 @@ def _curve_point(detector: LayerwiseFeatureDetector, found: Judged, tau: float) 
 
 
 def _terms(setting: Setting) -> dict[str, Any]:
-    return {name: value for name, value in setting.parameters.items() if name in ("tau", "quantile", "fpr")}
+    return {name: value for name, value in setting.parameters.items() if name in ("tau", "fpr")}
 
 
 def _nested(values: np.ndarray) -> list[list[float | None]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from art_plugins.errors import InvalidInputError
+from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.classifiers import torch_module
 
 
@@ -30,6 +31,16 @@ def model_fingerprint(classifier: Any) -> str:
             digest.update(f"{name}|{plain.dtype}|{tuple(plain.shape)}|".encode())
             digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def check_saved_for(path: str | Path, fingerprint: str, classifier: Any) -> None:
+    """
+    :param path: The file, for the message.
+    :param fingerprint: The fingerprint in the file.
+    :raises FileFormatError: If the file was saved for another model than the classifier's.
+    """
+    if fingerprint != model_fingerprint(classifier):
+        raise FileFormatError(f"{path} was saved for another model: the weights differ. Fit a detector for this model.")
 
 
 def check_known_layers(layers: Sequence[str], network: nn.Module) -> None:

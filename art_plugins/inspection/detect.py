@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from art_plugins.defences.in_flight import FILE_KIND as DETECTOR_FILE
+from art_plugins.defences.in_flight_files import FILE_KIND as DETECTOR_FILE
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.files.class_folders import ClassFolders, find_class_folders, find_files

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from art_plugins.defences.in_flight import InFlightDetector
+from art_plugins.defences.in_flight_densities import density_settings
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
@@ -128,7 +129,8 @@ class ModelJudge:
         detector = self._detector = InFlightDetector(self.classifier, trigger, target)
         detector.fit(self._x, self._y)
         arrays, settings = detector.saved_parts()
-        parameters = {**detector.tunables(), "layers": detector.layers_}
+        parameters = {**detector.tunables(), **density_settings(detector.density), "layers": detector.layers_}
+        del parameters["density"]
         return FittedDetector(detector.success_rate_, detector.margin_, parameters, arrays, settings)
 
     def detect(self, x: np.ndarray) -> Judgement:

@@ -104,7 +104,9 @@ def baseline(kind: type, **options: Any) -> Callable[..., PoisonFilteringDefence
 def layerwise(x: Any, y: Any, trusted: bool = True, **more: Any) -> LayerwiseFeatureDefence:
     """Its trusted samples are others than those that it judges."""
     val = (samples(SHAPES["image"], seed=1), LABELS) if trusted else (None, None)
-    return LayerwiseFeatureDefence(more.pop("classifier", classifier()), x, y, *val, n_folds=3, **more)
+    return LayerwiseFeatureDefence(
+        more.pop("classifier", classifier()), x, y, *val, **{"mode_params": {"n_folds": 3}, **more}
+    )
 
 
 def perfect(x: Any, y: Any, **more: Any) -> PerfectFilter:
@@ -137,7 +139,7 @@ CASES = [
         Case(
             layerwise,
             SHAPES["image"],
-            changed={"fpr": 0.2, "pooled": True, "n_folds": 2, "random_state": np.int64(3)},
+            changed={"fpr": 0.2, "mode_params": {"n_folds": np.int64(2)}, "random_state": np.int64(3)},
             refused=(
                 ("mode", "best"),
                 ("layers", []),
@@ -145,8 +147,8 @@ CASES = [
                 ("layers", "fc"),
                 ("tau", 2.0),  # beside fpr
                 ("fpr", 1.0),
-                ("pooled", 1),
-                *[(name, bad) for name in ("n_folds", "max_dims", "batch_size", "random_state") for bad in (-1, 1.5)],
+                *[("mode_params", bad) for bad in (3, ["n_folds"], {"n_fold": 3}, {"pooled": True})],
+                *[(name, bad) for name in ("batch_size", "random_state") for bad in (-1, 1.5)],
             ),
         ),
         id="layerwise",
@@ -155,14 +157,14 @@ CASES = [
         Case(
             functools.partial(layerwise, trusted=False),
             SHAPES["image"],
-            changed={"quantile": 0.8, "max_dims": 20},
-            refused=(("quantile", 0), ("quantile", 2)),
+            changed={"fpr": 0.2, "mode_params": {"max_dims": 20}},
+            refused=(("fpr", -0.5), ("fpr", 2)),
         ),
         id="layerwise_without_trusted_data",
     ),
     pytest.param(
         Case(
-            functools.partial(layerwise, mode="paper", layers=["0", "1", "2", "3"], pooled=True),
+            functools.partial(layerwise, mode="paper", layers=["0", "1", "2", "3"], mode_params={"pooled": True}),
             SHAPES["image"],
             changed={"tau": 1.5},
             refused=(("tau", float("nan")), ("layers", ["no such layer", 3])),

@@ -15,16 +15,22 @@ from art.estimators.classification import DetectorClassifier, PyTorchClassifier
 from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
-from art_plugins.defences import layerwise_files, layerwise_model
+from art_plugins.defences import layerwise_files, layerwise_learning, layerwise_model, layerwise_options
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations
 from art_plugins.features.training import seeded
-from art_plugins.statistics.layer_scores import cross_fitted_measures, fit_layer_gaussian
+from art_plugins.statistics.layer_gaussian import (
+    DISTANCE_RATIO,
+    MAHALANOBIS_DISTANCE,
+    cross_fitted_measures,
+    fit_layer_gaussian,
+)
 from art_plugins.storage import save_arrays
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 MODES = ("paper", "mahalanobis")
+POOLED = {"paper": {"pooled": True}, "mahalanobis": None}  # mode_params that let either mode judge small classes
 LAYERS = ["1", "2", "3", "4", "5"]
 
 
@@ -41,7 +47,8 @@ def trusted(digits: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted(digits: Any, attack: str = "white_square", batch_size: int = 128, **parameters: Any) -> LayerwiseFeatureDetector:
-    detector = LayerwiseFeatureDetector(wrapped(digits.network(attack)), layers=LAYERS, pooled=True, **parameters)
+    parameters = {"mode_params": POOLED[parameters.get("mode", "mahalanobis")], **parameters}
+    detector = LayerwiseFeatureDetector(wrapped(digits.network(attack)), layers=LAYERS, **parameters)
     detector.fit(*trusted(digits), batch_size=batch_size)
     return detector
 
@@ -112,7 +119,7 @@ def test_paper_filter_judges_by_label_as_the_detector_by_class(digits):
     x, y = trusted(digits)
     network = digits.network("white_square")
     predicted = outputs_of(network, digits.x_train)[-1].argmax(axis=1)
-    options = {"mode": "paper", "layers": LAYERS, "pooled": True}
+    options = {"mode": "paper", "layers": LAYERS, "mode_params": {"pooled": True}}
     defence = LayerwiseFeatureDefence(wrapped(network), digits.x_train, predicted, x, y, **options)
     defence.detect_poison()
     report, is_trigger = fitted(digits, mode="paper").detect(digits.x_train)
@@ -125,7 +132,7 @@ def test_paper_filter_judges_by_label_as_the_detector_by_class(digits):
 # The default rule
 
 
-def test_mahalanobis_scores_equal_a_recomputation_of_three_questions_and_the_certainty(digits, mixed):
+def test_mahalanobis_scores_equal_a_recomputation_of_three_questions_and_the_logit_margin(digits, mixed):
     x, y = trusted(digits)
     network = digits.network("white_square")
 
@@ -143,7 +150,7 @@ def test_mahalanobis_scores_equal_a_recomputation_of_three_questions_and_the_cer
     judged, predicted = benign[2].argmax(axis=1), new[2].argmax(axis=1)
     right = judged == y
     of_benign, of_new = [], []
-    for view, measure in ((0, "rivalry"), (1, "rivalry"), (1, "oddness")):
+    for view, measure in ((0, DISTANCE_RATIO), (1, DISTANCE_RATIO), (1, MAHALANOBIS_DISTANCE)):
         answer = [np.zeros(len(x)), np.zeros(len(mixed[0]))]
         for layer, layer_new in zip(benign[view], new[view], strict=True):
             crossed = cross_fitted_measures(layer, y, judged, right, 10, [measure], 10)[:, 0]
@@ -199,7 +206,8 @@ def test_detect_does_not_depend_on_the_batch_size_nor_on_the_order(detector, dig
 
 
 def test_fit_two_detectors_of_one_seed_are_equal_and_wide_layers_are_projected(digits, mixed):
-    first, second, third = (fitted(digits, max_dims=20, random_state=seed).detect(mixed[0])[0] for seed in (3, 3, 4))
+    short = {"max_dims": 20}
+    first, second, third = (fitted(digits, mode_params=short, random_state=seed).detect(mixed[0])[0] for seed in (3, 3, 4))
     np.testing.assert_array_equal(first["outlier_scores"], second["outlier_scores"])
     assert not np.array_equal(first["outlier_scores"], third["outlier_scores"])
 
@@ -210,9 +218,11 @@ def test_set_threshold_terms_agree_and_leave_the_scores_alone(detector, mixed, d
     assert changed.threshold_ == 1.25
     changed.set_threshold(fpr=0.1)
     by_fpr = changed.threshold_
-    changed.set_threshold(quantile=0.9)
+    changed.set_threshold(fpr=0.3)
+    with pytest.warns(FutureWarning, match="write fpr=0.1 in place of quantile=0.9"):
+        changed.set_threshold(quantile=0.9)
     assert changed.threshold_ == by_fpr
-    assert changed.get_params()["fpr"] is None
+    assert changed.get_params()["fpr"] == 0.1
     changed.set_threshold()
     assert changed.threshold_ == detector.threshold_
     np.testing.assert_array_equal(
@@ -325,8 +335,8 @@ def test_detector_before_fit_says_to_call_fit(digits, call):
 
 
 def without_forward(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layerwise_model, "find_blocks", None)
-    for rule in layerwise_model.RULES.values():
+    monkeypatch.setattr(layerwise_learning, "find_blocks", None)
+    for rule in layerwise_options.RULES.values():
         monkeypatch.setattr(rule, "observe", None)
 
 
@@ -335,7 +345,7 @@ def test_fit_paper_too_few_samples_of_a_class_are_refused_with_the_remedy_before
     x, y = trusted(digits)
     rows = np.delete(np.arange(len(y)), np.flatnonzero(y == 4)[19:])
     with pytest.raises(
-        InvalidInputError, match=r"needs 20 trusted samples of every class; there are 19 of class 4.*pooled"
+        InvalidInputError, match=r"needs at least 20 trusted samples of every class; received 19 of class 4.*pooled"
     ):
         LayerwiseFeatureDetector(wrapped(digits.network("clean")), mode="paper", layers=LAYERS).fit(x[rows], y[rows])
 
@@ -344,7 +354,9 @@ def test_fit_paper_too_few_samples_of_a_class_are_refused_with_the_remedy_before
 def test_fit_small_class_is_pooled_with_a_warning(digits, mixed, caplog, mode):
     x, y = trusted(digits)
     rows = np.delete(np.arange(len(y)), np.flatnonzero(y == 4)[8:])
-    detector = LayerwiseFeatureDetector(wrapped(digits.network("white_square")), mode=mode, layers=LAYERS, pooled=True)
+    detector = LayerwiseFeatureDetector(
+        wrapped(digits.network("white_square")), mode=mode, layers=LAYERS, mode_params=POOLED[mode]
+    )
     with caplog.at_level(logging.WARNING):
         detector.fit(x[rows], y[rows])
     assert "fewer than 20 trusted samples of class 4 correctly" in caplog.text
@@ -355,10 +367,14 @@ def test_fit_small_class_is_pooled_with_a_warning(digits, mixed, caplog, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_fit_missing_class_is_warned_of_and_what_is_sent_there_passes(digits, mixed, caplog, mode):
     x, y = trusted(digits)
-    detector = LayerwiseFeatureDetector(wrapped(digits.network("white_square")), mode=mode, layers=LAYERS, pooled=True)
+    detector = LayerwiseFeatureDetector(
+        wrapped(digits.network("white_square")), mode=mode, layers=LAYERS, mode_params=POOLED[mode]
+    )
     with caplog.at_level(logging.WARNING):
         detector.fit(x[y != 4], y[y != 4])
-    assert "No benign sample of class [4] is predicted right" in caplog.text
+    assert (
+        "classifies no trusted sample of class 4 correctly, so samples of this class are not judged and pass" in caplog.text
+    )
     report, is_trigger = detector.detect(mixed[0])
     rows = report["predicted_class"] == 4
     assert rows.any()
@@ -371,13 +387,15 @@ def test_fit_missing_class_is_warned_of_and_what_is_sent_there_passes(digits, mi
 def test_fit_model_that_predicts_no_sample_right_is_refused(digits, mode):
     x, y = trusted(digits)
     predicted = outputs_of(digits.network("clean"), x)[-1].argmax(axis=1)
-    detector = LayerwiseFeatureDetector(wrapped(digits.network("clean")), mode=mode, layers=LAYERS, pooled=True)
-    with pytest.raises(InvalidInputError, match=f"predicts none of the {len(y)} benign samples as labelled"):
+    detector = LayerwiseFeatureDetector(
+        wrapped(digits.network("clean")), mode=mode, layers=LAYERS, mode_params=POOLED[mode]
+    )
+    with pytest.raises(InvalidInputError, match=f"classifies none of the {len(y)} benign samples as its label says"):
         detector.fit(x, (predicted + 1) % 10)
 
 
 def test_fit_paper_three_layers_are_refused(digits):
-    detector = LayerwiseFeatureDetector(wrapped(digits.network("clean")), mode="paper", layers=LAYERS[:3], pooled=True)
+    detector = LayerwiseFeatureDetector(wrapped(digits.network("clean")), mode="paper", layers=LAYERS[:3])
     with pytest.raises(InvalidInputError, match=r"At least 4 layers are needed.*received 3"):
         detector.fit(*trusted(digits))
 
@@ -403,7 +421,7 @@ def test_fit_constant_layer_says_nothing(mode):
     with torch.no_grad():
         y = network(torch.from_numpy(x)).argmax(dim=1).numpy()
     detector = LayerwiseFeatureDetector(
-        wrapped(network, (6,), 2), mode=mode, layers=["first", "dead", "relu", "last"], pooled=True
+        wrapped(network, (6,), 2), mode=mode, layers=["first", "dead", "relu", "last"], mode_params=POOLED[mode]
     )
     detector.fit(x, y)
     report, _ = detector.detect(x + 1)
@@ -414,7 +432,7 @@ def test_fit_constant_layer_says_nothing(mode):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("mode", "peper"), ("layers", []), ("tau", float("inf")), ("quantile", 0), ("fpr", 1), ("pooled", 1), ("n_folds", 1)],
+    [("mode", "peper"), ("layers", []), ("tau", float("inf")), ("fpr", 1), ("mode_params", 3), ("random_state", -1)],
 )
 def test_fit_bad_parameter_is_refused_by_name_and_the_old_one_stays(digits, monkeypatch, name, value):
     without_forward(monkeypatch)
@@ -427,9 +445,9 @@ def test_fit_bad_parameter_is_refused_by_name_and_the_old_one_stays(digits, monk
 
 def test_fit_two_terms_are_refused(digits, monkeypatch):
     without_forward(monkeypatch)
-    with pytest.raises(InvalidInputError, match="exactly one of tau, quantile and fpr"):
+    with pytest.raises(InvalidInputError, match="exactly one of tau and fpr"):
         LayerwiseFeatureDetector(wrapped(digits.network("clean")), tau=2.0, fpr=0.1)
-    with pytest.raises(InvalidInputError, match="exactly one of tau, quantile and fpr"):
+    with pytest.raises(InvalidInputError, match="exactly one of tau and fpr"):
         LayerwiseFeatureDetector(wrapped(digits.network("clean")), tau=2.0).fit(*trusted(digits), fpr=0.1)
 
 
@@ -479,7 +497,7 @@ def test_filter_typical_class_scores_as_its_trusted_samples_do(digits, monkeypat
         wrapped(digits.network("white_square")), x, y, x_val[~missing], y_val[~missing], **options
     )
     defence.detect_poison()
-    monkeypatch.setattr("art_plugins.defences.layerwise_model.typical_shift", lambda *of: 0.0)
+    monkeypatch.setattr("art_plugins.defences.layerwise_mahalanobis.typical_shift", lambda *of: 0.0)
     unmoved = LayerwiseFeatureDefence(defence.classifier, x, y, defence.x_val, defence.y_val, **options)
     unmoved.detect_poison()
     moved = unmoved.outlier_scores_ - defence.outlier_scores_
@@ -534,7 +552,14 @@ def test_filter_second_look_brings_in_the_poison_that_the_first_has_missed(digit
 def test_filter_second_look_adds_nothing_in_mode_paper_nor_to_clean_data(digits):
     x, y, _ = poisoned(digits)
     paper = LayerwiseFeatureDefence(
-        wrapped(digits.network("white_square")), x, y, *trusted(digits), mode="paper", layers=LAYERS, pooled=True, tau=1
+        wrapped(digits.network("white_square")),
+        x,
+        y,
+        *trusted(digits),
+        mode="paper",
+        layers=LAYERS,
+        mode_params=POOLED["paper"],
+        tau=1,
     )
     clean = LayerwiseFeatureDefence(
         wrapped(digits.network("clean")), digits.x_train, digits.y_train, *trusted(digits), layers=LAYERS, fpr=0.3
@@ -566,7 +591,7 @@ def test_filter_bad_trusted_data_are_refused_before_any_forward_pass(digits, mon
 
 
 def test_filter_learns_from_at_most_so_many_samples_a_class(digits, monkeypatch):
-    monkeypatch.setattr(layerwise_model, "MOST_PER_CLASS", 30)
+    monkeypatch.setattr(layerwise_learning, "MOST_PER_CLASS", 30)
     x, y, _ = poisoned(digits)
     defence = LayerwiseFeatureDefence(wrapped(digits.network("white_square")), x, y, layers=LAYERS)
     report, is_clean = defence.detect_poison()

@@ -80,8 +80,8 @@ class Strangers:
         classifier = self.classifier if classifier is None else classifier
         own: dict[str, Any] = {
             "VAELatentDefence": {"kind": "image", "nb_epochs": 1, "n_init": 2, "nb_trials": 2, "verbose": False, **TINY},
-            "LayerwiseFeatureDefence": {"n_folds": 2},
-            "LayerwiseFeatureDetector": {"n_folds": 2},
+            "LayerwiseFeatureDefence": {"mode_params": {"n_folds": 2}},
+            "LayerwiseFeatureDetector": {"mode_params": {"n_folds": 2}},
             "PerfectFilter": {"is_poison": np.arange(N) % 5 == 0},
             "RandomFilter": {"n_removed": 3},
             "STRIP": {"n_blends": 4},

@@ -40,7 +40,7 @@ ENDS: dict[str, list[nn.Module]] = {
 KINDS: dict[str, Any] = {
     "layerwise": lambda classifier, digits: LayerwiseFeatureDetector(classifier, layers=LAYERS, fpr=0.05),
     "layerwise_paper": lambda classifier, digits: LayerwiseFeatureDetector(
-        classifier, layers=LAYERS, mode="paper", pooled=True
+        classifier, layers=LAYERS, mode="paper", mode_params={"pooled": True}
     ),
     "in_flight": lambda classifier, digits: InFlightDetector(classifier, digits.white_square, digits.target),
     "strip": lambda classifier, digits: STRIP(classifier, n_blends=5, fpr=0.1),

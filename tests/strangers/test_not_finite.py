@@ -21,6 +21,7 @@ from art_plugins.triggers.found import INDEX_RULE, Inversion
 from art_plugins.triggers.inversion import invert_triggers
 
 MODES = ("mahalanobis", "paper")
+POOLED = {"paper": {"pooled": True}, "mahalanobis": None}  # mode_params that let either mode judge small classes
 LAYERS = ["1", "2", "3", "4", "5"]
 
 
@@ -67,7 +68,9 @@ def caught_or_refused(detect: Any, x: np.ndarray, bad: np.ndarray) -> None:
 @pytest.mark.parametrize("value", [1e20, 1e25, 3e38, -3e38])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_layerwise_detector_catches_what_overflows_single_precision(digits, mode, value):
-    detector = LayerwiseFeatureDetector(wrapped(digits.network("white_square")), mode=mode, layers=LAYERS, pooled=True)
+    detector = LayerwiseFeatureDetector(
+        wrapped(digits.network("white_square")), mode=mode, layers=LAYERS, mode_params=POOLED[mode]
+    )
     detector.fit(*trusted(digits))
     x, bad = np.array(digits.x_test[:30]), np.arange(30) % 10 == 0
     x[bad] = value
@@ -80,7 +83,7 @@ def test_layerwise_filter_removes_what_overflows_and_counts_it(digits, mode):
     x[:5] = 1e25
     for data in (trusted(digits), (None, None)):
         defence = LayerwiseFeatureDefence(
-            wrapped(digits.network("clean")), x, y, *data, mode=mode, layers=LAYERS, pooled=True
+            wrapped(digits.network("clean")), x, y, *data, mode=mode, layers=LAYERS, mode_params=POOLED[mode]
         )
         report, is_clean = defence.detect_poison()
         assert is_clean[:5] == [0] * 5
@@ -93,14 +96,16 @@ def test_layerwise_trusted_samples_that_overflow_are_counted_by_layer(digits, mo
     x, y = trusted(digits)
     x[[3, 50]] = 1e25
     with pytest.raises(InvalidInputError, match=r"2 of the 300 benign samples.*1: 2"):
-        LayerwiseFeatureDetector(wrapped(digits.network("clean")), mode=mode, layers=LAYERS, pooled=True).fit(x, y)
+        LayerwiseFeatureDetector(wrapped(digits.network("clean")), mode=mode, layers=LAYERS, mode_params=POOLED[mode]).fit(
+            x, y
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_layerwise_detector_of_a_network_that_gives_nan_for_some_inputs_lets_none_of_them_pass(digits, mode):
     names = [f"layers.{name}" for name in LAYERS]
     classifier = wrapped(NanWhereBright(digits.network("white_square")).eval())
-    detector = LayerwiseFeatureDetector(classifier, mode=mode, layers=names, pooled=True)
+    detector = LayerwiseFeatureDetector(classifier, mode=mode, layers=names, mode_params=POOLED[mode])
     detector.fit(*trusted(digits))
     x, bad = np.array(digits.x_test[:30]), np.arange(30) % 3 == 0
     x[bad, 0, 0, 0] = 2.5

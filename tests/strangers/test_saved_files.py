@@ -57,14 +57,17 @@ def saved(digits, tiny_network, tiny_images, tiny_spectrograms, tiny_waveforms, 
         report, is_trigger = detector.detect(digits.x_test[:20])
         return np.where(is_trigger, 0, np.nan_to_num(report["outlier_scores"], posinf=np.nan, neginf=np.nan))
 
-    for mode, layers in (("mahalanobis", ["2", "5"]), ("paper", ["1", "2", "3", "4"])):
-        detector = LayerwiseFeatureDetector(classifier, mode=mode, layers=layers, pooled=True, max_dims=40)
+    for mode, own, layers in (
+        ("mahalanobis", {"max_dims": 40}, ["2", "5"]),
+        ("paper", {"pooled": True}, ["1", "2", "3", "4"]),
+    ):
+        detector = LayerwiseFeatureDetector(classifier, mode=mode, mode_params=own, layers=layers)
         detector.fit(digits.x_clean, digits.y_clean)
         keep(mode, detector, partial(LayerwiseFeatureDetector.load, classifier=classifier), scores)
     patch = np.zeros((1, 8, 8), dtype=np.float32)
     patch[:, 6:, 6:] = 1
     for family, trigger in (("regularised", MaskedTrigger(patch, patch)), ("mixture", AdditiveTrigger(0.5 * patch))):
-        in_flight = InFlightDetector(classifier, trigger, digits.target, family=family, n_layers=1)
+        in_flight = InFlightDetector(classifier, trigger, digits.target, density={"family": family}, n_layers=1)
         in_flight.fit(digits.x_clean, digits.y_clean)
         keep(family, in_flight, partial(InFlightDetector.load, classifier=classifier), scores)
     for kind, x in (("image", tiny_images), ("spectrogram", tiny_spectrograms), ("waveform", tiny_waveforms)):

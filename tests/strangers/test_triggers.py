@@ -137,20 +137,20 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
     "n_layers": lambda value: InFlightDetector(None, raising, 0).set_params(n_layers=value),
     "random_state": lambda value: InFlightDetector(None, raising, 0).set_params(random_state=value),
     "n_blends": lambda value: STRIP(None).set_params(n_blends=value),
-    "n_folds": lambda value: LayerwiseFeatureDetector(None).set_params(n_folds=value),
-    "max_dims": lambda value: LayerwiseFeatureDetector(None).set_params(max_dims=value),
+    "n_folds": lambda value: LayerwiseFeatureDetector(None).set_params(mode_params={"n_folds": value}),
+    "max_dims": lambda value: LayerwiseFeatureDetector(None).set_params(mode_params={"max_dims": value}),
     "batch_size": lambda value: LayerwiseFeatureDefence(None, None, None).set_params(batch_size=value),
     "size": lambda value: white_box(SHAPE, value),
     "margin": lambda value: white_box(SHAPE, 1, value),
     "grid_size": lambda value: warp(SHAPE, grid_size=value),
 }
 NUMBERS: dict[str, Callable[[Any], Any]] = {
-    "power": lambda value: InFlightDetector(None, raising, 0).set_params(power=value),
+    "power": lambda value: InFlightDetector(None, raising, 0).set_params(density={"power": value}),
     "margin": lambda value: InFlightDetector(None, raising, 0).set_params(margin=value),
-    "family": lambda value: InFlightDetector(None, raising, 0).set_params(family=value),
+    "family": lambda value: InFlightDetector(None, raising, 0).set_params(density={"family": value}),
     "removal": lambda value: InFlightDetector(None, raising, 0).set_params(removal=value),
     "mode": lambda value: LayerwiseFeatureDetector(None).set_params(mode=value),
-    "pooled": lambda value: LayerwiseFeatureDetector(None).set_params(pooled=value),
+    "pooled": lambda value: LayerwiseFeatureDetector(None, mode="paper").set_params(mode_params={"pooled": value}),
     "weight": lambda value: STRIP(None).set_params(weight=value),
     "top": lambda value: NeuralCleanseFilter(None, raising).set_params(top=value),
     "amplitude": lambda value: chessboard(SHAPE, value),
@@ -181,7 +181,7 @@ def test_odd_number_name_or_flag_is_refused_by_name(name, value):
         NUMBERS[name](value)
 
 
-@pytest.mark.parametrize("name", ["tau", "quantile", "fpr"])
+@pytest.mark.parametrize("name", ["tau", "fpr"])
 @pytest.mark.parametrize("value", [True, "a", [], float("nan"), 10**400])
 def test_odd_threshold_is_refused_by_name(name, value):
     with pytest.raises(InvalidInputError, match=f"{name} must be"):
@@ -189,12 +189,14 @@ def test_odd_threshold_is_refused_by_name(name, value):
 
 
 def test_numpy_numbers_and_flags_are_taken_everywhere():
-    detector = InFlightDetector(None, raising, 0, n_layers=np.int32(1), removal=np.bool_(False), power=np.float32(0.5))
-    assert (detector.n_layers, detector.removal, detector.power) == (1, False, 0.5)
+    detector = InFlightDetector(
+        None, raising, 0, n_layers=np.int32(1), removal=np.bool_(False), density={"power": np.float32(0.5)}
+    )
+    assert (detector.n_layers, detector.removal, detector.density) == (1, False, {"power": 0.5})
     detector._check(detector.tunables())
     assert type(STRIP(None, np.int64(3), np.float64(0.5)).n_blends) is int
     assert white_box(SHAPE, np.int64(2))(np.zeros((1, *SHAPE), dtype=np.float32)).sum() == 4
-    LayerwiseFeatureDetector(None).set_params(pooled=np.bool_(True), tau=np.float32(1))
+    LayerwiseFeatureDetector(None).set_params(mode="paper", mode_params={"pooled": np.bool_(True)}, tau=np.float32(1))
 
 
 @pytest.mark.parametrize(
@@ -297,7 +299,7 @@ def test_in_flight_on_few_features_or_images_gives_verdicts(family, n_features, 
     x = random.normal(size=(len(y), 1, 2, 2)).astype(np.float32)
     x[:, 0, 0, 0] += 4.0 * (y - 1)
     classifier = PyTorchClassifier(Narrow(n_features, n_varying), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu")
-    detector = InFlightDetector(classifier, lambda x: x + 1, 2, family=family, n_layers=1)
+    detector = InFlightDetector(classifier, lambda x: x + 1, 2, density={"family": family}, n_layers=1)
     if n_varying == 0:
         with pytest.raises(InvalidInputError, match="constant"):
             detector.fit(x, y)

@@ -1,0 +1,84 @@
+"""What the in-flight detector is fitted to: hidden features of clean images that were stamped with the trigger."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.defences.in_flight_verdicts import is_sound
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.activations import hidden_layers, logits_and_hidden
+from art_plugins.features.classifiers import predicted_classes
+from art_plugins.features.outputs import check_outputs
+from art_plugins.triggers.trigger import Trigger, stamped
+
+logger = logging.getLogger(__name__)
+
+WEAK_PATTERN = 0.93  # the estimate of the trigger is weak if its success rate is below this
+FEW_SAMPLES = 10  # the false-positive rate rises with fewer clean images of a class
+
+
+class StampedFeatures(NamedTuple):
+    """
+    ``layers``: names of the layers whose inputs are the features; ``features``, (n, D); ``success_rate``: the share of
+    images of one class that the trigger sends to the target class, for the class from which it sends most.
+    """
+
+    layers: list[str]
+    features: np.ndarray
+    success_rate: float
+
+
+def check_class_sizes(sizes: np.ndarray, target: int) -> None:
+    """
+    :param sizes: Number of clean images of each class, (K,).
+    :raises InvalidInputError: Without images of the target class and of another one. Small classes give a warning.
+    """
+    if sizes[target] == 0 or np.count_nonzero(sizes) < 2:
+        raise InvalidInputError(
+            f"Clean images of the target class {target} and of at least one other class are needed; received "
+            f"{sizes[target]} and {np.count_nonzero(sizes) - (sizes[target] > 0)}."
+        )
+    smallest = sizes[sizes > 0].min()
+    if smallest < FEW_SAMPLES:
+        logger.warning(
+            "One class has only %d clean images. With fewer than %d the false-positive rate rises.", smallest, FEW_SAMPLES
+        )
+
+
+def stamped_features(
+    classifier: Any, trigger: Trigger, x: np.ndarray, labels: np.ndarray, target: int, n_layers: int, batch_size: int
+) -> StampedFeatures:
+    """
+    Stamp the images of all classes but the target class, and take the hidden features of all images.
+
+    :param x: Clean images, (n, ...).
+    :param labels: Their classes, (n,).
+    :raises InvalidInputError: If outputs or features are not finite.
+    """
+    is_source = labels != target
+    images = np.array(x)
+    images[is_source] = stamped(trigger, x[is_source])
+    layers = hidden_layers(classifier, images, n_layers)
+    outputs, features = logits_and_hidden(classifier, images, layers, batch_size)
+    check_outputs(outputs, int(classifier.nb_classes))
+    n_bad = int((~is_sound(outputs, features)).sum())
+    if n_bad:
+        raise InvalidInputError(
+            f"{n_bad} of the {len(x)} images give outputs or features that are not finite (features: the inputs of the "
+            f"layers {', '.join(layers)}; images of other classes than the target were stamped with the trigger). Remove "
+            "such images, check how they are scaled, and whether the model's weights hold NaN."
+        )
+    sent = predicted_classes(classifier, outputs) == target
+    # A trigger may work from one class alone.
+    rate = float(max(sent[labels == label].mean() for label in np.unique(labels[is_source])))
+    if rate < WEAK_PATTERN:
+        logger.warning(
+            "The trigger sends at most %.3f of the images of any class to class %d, so the detector rests on a weak "
+            "estimate.",
+            rate,
+            target,
+        )
+    return StampedFeatures(layers, features, rate)

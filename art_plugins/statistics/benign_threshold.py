@@ -1,0 +1,55 @@
+"""Thresholds on scores that are standardised to benign samples, and how training samples lie beside benign ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.parameters import check_number
+from art_plugins.statistics.thresholds import threshold_at_fpr
+
+
+def benign_threshold(scores: np.ndarray, tau: float | None = None, fpr: float | None = None) -> float:
+    """
+    A threshold on scores that are standardised to benign samples. Scores above it are suspicious.
+
+    :param scores: Scores of benign samples on which the model of the scores was not fitted, (n,).
+    :param tau: The threshold in standard deviations above the mean of benign samples.
+    :param fpr: False-positive rate, the share of benign samples that may be caught, 0 to below 1.
+    :raises InvalidInputError: If not exactly one of both is given, or if it is out of range.
+    """
+    check_terms(tau, fpr)
+    return float(tau) if tau is not None else threshold_at_fpr(scores, float(fpr or 0))
+
+
+def check_terms(tau: float | None, fpr: float | None) -> None:
+    """
+    :raises InvalidInputError: If not exactly one of both is given, or if it is out of range.
+    """
+    given = {name: value for name, value in (("tau", tau), ("fpr", fpr)) if value is not None}
+    if len(given) != 1:
+        said = " and ".join(f"{name}={value!r}" for name, value in given.items()) or "none"
+        raise InvalidInputError(f"Give exactly one of tau and fpr; received {said}.")
+    if tau is not None:
+        check_number("tau", tau, "a finite number")
+    else:
+        check_number("fpr", fpr, "a share", least=0, below=1)
+
+
+def typical_shift(scores: np.ndarray, labels: np.ndarray, benign: np.ndarray, benign_labels: np.ndarray) -> float:
+    """
+    How much higher samples score than benign samples of the same class, in the typical class.
+
+    For each class it is the difference between the median score of the samples and that of the benign samples. The result
+    is the median of these differences over the classes. A minority of a class, or a minority of the classes, does not move
+    it far.
+
+    :param scores: (n,).
+    :param labels: Classes of these samples, (n,).
+    :param benign: Scores of benign samples, (m,).
+    :param benign_labels: Their classes, (m,).
+    :return: 0 if no class is in both.
+    """
+    shared = np.intersect1d(labels, benign_labels)
+    differences = [np.median(scores[labels == label]) - np.median(benign[benign_labels == label]) for label in shared]
+    return float(np.median(differences)) if differences else 0.0
