@@ -100,7 +100,16 @@ CASES = [
         Case(
             "Beatrix",
             {"orders": (1, 3), "width": 2.0, "layers": ["2"], "random_state": 3, "fpr": 0.2},
-            (*THRESHOLD, *SEED, ("orders", 3), ("orders", "12"), ("width", 0), ("width", "a"), ("layers", "2")),
+            (
+                *THRESHOLD,
+                *SEED,
+                ("orders", 3),
+                ("orders", "12"),
+                ("width", 0),
+                ("width", "a"),
+                ("width", math.inf),
+                ("layers", 2),
+            ),
         ),
         id="beatrix",
     ),
@@ -295,7 +304,7 @@ def test_bad_images_are_refused_by_fit_and_detect(case, digits):
 def test_detector_leaves_data_mode_and_hooks_as_they_were(case, digits):
     network = digits.network("white_square")
     x, y = np.array(digits.x_clean), np.array(digits.y_clean)
-    before, weights = n_hooks(network), [np.array(one.detach()) for one in network.parameters()]
+    before, weights = n_hooks(network), [one.detach().numpy().copy() for one in network.parameters()]
     try:
         for training in (True, False):
             network.train(training)
