@@ -7,32 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from art.defences.detector.evasion import EvasionDetector
+from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 import art_plugins
 
 N, K, SHAPE = 40, 5, (1, 8, 8)
-FILTERS = (
-    "ActivationClustering",
-    "LayerwiseFeatureDefence",
-    "PerfectFilter",
-    "PyODFilter",
-    "RandomFilter",
-    "SPECTRE",
-    "SpectralSignatures",
-    "VAELatentDefence",
-)
-DETECTORS = (
-    "B3D",
-    "Beatrix",
-    "InFlightDetector",
-    "LayerwiseFeatureDetector",
-    "NeuralCleanseFilter",
-    "STRIP",
-    "ScaleUp",
-    "TED",
-)
+PUBLIC = {name: getattr(art_plugins, name) for name in art_plugins.__all__}
+CLASSES = {name: kind for name, kind in PUBLIC.items() if isinstance(kind, type)}
+FILTERS = sorted(name for name, kind in CLASSES.items() if issubclass(kind, PoisonFilteringDefence))
+DETECTORS = sorted(name for name, kind in CLASSES.items() if issubclass(kind, EvasionDetector))
+# A test that takes an argument of one of these names runs for each of them.
+DRIVEN = {"any_class": FILTERS + DETECTORS, "filter_class": FILTERS, "detector_class": DETECTORS}
 TINY = {"latent_dim": 4, "step_latent_dim": 2, "embedding_dim": 8, "hidden_dim": 8, "channels": 2}
 
 
@@ -115,6 +103,12 @@ class Strangers:
             defence = self.make(name)
             defence.fit(x, y)
         return np.asarray(defence.detect(x)[1])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for name, classes in DRIVEN.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, classes)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from art.defences.detector.evasion import EvasionDetector
+from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
 from art.estimators.classification import BlackBoxClassifier, PyTorchClassifier, SklearnClassifier
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -27,18 +29,9 @@ import art_plugins
 from art_plugins.errors import ArtPluginsError
 
 LIMIT_S = 20
-FILTERS = ("ActivationClustering", "LayerwiseFeatureDefence", "PerfectFilter", "PyODFilter", "RandomFilter", "SPECTRE")
-FILTERS += ("SpectralSignatures", "VAELatentDefence")
-DETECTORS = (
-    "B3D",
-    "Beatrix",
-    "InFlightDetector",
-    "LayerwiseFeatureDetector",
-    "NeuralCleanseFilter",
-    "STRIP",
-    "ScaleUp",
-    "TED",
-)
+CLASSES = [kind for kind in (getattr(art_plugins, name) for name in art_plugins.__all__) if isinstance(kind, type)]
+FILTERS = sorted(kind.__name__ for kind in CLASSES if issubclass(kind, PoisonFilteringDefence))
+DETECTORS = sorted(kind.__name__ for kind in CLASSES if issubclass(kind, EvasionDetector))
 OPERATIONS = {
     **dict.fromkeys(FILTERS, ("construct", "set_params", "detect_poison", "detect_poison", "evaluate", "save_load")),
     **dict.fromkeys(DETECTORS, ("construct", "set_params", "fit", "fit", "detect", "detect", "predict", "save_load")),
