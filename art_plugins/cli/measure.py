@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from art_plugins.cli.app import app, console
 from art_plugins.cli.options import Cap, Precision, Root, Seeds, Source, Target, Trigger, _command
-from art_plugins.cli.shown import _cell, _show, _show_comparison, _show_in_flight_run, _show_layerwise_run
-from art_plugins.cli.terminal import FittedTable
+from art_plugins.cli.shown import _show, _show_comparison, _show_in_flight_run, _show_layerwise_run
 from art_plugins.errors import InvalidInputError
 
 
@@ -201,47 +199,6 @@ def layerwise(
     options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": filters, "with_peers": peers, "download": download}
     run_layerwise(cases, root, out, _command(), models, **options, on_run=_show_layerwise_run)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)
-
-
-@app.command("fraction-curve")
-def fraction_curve(
-    root: Root,
-    autoencoder: Annotated[
-        Path, typer.Option(help="File of the autoencoder; where there is none, one is trained and saved there.")
-    ],
-    trigger: Trigger = "clapping",
-    source: Source = "_unknown_",
-    target: Target = "left",
-    cap: Cap = 3000,
-    scoring: Annotated[
-        Literal["contrastive", "paper"],
-        typer.Option(help="contrastive: judge each class against the others; paper: each by itself."),
-    ] = "contrastive",
-    precision: Precision = "32-true",
-    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
-    seed: Seeds = [0, 1, 2],  # noqa: B006
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/fraction-curve"),
-) -> None:
-    """Fig. 7 of Mehlman et al. 2023: how well the poison is found for shares of .01 to .30 of the source class."""
-    from art_plugins.evaluation.compare_run import run_fraction_curve
-
-    attack = {"trigger": trigger, "source": source, "target": target, "cap": cap}
-    record = run_fraction_curve(str(root), autoencoder, attack, seed, scoring, nb_epochs, precision, out, _command())
-    table = Table(title=f"Adjusted Rand index on {target!r}, by share of {source!r} poisoned with {trigger}")
-    for title in ("fraction", "seed", "poison", "share of target", "ARI", "rank", "called poisoned"):
-        table.add_column(title, justify="right")
-    for point in record["points"]:
-        table.add_row(
-            f"{point['fraction']:.2f}",
-            str(point["seed"]),
-            str(point["n_poison"]),
-            _cell(point["target_share"]),
-            _cell(point["ari"]),
-            _cell(point["rank"]),
-            "yes" if point["found"] else "no",
-        )
-    console.print(FittedTable(table))
-    console.print(f"Written: {out / 'record.json'}", markup=False)
 
 
 @app.command()

@@ -13,17 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.attacks.tasks import Task, speech_commands_task
+from art_plugins.attacks.tasks import Task
 from art_plugins.evaluation.compare import compare
-from art_plugins.evaluation.fractions import fraction_curve
 from art_plugins.evaluation.running.environment import versions
-from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.training import make_fabric
 from art_plugins.reports.comparison_page import write_compare_report
 from art_plugins.reports.comparison_tables import markdown_report
 from art_plugins.reports.packages import report_is_possible
 from art_plugins.reports.suspects import write_suspects
-from art_plugins.storage import atomic_path, json_safe, read_record, write_json, write_text
+from art_plugins.storage import json_safe, read_record, write_json, write_text
 
 
 def run_comparisons(
@@ -71,52 +68,6 @@ def run_comparisons(
     else:
         write_text(out / "table.md", markdown_report(record))
     shutil.rmtree(unfinished, ignore_errors=True)
-    return record
-
-
-def run_fraction_curve(
-    root: str,
-    autoencoder_path: Path,
-    attack: dict[str, Any],
-    seeds: Sequence[int],
-    scoring: str,
-    nb_epochs: int,
-    precision: str,
-    out: Path,
-    command: str,
-) -> dict[str, Any]:
-    """
-    Measure the curve of Fig. 7 and write ``record.json`` and, with the extra ``report``, ``fraction_curve.png``.
-
-    :param autoencoder_path: A saved autoencoder; where there is none, one is trained on the attack with a tenth of the
-        source class, as in the paper, and saved there.
-    :return: The record.
-    """
-    start = time.perf_counter()
-    if not autoencoder_path.is_file():
-        task = speech_commands_task(root, fraction=0.1, seed=seeds[0], **attack)
-        Autoencoder().fit(
-            task.data.x_train,
-            nb_epochs=nb_epochs,
-            random_state=seeds[0],
-            fabric=make_fabric(precision),
-            checkpoint=autoencoder_path.with_suffix(".checkpoint"),
-        ).save(autoencoder_path)
-    points = fraction_curve(root, Autoencoder.load(autoencoder_path), seeds=seeds, scoring=scoring, **attack)
-    record = {
-        "command": command,
-        "versions": versions(),
-        "attack": attack,
-        "points": points,
-        "seconds": time.perf_counter() - start,
-    }
-    write_json(out / "record.json", record)
-    if report_is_possible():
-        from art_plugins.reports.comparison_figures import fraction_figure
-        from art_plugins.reports.drawing import png_bytes
-
-        with atomic_path(out / "fraction_curve.png") as partial_file:
-            partial_file.write_bytes(png_bytes(fraction_figure(points)))
     return record
 
 

@@ -85,38 +85,6 @@ def seed_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def fraction_table(record: Mapping[str, Any]) -> Table:
-    """The curve of Fig. 7: a row a fraction, over the seeds."""
-    attack = record["attack"]
-    rows = []
-    for fraction in sorted({point["fraction"] for point in record["points"]}):
-        same = [point for point in record["points"] if point["fraction"] == fraction]
-        rows.append(
-            [
-                two_decimals(fraction),
-                spread([point["n_poison"] for point in same], count),
-                spread([point["target_share"] for point in same], rate),
-                spread([point["ari"] for point in same], rate),
-                f"{sum(point['rank'] == 1 for point in same)} of {len(same)}",
-                f"{sum(point['found'] for point in same)} of {len(same)}",
-            ]
-        )
-    return Table(
-        f"{attack['trigger']} on a share of {attack['source']}, relabelled {attack['target']}; mean over seeds "
-        f"{', '.join(str(seed) for seed in sorted({point['seed'] for point in record['points']}))}, in brackets lowest to "
-        "highest",
-        {
-            "Share of source": True,
-            "Poison": True,
-            "Share of target": True,
-            "ARI": True,
-            "Ranked first": True,
-            "Called": True,
-        },
-        rows,
-    )
-
-
 def class_table(task: Mapping[str, Any]) -> Table:
     """The VAE filter's judgement of every class."""
     return Table(

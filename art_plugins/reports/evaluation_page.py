@@ -23,7 +23,6 @@ BLOCK = re.compile(r"<!-- (\w+(?: \d+)*) -->\n.*?<!-- end -->", re.DOTALL)
 MAX_ROWS = 16  # of a table that is shown unfolded
 KIND_TITLES = {
     "compare": "Filters side by side",
-    "fraction-curve": "Share of the source class",
     "sweep": "Every pair of classes",
     "ablation": "What each part brings",
     "in-flight": "Detectors of triggers, and peers",

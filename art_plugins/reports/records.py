@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports.ablation_tables import ablation_tables
 from art_plugins.reports.armory_tables import armory_tables
-from art_plugins.reports.comparison_tables import defence_table, fraction_table, same_but_for_seed, seed_table
+from art_plugins.reports.comparison_tables import defence_table, same_but_for_seed, seed_table
 from art_plugins.reports.in_flight_tables import in_flight_tables
 from art_plugins.reports.layerwise_tables import layerwise_tables
 from art_plugins.reports.paper_items import KIND
@@ -18,9 +18,8 @@ from art_plugins.reports.paper_tables import PAPER_TITLES, item_table
 from art_plugins.reports.sweep_tables import sweep_tables
 from art_plugins.reports.tables import Table, folded_markdown, markdown
 
-COMPARISON, CURVE, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY = (
+COMPARISON, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY = (
     "compare",
-    "fraction-curve",
     "sweep",
     "ablation",
     "in-flight",
@@ -64,7 +63,7 @@ def gather(folders: Sequence[Path]) -> list[Gathered]:
         )
     ablated = {one.record["command"] for one in found if one.kind == ABLATION}
     found = [one for one in found if one.kind != SWEEP or one.record["command"] not in ablated]
-    kinds = [KIND, COMPARISON, CURVE, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY]
+    kinds = [KIND, COMPARISON, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY]
     return sorted(found, key=lambda one: (kinds.index(one.kind), _place(one.record), one.name))
 
 
@@ -74,8 +73,6 @@ def kind_of(record: Mapping[str, Any]) -> str | None:
         return KIND
     if "command" not in record:
         return None
-    if "points" in record:
-        return CURVE
     if record.get("tasks"):
         return COMPARISON
     first = (record.get("runs") or [{}])[0]
@@ -96,8 +93,6 @@ def record_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:
         return ([*map(seed_table, groups)] if groups else [*map(defence_table, record["tasks"])]), []
     if kind == KIND:
         return [item_table(record)], []
-    if kind == CURVE:
-        return [fraction_table(record)], []
     if kind in TABLES:
         return TABLES[kind](record), []
     raise InvalidInputError(f"This is no record with tables; it has the entries {', '.join(record)}.")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 Size = Literal["quick", "cpu", "gpu"]
-SIZES: tuple[Size, ...] = ("quick", "cpu", "gpu")
 # Options that say where something lies or runs, not what is measured.
 PLACES = ("--root", "--out", "--models", "--autoencoder", "--jobs", "--backend", "--address", "--download")
 
