@@ -152,6 +152,7 @@ def speech(trigger: str, fraction: float, name: str) -> Config:
             {"input_shape": [16000], "nb_classes": 12, "network": "resnet18_tiny"},
             {"learning_rate": 0.004, "precision": "bf16-mixed"},
         ),
+        _scenario("scenario", "PoisonScenario", {}),
     )
 
 
@@ -162,7 +163,6 @@ def image(folder: str, trigger: str, sources: str, name: str) -> Config:
     multi = [label for label in range(one.nb_classes) if label != TARGET]
     fraction, source = (one.multi, multi) if sources == "multi" else (one.single, one.source)
     parameters = {"amplitude": round(CHESSBOARD_AMPLITUDES.get(one.loader, 10 / 255), 4)} if trigger == "chessboard" else {}
-    scenario, options = DETECTIONS.get(name, ("PoisonScenario", {}))
     return _config(
         f"{one.title}, {trigger.replace('_', ' ')}, {sources} source, {name.replace('_', ' ')}",
         _adhoc(fraction, source, TARGET, one.nb_epochs),
@@ -170,9 +170,7 @@ def image(folder: str, trigger: str, sources: str, name: str) -> Config:
         dataset,
         None if name in DETECTIONS else filters(dataset, one.autoencoder)[name],
         _model({"input_shape": list(one.shape), **one.network}, one.training),
-        "scenario" if scenario == "PoisonScenario" else "detection",
-        scenario,
-        options,
+        _scenario("detection", *DETECTIONS[name]) if name in DETECTIONS else _scenario("scenario", "PoisonScenario", {}),
     )
 
 
@@ -183,9 +181,7 @@ def _config(
     dataset: Config,
     defense: Config | None,
     model: Config,
-    module: str = "scenario",
-    scenario: str = "PoisonScenario",
-    options: Config | None = None,
+    scenario: Config,
 ) -> Config:
     return {
         "_description": description,
@@ -195,7 +191,7 @@ def _config(
         "defense": defense,
         "metric": None,
         "model": model,
-        "scenario": {"kwargs": options or {}, "module": f"armory_scenarios.{module}", "name": scenario},
+        "scenario": scenario,
         "sysconfig": {
             "docker_image": None,
             "external_github_repo": None,
@@ -233,6 +229,10 @@ def _dataset(name: str, batch_size: int, arguments: Config) -> Config:
 
 def _filter(module: str, name: str, kwargs: Config) -> Config:
     return {"kwargs": kwargs, "module": module, "name": name, "type": "PoisonFilteringDefence"}
+
+
+def _scenario(module: str, name: str, kwargs: Config) -> Config:
+    return {"kwargs": kwargs, "module": f"armory_scenarios.{module}", "name": name}
 
 
 def _model(network: Config, training: Config) -> Config:

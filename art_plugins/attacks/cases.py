@@ -17,6 +17,7 @@ from art_plugins.attacks.image_poisoning import poison_all_to_all, poison_images
 from art_plugins.attacks.input_aware import input_aware_attack, separate, train_input_aware
 from art_plugins.attacks.model_cache import load_or_train
 from art_plugins.attacks.poisoning import PoisonedData
+from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers import patterns
 
@@ -94,35 +95,41 @@ class AttackedModel(NamedTuple):
     training_seconds: float
 
 
-def attacked_model(
-    case: ModelCase,
-    root: str | Path,
-    models: str | Path | None = None,
-    *,
-    download: bool = False,
-    verbose: bool = True,
-) -> AttackedModel:
+@dataclass(frozen=True)
+class Folders:
     """
-    Train the model of a case, or read it from ``models`` if it was trained before.
+    Where data sets and trained models lie.
 
-    :param root: Folder with ``<dataset>.npz``.
-    :param models: Folder of trained models, by a fingerprint of their data and settings; ``None``: none is kept.
+    :param root: Folder of the data sets, each a file ``<dataset>.npz``.
+    :param models: Folder of trained models, which are named by a fingerprint of their data and settings; ``None``: no
+        model is kept.
+    :param download: Download a data set to ``root`` where it is missing and can be downloaded.
     """
+
+    root: str | Path
+    models: str | Path | None = None
+    download: bool = False
+
+
+def attacked_model(case: ModelCase, folders: Folders, verbose: bool = True) -> AttackedModel:
+    """Train the model of a case, or read it from the folder of models if it was trained before."""
     check_case(case)
-    data = image_data(case.dataset, root, download)
-    settings = {"network": case.network, "random_state": case.seed, "verbose": verbose, **case.recipe()}
-    clean = {"x": data.x_train, "y": data.y_train, "nb_classes": len(data.class_names)}
+    models = folders.models
+    data = image_data(case.dataset, folders.root, folders.download)
+    training = ImageTraining(network=case.network, random_state=case.seed, **case.recipe())
+    clean: dict[str, Any] = {"x": data.x_train, "y": data.y_train, "nb_classes": len(data.class_names)}
+    clean |= {"training": training, "verbose": verbose}
     attack = None
     start = time.perf_counter()
     if case.trigger == "none":
-        classifier = load_or_train(models, train_image_classifier, **clean, **settings)
+        classifier = load_or_train(models, train_image_classifier, **clean)
     elif case.trigger == INPUT_AWARE:
-        joint = load_or_train(models, train_input_aware, **clean, target=TARGET, **settings)
+        joint = load_or_train(models, train_input_aware, **clean, target=TARGET)
         classifier, trigger = separate(joint)
         attack = input_aware_attack(data, trigger, TARGET)
     else:
         attack = make_attack(case, data)
-        classifier = train_backdoored(attack, models, **settings)
+        classifier = train_backdoored(attack, training, models, verbose)
     return AttackedModel(classifier, data, attack, time.perf_counter() - start)
 
 

@@ -6,12 +6,14 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from art_plugins.attacks.training_loop import Training
 from art_plugins.features.classifiers import torch_module
 from art_plugins.storage import load_arrays, save_arrays
 
@@ -27,20 +29,22 @@ def load_or_train(folder: str | Path | None, train: Callable[..., Any], **argume
     it is stamped on) and of PyTorch's version. On another machine the same training may give slightly other weights.
 
     :param folder: ``None``: nothing is read or kept.
-    :param train: Gives an ART ``PyTorchClassifier``; takes ``x`` and ``nb_epochs``. With ``nb_epochs=0`` it must give
-        an untrained one.
+    :param train: A function that takes ``x``, ``training`` (a :class:`Training`) and other arguments, and gives an ART
+        ``PyTorchClassifier``; with no epochs it must give an untrained one.
     """
     if folder is None:
         return train(**arguments)
-    file = Path(folder) / f"{arguments['network']}-{fingerprint(train, **arguments)}.safetensors"
+    training: Training = arguments["training"]
+    file = Path(folder) / f"{training.network}-{fingerprint(train, **arguments)}.safetensors"
     if file.is_file():
         weights, _ = load_arrays(file, FILE_KIND)
-        classifier = train(**{**arguments, "nb_epochs": 0, "verbose": False})
+        classifier = train(**{**arguments, "training": replace(training, nb_epochs=0), "verbose": False})
         torch_module(classifier).load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         return classifier
     classifier = train(**arguments)
     state = torch_module(classifier).state_dict()
-    settings = {name: value for name, value in arguments.items() if isinstance(value, (bool, int, float, str))}
+    given = {**arguments, **asdict(training)}
+    settings = {name: value for name, value in given.items() if isinstance(value, (bool, int, float, str))}
     save_arrays(file, FILE_KIND, {name: tensor.cpu().numpy() for name, tensor in state.items()}, settings)
     return classifier
 
@@ -50,7 +54,8 @@ def fingerprint(train: Callable[..., Any], **arguments: Any) -> str:
     bound = inspect.signature(train).bind(**arguments)
     bound.apply_defaults()
     digest = hashlib.sha256(str(torch.__version__).encode())
-    for name, value in sorted(bound.arguments.items()):
+    training: Training = bound.arguments.pop("training")
+    for name, value in sorted({**bound.arguments, **asdict(training)}.items()):
         if name in NO_SETTINGS:
             continue
         digest.update(name.encode())

@@ -20,7 +20,8 @@ class Task:
 
     :param name: File-name-safe and unique within a run.
     :param attack: What was done, in words and figures, for the record.
-    :param classifier: Keyword arguments of ``train_classifier``.
+    :param classifier: Settings of the classifier's training, by name; see
+        :class:`~art_plugins.attacks.training_loop.Training`.
     :param defence: Keyword arguments of ``VAELatentDefence``.
     """
 
@@ -66,38 +67,57 @@ def synthetic_speech_task(seed: int = 0) -> Task:
     )
 
 
+@dataclass(frozen=True)
+class SpeechAttack:
+    """
+    Armory's attack on Speech Commands.
+
+    :param trigger: The sound, one of Armory's: ``"clapping"``, ``"whistle"``, ``"car_horn"`` or ``"dog_clicker"``.
+    :param source: Class whose clips are poisoned.
+    :param target: Class that the poisoned clips are labelled as.
+    :param fraction: Share of the source class that is poisoned, above 0 and at most 1.
+    :param cap: Most training clips of one class; ``None``: all. The poison is drawn from what the cap has left.
+    """
+
+    trigger: str = "clapping"
+    source: str = "_unknown_"
+    target: str = "left"
+    fraction: float = 0.1
+    cap: int | None = 3_000
+
+
 def speech_commands_task(
     root: str | Path,
-    *,
-    trigger: str = "clapping",
-    source: str = "_unknown_",
-    target: str = "left",
-    fraction: float = 0.1,
-    cap: int | None = 3_000,
+    attack: SpeechAttack | None = None,
     seed: int = 0,
+    *,
     silence: bool = False,
     download: bool = False,
-    classifier: str = "cnn",
-    nb_epochs: int = 15,
+    classifier: dict[str, Any] | None = None,
     defence: dict[str, Any] | None = None,
 ) -> Task:
     """
-    Armory's attack on Speech Commands; the poison is drawn from what the cap has left.
+    Recordings: a sound of Armory's that is mixed into Speech Commands.
 
-    :param nb_epochs: Of the classifier.
-    :param defence: Keyword arguments of ``VAELatentDefence``.
+    :param root: Folder that holds the data set.
+    :param attack: ``None``: Armory's own choice.
+    :param seed: Random seed of the cap, the poison and the training.
+    :param silence: Keep the class ``_silence_``, which the paper leaves out.
+    :param download: Download the data set to ``root`` where it is missing.
+    :param classifier: As in :class:`Task`; ``None``: the defaults of a training for waveforms.
+    :param defence: As in :class:`Task`.
     """
-    sound = armory_sound(trigger, speech_commands.SAMPLE_RATE_HZ)
-    data = speech_commands.speech_commands(root, cap=cap, silence=silence, download=download, random_state=seed)
-    attack = {"trigger": trigger, "source": source, "target": target, "fraction": fraction, "cap": cap}
+    attack = attack or SpeechAttack()
+    sound = armory_sound(attack.trigger, speech_commands.SAMPLE_RATE_HZ)
+    data = speech_commands.speech_commands(root, cap=attack.cap, silence=silence, download=download, random_state=seed)
     return _task(
         "speech_commands",
         "Speech Commands (real recordings)",
         data,
         sound,
-        attack,
+        dict(vars(attack)),
         seed,
-        classifier={"network": classifier, "nb_epochs": nb_epochs},
+        classifier=classifier or {"network": "cnn", "nb_epochs": 15},
         defence=defence or {},
     )
 

@@ -66,16 +66,11 @@ def compare(
                 partial(
                     tasks.speech_commands_task,
                     str(root),
-                    trigger=trigger,
-                    source=source,
-                    target=target,
-                    fraction=fraction,
-                    cap=cap,
-                    seed=number,
+                    tasks.SpeechAttack(trigger, source, target, fraction, cap),
+                    number,
                     silence=silence,
                     download=download,
-                    classifier=classifier,
-                    nb_epochs=nb_epochs,
+                    classifier={"network": classifier, "nb_epochs": nb_epochs},
                     defence=defence,
                 )
             )
@@ -132,8 +127,9 @@ def in_flight(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
 ) -> None:
     """Reconstruct the triggers of backdoored models, and catch the images that carry them, beside other methods."""
-    from art_plugins.attacks.cases import ModelCase, check_case
+    from art_plugins.attacks.cases import Folders, ModelCase, check_case
     from art_plugins.evaluation.in_flight_run import run_in_flight
+    from art_plugins.evaluation.running.runs import Recording
 
     cases = [
         ModelCase(name, pattern, kind, network, n_poison, width, nb_epochs, number)
@@ -144,8 +140,8 @@ def in_flight(
     ]
     for case in cases:
         check_case(case)
-    options: dict[str, Any] = {"n_clean": n_clean, "nb_steps": nb_steps, "with_baselines": baselines, "download": download}
-    run_in_flight(cases, root, out, _command(), models, **options, on_run=_show_in_flight_run)
+    folders, recording = Folders(root, models, download), Recording(out, _command(), _show_in_flight_run)
+    run_in_flight(cases, folders, recording, n_clean=n_clean, nb_steps=nb_steps, with_baselines=baselines)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 
 
@@ -187,8 +183,9 @@ def layerwise(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
 ) -> None:
     """Look for triggers in every layer of backdoored models: in test images, and as a filter of training sets."""
-    from art_plugins.attacks.cases import ModelCase
+    from art_plugins.attacks.cases import Folders, ModelCase
     from art_plugins.evaluation.layerwise_run import run_layerwise
+    from art_plugins.evaluation.running.runs import Recording
 
     cases = [
         ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number)
@@ -196,8 +193,8 @@ def layerwise(
         for name in dataset
         for pattern in trigger
     ]
-    options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": filters, "with_peers": peers, "download": download}
-    run_layerwise(cases, root, out, _command(), models, **options, on_run=_show_layerwise_run)
+    folders, recording = Folders(root, models, download), Recording(out, _command(), _show_layerwise_run)
+    run_layerwise(cases, folders, recording, n_trusted=n_trusted, with_filters=filters, with_peers=peers)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)
 
 
@@ -237,30 +234,20 @@ def sweep(
         raise InvalidInputError(f"--curve is source:target, such as right:left; received {curve}.")
     from art_plugins.attacks.datasets.speech_commands import speech_commands
     from art_plugins.evaluation.running.parallel import check_backend
-    from art_plugins.evaluation.sweep import check_sweep, run_sweep
+    from art_plugins.evaluation.running.runs import Recording
+    from art_plugins.evaluation.running.workers import Workers
+    from art_plugins.evaluation.sweep import SweepPlan, check_sweep, run_sweep
     from art_plugins.features.autoencoder import Autoencoder
     from art_plugins.reports.sweep_figures import write_sweep_figures
-    from art_plugins.reports.sweep_tables import sweep_report, sweep_tables
+    from art_plugins.reports.sweep_tables import sweep_tables
 
     check_backend(backend, address, jobs)
     data = speech_commands(root, cap=cap, random_state=seed)
     curves = [(pair.split(":")[0], pair.split(":")[1]) for pair in curve]
     check_sweep(data.class_names, trigger, curves)
-    record = run_sweep(
-        data,
-        Autoencoder.load(autoencoder),
-        trigger,
-        clean,
-        curves,
-        out,
-        _command(),
-        sweep_report,
-        seed,
-        pairs,
-        backend=backend,
-        address=address,
-        jobs=jobs,
-    )
+    plan = SweepPlan(trigger, clean, curves, pairs, seed)
+    workers = Workers(backend, address, jobs)
+    record = run_sweep(data, Autoencoder.load(autoencoder), plan, Recording(out, _command()), workers)
     for table in sweep_tables(record):
         _show(table)
     figures = write_sweep_figures(record, out)
@@ -294,10 +281,12 @@ def ablation(
     """Measure what each part of latent clustering brings: change one setting at a time, and judge the same attacks."""
     from art_plugins.attacks.datasets.speech_commands import speech_commands
     from art_plugins.attacks.poisoning import poison
-    from art_plugins.evaluation.ablation import VARIANTS, run_ablation
-    from art_plugins.evaluation.sweep import check_sweep
+    from art_plugins.evaluation.ablation import VARIANTS, AutoencoderTraining, run_ablation
+    from art_plugins.evaluation.running.runs import Recording
+    from art_plugins.evaluation.running.workers import Workers
+    from art_plugins.evaluation.sweep import SweepPlan, check_sweep
     from art_plugins.features.training import make_fabric
-    from art_plugins.reports.ablation_tables import ablation_report, ablation_tables
+    from art_plugins.reports.ablation_tables import ablation_tables
     from art_plugins.triggers.sounds import armory_sound
 
     variants = variant or list(VARIANTS)
@@ -307,21 +296,19 @@ def ablation(
     make_fabric(precision)  # one that is unknown is said before the data are read
     data = speech_commands(root, cap=cap, random_state=seed)
     check_sweep(data.class_names, trigger, [])
+    attacked = poison(data, armory_sound("clapping"), "_unknown_", "left", 0.1, random_state=seed)
+
+    def on_run(run: dict[str, Any]) -> None:
+        console.print(f"{run['variant']}: {len(run['sets'])} sets judged", markup=False)
+
     record = run_ablation(
         data,
-        poison(data, armory_sound("clapping"), "_unknown_", "left", 0.1, random_state=seed).x_train,
-        trigger,
-        pairs,
-        clean,
-        out,
-        _command(),
-        ablation_report,
+        attacked.x_train,
+        SweepPlan(trigger, clean, n_pairs=pairs, seed=seed),
+        Recording(out, _command(), on_run),
         variants=variants,
-        nb_epochs=nb_epochs,
-        precision=precision,
-        seed=seed,
-        jobs=jobs,
-        on_run=lambda run: console.print(f"{run['variant']}: {len(run['sets'])} sets judged", markup=False),
+        training=AutoencoderTraining(nb_epochs, precision, seed),
+        workers=Workers(jobs=jobs),
     )
     for table in ablation_tables(record):
         _show(table)

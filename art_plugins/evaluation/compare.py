@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from art_plugins.attacks.success import attack_metrics
 from art_plugins.attacks.tasks import Task
+from art_plugins.attacks.training_loop import Training
 from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.baselines.pyod_filter import pyod_is_installed
 from art_plugins.defences.latent_clustering import VAELatentDefence
@@ -46,9 +47,7 @@ def compare(
     in_target = data.y_train == data.target
     bar = tqdm(total=len(entries()) + 1, desc=task.name, unit="step", disable=not verbose or None)
     bar.set_postfix_str("model without a filter")
-    classifier = train_classifier(
-        data.x_train, data.y_train, len(clean.class_names), random_state=task.seed, **task.classifier
-    )
+    classifier = train_classifier(data.x_train, data.y_train, len(clean.class_names), _training(task))
     undefended = attack_metrics(classifier, clean.x_test, clean.y_test, data.x_triggered, data.target)
     for entry in entries():
         bar.update()
@@ -90,19 +89,17 @@ def _retrain(task: Task, is_clean: np.ndarray, undefended: dict[str, Any], done:
     elif len(np.unique(data.y_train[kept])) < 2:
         return {"clean_accuracy": None, "attack_success": None, "retrained_as": None}
     else:
-        classifier = train_classifier(
-            data.x_train[kept],
-            data.y_train[kept],
-            len(data.clean.class_names),
-            random_state=task.seed,
-            **task.classifier,
-        )
+        classifier = train_classifier(data.x_train[kept], data.y_train[kept], len(data.clean.class_names), _training(task))
         trained = attack_metrics(classifier, data.clean.x_test, data.clean.y_test, data.x_triggered, data.target)
     return {
         "clean_accuracy": trained["clean_accuracy"],
         "attack_success": trained["attack_success"],
         "retrained_as": "undefended" if is_clean.all() else twin,
     }
+
+
+def _training(task: Task) -> Training:
+    return Training(random_state=task.seed, **task.classifier)
 
 
 def _key(is_clean: np.ndarray) -> str:

@@ -19,6 +19,7 @@ from art_plugins.evaluation.running.environment import versions
 from art_plugins.reports.comparison_page import write_compare_report
 from art_plugins.reports.comparison_tables import markdown_report
 from art_plugins.reports.packages import report_is_possible
+from art_plugins.reports.record_files import COMPARISON, heading
 from art_plugins.reports.suspects import write_suspects
 from art_plugins.storage import json_safe, read_record, write_json, write_text
 
@@ -42,11 +43,11 @@ def run_comparisons(
     """
     start = time.perf_counter()
     unfinished = out / "unfinished"
-    record: dict[str, Any] = {"command": command, "versions": versions(), "seconds": 0.0, "tasks": []}
+    record: dict[str, Any] = {**heading(COMPARISON), "command": command, "versions": versions(), "seconds": 0.0, "runs": []}
     arrays = {}
     for make in makers:
         task = make()
-        if any(row["name"] == task.name for row in record["tasks"]):
+        if any(row["name"] == task.name for row in record["runs"]):
             task = replace(task, name=f"{task.name}_seed{task.seed}")
         file = unfinished / f"{task.name}-{_identity(task)}.json"
         row, figures = compare(
@@ -58,7 +59,7 @@ def run_comparisons(
         )
         row = json_safe(row)
         samples = write_suspects(task.data.x_train, row["suspects"], row["name"], row["sample_rate_hz"], out / "suspects")
-        record["tasks"].append(row | {"suspects": samples})
+        record["runs"].append(row | {"suspects": samples})
         arrays[row["name"]] = figures
         on_task(row)
     record["seconds"] = time.perf_counter() - start

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,10 +24,12 @@ from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.evaluation.metrics import rank_of
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.evaluation.running.parallel import check_backend, parallel_map
-from art_plugins.evaluation.running.runs import recorded_runs, run_name
+from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
+from art_plugins.evaluation.running.workers import LOCAL_WORKERS, Workers
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import SETTINGS as VIEW_SETTINGS
 from art_plugins.features.views import Views, describe_alike
+from art_plugins.reports.record_files import SWEEP
 from art_plugins.statistics.contrast import contrast_classes
 from art_plugins.statistics.crowds import find_crowds
 from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_class, split_contrasted
@@ -205,59 +208,81 @@ def judge_set(shared: tuple[EncodedData, Mapping[str, Any]], task: tuple[str, tu
     return {"kind": kind, "rows": [row]}
 
 
+@dataclass(frozen=True)
+class SweepPlan:
+    """
+    Which sets a sweep judges.
+
+    :param triggers: Names in :func:`sweep_triggers`. With each of them a tenth of the source class is poisoned.
+    :param n_clean: Number of clean draws, which show the false alarms.
+    :param curve: Pairs of source and target class, by name, for which the poisoned share is varied.
+    :param n_pairs: Attack so many pairs of classes, drawn at random; ``None``: all pairs.
+    :param seed: Random seed of the pairs and of the poison.
+    """
+
+    triggers: Sequence[str]
+    n_clean: int
+    curve: Sequence[tuple[str, str]] = ()
+    n_pairs: int | None = None
+    seed: int = 0
+
+    def sets(self, names: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
+        """
+        All sets that are judged, as tasks of :func:`judge_set`.
+
+        :param names: Names of the classes.
+        """
+        pairs = [(source, target) for source in range(len(names)) for target in range(len(names)) if source != target]
+        if self.n_pairs is not None:
+            drawn = np.sort(np.random.default_rng(self.seed).permutation(len(pairs))[: self.n_pairs])
+            pairs = [pairs[i] for i in drawn]
+        # The clean draws first: they take longest, and the workers end together.
+        sets: list[tuple[str, tuple[Any, ...]]] = [("clean", (number,)) for number in range(self.n_clean)]
+        sets += [("attacks", (trigger, *pair, 0.1, self.seed)) for trigger in self.triggers for pair in pairs]
+        for source, target in self.curve:
+            pair = names.index(source), names.index(target)
+            sets += [
+                ("curve", (trigger, *pair, fraction, self.seed)) for trigger in self.triggers for fraction in FRACTIONS
+            ]
+        return sets
+
+
 def run_sweep(
     data: LabelledData,
     autoencoder: Autoencoder,
-    triggers: Sequence[str],
-    n_clean: int,
-    curve: Sequence[tuple[str, str]],
-    out: Path,
-    command: str,
-    report: Callable[[Mapping[str, Any]], str],
-    seed: int = 0,
-    n_pairs: int | None = None,
-    verbose: bool = True,
-    backend: str = "local",
-    address: str | None = None,
-    jobs: int | None = None,
+    plan: SweepPlan,
+    recording: Recording,
+    workers: Workers = LOCAL_WORKERS,
 ) -> dict[str, Any]:
     """
     Judge every pair of source and target with every trigger at a tenth of the source class, clean draws, and curves.
 
-    Every set that is judged is recorded as soon as it is; an interrupted call goes on where it stopped, with any backend.
+    Every set that is judged is recorded as soon as it is; an interrupted call goes on where it stopped, with any workers.
 
-    :param n_clean: Clean draws.
-    :param curve: Pairs of source and target whose share is varied, by name.
-    :param n_pairs: So many pairs, drawn at random; ``None``: all.
-    :param backend: Who judges, as ``address`` and ``jobs``: see :func:`parallel_map`.
     :return: The record; its runs have a ``kind``: ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
     """
-    check_backend(backend, address, jobs)
-    encoded = encode_all(data, autoencoder, triggers, out / "encoded", verbose)
-    names = encoded.class_names
-    pairs = [(source, target) for source in range(len(names)) for target in range(len(names)) if source != target]
-    if n_pairs is not None:
-        pairs = [pairs[i] for i in np.sort(np.random.default_rng(seed).permutation(len(pairs))[:n_pairs])]
-    # The clean draws first: they take longest, and the workers end together.
-    sets: list[tuple[str, tuple[Any, ...]]] = [("clean", (number,)) for number in range(n_clean)]
-    sets += [("attacks", (trigger, *pair, 0.1, seed)) for trigger in triggers for pair in pairs]
-    for source, target in curve:
-        pair = names.index(source), names.index(target)
-        sets += [("curve", (trigger, *pair, fraction, seed)) for trigger in triggers for fraction in FRACTIONS]
+    check_backend(**vars(workers))
+    encoded = encode_all(data, autoencoder, plan.triggers, recording.out / "encoded", recording.verbose)
+    sets = plan.sets(encoded.class_names)
     digest = hashlib.sha256(b"".join(window.tobytes() for window in encoded.clean.windows)).hexdigest()
-    names_of = (run_name("-".join(map(str, (kind, *arguments))), digest, *WINDOWS) for kind, arguments in sets)
-    tasks = dict(zip(names_of, sets, strict=True))
+    names = (run_name("-".join(map(str, (kind, *arguments))), digest, *WINDOWS) for kind, arguments in sets)
+    tasks = dict(zip(names, sets, strict=True))
 
     def do(left: Mapping[str, tuple[str, tuple[Any, ...]]]) -> Iterator[tuple[str, dict[str, Any]]]:
         attacked = any(kind != "clean" for kind, _ in left.values())
-        shared = encoded, judge(encoded.clean, encoded.labels, len(names)) if attacked else {}
-        found = parallel_map(judge_set, shared, list(left.values()), backend=backend, address=address, jobs=jobs)
+        shared = encoded, judge(encoded.clean, encoded.labels, len(encoded.class_names)) if attacked else {}
+        found = parallel_map(judge_set, shared, list(left.values()), **vars(workers))
         with closing(found):
             for index, run in found:
                 yield list(left)[index], run
 
-    with tqdm(total=len(tasks), desc="sweep", disable=not verbose or None) as bar:
-        return recorded_runs(tasks, out, command, report, lambda run: bar.update(), do)
+    with tqdm(total=len(tasks), desc="sweep", disable=not recording.verbose or None) as bar:
+
+        def on_run(run: dict[str, Any]) -> None:
+            bar.update()
+            recording.on_run(run)
+
+        return recorded_runs(SWEEP, tasks, replace(recording, on_run=on_run), do)
 
 
 def _scoring(name: str) -> str:

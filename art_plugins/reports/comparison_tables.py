@@ -45,7 +45,7 @@ MEASURES: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 
 def markdown_report(record: Mapping[str, Any]) -> str:
     """All tables of a run: first means over seeds, where a task was run with several, then each task's own."""
-    tables = [*map(seed_table, same_but_for_seed(record["tasks"])), *map(defence_table, record["tasks"])]
+    tables = [*map(seed_table, same_but_for_seed(record["runs"])), *map(defence_table, record["runs"])]
     return "\n".join(markdown(table) for table in tables)
 
 

@@ -10,7 +10,6 @@ from art_plugins.reports.tables import (
     Table,
     count,
     fixed,
-    markdown,
     one_decimal,
     rate,
     runs_by_title,
@@ -37,11 +36,6 @@ PEERS = {
     "WaNet": {"IBD-PSC": (0.966, 0.002), "CT": (0.794, 0.034), "SCALE-UP": (0.0, 0.053), "AC": (0.622, 0.0)},
 }
 Run = Mapping[str, Any]
-
-
-def layerwise_report(record: Mapping[str, Any]) -> str:
-    """All tables of a record, as Markdown."""
-    return "\n".join(map(markdown, layerwise_tables(record)))
 
 
 def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:

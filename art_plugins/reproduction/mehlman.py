@@ -16,7 +16,7 @@ SIDES: dict[str, Literal["default", "paper"]] = {"contrastive": "default", "pape
 
 
 def _tasks(records: Records) -> Sequence[Record]:
-    tasks: Sequence[Record] = records["speech_commands"]["tasks"]
+    tasks: Sequence[Record] = records["speech_commands"]["runs"]
     return tasks
 
 

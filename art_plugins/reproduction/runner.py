@@ -9,10 +9,11 @@ from typing import Any
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.reports.packages import report_is_possible
-from art_plugins.reports.paper_items import KIND, Item, Record, Row
+from art_plugins.reports.paper_items import Item, Record, Row
+from art_plugins.reports.record_files import REPRODUCTION, find_record, heading
 from art_plugins.reproduction import li, mehlman, preetha
 from art_plugins.reproduction.studies import STUDIES, Size, Study, autoencoder_file
-from art_plugins.storage import atomic_path, read_record, write_json
+from art_plugins.storage import atomic_path, write_json
 
 ITEMS = (*mehlman.ITEMS, *li.ITEMS, *preetha.ITEMS)
 PAPERS = tuple(dict.fromkeys(item.paper for item in ITEMS))
@@ -82,10 +83,14 @@ def reproduce(
 
 
 def recorded(study: Study, size: Size, folder: Path, records: Path | None) -> Record | None:
-    """The record of a study at a size, if one of the two folders has it."""
+    """
+    The record of a study at a size, if one of the two folders has it.
+
+    :raises FileFormatError: For a record of another schema, or of an earlier release.
+    """
     files = [folder / study.name / "record.json", *([records / f"{study.name}.json"] if records else [])]
     for file in files:
-        record = read_record(file)
+        record = find_record(file)
         if record is not None and study.is_recorded_by(str(record.get("command", "")), size):
             return record
     return None
@@ -94,7 +99,7 @@ def recorded(study: Study, size: Size, folder: Path, records: Path | None) -> Re
 def item_record(item: Item, size: Size, known: Mapping[str, Record]) -> dict[str, Any]:
     """JSON-safe: reported beside measured, and what it was measured with."""
     return {
-        "kind": KIND,
+        **heading(REPRODUCTION),
         "paper": item.paper,
         "item": item.name,
         "title": item.title,

@@ -14,6 +14,7 @@ from art_plugins.attacks.cases import (
     SHORT,
     TARGET,
     TRIGGERS,
+    Folders,
     ModelCase,
     attacked_model,
     check_case,
@@ -113,12 +114,12 @@ def test_attacked_model_is_trained_once_and_read_the_second_time(
 ) -> None:
     monkeypatch.setitem(cases.RECIPES, "mobilenet_v2", {"nb_epochs": 1, "learning_rate": 0.05, "augment": True})
     case = ModelCase("gtsrb32", "white_box", network="mobilenet_v2", width=2, n_poison=12)
-    first = attacked_model(case, signs, tmp_path / "models", verbose=False)
+    first = attacked_model(case, Folders(signs, tmp_path / "models"), verbose=False)
     assert first.attack is not None
     files = list((tmp_path / "models").iterdir())
     assert [file.name.split("-")[0] for file in files] == ["mobilenet_v2"]
     written = files[0].stat().st_mtime_ns
-    second = attacked_model(case, signs, tmp_path / "models", verbose=False)
+    second = attacked_model(case, Folders(signs, tmp_path / "models"), verbose=False)
     assert [file.stat().st_mtime_ns for file in (tmp_path / "models").iterdir()] == [written]
     x = first.data.x_test[:4]
     np.testing.assert_array_equal(first.classifier.predict(x), second.classifier.predict(x))
@@ -126,6 +127,6 @@ def test_attacked_model_is_trained_once_and_read_the_second_time(
 
 def test_attacked_model_without_an_attack_is_trained_on_the_data_as_they_are(signs: Path) -> None:
     case = ModelCase("gtsrb32", "none", network="mobilenet_v2", width=2, nb_epochs=0)
-    model = attacked_model(case, signs, verbose=False)
+    model = attacked_model(case, Folders(signs), verbose=False)
     assert model.attack is None
     assert model.classifier.nb_classes == N_CLASSES

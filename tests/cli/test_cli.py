@@ -120,7 +120,7 @@ def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
     monkeypatch.setattr(filters.VAELatentDefence, "detect_poison", never)
     assert main_with(monkeypatch, *arguments) == 0
     record = json.loads((out / "record.json").read_text())
-    rows = {row["name"]: row for row in record["tasks"][0]["defences"]}
+    rows = {row["name"]: row for row in record["runs"][0]["defences"]}
     assert rows["vae_latent"] == finished["vae_latent"]
     assert rows["perfect_filter"]["tpr"] == 1.0
     assert rows["perfect_filter"]["fpr"] == 0.0

@@ -17,6 +17,7 @@ STAND_INS = ("eight", "five", "one", "zero")  # for commands that the folder hol
 MIN_CLIPS = 100
 HELD_OUT = ("testing", "validation")
 FOLDER = Path("SpeechCommands") / "speech_commands_v0.02"
+Parts = list[tuple[np.ndarray, np.ndarray]]
 
 
 def speech_commands(
@@ -63,7 +64,6 @@ def speech_commands(
     class_names = (*names, *((SILENCE,) if silence else ()), UNKNOWN)
     listed = {name: _listed(folder, f"{name}_list.txt") for name in HELD_OUT}
     not_training = set().union(*listed.values())
-
     random = np.random.default_rng(random_state)
     train: list[tuple[Path, int]] = []
     test: list[tuple[Path, int]] = []
@@ -71,24 +71,33 @@ def speech_commands(
         if name == SILENCE:
             continue
         words = [name] if name != UNKNOWN else [word for word in clips if word not in names]
-        files = [file for word in words for file in clips[word]]
-        keys = [f"{file.parent.name}/{file.name}" for file in files]
-        training = [file for file, key in zip(files, keys, strict=True) if key not in not_training]
-        if cap is not None and len(training) > cap:
-            chosen = np.sort(random.choice(len(training), size=cap, replace=False))
-            training = [training[index] for index in chosen]
+        files = {f"{file.parent.name}/{file.name}": file for word in words for file in clips[word]}
+        training = _at_most(cap, [file for key, file in files.items() if key not in not_training], random)
         train += [(file, label) for file in training]
-        test += [(file, label) for file, key in zip(files, keys, strict=True) if key in listed[held_out]]
+        test += [(file, label) for key, file in files.items() if key in listed[held_out]]
     parts = [_read_all(train), _read_all(test)]
     if silence:
-        sizes = [max(1, len(part[1]) // len(names)) for part in parts]
-        noise = _silence(folder, sum(sizes), random)
-        label = class_names.index(SILENCE)
-        for part, rows in ((0, noise[: sizes[0]]), (1, noise[sizes[0] :])):
-            x, y = parts[part]
-            parts[part] = np.concatenate([x, rows]), np.concatenate([y, np.full(len(rows), label)])
+        parts = _with_silence(parts, folder, class_names, random)
     (x_train, y_train), (x_test, y_test) = parts
     return LabelledData(x_train, y_train, x_test, y_test, class_names, tuple(notes))
+
+
+def _at_most(cap: int | None, files: list[Path], random: np.random.Generator) -> list[Path]:
+    """So many of the files, drawn without replacement and in their order; ``None``: all of them."""
+    if cap is None or len(files) <= cap:
+        return files
+    return [files[index] for index in np.sort(random.choice(len(files), size=cap, replace=False))]
+
+
+def _with_silence(parts: Parts, folder: Path, class_names: tuple[str, ...], random: np.random.Generator) -> Parts:
+    """The training and the test set, each with as many samples of silence as a command has on average."""
+    n_commands, label = len(class_names) - 2, class_names.index(SILENCE)
+    sizes = [max(1, len(y) // n_commands) for _, y in parts]
+    noise = _silence(folder, sum(sizes), random)
+    return [
+        (np.concatenate([x, rows]), np.concatenate([y, np.full(len(rows), label)]))
+        for (x, y), rows in zip(parts, np.split(noise, [sizes[0]]), strict=True)
+    ]
 
 
 def _choose_commands(clips: dict[str, list[Path]]) -> tuple[tuple[str, ...], list[str]]:

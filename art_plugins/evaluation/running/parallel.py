@@ -11,9 +11,9 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from art_plugins.errors import InvalidInputError, WorkersLostError
-from art_plugins.evaluation.running.clusters import CLUSTERS, Workers, as_it_is, check_cluster
+from art_plugins.evaluation.running.workers import CLUSTER_WORKERS, StartedWorkers, as_it_is, check_workers
 
-BACKENDS = ("local", *CLUSTERS)
+BACKENDS = ("local", *CLUSTER_WORKERS)
 FRUITLESS_ATTEMPTS = 3  # in a row, of which each lost workers and brought no result
 MAPPED_FROM_BYTES = 50_000  # larger arrays go to local processes as one file that all of them map
 
@@ -32,9 +32,9 @@ def check_backend(backend: str, address: str | None = None, jobs: int | None = N
     if backend != "local":
         if jobs is not None:
             raise InvalidInputError(f"jobs is a number of local processes; a {backend} cluster uses all of its workers.")
-        check_cluster(backend, address)
+        check_workers(backend, address)
     elif address is not None:
-        raise InvalidInputError(f"address is that of a cluster, for {' or '.join(CLUSTERS)}; the backend is local.")
+        raise InvalidInputError(f"address is that of a cluster, for {' or '.join(CLUSTER_WORKERS)}; the backend is local.")
 
 
 def parallel_map(
@@ -60,7 +60,7 @@ def parallel_map(
         keeps it in its object store. ``function`` must not change it; its arrays may be read-only.
     :param tasks: Small.
     :param backend: ``"local"``, ``"dask"`` or ``"ray"``.
-    :param address: Of a cluster, see :func:`~art_plugins.evaluation.running.clusters.check_cluster`.
+    :param address: Of a cluster, see :func:`~art_plugins.evaluation.running.workers.check_workers`.
     :param jobs: Local processes; ``None``: as many as cores; 1: this process.
     :raises InvalidInputError: As :func:`check_backend` does; so for ``MissingPackageError``.
     :raises WorkersLostError: If workers die and nothing is done any more.
@@ -68,8 +68,8 @@ def parallel_map(
     check_backend(backend, address, jobs)
     left = dict(enumerate(tasks))
     fruitless = 0
-    cluster = _local_workers(shared, jobs) if backend == "local" else CLUSTERS[backend](str(address), shared)
-    with cluster as workers:
+    starting = _local_workers(shared, jobs) if backend == "local" else CLUSTER_WORKERS[backend](str(address), shared)
+    with starting as workers:
         while left:
             n_before = len(left)
             call = delayed(_call)
@@ -99,9 +99,9 @@ def parallel_map(
 
 
 @contextmanager
-def _local_workers(shared: Any, jobs: int | None) -> Iterator[Workers]:
+def _local_workers(shared: Any, jobs: int | None) -> Iterator[StartedWorkers]:
     config = {"backend": "loky", "n_jobs": jobs or cpu_count(), "inner_max_num_threads": 1}
-    yield Workers(lambda: config, shared, as_it_is, (TerminatedWorkerError,))
+    yield StartedWorkers(lambda: config, shared, as_it_is, (TerminatedWorkerError,))
 
 
 def _call(

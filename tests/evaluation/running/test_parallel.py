@@ -25,7 +25,8 @@ from art_plugins.errors import InvalidInputError, MissingPackageError, WorkersLo
 from art_plugins.evaluation import sweep
 from art_plugins.evaluation.running import parallel
 from art_plugins.evaluation.running.parallel import check_backend, parallel_map
-from art_plugins.reports.sweep_tables import sweep_report
+from art_plugins.evaluation.running.runs import Recording
+from art_plugins.evaluation.running.workers import Workers
 
 BACKENDS = ["local", "dask", pytest.param("ray", marks=pytest.mark.slow)]  # a Ray cluster takes its time to start
 
@@ -108,9 +109,8 @@ def drawn_sweep() -> Iterator[Callable[..., dict[str, Any]]]:
     data = sweep.EncodedData(labels, tuple("abcdef"), clean, {"clapping": triggered})
 
     def run(out: Path, **arguments: Any) -> dict[str, Any]:
-        return sweep.run_sweep(
-            None, None, ["clapping"], 3, [("a", "b")], out, "sweep", sweep_report, n_pairs=6, verbose=False, **arguments
-        )
+        plan = sweep.SweepPlan(["clapping"], 3, [("a", "b")], n_pairs=6)
+        return sweep.run_sweep(None, None, plan, Recording(out, "sweep", verbose=False), Workers(**arguments))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep, "encode_all", lambda *arguments: data)

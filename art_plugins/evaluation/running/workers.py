@@ -1,4 +1,4 @@
-"""joblib's backends of Dask and Ray on clusters that run already, with what each of them needs besides."""
+"""Workers for joblib: local processes, and the workers of a Dask or Ray cluster that runs already."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -63,8 +64,28 @@ def within(seconds: float, call: Callable[[], Any], undo: Callable[[Any], Any] =
     return found[0]
 
 
-class Workers(NamedTuple):
+@dataclass(frozen=True)
+class Workers:
     """
+    Who does the work of :func:`~art_plugins.evaluation.running.parallel.parallel_map`.
+
+    :param backend: ``"local"``: processes of this machine; ``"dask"`` or ``"ray"``: the workers of such a cluster.
+    :param address: Address of the cluster: ``tcp://host:port`` of Dask's scheduler, ``host:port`` of Ray's head.
+    :param jobs: Number of local processes; ``None``: as many as cores; 1: this process alone.
+    """
+
+    backend: str = "local"
+    address: str | None = None
+    jobs: int | None = None
+
+
+LOCAL_WORKERS = Workers()
+
+
+class StartedWorkers(NamedTuple):
+    """
+    What joblib needs of workers that have been started.
+
     ``config``: makes the arguments of :func:`joblib.parallel_config`; ``shared``: as a task carries it; ``open_shared``:
     gives the value back in the worker; ``lost``: what is raised where workers die.
     """
@@ -80,7 +101,7 @@ def as_it_is(value: Any) -> Any:
     return value
 
 
-def check_cluster(backend: str, address: str | None) -> None:
+def check_workers(backend: str, address: str | None) -> None:
     """
     :param address: ``tcp://host:port`` of Dask's scheduler; ``host:port`` of Ray's head, from a machine of its cluster.
     :raises InvalidInputError: If it is no such address, or nothing answers there within five seconds.
@@ -108,7 +129,7 @@ def check_cluster(backend: str, address: str | None) -> None:
 
 
 @contextmanager
-def dask_workers(address: str, shared: Any) -> Iterator[Workers]:
+def dask_workers(address: str, shared: Any) -> Iterator[StartedWorkers]:
     """All workers of a Dask cluster."""
     distributed = import_module("distributed")
     from joblib._dask import DaskDistributedBackend
@@ -133,7 +154,7 @@ def dask_workers(address: str, shared: Any) -> Iterator[Workers]:
 
     try:
         _check_dask_packages(client, address)
-        yield Workers(config, shared, as_it_is, (distributed.KilledWorker, CancelledError, NoAnswerError))
+        yield StartedWorkers(config, shared, as_it_is, (distributed.KilledWorker, CancelledError, NoAnswerError))
     finally:
         client.close(timeout=CLOSE_S)
 
@@ -188,7 +209,7 @@ def _check_ray_health(address: str) -> None:
 
 
 @contextmanager
-def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
+def ray_workers(address: str, shared: Any) -> Iterator[StartedWorkers]:
     """All CPUs of a Ray cluster; a connection that is there is used, and left."""
     ray = import_module("ray")
     from ray.util.joblib.ray_backend import RayBackend
@@ -208,7 +229,7 @@ def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
             raise _no_cluster("ray", address, error) from error
     errors = ray.exceptions
     try:
-        yield Workers(
+        yield StartedWorkers(
             lambda: {"backend": Backend(ray_remote_args={"num_cpus": 1}), "n_jobs": -1},
             ray.put(shared),
             ray.get,
@@ -223,7 +244,7 @@ def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
             ray.shutdown()
 
 
-CLUSTERS = {"dask": dask_workers, "ray": ray_workers}
+CLUSTER_WORKERS = {"dask": dask_workers, "ray": ray_workers}
 
 
 def _no_cluster(backend: str, address: str, error: BaseException) -> InvalidInputError:
