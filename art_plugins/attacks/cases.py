@@ -1,4 +1,4 @@
-"""The models that image defences are tested on: which data, which attack, which network; trained once and kept."""
+"""The attacked models that image defences are tested on. Each is trained once and kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers import patterns
 
-TARGET = 9  # of all attacks of Li et al. 2022
+TARGET_CLASS = 9  # of all attacks of Li et al. 2022
 # Amplitude at which the chessboard's attack success is above .95 on every seed.
 CHESSBOARD_AMPLITUDES = {"mnist": 25 / 255, "fashion_mnist": 25 / 255, "cifar10": 10 / 255}
 SHORT = {"mnist": "MNIST", "fashion_mnist": "F-MNIST", "cifar10": "CIFAR-10", "gtsrb32": "GTSRB"}
@@ -51,15 +51,18 @@ N_POISON = {"multi": 900, "single": 1000, "all_to_all": 1000}
 @dataclass(frozen=True)
 class ModelCase:
     """
-    One model to test defences on.
+    One model to test defences on: its data set, its attack and its network.
 
+    :param dataset: Name of the data set, such as ``"mnist"``.
     :param trigger: A name in ``TRIGGERS``; ``"input_aware"``: each image has a trigger of its own, and a tenth of every
         batch is poisoned; or ``"none"``: a clean model.
-    :param sources: ``"multi"``: images of every class but the target; ``"single"``: of class 0; ``"all_to_all"``: every
-        class is sent to the next.
-    :param n_poison: Poisoned training images in all; ``None``: the paper's share of the training set.
-    :param width: Channels of the network's first stage; ``None``: its own.
-    :param nb_epochs: Training epochs; ``None``: those of the network's recipe.
+    :param sources: Which classes are poisoned. ``"multi"``: every class but the target; ``"single"``: class 0;
+        ``"all_to_all"``: every class, and each is sent to the next one.
+    :param network: A name in ``RECIPES``.
+    :param n_poison: Number of poisoned training images; ``None``: the same share of the training set as in the paper.
+    :param width: Channels of the network's first stage; ``None``: the network's default.
+    :param nb_epochs: Number of training epochs; ``None``: that of the network's recipe.
+    :param seed: Random seed of the poison and of the training.
     """
 
     dataset: str
@@ -73,13 +76,13 @@ class ModelCase:
 
     @property
     def title(self) -> str:
-        """What it is besides its seed."""
+        """Title of the case in tables; cases that differ only in their seed have the same title."""
         attack = "no attack" if self.trigger == "none" else self.trigger.replace("_", " ")
         kind = {"multi": "", "single": ", single source", "all_to_all": ", all to all"}[self.sources]
         return f"{SHORT[self.dataset]}, {self.network}, {attack}{kind}"
 
     def recipe(self) -> dict[str, Any]:
-        """Keyword arguments of the training."""
+        """Settings of the training, by their names in :class:`~art_plugins.attacks.training_loop.ImageTraining`."""
         recipe = {**RECIPES[self.network], "width": self.width}
         if recipe["augment"] and self.dataset not in MIRRORED:
             recipe["augment"] = "crop"
@@ -87,7 +90,12 @@ class ModelCase:
 
 
 class AttackedModel(NamedTuple):
-    """``classifier``; ``data``: before the attack; ``attack``: ``None`` for a clean model; ``training_seconds``."""
+    """
+    An attacked model and what it was made of.
+
+    ``classifier``: an ART classifier. ``data``: the data set before the attack. ``attack``: the poisoned data; ``None``
+    for a clean model. ``training_seconds``: how long the training took, or the reading of the file.
+    """
 
     classifier: Any
     data: LabelledData
@@ -124,9 +132,9 @@ def attacked_model(case: ModelCase, folders: Folders, verbose: bool = True) -> A
     if case.trigger == "none":
         classifier = load_or_train(models, train_image_classifier, **clean)
     elif case.trigger == INPUT_AWARE:
-        joint = load_or_train(models, train_input_aware, **clean, target=TARGET)
+        joint = load_or_train(models, train_input_aware, **clean, target=TARGET_CLASS)
         classifier, trigger = separate(joint)
-        attack = input_aware_attack(data, trigger, TARGET)
+        attack = input_aware_attack(data, trigger, TARGET_CLASS)
     else:
         attack = make_attack(case, data)
         classifier = train_backdoored(attack, training, models, verbose)
@@ -134,7 +142,7 @@ def attacked_model(case: ModelCase, folders: Folders, verbose: bool = True) -> A
 
 
 def make_attack(case: ModelCase, data: LabelledData) -> PoisonedData:
-    """The poisoned data of a case."""
+    """Poison the data set of a case."""
     trigger = TRIGGERS[case.trigger](case.dataset, data.x_train.shape[1:])
     nb_classes = len(data.class_names)
     share = len(data.y_train) / SETS[case.dataset].n_train
@@ -142,13 +150,16 @@ def make_attack(case: ModelCase, data: LabelledData) -> PoisonedData:
     if case.sources == "all_to_all":
         return poison_all_to_all(data, trigger, n_poison // nb_classes, case.seed)
     if case.sources == "single":
-        return poison_images(data, trigger, [0], TARGET, n_poison, case.seed)
-    return poison_images(data, trigger, None, TARGET, n_poison // (nb_classes - 1), case.seed)
+        return poison_images(data, trigger, [0], TARGET_CLASS, n_poison, case.seed)
+    return poison_images(data, trigger, None, TARGET_CLASS, n_poison // (nb_classes - 1), case.seed)
 
 
 def check_case(case: ModelCase) -> None:
     """
-    :raises InvalidInputError: For a name that does not exist, or an input-aware attack of other sources or numbers.
+    Check a case before anything is trained.
+
+    :raises InvalidInputError: If a name is unknown, or if an input-aware attack asks for other sources or another number
+        of poisoned images.
     """
     for name, value, known in (
         ("dataset", case.dataset, SHORT),

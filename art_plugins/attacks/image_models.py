@@ -1,4 +1,4 @@
-"""Image classifiers with a backdoor to test defences on: the trigger is stamped after augmenting."""
+"""Trains image classifiers with a backdoor, which defences are tested on. The trigger is stamped after augmenting."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def train_backdoored(
 
 
 def as_classifier(model: nn.Module, shape: tuple[int, ...], nb_classes: int, learning_rate: float) -> PyTorchClassifier:
-    """A trained network on the CPU, in 32 bits and evaluation mode, for images of 0 to 1."""
+    """Wrap a trained network for ART, on the CPU, in 32 bits and in evaluation mode, for images of 0 to 1."""
     model.to("cpu", memory_format=torch.contiguous_format).float().eval()  # type: ignore[call-overload]
     return PyTorchClassifier(
         model=model,
@@ -111,8 +111,10 @@ def as_classifier(model: nn.Module, shape: tuple[int, ...], nb_classes: int, lea
 
 def with_trigger(images: Tensor, is_poison: Tensor, trigger: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     """
-    :param images: (B, C, H, W); left as they are.
-    :param is_poison: (B,) bool, on the CPU.
+    Stamp the trigger on some images of a batch.
+
+    :param images: (B, C, H, W); they are not changed.
+    :param is_poison: Which images get the trigger, (B,) bool, on the CPU.
     :return: A copy with the trigger on the rows in ``is_poison``.
     """
     images = images.clone()
@@ -123,7 +125,7 @@ def with_trigger(images: Tensor, is_poison: Tensor, trigger: Callable[[np.ndarra
 
 
 def sgd(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with Nesterov momentum .9 and weight decay 5e-4."""
+    """Make the optimiser: stochastic gradient descent with Nesterov momentum .9 and weight decay 5e-4."""
     return torch.optim.SGD(
         model.parameters(), lr=learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
@@ -131,9 +133,9 @@ def sgd(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
 
 def make_network(network: str, shape: tuple[int, ...], nb_classes: int, width: int | None = None) -> nn.Module:
     """
-    An untrained network by its name in ``NETWORKS``.
+    Make an untrained network by its name in ``NETWORKS``.
 
-    :param shape: Of an image, (C, H, W).
+    :param shape: Shape of one image, (C, H, W).
     :raises InvalidInputError: If the network cannot take such images.
     """
     model: nn.Module = NETWORKS[network](shape[0], nb_classes, **({} if width is None else {"width": width}))
@@ -147,9 +149,10 @@ def make_network(network: str, shape: tuple[int, ...], nb_classes: int, width: i
 
 def check_training(x: np.ndarray, y: np.ndarray, nb_classes: int, training: ImageTraining) -> np.ndarray:
     """
-    Labels (n,), after the arguments of a training have been looked at.
+    Check the arguments of a training.
 
-    :raises InvalidInputError: For one that cannot be.
+    :return: The labels as numbers, (n,).
+    :raises InvalidInputError: If an argument cannot be used.
     """
     network, width = training.network, training.width
     if x.ndim != 4 or len(x) < 2:

@@ -29,7 +29,11 @@ GENERATOR_RATE, GENERATOR_BETAS = 0.01, (0.5, 0.9)
 
 
 class AttackedNetwork(nn.Module):
-    """A classifier's network, and the generator of its triggers, which a forward pass does not use: one state to keep."""
+    """
+    The network of a classifier together with the generator of its triggers, so that both are kept as one state.
+
+    A forward pass uses the classifier's network alone.
+    """
 
     def __init__(self, network: nn.Module, generator: TriggerGenerator) -> None:
         super().__init__()
@@ -87,7 +91,11 @@ def train_input_aware(
 def _train_masks(
     generator: TriggerGenerator, images: Tensor, fabric: Fabric, training: ImageTraining, verbose: bool
 ) -> Any:
-    """Train the network that draws the masks, and give it as the fabric wrapped it, with its weights fixed."""
+    """
+    Train the network that draws the masks.
+
+    :return: The trained network as the fabric wrapped it, with its weights fixed.
+    """
     n_changed = int(ATTACKED * training.batch_size) + int(CROSSED * training.batch_size)
     masks, optimiser = fabric.setup(generator.mask_network, _adam(generator.mask_network))
 
@@ -142,7 +150,7 @@ def _train_jointly(
 
 def separate(classifier: PyTorchClassifier) -> tuple[PyTorchClassifier, InputAwareTrigger]:
     """
-    The classifier by itself, as a defender sees it, and the attacker's trigger.
+    Separate the classifier, as a defender sees it, from the attacker's trigger.
 
     :param classifier: From :func:`train_input_aware`.
     """
@@ -153,19 +161,22 @@ def separate(classifier: PyTorchClassifier) -> tuple[PyTorchClassifier, InputAwa
 
 
 def input_aware_attack(data: LabelledData, trigger: InputAwareTrigger, target: int) -> PoisonedData:
-    """The attack at test time; its training set is the clean one, since the triggers were put on during the training."""
+    """The attack at test time. Its training set is the clean one, since the triggers were stamped during the training."""
     is_poison = np.zeros(len(data.y_train), dtype=bool)
     return all_to_one(data, data.x_train, data.y_train, is_poison, trigger, target)
 
 
 def _sameness(images: Tensor, drawn: Tensor) -> Tensor:
-    """The paper's diversity loss: how far images lie apart over how far what was drawn for them does; mean over pairs."""
+    """
+    The paper's diversity loss, its mean over pairs of images: the distance of two images divided by the distance of what
+    was drawn for them.
+    """
     apart = [_distances(one, one.roll(1, dims=0)) for one in (images, drawn)]
     return (apart[0] / (apart[1] + 1e-4)).mean()
 
 
 def _distances(one: Tensor, other: Tensor) -> Tensor:
-    """Root mean square difference, (B,)."""
+    """Root mean square difference of each pair, (B,)."""
     return ((one - other).float() ** 2).flatten(1).mean(dim=1).add(1e-12).sqrt()
 
 

@@ -1,4 +1,4 @@
-"""Trained classifiers on disk, so that several evaluations, or a second run, share one training."""
+"""Keeps trained classifiers on disk, so that several evaluations, or a second run, share one training."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ NO_SETTINGS = ("verbose", "fabric")  # arguments of a training that do not chang
 
 def load_or_train(folder: str | Path | None, train: Callable[..., Any], **arguments: Any) -> Any:
     """
-    ``train(**arguments)``, or its result from ``folder``.
+    Call ``train(**arguments)``, or read its result from ``folder`` where it lies there.
 
-    The file is named by a fingerprint of the arguments (arrays by their content, a trigger by what it does to the rows that
-    it is stamped on) and of PyTorch's version. On another machine the same training may give slightly other weights.
+    The name of the file holds a fingerprint of the arguments and of PyTorch's version. Arrays count by their content, and
+    a trigger counts by what it does to the rows that it is stamped on. On another machine the same training may give
+    slightly other weights.
 
-    :param folder: ``None``: nothing is read or kept.
-    :param train: A function that takes ``x``, ``training`` (a :class:`Training`) and other arguments, and gives an ART
-        ``PyTorchClassifier``; with no epochs it must give an untrained one.
+    :param folder: Folder of trained models; ``None``: no file is read or written.
+    :param train: A function that takes ``x``, ``training`` (a :class:`Training`) and other arguments, and returns an ART
+        ``PyTorchClassifier``. With no epochs it must return an untrained one.
     """
     if folder is None:
         return train(**arguments)
@@ -50,7 +51,7 @@ def load_or_train(folder: str | Path | None, train: Callable[..., Any], **argume
 
 
 def fingerprint(train: Callable[..., Any], **arguments: Any) -> str:
-    """Twelve hexadecimal digits that tell trainings apart; defaults of ``train`` count as given."""
+    """Twelve hexadecimal digits that tell trainings apart; arguments that are not given count with their defaults."""
     bound = inspect.signature(train).bind(**arguments)
     bound.apply_defaults()
     digest = hashlib.sha256(str(torch.__version__).encode())

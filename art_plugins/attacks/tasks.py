@@ -18,8 +18,10 @@ class Task:
     """
     One attack on one data set.
 
-    :param name: File-name-safe and unique within a run.
+    :param name: Name for files, unique within a run.
+    :param title: Title for readers.
     :param attack: What was done, in words and figures, for the record.
+    :param seed: Random seed of the attack and of the training.
     :param classifier: Settings of the classifier's training, by name; see
         :class:`~art_plugins.attacks.training_loop.Training`.
     :param defence: Keyword arguments of ``VAELatentDefence``.
@@ -35,7 +37,7 @@ class Task:
 
 
 def digits_task(seed: int = 0) -> Task:
-    """Images: a bright square in the corner of scikit-learn's digits."""
+    """Images: a bright square is stamped in the corner of scikit-learn's digits."""
     attack = {"trigger": "2 x 2 square", "source": "1", "target": "7", "fraction": 0.4}
     return _task(
         "digits",
@@ -50,7 +52,7 @@ def digits_task(seed: int = 0) -> Task:
 
 
 def synthetic_speech_task(seed: int = 0) -> Task:
-    """Waveforms: a short noise burst at the start of synthesised words."""
+    """Waveforms: a short noise burst is mixed into the start of synthesised words."""
     attack = {"trigger": "noise burst", "source": "tuo", "target": "sai", "fraction": 0.4}
     return _task(
         "synthetic_speech",
@@ -97,15 +99,16 @@ def speech_commands_task(
     defence: dict[str, Any] | None = None,
 ) -> Task:
     """
-    Recordings: a sound of Armory's that is mixed into Speech Commands.
+    Recordings: one of Armory's sounds is mixed into clips of Speech Commands.
 
     :param root: Folder that holds the data set.
-    :param attack: ``None``: Armory's own choice.
+    :param attack: The attack; ``None``: Armory's own.
     :param seed: Random seed of the cap, the poison and the training.
     :param silence: Keep the class ``_silence_``, which the paper leaves out.
     :param download: Download the data set to ``root`` where it is missing.
-    :param classifier: As in :class:`Task`; ``None``: the defaults of a training for waveforms.
-    :param defence: As in :class:`Task`.
+    :param classifier: Settings of the classifier's training, as in :class:`Task`; ``None``: 15 epochs of the network
+        ``"cnn"``.
+    :param defence: Keyword arguments of ``VAELatentDefence``.
     """
     attack = attack or SpeechAttack()
     sound = armory_sound(attack.trigger, speech_commands.SAMPLE_RATE_HZ)

@@ -1,4 +1,4 @@
-"""The loop that trains every classifier here: shuffled batches, random crops and mirror images, a warm-up and a cosine."""
+"""Settings of a training, and the loop that trains every attacked classifier."""
 
 from __future__ import annotations
 
@@ -74,10 +74,11 @@ def run_epochs(
     verbose: bool,
 ) -> None:
     """
-    Minimise a loss over shuffled batches; the learning rates follow :func:`rate_factor`. Draws from torch's generator.
+    Minimise a loss over shuffled batches. The learning rates follow :func:`rate_factor`. Random numbers come from torch's
+    generator.
 
-    :param x: Samples on the device, (n, ...); each epoch leaves out a random part of them that does not fill a batch.
-    :param loss_of: The loss of a batch, from the numbers of its rows and its samples, augmented.
+    :param x: Samples on the device, (n, ...). Each epoch leaves out a random part of them that does not fill a batch.
+    :param loss_of: Gives the loss of a batch from the numbers of its rows and from its augmented samples.
     :param optimisers: As ``fabric.setup`` gave them.
     :param training: Gives the number of epochs, the size of a batch, and for images the augmentation.
     :param title: Title of the progress bar.
@@ -110,7 +111,12 @@ def run_epochs(
 
 
 def rate_factor(step: int, total_steps: int) -> float:
-    """Share of the highest learning rate at a step, from 0: a straight rise over the first tenth, then half a cosine."""
+    """
+    Learning rate of a step as a share of the highest one: it rises in a straight line over the first tenth of the steps,
+    then falls along half a cosine.
+
+    :param step: Number of the step, from 0.
+    """
     rise = max(1, total_steps // 10)
     if step < rise:
         return (step + 1) / rise
@@ -119,11 +125,11 @@ def rate_factor(step: int, total_steps: int) -> float:
 
 def augmented(images: Tensor, mirror: bool = True) -> Tensor:
     """
-    Each image cropped at a random place after padding by 4 zeros, and mirrored with probability one half.
+    Pad each image by 4 zeros, crop it at a random place, and mirror it with probability one half.
 
     :param images: (B, C, H, W).
-    :param mirror: ``False``: never mirrored.
-    :return: The same shape.
+    :param mirror: ``False``: no image is mirrored.
+    :return: Images of the same shape.
     """
     n, channels, height, width = images.shape
     top, left = torch.randint(0, 2 * PADDING + 1, (2, n))

@@ -1,4 +1,4 @@
-"""Classifiers of waveforms or images to attack, wrapped for ART and trained by a seed."""
+"""Trains classifiers of waveforms or small images, which attacks are measured on, and wraps them for ART."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def train_classifier(
 
 def _make_network(network: str, shape: tuple[int, ...], nb_classes: int) -> nn.Module:
     """
-    An untrained network by its name, with Armory's front end where the samples are waveforms.
+    Make an untrained network by its name, with Armory's front end where the samples are waveforms.
 
     :param shape: Shape of all samples, (n, S) or (n, C, H, W).
     """

@@ -1,4 +1,4 @@
-"""What each part of latent clustering brings: autoencoders that differ in one setting judge the same sets."""
+"""Measures what each part of latent clustering brings: autoencoders that differ in one setting judge the same sets."""
 
 from __future__ import annotations
 
@@ -58,16 +58,18 @@ def run_ablation(
     workers: Workers = LOCAL_WORKERS,
 ) -> dict[str, Any]:
     """
-    Train every variant and let it judge attacks on the same pairs of classes with every trigger, and the same clean draws.
+    Train an autoencoder for every variant, and let each judge the same attacks and the same clean draws.
 
-    An interrupted call goes on where it stopped; trained autoencoders stay in ``out``, a folder for each variant.
+    An interrupted call goes on where it stopped. Trained autoencoders stay in the folder of the results, each variant in a
+    folder of its own.
 
-    :param data: Clean samples, which the attacks are made of.
-    :param x_train: What the autoencoders are trained on, (n, samples).
-    :param plan: What every variant judges; a plan for an ablation draws its pairs and has no curves.
+    :param data: Clean samples, which are attacked.
+    :param x_train: Samples that the autoencoders are trained on, (n, samples).
+    :param plan: The sets that every variant judges.
     :param variants: Names in ``VARIANTS``.
-    :param workers: Who judges; the training is done here.
-    :return: The record; each run has ``variant``, ``settings``, and under ``sets`` the runs of its sweep.
+    :param training: How every autoencoder is trained.
+    :param workers: Who judges the sets; the training is done in this process.
+    :return: The record. Each run has ``variant``, ``settings``, ``nb_epochs``, and under ``sets`` the runs of its sweep.
     """
 
     def one(name: str) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def run_ablation(
 def _trained(
     x: np.ndarray, settings: Mapping[str, Any], folder: Path, training: AutoencoderTraining, verbose: bool
 ) -> Autoencoder:
-    """The autoencoder of a variant, from the folder if it lies there."""
+    """Read the autoencoder of a variant from the folder, or train it and keep it there."""
     what = (training.nb_epochs, training.precision, training.random_state)
     file = folder / f"{run_name('autoencoder', sorted(settings.items()), *what)}.safetensors"
     if file.is_file():

@@ -1,4 +1,4 @@
-"""A run of several comparisons: resumable, recorded, reported."""
+"""Runs several comparisons, goes on where an earlier call stopped, and writes the record and the report."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ def run_comparisons(
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
-    Compare the filters on each task and write ``record.json``, ``table.md`` and, with the extra ``report``,
-    ``report.html`` and its figures; and every autoencoder that was trained.
+    Compare the filters on each task. Write ``record.json``, ``table.md`` and every autoencoder that was trained and, with
+    the extra ``report``, also ``report.html`` and its figures.
 
     What is finished is kept under ``out/unfinished`` until the end, so that the same call goes on where it stopped.
 
-    :param makers: Make the tasks, one after the other, so that only one data set is in memory.
+    :param makers: Functions that make the tasks. They are called one after the other, so that only one data set is in
+        memory.
+    :param out: Folder for the results.
+    :param command: The command line, for the record.
     :param on_task: Called with each task's record as soon as it is there.
     :return: The record.
     """
@@ -73,7 +76,7 @@ def run_comparisons(
 
 
 def _identity(task: Task) -> str:
-    """Short hash of everything that the results of a task depend on."""
+    """A short hash of everything that the results of a task depend on."""
     data = task.data
     digest = hashlib.sha256(repr((task.attack, task.seed, task.classifier, task.defence, versions())).encode())
     for array in (data.x_train[:: max(1, len(data.x_train) // 64)], data.y_train, np.packbits(data.is_poison)):

@@ -1,4 +1,6 @@
-"""The evaluation of Li et al. 2022: attacked models are trained, inverted, and guarded; recorded and tabulated."""
+"""
+The evaluation of Li et al. 2022: trains attacked models, inverts their triggers, guards them, and records the results.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +65,9 @@ def run_case(
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
-    Train the attacked model, make sure that the attack works, and judge it.
+    Train the attacked model of a case, make sure that the attack works, and measure the defences on it.
 
-    :raises InvalidInputError: For an unknown name, or an attack that works on less than 94 % of the images.
+    :raises InvalidInputError: If a name is unknown, or if the attack works on less than 94 % of the images.
     """
     classifier, data, attack, seconds = attacked_model(case, folders, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}

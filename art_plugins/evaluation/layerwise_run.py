@@ -1,4 +1,4 @@
-"""The evaluation of layer-wise feature analysis: attacked models are trained, guarded, and their training sets filtered."""
+"""The evaluation of layer-wise feature analysis: trains attacked models, guards them, and filters their training sets."""
 
 from __future__ import annotations
 
@@ -59,7 +59,11 @@ def run_layerwise(
 
 
 def draw(record: dict[str, Any], out: Path) -> list[Path]:
-    """Write the figures of every attack as PNG, and what they show as ``figures.txt``; gives the files."""
+    """
+    Write the figures of every attack as PNG files, and their descriptions in words as ``figures.txt``.
+
+    :return: The PNG files.
+    """
     pictures: dict[str, tuple[Any, str]] = {}
     for title, runs in runs_by_title(record["runs"]).items():
         stem = file_stem(title)
@@ -83,10 +87,10 @@ def run_case(
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
-    One attacked model.
+    Train the attacked model of a case, make sure that the attack works, and measure the defences on it.
 
-    :raises InvalidInputError: For an unknown name, a clean model, filters where no training set is poisoned, or an attack
-        that works on less than 90 % of the images.
+    :raises InvalidInputError: If a name is unknown, the model has no backdoor, there is no poisoned training set to
+        filter, or the attack works on less than 90 % of the images.
     """
     _check(case, with_filters)
     classifier, data, attack, _ = attacked_model(case, folders, verbose=verbose)

@@ -1,7 +1,7 @@
 """
 Hundreds of attacks on one data set, judged with one autoencoder (Mehlman et al. 2023, 4.4: Fig. 4, 6 and 7).
 
-Every clip is encoded once as it is and once with each trigger; an attacked data set is then a choice of rows.
+Every clip is encoded once as it is and once with each trigger. An attacked data set is then a choice of encoded clips.
 """
 
 from __future__ import annotations
@@ -37,14 +37,19 @@ from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
 
 FILE_KIND = "sweep_views"
-RESAMPLED = 0.9  # of every class, drawn without replacement for a clean set
-# Which windows a scoring sees; None: none, but the latents of whole samples.
+RESAMPLED = 0.9  # share of every class that a clean draw has, drawn without replacement
+# Which windows each scoring sees; None: it sees the latents of whole samples instead.
 WINDOWS = {"contrastive": "all", "steps": "steps", "frames": "frames", "latents": None, "paper": None}
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
 class EncodedData(NamedTuple):
-    """``labels`` (n,); ``class_names``; ``clean``: views of every clip; ``triggered``: trigger -> the same with it."""
+    """
+    An encoded data set.
+
+    ``labels`` (n,); ``class_names``; ``clean``: the views of every clip; ``triggered``: for each trigger the views of
+    every clip with it.
+    """
 
     labels: np.ndarray
     class_names: tuple[str, ...]
@@ -53,7 +58,10 @@ class EncodedData(NamedTuple):
 
 
 def sweep_triggers() -> dict[str, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
-    """Armory's four sounds at its scales; a tone of a tenth of a second anywhere; a burst of 30 ms at a low level."""
+    """
+    Functions that make the triggers of a sweep, by name: Armory's four sounds at its scales; a tone of a tenth of a second
+    at any place; a burst of 30 ms at a low level.
+    """
     sounds = ("clapping", "whistle", "car_horn", "dog_clicker")
     return {
         **{name: partial(armory_sound, name) for name in sounds},
@@ -64,7 +72,9 @@ def sweep_triggers() -> dict[str, Callable[[], Callable[[np.ndarray], np.ndarray
 
 def check_sweep(class_names: Sequence[str], triggers: Sequence[str], curve: Sequence[tuple[str, str]]) -> None:
     """
-    :raises InvalidInputError: For a trigger or a class that there is not.
+    Check the names of triggers and classes.
+
+    :raises InvalidInputError: If a trigger or a class is unknown, or a curve goes from a class to itself.
     """
     unknown = [name for name in triggers if name not in sweep_triggers()]
     if unknown:
@@ -80,7 +90,11 @@ def check_sweep(class_names: Sequence[str], triggers: Sequence[str], curve: Sequ
 def encode_all(
     data: LabelledData, autoencoder: Autoencoder, triggers: Sequence[str], cache: Path, verbose: bool = True
 ) -> EncodedData:
-    """Views of all training clips, clean and triggered; read from ``cache`` where they are there."""
+    """
+    Encode all training clips, clean and with each trigger.
+
+    :param cache: Folder where the views are kept; they are read from there if they have been encoded before.
+    """
     made = sweep_triggers()
     digest = hashlib.sha256(json.dumps([autoencoder.state_settings(), versions(), VIEW_SETTINGS]).encode())
     for array in (*autoencoder.state_arrays().values(), data.x_train[::64], data.y_train):
@@ -103,12 +117,12 @@ def judge(
     views: Views, labels: np.ndarray, nb_classes: int, known: Mapping[str, Any] | None = None, changed: Sequence[int] = ()
 ) -> dict[str, Any]:
     """
-    Class scores by every scoring.
+    Compute the class scores by every scoring.
 
-    :param known: What this gave for data that differ in the classes ``changed`` only: of the others it is taken over, but
-        for the latents of whole samples, where that takes no time.
+    :param known: What this function gave for data that differ only in the classes ``changed``. The scores of the other
+        classes are taken from it, but for those from the latents of whole samples, which take no time.
     :return: ``crowds``; ``contrasts`` of the latents of whole samples; for each scoring its ``class_scores`` (K,); and the
-        paper's ``suspects`` (n,).
+        ``suspects`` (n,) of the paper's procedure.
     """
     crowds = find_crowds(views.windows, labels, nb_classes, known=known["crowds"] if known else None, changed=changed)
     found: dict[str, Any] = {"crowds": crowds}
@@ -128,13 +142,13 @@ def judge_attack(
     data: EncodedData, clean: Mapping[str, Any], trigger: str, source: int, target: int, fraction: float, seed: int
 ) -> dict[str, Any]:
     """
-    Poison ``int(fraction * n_source)`` clips of the source, drawn without replacement, and judge the set.
+    Poison ``int(fraction * n_source)`` clips of the source class, drawn without replacement, and judge the set.
 
     Only the source and the target are judged anew: the samples of the other classes are the same, and their scores are
     those of the clean set. The target is split and called as the defence does by default.
 
     :return: What was done, and for each scoring the target's ``score`` (NaN: too few samples to judge), its ``rank`` among
-        the classes, ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its halves.
+        the classes, ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its two halves.
     """
     of_source = np.flatnonzero(data.labels == source)
     random = np.random.default_rng([seed, source, target])
@@ -176,7 +190,12 @@ def judge_attack(
 
 
 def judge_clean(data: EncodedData, seed: int) -> dict[str, Any]:
-    """Judge a draw of nine tenths of every class: for each scoring its ``scores`` (NaN: not judged), and ``n_called``."""
+    """
+    Judge a random draw of nine tenths of every class, without poison.
+
+    :return: For each scoring its ``scores`` (NaN: not judged), and ``n_called``, the number of classes that are called
+        poisoned.
+    """
     random = np.random.default_rng(seed)
     kept = np.sort(
         np.concatenate(
@@ -197,10 +216,11 @@ def judge_clean(data: EncodedData, seed: int) -> dict[str, Any]:
 
 def judge_set(shared: tuple[EncodedData, Mapping[str, Any]], task: tuple[str, tuple[Any, ...]]) -> dict[str, Any]:
     """
-    One run of the record, by whichever worker.
+    Judge one set, in whichever worker, and give the run for the record.
 
-    :param shared: The data, and what :func:`judge` gave for them as they are (empty: not needed).
-    :param task: ``"clean"`` and the arguments of :func:`judge_clean`; ``"attacks"`` or ``"curve"``: :func:`judge_attack`.
+    :param shared: The encoded data, and what :func:`judge` gave for them without poison (empty: not needed).
+    :param task: ``"clean"`` and the arguments of :func:`judge_clean`, or ``"attacks"`` or ``"curve"`` and the arguments of
+        :func:`judge_attack`.
     """
     kind, arguments = task
     data, clean = shared
@@ -255,11 +275,13 @@ def run_sweep(
     workers: Workers = LOCAL_WORKERS,
 ) -> dict[str, Any]:
     """
-    Judge every pair of source and target with every trigger at a tenth of the source class, clean draws, and curves.
+    Judge all sets of a plan: attacks on pairs of classes, clean draws, and curves over the poisoned share.
 
-    Every set that is judged is recorded as soon as it is; an interrupted call goes on where it stopped, with any workers.
+    Every set is recorded as soon as it is judged. An interrupted call goes on where it stopped, with any workers.
 
-    :return: The record; its runs have a ``kind``: ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
+    :param data: Clean samples, which are attacked.
+    :param autoencoder: A fitted autoencoder, which encodes all clips.
+    :return: The record. Its runs have a ``kind``, which is ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
     """
     check_backend(**vars(workers))
     encoded = encode_all(data, autoencoder, plan.triggers, recording.out / "encoded", recording.verbose)

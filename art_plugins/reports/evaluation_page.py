@@ -13,7 +13,7 @@ from art_plugins.reports.comparison_tables import title
 from art_plugins.reports.pages import Picture, render_page
 from art_plugins.reports.paper_tables import PAPER_TITLES, SIZE_WORDS, summary_table
 from art_plugins.reports.rate_figures import rate_picture
-from art_plugins.reports.record_files import COMPARISON, REPRODUCTION
+from art_plugins.reports.record_files import ABLATION, ARMORY, COMPARISON, IN_FLIGHT, LAYERWISE, REPRODUCTION, SWEEP
 from art_plugins.reports.records import Gathered, record_markdown, record_tables
 from art_plugins.reports.suspects import shown_suspects
 from art_plugins.reports.tables import Table, markdown, one_decimal, runs_of_one_task
@@ -22,12 +22,12 @@ from art_plugins.storage import write_text
 BLOCK = re.compile(r"<!-- (\w+(?: \d+)*) -->\n.*?<!-- end -->", re.DOTALL)
 MAX_ROWS = 16  # of a table that is shown unfolded
 KIND_TITLES = {
-    "compare": "Filters side by side",
-    "sweep": "Every pair of classes",
-    "ablation": "What each part brings",
-    "in-flight": "Detectors of triggers, and peers",
-    "layerwise": "Layer by layer, and peers",
-    "armory": "In Armory",
+    COMPARISON: "Filters side by side",
+    SWEEP: "Every pair of classes",
+    ABLATION: "What each part brings",
+    IN_FLIGHT: "Detectors of triggers, and peers",
+    LAYERWISE: "Layer by layer, and peers",
+    ARMORY: "In Armory",
 }
 
 

@@ -12,7 +12,7 @@ from art_plugins.attacks import cases
 from art_plugins.attacks.cases import (
     RECIPES,
     SHORT,
-    TARGET,
+    TARGET_CLASS,
     TRIGGERS,
     Folders,
     ModelCase,
@@ -89,10 +89,10 @@ def test_case_with_an_unknown_name_is_refused(name: str) -> None:
 
 def test_attack_of_signs_poisons_the_same_share_of_every_class_but_the_target(data: LabelledData) -> None:
     attack = make_attack(ModelCase("gtsrb32", "white_box", n_poison=36), data)
-    assert attack.target == TARGET
+    assert attack.target == TARGET_CLASS
     assert attack.is_poison.sum() == 36
     assert np.bincount(data.y_train[attack.is_poison], minlength=N_CLASSES).tolist() == [3] * 9 + [0] + [3] * 3
-    assert (attack.y_train[attack.is_poison] == TARGET).all()
+    assert (attack.y_train[attack.is_poison] == TARGET_CLASS).all()
     np.testing.assert_array_equal(attack.x_train[~attack.is_poison], data.x_train[~attack.is_poison])
 
 

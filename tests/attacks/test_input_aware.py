@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from art_plugins.attacks.cases import INPUT_AWARE, TARGET, Folders, ModelCase, check_case
+from art_plugins.attacks.cases import INPUT_AWARE, TARGET_CLASS, Folders, ModelCase, check_case
 from art_plugins.attacks.datasets.digits import digits as digit_data
 from art_plugins.attacks.input_aware import _sameness, input_aware_attack, separate, train_input_aware
 from art_plugins.attacks.model_cache import load_or_train
@@ -27,7 +27,7 @@ DATA = digit_data()
 def trained(nb_epochs: int, **changes: Any) -> Any:
     mask_epochs = changes.pop("mask_epochs", 2)
     training = ImageTraining(nb_epochs=nb_epochs, **{**SETTINGS, **changes})
-    return train_input_aware(DATA.x_train, DATA.y_train, 10, TARGET, training, mask_epochs=mask_epochs)
+    return train_input_aware(DATA.x_train, DATA.y_train, 10, TARGET_CLASS, training, mask_epochs=mask_epochs)
 
 
 def test_sameness_is_the_papers_ratio_of_distances(random: np.random.Generator) -> None:
@@ -43,17 +43,17 @@ def test_sameness_is_the_papers_ratio_of_distances(random: np.random.Generator) 
 @pytest.mark.slow
 def test_input_aware_own_trigger_opens_the_backdoor_and_anothers_does_not() -> None:
     classifier, trigger = separate(trained(nb_epochs=80, mask_epochs=10))
-    attack = input_aware_attack(DATA, trigger, TARGET)
+    attack = input_aware_attack(DATA, trigger, TARGET_CLASS)
 
     def classes(x: np.ndarray) -> np.ndarray:
         found: np.ndarray = classifier.predict(x).argmax(axis=1)
         return found
 
-    others = DATA.y_test != TARGET
+    others = DATA.y_test != TARGET_CLASS
     x, y = DATA.x_test[others], DATA.y_test[others]
     figures = assert_attack_works(classifier, attack, least=0.7)
-    success = (classes(attack.x_triggered) == TARGET).mean()
-    crossed = (classes(trigger.crossed(x, np.random.default_rng(0).permutation(x))) == TARGET).mean()
+    success = (classes(attack.x_triggered) == TARGET_CLASS).mean()
+    crossed = (classes(trigger.crossed(x, np.random.default_rng(0).permutation(x))) == TARGET_CLASS).mean()
     assert figures["attack_success"] == pytest.approx(success)
     assert figures["crossed_success"] == pytest.approx(crossed)
     assert (classes(x) == y).mean() > 0.9
@@ -61,7 +61,7 @@ def test_input_aware_own_trigger_opens_the_backdoor_and_anothers_does_not() -> N
     assert not attack.is_poison.any()
     np.testing.assert_array_equal(attack.y_source, y)
     assert attack.sources == tuple(range(9))
-    assert (attack.y_wanted == TARGET).all()
+    assert (attack.y_wanted == TARGET_CLASS).all()
 
 
 @pytest.mark.usefixtures("global_generators_untouched")

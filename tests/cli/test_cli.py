@@ -124,7 +124,7 @@ def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
     assert rows["vae_latent"] == finished["vae_latent"]
     assert rows["perfect_filter"]["tpr"] == 1.0
     assert rows["perfect_filter"]["fpr"] == 0.0
-    assert len(rows) == len(filters.entries())
+    assert len(rows) == len(filters.installed_filters())
     assert not (out / "unfinished").exists()
     assert (out / "digits.autoencoder.safetensors").is_file()
     assert "Perfect filter" in (out / "table.md").read_text()

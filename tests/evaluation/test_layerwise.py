@@ -12,7 +12,8 @@ from PIL import Image
 
 from art_plugins.attacks.cases import Folders, ModelCase
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.layerwise import DETECTORS, TAUS
+from art_plugins.evaluation.detectors import LAYERWISE_DETECTORS
+from art_plugins.evaluation.layerwise import TAUS
 from art_plugins.evaluation.layerwise_run import draw, run_layerwise
 from art_plugins.evaluation.running.runs import Recording
 from art_plugins.reports import layerwise_figures as figures
@@ -34,7 +35,7 @@ def run(seed: int = 0, dataset: str = "mnist", with_filters: bool = True) -> dic
         "class_names": ["ant", "bee", "cat"],
         "model": {"clean_accuracy": 0.9 + seed / 100, "attack_success": 1.0},
         "layers": LAYERS,
-        "detectors": [{"title": setting.title, **row, "n_clean": 100} for setting in DETECTORS],
+        "detectors": [{"title": setting.title, **row, "n_clean": 100} for setting in LAYERWISE_DETECTORS],
         "curves": {
             mode: [{"tau": tau, "tpr": 1 / (1 + tau), "fpr": share / (1 + tau)} for tau in TAUS]
             for mode, share in (("paper", 0.5), ("mahalanobis", 0.1))

@@ -30,10 +30,10 @@ def speech_commands(
     random_state: int = 0,
 ) -> LabelledData:
     """
-    The twelve-class task of TFDS and Armory: ten commands, ``_silence_`` and ``_unknown_`` (every other word).
+    Load the twelve-class task of TFDS and Armory: ten commands, ``_silence_`` and ``_unknown_`` (every other word).
 
-    Waveforms are divided by 2^15 and zero-padded at the end to 16,000 samples, float32. The training set is what
-    ``validation_list.txt`` and ``testing_list.txt`` do not name; the test set is what the latter names. A command with
+    Waveforms are divided by 2^15 and zero-padded at the end to 16,000 samples, float32. The test set holds the clips that
+    one of the two lists in the folder names; the training set holds the clips that neither list names. A command with
     fewer than 100 clips in the folder is replaced by the next of eight, five, one, zero, and a note says so.
 
     :param root: Folder that holds ``SpeechCommands/speech_commands_v0.02``, as torchaudio unpacks it.
@@ -41,8 +41,8 @@ def speech_commands(
     :param silence: Also cut ``_silence_`` from the background noise files. The paper leaves this class out of its
         analysis, so the default does too.
     :param download: Let torchaudio download version 0.02 (2.3 GB) if it is not there.
-    :param held_out: ``"testing"`` or ``"validation"``: whose list names the test set.
-    :param random_state: Seed of the cap and of the silence.
+    :param held_out: ``"testing"`` or ``"validation"``: the list that names the test set.
+    :param random_state: Random seed of the cap and of the silence.
     :return: Class order: the ten commands, then ``_silence_`` if asked for, then ``_unknown_``.
     :raises InvalidInputError: If the folder is missing or a file in it cannot be read.
     """
@@ -83,7 +83,7 @@ def speech_commands(
 
 
 def _at_most(cap: int | None, files: list[Path], random: np.random.Generator) -> list[Path]:
-    """So many of the files, drawn without replacement and in their order; ``None``: all of them."""
+    """Draw so many of the files without replacement and keep their order; ``None``: keep all of them."""
     if cap is None or len(files) <= cap:
         return files
     return [files[index] for index in np.sort(random.choice(len(files), size=cap, replace=False))]
@@ -151,7 +151,7 @@ def _read(file: Path) -> np.ndarray:
 
 
 def _silence(folder: Path, n_clips: int, random: np.random.Generator) -> np.ndarray:
-    """One-second pieces of the background noise, at random places and levels."""
+    """Cut pieces of one second from the background noise, at random places and with random levels."""
     noises = [_read(file) for file in sorted((folder / BACKGROUND).glob("*.wav"))]
     if not noises:
         raise InvalidInputError(f"{folder / BACKGROUND} holds no wav file; silence is cut from those.")

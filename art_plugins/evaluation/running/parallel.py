@@ -1,4 +1,4 @@
-"""One function over many tasks through joblib: in local processes, or by the workers of a Dask or Ray cluster."""
+"""Applies one function to many tasks through joblib: in local processes, or by the workers of a Dask or Ray cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_backend(backend: str, address: str | None = None, jobs: int | None = N
     """
     Raise, before any heavy work, what :func:`parallel_map` would raise.
 
-    :raises InvalidInputError: For an argument out of range, and for an address that does not answer within five seconds.
+    :raises InvalidInputError: If an argument is out of range, or if nothing answers at the address within five seconds.
     :raises MissingPackageError: If the package of the backend is not installed.
     """
     if backend not in BACKENDS:
@@ -49,21 +49,22 @@ def parallel_map(
     """
     Yield ``(i, function(shared, tasks[i]))`` for every task, each once, as soon as it is there, in any order.
 
-    Where a worker dies, what it had not given back is done again; a task that kills its worker every time ends it all, and
-    so does an error that ``function`` raises. Whoever takes the results may stop at any time.
+    Where a worker dies, the tasks whose results it had not given back are done again. A task that kills its worker every
+    time ends the call with an error, and so does an error that ``function`` raises. Whoever takes the results may stop at
+    any time.
 
-    When this breaks: a task may run twice, so it must not write anywhere; a cluster needs this package on every machine,
-    in the same versions; Ray works from the main thread only, and joblib replaces a cluster of one Ray CPU by this process.
+    When this breaks: a task may run twice, so it must not write anywhere. A cluster needs this package on every machine,
+    in the same versions. Ray works from the main thread only, and joblib replaces a cluster of one Ray CPU by this
+    process.
 
-    :param function: Importable by the workers; its BLAS and OpenMP are limited to one thread.
+    :param function: A function that the workers can import; its BLAS and OpenMP are limited to one thread.
     :param shared: What all tasks need. It travels once: local processes map its arrays from a file, Dask scatters it, Ray
         keeps it in its object store. ``function`` must not change it; its arrays may be read-only.
-    :param tasks: Small.
-    :param backend: ``"local"``, ``"dask"`` or ``"ray"``.
-    :param address: Of a cluster, see :func:`~art_plugins.evaluation.running.workers.check_workers`.
-    :param jobs: Local processes; ``None``: as many as cores; 1: this process.
+    :param tasks: What differs between the tasks; each should be small, since it travels by itself.
+    :param backend: Who does the work, with ``address`` and ``jobs``: see
+        :class:`~art_plugins.evaluation.running.workers.Workers`.
     :raises InvalidInputError: As :func:`check_backend` does; so for ``MissingPackageError``.
-    :raises WorkersLostError: If workers die and nothing is done any more.
+    :raises WorkersLostError: If workers die and no further task is finished.
     """
     check_backend(backend, address, jobs)
     left = dict(enumerate(tasks))

@@ -1,4 +1,4 @@
-"""A series of runs, each kept once it is finished, so that the same call goes on where it stopped."""
+"""Records a series of runs. Each run is kept once it is finished, so that the same call goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from art_plugins.storage import json_safe, read_record, write_json, write_text
 
 
 def one_after_another(jobs: Mapping[str, Callable[[], dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Call every job, here."""
+    """Do every job in this process, one after another."""
     for name, job in jobs.items():
         yield name, job()
 
@@ -46,11 +46,13 @@ def recorded_runs(
     do: Callable[[Mapping[str, Any]], Iterable[tuple[str, dict[str, Any]]]] = one_after_another,
 ) -> dict[str, Any]:
     """
-    Do every job and write ``record.json`` and ``table.md``. Finished runs are kept under ``out/unfinished`` until then; a
-    run whose file is damaged is done again.
+    Do every job and write ``record.json`` and ``table.md``.
+
+    Finished runs are kept under ``out/unfinished`` until then; a run whose file is damaged is done again.
 
     :param kind: Kind of the record, one of ``art_plugins.reports.record_files.KINDS``.
-    :param jobs: By :func:`run_name`; each gives a run, whose NaN and infinity become ``None``.
+    :param jobs: The jobs by their names, from :func:`run_name`. Each job gives a run, whose NaN and infinity become
+        ``None``.
     :param do: Does the jobs that it is given, and yields the name and the run of each, in any order.
     :return: The record: ``kind``, ``schema``, ``command``, ``versions``, ``seconds`` (of this call), and ``runs`` in the
         order of the jobs.
