@@ -62,7 +62,8 @@ class Filter(NamedTuple):
 
     def make_for(self, task: Task, classifier: Any) -> PoisonFilter:
         """Make the filter for the training set of a task."""
-        return self.make(classifier, task.data.x_train, task.data.y_train, task.seed, **self.of_task(task))
+        arguments = {"random_state": task.seed, **self.of_task(task)}
+        return self.make(classifier, task.data.x_train, task.data.y_train, **arguments)
 
 
 def _trusted(task: Task) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from art_plugins.attacks.cases import Folders, ModelCase, check_case
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import in_flight_run
 from art_plugins.evaluation.held_out import split_test_set
-from art_plugins.evaluation.in_flight import detection_figures, source_accuracy
+from art_plugins.evaluation.in_flight_rates import detection_figures, source_accuracy
 from art_plugins.evaluation.in_flight_run import run_in_flight
 from art_plugins.evaluation.running.runs import Recording
 from art_plugins.reports.record_files import IN_FLIGHT

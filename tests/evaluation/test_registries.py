@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from armory_scenarios.table import filters as armory_filters
+from art_plugins.attacks.tasks import Task
 from art_plugins.evaluation.detectors import DETECTORS, LAYERWISE_DETECTORS, detectors_of
 from art_plugins.evaluation.filters import FILTERS, LAYERWISE_FILTERS, Filter, filter_named, installed_filters
 from art_plugins.evaluation.peers import PEER_FPR
@@ -80,6 +82,15 @@ def test_filter_is_made_with_its_settings_and_its_seed(one: Filter) -> None:
     assert hasattr(made, "random_state") == (one.name != "spectre")
 
 
+def test_settings_of_a_task_replace_its_seed() -> None:
+    data: Any = SimpleNamespace(x_train=X, y_train=Y)
+    task = Task("digits", "Digits", data, {}, seed=5, defence={"random_state": 8, "batch_size": 2})
+    made: Any = filter_named("vae_latent").make_for(task, None)
+    assert (made.random_state, made.batch_size) == (8, 2)
+    other: Any = filter_named("layerwise").make_for(task, None)
+    assert other.random_state == 5
+
+
 def test_further_arguments_replace_the_settings() -> None:
-    made: Any = filter_named("activation_clustering_logits").make(None, X, Y, 0, features="penultimate", random_state=3)
+    made: Any = filter_named("activation_clustering_logits").make(None, X, Y, 3, features="penultimate")
     assert (made.features, made.random_state) == ("penultimate", 3)

@@ -10,11 +10,11 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation import sweep
+from art_plugins.evaluation import encoded, sweep
+from art_plugins.evaluation.encoded import EncodedData
 from art_plugins.evaluation.running.runs import Recording
 from art_plugins.evaluation.running.workers import Workers
 from art_plugins.evaluation.sweep import (
-    EncodedData,
     SweepPlan,
     check_sweep,
     judge,
@@ -50,14 +50,14 @@ def test_encode_all_reads_what_lies_there_unless_the_windows_are_others(data, tm
     given = SimpleNamespace(x_train=np.zeros((4, 3)), y_train=data.labels, class_names=NAMES)
     autoencoder = SimpleNamespace(state_settings=dict, state_arrays=dict)
     made = []
-    monkeypatch.setattr(sweep, "describe_alike", lambda *arguments: made.append(1) or [data.clean])
+    monkeypatch.setattr(encoded, "describe_alike", lambda *arguments: made.append(1) or [data.clean])
     for _ in range(2):
-        found = sweep.encode_all(given, autoencoder, [], tmp_path, verbose=False)
+        found = encoded.encode_all(given, autoencoder, [], tmp_path, verbose=False)
         np.testing.assert_array_equal(found.clean.windows, data.clean.windows)
         assert len(found.clean.steps) == 2
     assert made == [1]
-    monkeypatch.setattr(sweep, "VIEW_SETTINGS", (7,))
-    sweep.encode_all(given, autoencoder, [], tmp_path, verbose=False)
+    monkeypatch.setattr(encoded, "VIEW_SETTINGS", (7,))
+    encoded.encode_all(given, autoencoder, [], tmp_path, verbose=False)
     assert made == [1, 1]
 
 
