@@ -50,7 +50,6 @@ def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "{}"], "which is missing"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "[1]"], "--factory-args is a JSON object"),
         (["sweep", "--root", "nowhere", "--autoencoder", "none.safetensors"], "none.safetensors does not exist"),
-        (["fraction-curve", "--root", "nowhere", "--autoencoder", "none.safetensors"], "No such command"),
     ],
 )
 def test_command_with_bad_arguments_ends_with_a_sentence_and_status_2(
