@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,6 +19,9 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.triggers.input_aware import InputAwareTrigger, TriggerGenerator, stamp
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 # The values that the authors trained with.
 ATTACKED = CROSSED = 0.1  # shares of a batch
