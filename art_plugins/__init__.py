@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from art_plugins.baselines.ted import TED
     from art_plugins.defences.in_flight import InFlightDetector
     from art_plugins.defences.latent_clustering import VAELatentDefence
-    from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+    from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+    from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
     from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
     from art_plugins.triggers.found import Inversion
     from art_plugins.triggers.inversion import invert_triggers
@@ -42,31 +43,27 @@ __all__ = [
     "invert_triggers",
 ]
 
-_BASELINES = "art_plugins.baselines.art_filters"
-_IN_FLIGHT_BASELINES = "art_plugins.baselines.patterns"
-_INVERSION = "art_plugins.triggers.inversion"
-_LAYERWISE = "art_plugins.defences.layerwise"
 _HOMES = {
-    "B3D": _IN_FLIGHT_BASELINES,
+    "B3D": "art_plugins.baselines.patterns",
     "SPECTRE": "art_plugins.baselines.spectre",
-    "STRIP": _IN_FLIGHT_BASELINES,
+    "STRIP": "art_plugins.baselines.patterns",
     "TED": "art_plugins.baselines.ted",
-    "ActivationClustering": _BASELINES,
+    "ActivationClustering": "art_plugins.baselines.art_filters",
     "Autoencoder": "art_plugins.features.autoencoder",
     "AutoencoderSettings": "art_plugins.features.autoencoder",
     "Beatrix": "art_plugins.baselines.beatrix",
     "InFlightDetector": "art_plugins.defences.in_flight",
-    "Inversion": _INVERSION,
-    "LayerwiseFeatureDefence": _LAYERWISE,
-    "LayerwiseFeatureDetector": _LAYERWISE,
-    "NeuralCleanseFilter": _IN_FLIGHT_BASELINES,
-    "PerfectFilter": _BASELINES,
+    "Inversion": "art_plugins.triggers.found",
+    "LayerwiseFeatureDefence": "art_plugins.defences.layerwise",
+    "LayerwiseFeatureDetector": "art_plugins.defences.layerwise_detector",
+    "NeuralCleanseFilter": "art_plugins.baselines.patterns",
+    "PerfectFilter": "art_plugins.baselines.bounds",
     "PyODFilter": "art_plugins.baselines.pyod_filter",
-    "RandomFilter": _BASELINES,
+    "RandomFilter": "art_plugins.baselines.bounds",
     "ScaleUp": "art_plugins.baselines.scale_up",
-    "SpectralSignatures": _BASELINES,
+    "SpectralSignatures": "art_plugins.baselines.art_filters",
     "VAELatentDefence": "art_plugins.defences.latent_clustering",
-    "invert_triggers": _INVERSION,
+    "invert_triggers": "art_plugins.triggers.inversion",
 }
 
 

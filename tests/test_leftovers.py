@@ -23,7 +23,12 @@ with atomic_path(sys.argv[1]) as partial:
     print("ready", flush=True)
     time.sleep(60)
 """
-COMMAND = "import sys; from art_plugins import cli; cli.app = lambda **_: exec(sys.argv.pop()); cli.main()"
+COMMAND = """
+import sys
+from art_plugins.cli import main
+sys.modules["art_plugins.cli.app"].app = lambda **_: exec(sys.argv.pop())
+main()
+"""
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

@@ -71,6 +71,11 @@ def test_every_public_class_is_driven_here(strangers):
     assert sorted(DETECTORS) == sorted(strangers.detectors)
 
 
+@pytest.mark.parametrize("name", art_plugins.__all__)
+def test_public_name_is_imported_from_the_module_that_defines_it(name):
+    assert getattr(art_plugins, name).__module__ == art_plugins._HOMES[name]
+
+
 @every_class
 def test_kind_is_arts(strangers, name):
     assert isinstance(strangers.make(name), PoisonFilteringDefence if name in FILTERS else EvasionDetector)

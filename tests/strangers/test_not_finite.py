@@ -16,7 +16,7 @@ from art_plugins.defences.layerwise_model import LayerwiseModel
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import logits_and_hidden
 from art_plugins.statistics.outliers import combined_index, highest
-from art_plugins.triggers import inversion
+from art_plugins.triggers import search
 from art_plugins.triggers.found import INDEX_RULE, Inversion
 from art_plugins.triggers.inversion import invert_triggers
 
@@ -220,9 +220,9 @@ def test_inversion_all_searches_that_break_off_end_at_once(digits, monkeypatch):
 
     classifier = PyTorchClassifier(Broken().eval(), nn.CrossEntropyLoss(), (1, 8, 8), 10, (0, 1), device_type="cpu")
     steps = []
-    monkeypatch.setattr(inversion.functional, "cross_entropy", counted(inversion.functional.cross_entropy, steps))
+    monkeypatch.setattr(search.functional, "cross_entropy", counted(search.functional.cross_entropy, steps))
     result = invert_triggers(classifier, digits.x_clean, digits.y_clean, kinds=["patch"], verbose=False)
-    assert len(steps) <= 2
+    assert 1 <= len(steps) <= 2
     assert result.undecided == list(range(10))
     assert result.target_class is None
     assert "no class has a pattern that works" in result.sentence()
