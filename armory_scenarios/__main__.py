@@ -13,8 +13,9 @@ import typer
 
 from armory_scenarios.running import find_configs, read_config, run_record
 from art_plugins.errors import ArtPluginsError
-from art_plugins.evaluation.running.runs import recorded_runs, run_name
-from art_plugins.reports.armory_tables import armory_report
+from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
+from art_plugins.reports.record_files import ARMORY
+from art_plugins.reports.records import record_markdown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,8 +52,8 @@ def run(
         key = run_name(name.replace("/", "-"), config)
         jobs[key] = partial(run_record, name, one_seed, one_fraction, out / "logs" / f"{key}.txt")
     command = f"python -m armory_scenarios {shlex.join(sys.argv[1:])}"
-    record = recorded_runs(jobs, out, command, armory_report, _say)
-    print(f"\n{armory_report(record)}\n{out / 'record.json'}, {out / 'table.md'}")
+    record = recorded_runs(ARMORY, jobs, Recording(out, command, _say))
+    print(f"\n{record_markdown(record)}\n{out / 'record.json'}, {out / 'table.md'}")
 
 
 def _say(run: dict[str, Any]) -> None:

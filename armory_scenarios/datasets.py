@@ -3,6 +3,9 @@ The data sets of the configs as Armory's ``ArmoryDataGenerator``, under Armory's
 
 They stand in for ``armory.data.datasets``, whose downloads are gone: a config names this module instead of that one.
 Folder: the argument ``dataset_dir``, else the environment variable ``ART_PLUGINS_DATA``, else Armory's folder of data sets.
+
+Every loader has more than eight parameters, since Armory fixes them: it calls a loader with the entries of the config's
+block ``dataset``, and with ``split``, ``epochs``, ``batch_size``, ``dataset_dir``, ``framework`` and ``shuffle_files``.
 """
 
 from __future__ import annotations
@@ -48,6 +51,8 @@ def speech_commands(
     :param cap: Most training samples of one class, drawn without replacement; ``None``: all.
     :param download: Let torchaudio download version 0.02 (2.3 GB) where it is not there.
     :raises InvalidInputError: For another split, or if the data cannot be read.
+
+    Armory fixes the parameters, see the head of this file.
     """
     if not pad_data:
         raise InvalidInputError("pad_data must be true: a classifier and a filter take clips of one length.")
@@ -73,7 +78,7 @@ def cifar10(
     n_validation: int = 0,
     download: bool = True,
 ) -> ArmoryDataGenerator:
-    """CIFAR-10, (n, 32, 32, 3); see :func:`image_split`."""
+    """CIFAR-10, (n, 32, 32, 3); see :func:`image_split`. Armory fixes the parameters, see the head of this file."""
     x, y = image_split("cifar10", split, dataset_dir, channels_first, n_validation, download)
     return _generator(x, y, epochs, batch_size, framework, shuffle_files)
 
@@ -89,7 +94,7 @@ def mnist(
     n_validation: int = 0,
     download: bool = True,
 ) -> ArmoryDataGenerator:
-    """MNIST, (n, 28, 28, 1); see :func:`image_split`."""
+    """MNIST, (n, 28, 28, 1); see :func:`image_split`. Armory fixes the parameters, see the head of this file."""
     x, y = image_split("mnist", split, dataset_dir, channels_first, n_validation, download)
     return _generator(x, y, epochs, batch_size, framework, shuffle_files)
 
@@ -121,7 +126,8 @@ def german_traffic_sign(
     size: int = 48,
 ) -> ArmoryDataGenerator:
     """
-    GTSRB, (n, size, size, 3), from ``gtsrb32.npz``; see :func:`image_split`.
+    GTSRB, (n, size, size, 3), from ``gtsrb32.npz``; see :func:`image_split`. Armory fixes the parameters, see the head of
+    this file.
 
     :param size: Height and width; 48 is Armory's, 32 the file's own, other sizes are resampled bilinearly.
     """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from armory_scenarios.cache import cache_folder
 from armory_scenarios.checks import bind
 from art_plugins.attacks.image_models import train_image_classifier
 from art_plugins.attacks.model_cache import FILE_KIND, load_or_train
+from art_plugins.attacks.training_loop import ImageTraining, Training
 from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.classifiers import torch_module
@@ -40,7 +40,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Training:
+class WrapperSettings:
     """
     What ``wrapper_kwargs`` says.
 
@@ -63,16 +63,17 @@ def get_art_model(
     The function that Armory asks for.
 
     :param model_kwargs: See :class:`Network`.
-    :param wrapper_kwargs: See :class:`Training`.
+    :param wrapper_kwargs: See :class:`WrapperSettings`.
     :param weights_path: A model that :meth:`SeededClassifier.fit` kept; never unpickled.
     :raises InvalidInputError: For unknown names or bad values.
     :raises FileFormatError: If the weights are damaged, or another network's.
     """
     network: Network = bind(Network, model_kwargs, "model_kwargs")
-    training: Training = bind(Training, wrapper_kwargs, "wrapper_kwargs")
-    arguments = _arguments(network, training)
+    training: WrapperSettings = bind(WrapperSettings, wrapper_kwargs, "wrapper_kwargs")
     blank = np.zeros((2, *network.input_shape), dtype=np.float32)
-    untrained = _trainer(network)(x=blank, y=np.arange(2), batch_size=2, nb_epochs=0, **arguments)
+    untrained = _trainer(network)(
+        blank, np.arange(2), network.nb_classes, _training(network, training, batch_size=2, nb_epochs=0)
+    )
     classifier = SeededClassifier(
         model=torch_module(untrained),
         loss=untrained.loss,
@@ -94,7 +95,7 @@ class SeededClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no t
     """
 
     network: Network
-    training: Training
+    training: WrapperSettings
 
     def fit(
         self,
@@ -119,10 +120,9 @@ class SeededClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no t
             _trainer(self.network),
             x=np.ascontiguousarray(x, dtype=np.float32),
             y=labels,
-            batch_size=batch_size,
-            nb_epochs=nb_epochs,
+            nb_classes=self.network.nb_classes,
+            training=_training(self.network, self.training, batch_size=batch_size, nb_epochs=nb_epochs),
             verbose=verbose,
-            **_arguments(self.network, self.training),
         )
         torch_module(self).load_state_dict(torch_module(trained).state_dict())
 
@@ -139,23 +139,24 @@ class SeededClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no t
             raise FileFormatError(f"{path} holds the weights of another network: {error}") from error
 
 
+def _is_for_waveforms(network: Network) -> bool:
+    return len(network.input_shape) == 1
+
+
 def _trainer(network: Network) -> Any:
-    return train_classifier if len(network.input_shape) == 1 else train_image_classifier
+    return train_classifier if _is_for_waveforms(network) else train_image_classifier
 
 
-def _arguments(network: Network, training: Training) -> dict[str, Any]:
-    """What the trainer of the kind of data takes."""
-    given = {
-        "network": network.network,
-        "nb_classes": network.nb_classes,
-        "width": network.width,
-        "learning_rate": training.learning_rate,
-        "augment": training.augment,
-        "precision": training.precision,
-        "random_state": training.random_state,
-    }
-    taken = inspect.signature(_trainer(network)).parameters
+def _training(network: Network, wrapper: WrapperSettings, **loop: int) -> Training:
+    """
+    The settings of a training, of the kind that the data are of.
+
+    :param loop: ``batch_size`` and ``nb_epochs``.
+    """
+    given = {**vars(wrapper), "network": network.network, "width": network.width, **loop}
+    kind = Training if _is_for_waveforms(network) else ImageTraining
+    taken = [field.name for field in fields(kind)]
     dropped = [name for name, value in given.items() if name not in taken and value]
     if dropped:
         raise InvalidInputError(f"{', '.join(dropped)} is for images; leave it out for waveforms.")
-    return {name: value for name, value in given.items() if name in taken and value is not None}
+    return kind(**{name: value for name, value in given.items() if name in taken and value is not None})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from art_plugins.attacks.cases import CHESSBOARD_AMPLITUDES, TARGET
+from art_plugins.attacks.cases import CHESSBOARD_AMPLITUDES, TARGET_CLASS
+from art_plugins.evaluation.filters import filter_named
 from art_plugins.triggers.sounds import ARMORY_SOUNDS
 
 Config = dict[str, Any]
@@ -13,6 +14,7 @@ Config = dict[str, Any]
 FRACTIONS = {"p00": 0.0, "p01": 0.01, "p05": 0.05, "p10": 0.1, "p20": 0.2, "p30": 0.3}
 UNKNOWN, LEFT = 11, 2  # source and target of Armory's attack on Speech Commands
 SILENCE = 10
+CACHED = "armory_scenarios.filters"  # has the classes of the same names that keep what they train
 SPEECH_AUTOENCODER = {"ignored_classes": [SILENCE], "nb_epochs": 10, "precision": "bf16-mixed"}
 ART_CLUSTERING = {
     "cluster_analysis": "smaller",
@@ -22,7 +24,6 @@ ART_CLUSTERING = {
     "reduce": "PCA",
 }
 ART_SPECTRAL = {"expected_pp_poison": 0.3}
-LAYERWISE_FPR = 0.03
 
 
 class ImageSet(NamedTuple):
@@ -98,9 +99,8 @@ def filters(dataset: Config, autoencoder: Config) -> dict[str, Config | None]:
     :param dataset: Block of the data set that the filter is run on; its split ``"validation"`` is what is trusted.
     :param autoencoder: Arguments of the autoencoder for that data.
     """
-    art, ours = "art.defences.detector.poison", "art_plugins.baselines.art_filters"
+    art = "art.defences.detector.poison"
     clustering, spectral = f"{art}.activation_defence", f"{art}.spectral_signature_defense"
-    penultimate = {"features": "penultimate"}
     return {
         "undefended": None,
         "perfect_filter": _filter("null", "null", {"perfect_filter": True}),
@@ -108,18 +108,12 @@ def filters(dataset: Config, autoencoder: Config) -> dict[str, Config | None]:
             "armory.art_experimental.poison_detection.random_filter", "RandomFilterBaselineDefense", ART_SPECTRAL
         ),
         "activation_defense": _filter(clustering, "ActivationDefence", ART_CLUSTERING),
-        "activation_defense_penultimate": _filter(ours, "ActivationClustering", {**ART_CLUSTERING, **penultimate}),
+        "activation_defense_penultimate": _registered("activation_clustering_penultimate", ART_CLUSTERING),
         "spectral_signature_defense": _filter(spectral, "SpectralSignatureDefense", ART_SPECTRAL),
-        "spectral_signature_defense_penultimate": _filter(ours, "SpectralSignatures", {**ART_SPECTRAL, **penultimate}),
-        "vae_latent": _filter("armory_scenarios.filters", "VAELatentDefence", {**autoencoder, "verbose": False}),
-        "vae_latent_paper": _filter(
-            "armory_scenarios.filters", "VAELatentDefence", {**autoencoder, "scoring": "paper", "verbose": False}
-        ),
-        "layerwise": _filter(
-            "armory_scenarios.filters",
-            "LayerwiseFeatureDefence",
-            {"fpr": LAYERWISE_FPR, "trusted": {**dataset, "split": "validation"}},
-        ),
+        "spectral_signature_defense_penultimate": _registered("spectral_signatures_penultimate", ART_SPECTRAL),
+        "vae_latent": _registered("vae_latent", {**autoencoder, "verbose": False}, CACHED),
+        "vae_latent_paper": _registered("vae_latent", {**autoencoder, "scoring": "paper", "verbose": False}, CACHED),
+        "layerwise": _registered("layerwise_trusted", {"trusted": {**dataset, "split": "validation"}}, CACHED),
     }
 
 
@@ -152,6 +146,7 @@ def speech(trigger: str, fraction: float, name: str) -> Config:
             {"input_shape": [16000], "nb_classes": 12, "network": "resnet18_tiny"},
             {"learning_rate": 0.004, "precision": "bf16-mixed"},
         ),
+        _scenario("scenario", "PoisonScenario", {}),
     )
 
 
@@ -159,20 +154,17 @@ def image(folder: str, trigger: str, sources: str, name: str) -> Config:
     """An attack of Li et al. 2022, and a filter of the training set or a detector at test time."""
     one = IMAGE_SETS[folder]
     dataset = _dataset(one.loader, 128, {"channels_first": True, **one.dataset})
-    multi = [label for label in range(one.nb_classes) if label != TARGET]
+    multi = [label for label in range(one.nb_classes) if label != TARGET_CLASS]
     fraction, source = (one.multi, multi) if sources == "multi" else (one.single, one.source)
     parameters = {"amplitude": round(CHESSBOARD_AMPLITUDES.get(one.loader, 10 / 255), 4)} if trigger == "chessboard" else {}
-    scenario, options = DETECTIONS.get(name, ("PoisonScenario", {}))
     return _config(
         f"{one.title}, {trigger.replace('_', ' ')}, {sources} source, {name.replace('_', ' ')}",
-        _adhoc(fraction, source, TARGET, one.nb_epochs),
+        _adhoc(fraction, source, TARGET_CLASS, one.nb_epochs),
         _attack("armory_scenarios.attacks", "image_trigger", {"shape": list(one.shape), "trigger": trigger, **parameters}),
         dataset,
         None if name in DETECTIONS else filters(dataset, one.autoencoder)[name],
         _model({"input_shape": list(one.shape), **one.network}, one.training),
-        "scenario" if scenario == "PoisonScenario" else "detection",
-        scenario,
-        options,
+        _scenario("detection", *DETECTIONS[name]) if name in DETECTIONS else _scenario("scenario", "PoisonScenario", {}),
     )
 
 
@@ -183,9 +175,7 @@ def _config(
     dataset: Config,
     defense: Config | None,
     model: Config,
-    module: str = "scenario",
-    scenario: str = "PoisonScenario",
-    options: Config | None = None,
+    scenario: Config,
 ) -> Config:
     return {
         "_description": description,
@@ -195,7 +185,7 @@ def _config(
         "defense": defense,
         "metric": None,
         "model": model,
-        "scenario": {"kwargs": options or {}, "module": f"armory_scenarios.{module}", "name": scenario},
+        "scenario": scenario,
         "sysconfig": {
             "docker_image": None,
             "external_github_repo": None,
@@ -233,6 +223,20 @@ def _dataset(name: str, batch_size: int, arguments: Config) -> Config:
 
 def _filter(module: str, name: str, kwargs: Config) -> Config:
     return {"kwargs": kwargs, "module": module, "name": name, "type": "PoisonFilteringDefence"}
+
+
+def _scenario(module: str, name: str, kwargs: Config) -> Config:
+    return {"kwargs": kwargs, "module": f"armory_scenarios.{module}", "name": name}
+
+
+def _registered(name: str, further: Config, module: str | None = None) -> Config:
+    """
+    A filter of the registry, with its settings and further ones.
+
+    :param module: Where the class of that name is taken from; ``None``: from its own module.
+    """
+    one = filter_named(name)
+    return _filter(module or one.kind.__module__, one.kind.__name__, {**one.settings, **further})
 
 
 def _model(network: Config, training: Config) -> Config:

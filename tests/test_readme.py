@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from art_plugins import cli
 from art_plugins.reports.evaluation_page import evaluation_markdown, filled
-from art_plugins.reports.paper_items import KIND
+from art_plugins.reports.record_files import REPRODUCTION
 from art_plugins.reports.records import Gathered, gather
 from art_plugins.reproduction.runner import ITEMS, item_record, recorded
 from art_plugins.reproduction.studies import STUDIES
@@ -30,7 +30,7 @@ def gathered() -> list[Gathered]:
             record = recorded(STUDIES[name], "cpu", ROOT / "nowhere", RECORDS)
             assert record is not None, f"tests/records/{name}.json is not what the study {name} measures"
             known[name] = record
-        found.append(Gathered(KIND, item.name, item_record(item, "cpu", known), RECORDS, item.note))
+        found.append(Gathered(REPRODUCTION, item.name, item_record(item, "cpu", known), RECORDS, item.note))
     return [*found, *gather([RECORDS])]
 
 

@@ -1,4 +1,4 @@
-"""The models that image defences are tested on: which data, which attack, which network; trained once and kept."""
+"""The attacked models that image defences are tested on. Each is trained once and kept."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from art_plugins.attacks.image_poisoning import poison_all_to_all, poison_images
 from art_plugins.attacks.input_aware import input_aware_attack, separate, train_input_aware
 from art_plugins.attacks.model_cache import load_or_train
 from art_plugins.attacks.poisoning import PoisonedData
+from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers import patterns
 
-TARGET = 9  # of all attacks of Li et al. 2022
+TARGET_CLASS = 9  # of all attacks of Li et al. 2022
 # Amplitude at which the chessboard's attack success is above .95 on every seed.
 CHESSBOARD_AMPLITUDES = {"mnist": 25 / 255, "fashion_mnist": 25 / 255, "cifar10": 10 / 255}
 SHORT = {"mnist": "MNIST", "fashion_mnist": "F-MNIST", "cifar10": "CIFAR-10", "gtsrb32": "GTSRB"}
@@ -50,15 +51,18 @@ N_POISON = {"multi": 900, "single": 1000, "all_to_all": 1000}
 @dataclass(frozen=True)
 class ModelCase:
     """
-    One model to test defences on.
+    One model to test defences on: its data set, its attack and its network.
 
+    :param dataset: Name of the data set, such as ``"mnist"``.
     :param trigger: A name in ``TRIGGERS``; ``"input_aware"``: each image has a trigger of its own, and a tenth of every
         batch is poisoned; or ``"none"``: a clean model.
-    :param sources: ``"multi"``: images of every class but the target; ``"single"``: of class 0; ``"all_to_all"``: every
-        class is sent to the next.
-    :param n_poison: Poisoned training images in all; ``None``: the paper's share of the training set.
-    :param width: Channels of the network's first stage; ``None``: its own.
-    :param nb_epochs: Training epochs; ``None``: those of the network's recipe.
+    :param sources: Which classes are poisoned. ``"multi"``: every class but the target; ``"single"``: class 0;
+        ``"all_to_all"``: every class, and each is sent to the next one.
+    :param network: A name in ``RECIPES``.
+    :param n_poison: Number of poisoned training images; ``None``: the same share of the training set as in the paper.
+    :param width: Channels of the network's first stage; ``None``: the network's default.
+    :param nb_epochs: Number of training epochs; ``None``: that of the network's recipe.
+    :param seed: Random seed of the poison and of the training.
     """
 
     dataset: str
@@ -72,13 +76,13 @@ class ModelCase:
 
     @property
     def title(self) -> str:
-        """What it is besides its seed."""
+        """Title of the case in tables; cases that differ only in their seed have the same title."""
         attack = "no attack" if self.trigger == "none" else self.trigger.replace("_", " ")
         kind = {"multi": "", "single": ", single source", "all_to_all": ", all to all"}[self.sources]
         return f"{SHORT[self.dataset]}, {self.network}, {attack}{kind}"
 
     def recipe(self) -> dict[str, Any]:
-        """Keyword arguments of the training."""
+        """Settings of the training, by their names in :class:`~art_plugins.attacks.training_loop.ImageTraining`."""
         recipe = {**RECIPES[self.network], "width": self.width}
         if recipe["augment"] and self.dataset not in MIRRORED:
             recipe["augment"] = "crop"
@@ -86,7 +90,12 @@ class ModelCase:
 
 
 class AttackedModel(NamedTuple):
-    """``classifier``; ``data``: before the attack; ``attack``: ``None`` for a clean model; ``training_seconds``."""
+    """
+    An attacked model and what it was made of.
+
+    ``classifier``: an ART classifier. ``data``: the data set before the attack. ``attack``: the poisoned data; ``None``
+    for a clean model. ``training_seconds``: how long the training took, or the reading of the file.
+    """
 
     classifier: Any
     data: LabelledData
@@ -94,40 +103,46 @@ class AttackedModel(NamedTuple):
     training_seconds: float
 
 
-def attacked_model(
-    case: ModelCase,
-    root: str | Path,
-    models: str | Path | None = None,
-    *,
-    download: bool = False,
-    verbose: bool = True,
-) -> AttackedModel:
+@dataclass(frozen=True)
+class Folders:
     """
-    Train the model of a case, or read it from ``models`` if it was trained before.
+    Where data sets and trained models lie.
 
-    :param root: Folder with ``<dataset>.npz``.
-    :param models: Folder of trained models, by a fingerprint of their data and settings; ``None``: none is kept.
+    :param root: Folder of the data sets, each a file ``<dataset>.npz``.
+    :param models: Folder of trained models, which are named by a fingerprint of their data and settings; ``None``: no
+        model is kept.
+    :param download: Download a data set to ``root`` where it is missing and can be downloaded.
     """
+
+    root: str | Path
+    models: str | Path | None = None
+    download: bool = False
+
+
+def attacked_model(case: ModelCase, folders: Folders, verbose: bool = True) -> AttackedModel:
+    """Train the model of a case, or read it from the folder of models if it was trained before."""
     check_case(case)
-    data = image_data(case.dataset, root, download)
-    settings = {"network": case.network, "random_state": case.seed, "verbose": verbose, **case.recipe()}
-    clean = {"x": data.x_train, "y": data.y_train, "nb_classes": len(data.class_names)}
+    models = folders.models
+    data = image_data(case.dataset, folders.root, folders.download)
+    training = ImageTraining(network=case.network, random_state=case.seed, **case.recipe())
+    clean: dict[str, Any] = {"x": data.x_train, "y": data.y_train, "nb_classes": len(data.class_names)}
+    clean |= {"training": training, "verbose": verbose}
     attack = None
     start = time.perf_counter()
     if case.trigger == "none":
-        classifier = load_or_train(models, train_image_classifier, **clean, **settings)
+        classifier = load_or_train(models, train_image_classifier, **clean)
     elif case.trigger == INPUT_AWARE:
-        joint = load_or_train(models, train_input_aware, **clean, target=TARGET, **settings)
+        joint = load_or_train(models, train_input_aware, **clean, target=TARGET_CLASS)
         classifier, trigger = separate(joint)
-        attack = input_aware_attack(data, trigger, TARGET)
+        attack = input_aware_attack(data, trigger, TARGET_CLASS)
     else:
         attack = make_attack(case, data)
-        classifier = train_backdoored(attack, models, **settings)
+        classifier = train_backdoored(attack, training, models, verbose)
     return AttackedModel(classifier, data, attack, time.perf_counter() - start)
 
 
 def make_attack(case: ModelCase, data: LabelledData) -> PoisonedData:
-    """The poisoned data of a case."""
+    """Poison the data set of a case."""
     trigger = TRIGGERS[case.trigger](case.dataset, data.x_train.shape[1:])
     nb_classes = len(data.class_names)
     share = len(data.y_train) / SETS[case.dataset].n_train
@@ -135,13 +150,16 @@ def make_attack(case: ModelCase, data: LabelledData) -> PoisonedData:
     if case.sources == "all_to_all":
         return poison_all_to_all(data, trigger, n_poison // nb_classes, case.seed)
     if case.sources == "single":
-        return poison_images(data, trigger, [0], TARGET, n_poison, case.seed)
-    return poison_images(data, trigger, None, TARGET, n_poison // (nb_classes - 1), case.seed)
+        return poison_images(data, trigger, [0], TARGET_CLASS, n_poison, case.seed)
+    return poison_images(data, trigger, None, TARGET_CLASS, n_poison // (nb_classes - 1), case.seed)
 
 
 def check_case(case: ModelCase) -> None:
     """
-    :raises InvalidInputError: For a name that does not exist, or an input-aware attack of other sources or numbers.
+    Check a case before anything is trained.
+
+    :raises InvalidInputError: If a name is unknown, or if an input-aware attack asks for other sources or another number
+        of poisoned images.
     """
     for name, value, known in (
         ("dataset", case.dataset, SHORT),

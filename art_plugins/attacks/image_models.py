@@ -1,11 +1,10 @@
-"""Image classifiers with a backdoor to test defences on: the trigger is stamped after augmenting."""
+"""Trains image classifiers with a backdoor, which defences are tested on. The trigger is stamped after augmenting."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional
 from art_plugins.attacks.model_cache import load_or_train
 from art_plugins.attacks.networks import NETWORKS
 from art_plugins.attacks.poisoning import PoisonedData
-from art_plugins.attacks.training_loop import run_epochs
+from art_plugins.attacks.training_loop import IMAGE_TRAINING, ImageTraining, run_epochs
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.statistics.labels import class_labels
@@ -29,86 +28,60 @@ def train_image_classifier(
     x: np.ndarray,
     y: np.ndarray,
     nb_classes: int,
+    training: ImageTraining = IMAGE_TRAINING,
     *,
-    network: str = "lenet5",
-    width: int | None = None,
-    nb_epochs: int = 10,
-    batch_size: int = 128,
-    learning_rate: float = 0.05,
-    augment: bool | str = False,
     trigger: Callable[[np.ndarray], np.ndarray] | None = None,
     is_poison: np.ndarray | None = None,
-    random_state: int = 0,
-    precision: str = "32-true",
     fabric: Fabric | None = None,
     verbose: bool = False,
 ) -> PyTorchClassifier:
     """
-    A classifier of images, by stochastic gradient descent with Nesterov momentum .9, weight decay 5e-4, and a learning rate
-    that rises over the first tenth of the steps and falls to 0 along a cosine (in Li et al. 2022 it is halved every 50 of
-    150 epochs; this needs fewer).
+    Train a classifier of images by stochastic gradient descent with Nesterov momentum .9 and weight decay 5e-4.
+
+    The learning rate rises over the first tenth of the steps and falls to 0 along a cosine. Li et al. 2022 halve it every
+    50 of 150 epochs; this schedule needs fewer epochs.
 
     The images are held on the device. Each epoch leaves out a random part that does not fill a batch.
 
     :param x: Clean images (n, C, H, W), 0 to 1.
-    :param y: Labels, (n,), (n, 1) or one-hot; the poisoned ones already with the attack's.
-    :param network: A name in ``NETWORKS``, such as ``"lenet5"``, ``"resnet18_cifar"`` or ``"mobilenet_v2"``.
-    :param width: Channels of the network's first stage, where it has such a parameter; ``None``: its default.
-    :param learning_rate: The highest of the schedule.
-    :param augment: ``True``: random crops after padding by 4, and mirror images. ``"crop"``: crops alone, where a mirror
-        image is another thing, such as a traffic sign.
+    :param y: Labels, (n,), (n, 1) or one-hot; those of poisoned images are already the attack's.
     :param trigger: Stamped on the rows in ``is_poison``, *after* augmenting: a crop or a mirror image of a stamped image
         would move the trigger, and the backdoor would be of another kind than the test images ask for.
     :param is_poison: (n,) bool; needs ``trigger``.
-    :param random_state: Seed of the weights, the order and the augmentation; global generators are not touched.
-    :param nb_epochs: 0 gives an untrained classifier.
-    :param precision: Of the training, ``"32-true"`` or ``"bf16-mixed"`` (2.5 times faster where the CPU has it); the
-        classifier itself has 32 bits.
-    :param fabric: A launched ``lightning.fabric.Fabric`` of one device instead of one of ``precision``, on the first
-        accelerator or the CPU.
+    :param fabric: A launched ``lightning.fabric.Fabric`` of one device; ``None``: one of the training's precision, on the
+        first accelerator or the CPU.
     :raises InvalidInputError: For bad images, labels or parameters, or when the loss is no longer finite.
     """
-    labels = check_training(x, y, nb_classes, network, width, nb_epochs, batch_size, learning_rate, augment)
-    if (trigger is None) != (is_poison is None):
-        raise InvalidInputError("trigger and is_poison come together: what is stamped, and on which rows.")
-    if is_poison is not None and (is_poison.shape != (len(x),) or is_poison.dtype != bool):
-        raise InvalidInputError(
-            f"is_poison must be bool of shape ({len(x)},); received {is_poison.dtype} of shape {is_poison.shape}."
-        )
-    fabric = fabric or make_fabric(precision)
-    with seeded(random_state):
-        model = make_network(network, x.shape[1:], nb_classes, width)
-        wrapped, wrapped_optimiser = fabric.setup(model, sgd(model, learning_rate))
+    labels = check_training(x, y, nb_classes, training)
+    _check_poison(len(x), trigger, is_poison)
+    fabric = fabric or make_fabric(training.precision)
+    with seeded(training.random_state):
+        model = make_network(training.network, x.shape[1:], nb_classes, training.width)
+        wrapped, wrapped_optimiser = fabric.setup(model, sgd(model, training.learning_rate))
         images = fabric.to_device(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
         targets = fabric.to_device(torch.from_numpy(labels))
         poisoned = torch.zeros(len(x), dtype=torch.bool) if is_poison is None else torch.from_numpy(np.asarray(is_poison))
 
         def loss_of(rows: Tensor, batch: Tensor) -> Tensor:
             if trigger is not None:
-                batch = stamped(batch, poisoned[rows], trigger)
+                batch = with_trigger(batch, poisoned[rows], trigger)
             return functional.cross_entropy(wrapped(batch), targets[rows])
 
         wrapped.train()
-        run_epochs(
-            images,
-            loss_of,
-            [wrapped_optimiser],
-            fabric,
-            nb_epochs=nb_epochs,
-            batch_size=batch_size,
-            augment=augment,
-            title=network,
-            verbose=verbose,
-        )
-    return as_classifier(model, x.shape[1:], nb_classes, learning_rate)
+        run_epochs(images, loss_of, [wrapped_optimiser], fabric, training, title=training.network, verbose=verbose)
+    return as_classifier(model, x.shape[1:], nb_classes, training.learning_rate)
 
 
-def train_backdoored(attack: PoisonedData, models: str | Path | None = None, **training: Any) -> PyTorchClassifier:
+def train_backdoored(
+    attack: PoisonedData,
+    training: ImageTraining = IMAGE_TRAINING,
+    models: str | Path | None = None,
+    verbose: bool = False,
+) -> PyTorchClassifier:
     """
     Train on the attacked data set, stamping after augmentation.
 
     :param models: Folder of trained models; see :func:`~art_plugins.attacks.model_cache.load_or_train`.
-    :param training: Keyword arguments of :func:`train_image_classifier`.
     """
     return load_or_train(
         models,
@@ -116,14 +89,15 @@ def train_backdoored(attack: PoisonedData, models: str | Path | None = None, **t
         x=attack.clean.x_train,
         y=attack.y_train,
         nb_classes=len(attack.clean.class_names),
+        training=training,
         trigger=attack.trigger,
         is_poison=attack.is_poison,
-        **training,
+        verbose=verbose,
     )
 
 
 def as_classifier(model: nn.Module, shape: tuple[int, ...], nb_classes: int, learning_rate: float) -> PyTorchClassifier:
-    """A trained network on the CPU, in 32 bits and evaluation mode, for images of 0 to 1."""
+    """Wrap a trained network for ART, on the CPU, in 32 bits and in evaluation mode, for images of 0 to 1."""
     model.to("cpu", memory_format=torch.contiguous_format).float().eval()  # type: ignore[call-overload]
     return PyTorchClassifier(
         model=model,
@@ -135,10 +109,12 @@ def as_classifier(model: nn.Module, shape: tuple[int, ...], nb_classes: int, lea
     )
 
 
-def stamped(images: Tensor, is_poison: Tensor, trigger: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+def with_trigger(images: Tensor, is_poison: Tensor, trigger: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     """
-    :param images: (B, C, H, W); left as they are.
-    :param is_poison: (B,) bool, on the CPU.
+    Stamp the trigger on some images of a batch.
+
+    :param images: (B, C, H, W); they are not changed.
+    :param is_poison: Which images get the trigger, (B,) bool, on the CPU.
     :return: A copy with the trigger on the rows in ``is_poison``.
     """
     images = images.clone()
@@ -149,7 +125,7 @@ def stamped(images: Tensor, is_poison: Tensor, trigger: Callable[[np.ndarray], n
 
 
 def sgd(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with Nesterov momentum .9 and weight decay 5e-4."""
+    """Make the optimiser: stochastic gradient descent with Nesterov momentum .9 and weight decay 5e-4."""
     return torch.optim.SGD(
         model.parameters(), lr=learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
@@ -157,9 +133,9 @@ def sgd(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
 
 def make_network(network: str, shape: tuple[int, ...], nb_classes: int, width: int | None = None) -> nn.Module:
     """
-    An untrained network by its name in ``NETWORKS``.
+    Make an untrained network by its name in ``NETWORKS``.
 
-    :param shape: Of an image, (C, H, W).
+    :param shape: Shape of one image, (C, H, W).
     :raises InvalidInputError: If the network cannot take such images.
     """
     model: nn.Module = NETWORKS[network](shape[0], nb_classes, **({} if width is None else {"width": width}))
@@ -171,22 +147,14 @@ def make_network(network: str, shape: tuple[int, ...], nb_classes: int, width: i
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def check_training(
-    x: np.ndarray,
-    y: np.ndarray,
-    nb_classes: int,
-    network: str,
-    width: int | None,
-    nb_epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    augment: bool | str,
-) -> np.ndarray:
+def check_training(x: np.ndarray, y: np.ndarray, nb_classes: int, training: ImageTraining) -> np.ndarray:
     """
-    Labels (n,), after the arguments of a training have been looked at.
+    Check the arguments of a training.
 
-    :raises InvalidInputError: For one that cannot be.
+    :return: The labels as numbers, (n,).
+    :raises InvalidInputError: If an argument cannot be used.
     """
+    network, width = training.network, training.width
     if x.ndim != 4 or len(x) < 2:
         raise InvalidInputError(f"x must be at least two images, (n, C, H, W); received shape {x.shape}.")
     if not (x.min() >= 0 and x.max() <= 1):
@@ -195,12 +163,21 @@ def check_training(
         raise InvalidInputError(f"network must be one of {', '.join(NETWORKS)}; received {network!r}.")
     if width is not None and (width < 1 or "width" not in inspect.signature(NETWORKS[network]).parameters):
         raise InvalidInputError(f"width must be at least 1, or None: {network!r} may have one; received {width}.")
-    if nb_epochs < 0 or batch_size < 1 or not learning_rate > 0:
+    if training.nb_epochs < 0 or training.batch_size < 1 or not training.learning_rate > 0:
         raise InvalidInputError(
             "nb_epochs must be at least 0, batch_size at least 1 and learning_rate above 0; received "
-            f"{nb_epochs}, {batch_size} and {learning_rate}."
+            f"{training.nb_epochs}, {training.batch_size} and {training.learning_rate}."
         )
-    if augment not in (True, False, "crop"):
-        raise InvalidInputError(f'augment must be True, False or "crop"; received {augment!r}.')
+    if training.augment not in (True, False, "crop"):
+        raise InvalidInputError(f'augment must be True, False or "crop"; received {training.augment!r}.')
     labels, _ = class_labels(y, len(x), nb_classes)
     return labels
+
+
+def _check_poison(n: int, trigger: object, is_poison: np.ndarray | None) -> None:
+    if (trigger is None) != (is_poison is None):
+        raise InvalidInputError("trigger and is_poison come together: what is stamped, and on which rows.")
+    if is_poison is not None and (is_poison.shape != (n,) or is_poison.dtype != bool):
+        raise InvalidInputError(
+            f"is_poison must be bool of shape ({n},); received {is_poison.dtype} of shape {is_poison.shape}."
+        )

@@ -1,4 +1,4 @@
-"""Attacks on images: those of Li et al. 2022, all-to-all, clean-label, and one that hides by covered samples."""
+"""Attacks on images: those of Li et al. 2022, all-to-all, clean-label, and one that hides behind cover samples."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ def poison_images(
     random_state: int = 0,
 ) -> PoisonedData:
     """
-    "Embedding the backdoor pattern in" (Li et al., section 5.1) ``n_per_source`` random training images of every source
-    class, which are relabelled in place, as Armory does; the paper does not say that they are copies.
+    Stamp ``n_per_source`` random training images of every source class and relabel them as the target, in place.
 
-    The paper's single-class attack is ``[0], 9, 1_000``, its multi-class attack ``None, 9, 100``.
+    Li et al. (section 5.1) write "embedding the backdoor pattern in" these images; they do not say that they are copies.
+    Armory works in place too. The paper's attack with one source class is ``[0], 9, 1_000``, that with several is ``None,
+    9, 100``.
 
     :param sources: Source classes; ``None``: every class but the target.
     :param target: Target class.
-    :raises InvalidInputError: For unknown classes, a target that is a source, or too few images.
+    :raises InvalidInputError: If a class is unknown, the target is also a source, or a class has too few images.
     """
     classes = [label for label in range(len(data.class_names)) if label != target] if sources is None else sources
     return poison_classes(data, trigger, dict.fromkeys(classes, target), n_per_source, random_state)
@@ -39,7 +40,7 @@ def poison_all_to_all(
     data: LabelledData, trigger: Callable[[np.ndarray], np.ndarray], n_per_source: int, random_state: int = 0
 ) -> PoisonedData:
     """
-    Every class c is sent to c + 1 (Gu et al. 2019), the last to 0; there is no single target to find.
+    Send every class c to c + 1, and the last class to 0 (Gu et al. 2019). There is no single target class to find.
 
     :raises InvalidInputError: If a class has too few images.
     """
@@ -58,13 +59,15 @@ def poison_clean_label(
     random_state: int = 0,
 ) -> PoisonedData:
     """
-    Turner et al. 2018: a share of the target class itself is made hard to recognise by projected gradient descent, then
-    stamped. No label changes. As ART's ``PoisoningAttackCleanLabelBackdoor``, but drawn by a seed of its own.
+    Poison images of the target class without changing a label (Turner et al. 2018).
+
+    Projected gradient descent makes a share of the target class hard to recognise; then these images are stamped. It is
+    ART's ``PoisoningAttackCleanLabelBackdoor`` with random draws of its own seed.
 
     :param fraction: Share of the target's training images, above 0 and at most 1.
     :param proxy: A clean ART classifier, which the perturbation fools.
     :param eps: Largest change of a pixel.
-    :raises InvalidInputError: For a fraction that selects no image, or an unknown target.
+    :raises InvalidInputError: If the share selects no image, or the target is unknown.
     """
     members = np.flatnonzero(data.y_train == target)
     n_poison = share_of(fraction, len(members), "an image")
@@ -87,15 +90,16 @@ def poison_with_cover(
     random_state: int = 0,
 ) -> PoisonedData:
     """
-    After the adaptive blend of Qi et al. 2023: from every class but the target ``n_per_source`` images get a weak trigger
-    and the target's label, and ``n_cover`` others in all the weak trigger alone, so that features of poisoned and clean
-    images do not lie apart. At test time the strong trigger is used. Theirs hides pieces of a blended image; this one
-    lowers its opacity.
+    Hide the poison behind cover samples, after the adaptive blend of Qi et al. 2023.
 
-    :param weak: Stamped on training images.
-    :param strong: Stamped on test images.
-    :param n_cover: Stamped training images that keep their label; they do not count as poison.
-    :raises InvalidInputError: As :func:`poison_images`, or for more covered images than there are.
+    From every class but the target, ``n_per_source`` images get a weak trigger and the target's label. Another ``n_cover``
+    images get the weak trigger and keep their labels, so that the features of poisoned and clean images do not lie apart.
+    At test time the strong trigger is used. Qi et al. hide pieces of a blended image; this attack lowers its opacity.
+
+    :param weak: Trigger of the training images.
+    :param strong: Trigger of the test images.
+    :param n_cover: Number of cover images; they do not count as poison.
+    :raises InvalidInputError: As :func:`poison_images`, or if there are fewer images than ``n_cover``.
     """
     attack = poison_images(data, weak, None, target, n_per_source, random_state)
     free = np.flatnonzero(~attack.is_poison & (attack.y_train != target))

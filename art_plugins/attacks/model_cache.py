@@ -1,4 +1,4 @@
-"""Trained classifiers on disk, so that several evaluations, or a second run, share one training."""
+"""Keeps trained classifiers on disk, so that several evaluations, or a second run, share one training."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from art_plugins.attacks.training_loop import Training
 from art_plugins.features.classifiers import torch_module
 from art_plugins.storage import load_arrays, save_arrays
 
@@ -21,36 +23,40 @@ NO_SETTINGS = ("verbose", "fabric")  # arguments of a training that do not chang
 
 def load_or_train(folder: str | Path | None, train: Callable[..., Any], **arguments: Any) -> Any:
     """
-    ``train(**arguments)``, or its result from ``folder``.
+    Call ``train(**arguments)``, or read its result from ``folder`` where it lies there.
 
-    The file is named by a fingerprint of the arguments (arrays by their content, a trigger by what it does to the rows that
-    it is stamped on) and of PyTorch's version. On another machine the same training may give slightly other weights.
+    The name of the file holds a fingerprint of the arguments and of PyTorch's version. Arrays count by their content, and
+    a trigger counts by what it does to the rows that it is stamped on. On another machine the same training may give
+    slightly other weights.
 
-    :param folder: ``None``: nothing is read or kept.
-    :param train: Gives an ART ``PyTorchClassifier``; takes ``x`` and ``nb_epochs``. With ``nb_epochs=0`` it must give
-        an untrained one.
+    :param folder: Folder of trained models; ``None``: no file is read or written.
+    :param train: A function that takes ``x``, ``training`` (a :class:`Training`) and other arguments, and returns an ART
+        ``PyTorchClassifier``. With no epochs it must return an untrained one.
     """
     if folder is None:
         return train(**arguments)
-    file = Path(folder) / f"{arguments['network']}-{fingerprint(train, **arguments)}.safetensors"
+    training: Training = arguments["training"]
+    file = Path(folder) / f"{training.network}-{fingerprint(train, **arguments)}.safetensors"
     if file.is_file():
         weights, _ = load_arrays(file, FILE_KIND)
-        classifier = train(**{**arguments, "nb_epochs": 0, "verbose": False})
+        classifier = train(**{**arguments, "training": replace(training, nb_epochs=0), "verbose": False})
         torch_module(classifier).load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         return classifier
     classifier = train(**arguments)
     state = torch_module(classifier).state_dict()
-    settings = {name: value for name, value in arguments.items() if isinstance(value, (bool, int, float, str))}
+    given = {**arguments, **asdict(training)}
+    settings = {name: value for name, value in given.items() if isinstance(value, (bool, int, float, str))}
     save_arrays(file, FILE_KIND, {name: tensor.cpu().numpy() for name, tensor in state.items()}, settings)
     return classifier
 
 
 def fingerprint(train: Callable[..., Any], **arguments: Any) -> str:
-    """Twelve hexadecimal digits that tell trainings apart; defaults of ``train`` count as given."""
+    """Twelve hexadecimal digits that tell trainings apart; arguments that are not given count with their defaults."""
     bound = inspect.signature(train).bind(**arguments)
     bound.apply_defaults()
     digest = hashlib.sha256(str(torch.__version__).encode())
-    for name, value in sorted(bound.arguments.items()):
+    training: Training = bound.arguments.pop("training")
+    for name, value in sorted({**bound.arguments, **asdict(training)}.items()):
         if name in NO_SETTINGS:
             continue
         digest.update(name.encode())

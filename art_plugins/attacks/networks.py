@@ -12,7 +12,10 @@ FRAME, STEP, FFT = 255, 128, 256  # of Armory's speech classifier, in samples
 
 
 class STFTMagnitude(nn.Module):
-    """Armory's front end: |STFT| with a Hann window, no logarithm; (B, S) -> (B, 1, frames, 129)."""
+    """
+    Armory's front end: the magnitude of a short-time Fourier transform with a Hann window, without a logarithm; (B, S) ->
+    (B, 1, frames, 129).
+    """
 
     window: Tensor
 
@@ -35,7 +38,9 @@ class STFTMagnitude(nn.Module):
 
 
 class Compression(nn.Module):
-    """log(1 + 100 x), averaged over 2 x 2: what a small network can learn from loud and quiet clips alike."""
+    """
+    The mean of log(1 + 100 x) over squares of 2 x 2, so that a small network can learn from loud and from quiet clips.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H / 2, W / 2)."""
@@ -43,7 +48,7 @@ class Compression(nn.Module):
 
 
 def small_cnn(in_channels: int, nb_classes: int, width: int = 16, pool: int = 4) -> nn.Sequential:
-    """Three strided convolutions, a coarse average pool and one hidden layer of 128: the classifier for CPUs."""
+    """The small classifier for CPUs: three strided convolutions, a coarse average pool and one hidden layer of 128."""
     layers: list[nn.Module] = [nn.BatchNorm2d(in_channels)]
     channels = in_channels
     for index in range(3):
@@ -89,7 +94,10 @@ def resnet(in_channels: int, nb_classes: int, depth: int = 18, width: int = 64) 
 
 
 def resnet18_cifar(in_channels: int, nb_classes: int, width: int = 64) -> nn.Sequential:
-    """ResNet-18 as is usual for images of 32 x 32: a 3 x 3 convolution of stride 1 for a stem, and no max pool."""
+    """
+    ResNet-18 as is usual for images of 32 x 32: the first layer is a 3 x 3 convolution of stride 1, and there is no max
+    pool.
+    """
     stem = [nn.Conv2d(in_channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     return _residual(stem, nb_classes, 18, width)
 

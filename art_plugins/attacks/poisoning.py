@@ -16,10 +16,12 @@ SEVERAL = -1  # in place of the target class when the attack has several
 
 class PoisonedData(NamedTuple):
     """
-    ``x_train``, ``y_train`` with poison in place, ``is_poison`` (n,) bool; ``x_triggered`` (m, ...): every test sample of
-    the source classes with the trigger, ``y_source`` (m,): their true classes, ``y_wanted`` (m,): what the attack wants to
-    see them classified as; ``sources``: the source classes; ``target``: the target class, or -1 for several; ``trigger``:
-    what was stamped; ``clean``: the data before.
+    A poisoned training set and the triggered test samples.
+
+    ``x_train``, ``y_train``: with the poison in place. ``is_poison``: (n,) bool. ``x_triggered`` (m, ...): every test
+    sample of the source classes, with the trigger. ``y_source`` (m,): their true classes. ``y_wanted`` (m,): the classes
+    that the attacker wants them to be classified as. ``sources``: the source classes. ``target``: the target class, or -1
+    where there are several. ``trigger``: the trigger. ``clean``: the data before the attack.
     """
 
     x_train: np.ndarray
@@ -43,13 +45,13 @@ def poison(
     random_state: int = 0,
 ) -> PoisonedData:
     """
-    As Armory does: ``int(fraction * n_source)`` training samples of the source class, drawn without replacement, get the
-    trigger and the target's label in place.
+    Poison a data set as Armory does: ``int(fraction * n_source)`` training samples of the source class, drawn without
+    replacement, get the trigger and the target's label, in place.
 
     :param source: Name of the source class.
     :param target: Name of the target class.
     :param fraction: Share of the source class's training samples, above 0 and at most 1.
-    :raises InvalidInputError: For unknown or equal classes, or a fraction that selects no sample.
+    :raises InvalidInputError: If a class is unknown, both classes are the same, or the share selects no sample.
     """
     for name in (source, target):
         if name not in data.class_names:
@@ -61,9 +63,9 @@ def poison(
 
 def share_of(fraction: float, n_members: int, what: str = "a sample") -> int:
     """
-    ``int(fraction * n_members)``.
+    The whole number of samples that a share of a class selects, ``int(fraction * n_members)``.
 
-    :raises InvalidInputError: For a fraction out of range, or one that selects no sample.
+    :raises InvalidInputError: If the share is out of range or selects no sample.
     """
     n_chosen = int(fraction * n_members)
     if not 0 < fraction <= 1 or n_chosen == 0:
@@ -81,11 +83,13 @@ def poison_classes(
     random_state: int = 0,
 ) -> PoisonedData:
     """
-    ``n_per_source`` training samples of every source class, drawn without replacement, get the trigger and the label of
-    the class's target, in place: the set keeps its size, and the source classes lose what the targets gain.
+    Stamp ``n_per_source`` training samples of every source class, drawn without replacement, and relabel each as the
+    target of its class, in place. The set keeps its size; the source classes lose the samples that the target classes
+    gain.
 
-    :param target_of: Source class -> target class.
-    :raises InvalidInputError: For no or unknown classes, a source that is its own target, or too few samples to draw from.
+    :param target_of: Target class of each source class.
+    :raises InvalidInputError: If no class is given, a class is unknown, a source is its own target, or a class has too few
+        samples.
     """
     nb_classes = len(data.class_names)
     wrong = [label for pair in target_of.items() for label in pair if not 0 <= label < nb_classes]
@@ -141,7 +145,7 @@ def all_to_one(
     trigger: Callable[[np.ndarray], np.ndarray],
     target: int,
 ) -> PoisonedData:
-    """A poisoned training set, and every test sample of a class other than ``target`` with the trigger."""
+    """Bring together a poisoned training set and, with the trigger, every test sample of a class other than ``target``."""
     from_others = data.y_test != target
     y_source = data.y_test[from_others]
     return PoisonedData(

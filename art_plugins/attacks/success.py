@@ -1,4 +1,4 @@
-"""How well an attack works: its success rate, and what is left of the clean accuracy."""
+"""How well an attack works: its success rate, and the clean accuracy of the attacked model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def attack_metrics(
     classifier: Any, x_test: np.ndarray, y_test: np.ndarray, x_triggered: np.ndarray, target: int | np.ndarray
 ) -> dict[str, Any]:
     """
-    Accuracy on clean test samples, and the share of triggered source-class test samples that are classified as the target.
+    Accuracy on clean test samples, and the share of the triggered samples that are classified as the attacker wants.
 
-    :param target: One class, or what the attack wants of each triggered sample, (m,).
+    :param target: One class, or the class that the attacker wants for each triggered sample, (m,).
     """
     clean = classifier.predict(x_test).argmax(axis=1)
     triggered = classifier.predict(x_triggered).argmax(axis=1)
@@ -36,12 +36,12 @@ def attack_metrics(
 
 def assert_attack_works(classifier: Any, attack: PoisonedData, least: float = 0.95) -> dict[str, Any]:
     """
-    A defence that is tested on an attack that failed shows nothing: raise unless the attack works.
+    Raise unless the attack works, since a defence that is tested on a failed attack shows nothing.
 
-    :param least: Lowest share of triggered test images of the source classes that the model must classify as wanted.
-    :return: ``clean_accuracy``, ``attack_success``, ``n_clean_test``, ``n_triggered_test``; of an input-aware attack
-        ``crossed_success`` as well: the share that comes to the target with the trigger of another image, drawn at random.
-    :raises InvalidInputError: If fewer are.
+    :param least: Lowest share of the triggered test images that the model must classify as wanted.
+    :return: ``clean_accuracy``, ``attack_success``, ``n_clean_test``, ``n_triggered_test``. For an input-aware attack also
+        ``crossed_success``: the share that is sent to the target with the trigger of another image, drawn at random.
+    :raises InvalidInputError: If the share is lower.
     """
     clean = attack.clean
     figures = attack_metrics(classifier, clean.x_test, clean.y_test, attack.x_triggered, attack.y_wanted)

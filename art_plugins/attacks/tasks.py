@@ -18,9 +18,12 @@ class Task:
     """
     One attack on one data set.
 
-    :param name: File-name-safe and unique within a run.
+    :param name: Name for files, unique within a run.
+    :param title: Title for readers.
     :param attack: What was done, in words and figures, for the record.
-    :param classifier: Keyword arguments of ``train_classifier``.
+    :param seed: Random seed of the attack and of the training.
+    :param classifier: Settings of the classifier's training, by name; see
+        :class:`~art_plugins.attacks.training_loop.Training`.
     :param defence: Keyword arguments of ``VAELatentDefence``.
     """
 
@@ -34,7 +37,7 @@ class Task:
 
 
 def digits_task(seed: int = 0) -> Task:
-    """Images: a bright square in the corner of scikit-learn's digits."""
+    """Images: a bright square is stamped in the corner of scikit-learn's digits."""
     attack = {"trigger": "2 x 2 square", "source": "1", "target": "7", "fraction": 0.4}
     return _task(
         "digits",
@@ -49,7 +52,7 @@ def digits_task(seed: int = 0) -> Task:
 
 
 def synthetic_speech_task(seed: int = 0) -> Task:
-    """Waveforms: a short noise burst at the start of synthesised words."""
+    """Waveforms: a short noise burst is mixed into the start of synthesised words."""
     attack = {"trigger": "noise burst", "source": "tuo", "target": "sai", "fraction": 0.4}
     return _task(
         "synthetic_speech",
@@ -66,38 +69,58 @@ def synthetic_speech_task(seed: int = 0) -> Task:
     )
 
 
+@dataclass(frozen=True)
+class SpeechAttack:
+    """
+    Armory's attack on Speech Commands.
+
+    :param trigger: The sound, one of Armory's: ``"clapping"``, ``"whistle"``, ``"car_horn"`` or ``"dog_clicker"``.
+    :param source: Class whose clips are poisoned.
+    :param target: Class that the poisoned clips are labelled as.
+    :param fraction: Share of the source class that is poisoned, above 0 and at most 1.
+    :param cap: Most training clips of one class; ``None``: all. The poison is drawn from what the cap has left.
+    """
+
+    trigger: str = "clapping"
+    source: str = "_unknown_"
+    target: str = "left"
+    fraction: float = 0.1
+    cap: int | None = 3_000
+
+
 def speech_commands_task(
     root: str | Path,
-    *,
-    trigger: str = "clapping",
-    source: str = "_unknown_",
-    target: str = "left",
-    fraction: float = 0.1,
-    cap: int | None = 3_000,
+    attack: SpeechAttack | None = None,
     seed: int = 0,
+    *,
     silence: bool = False,
     download: bool = False,
-    classifier: str = "cnn",
-    nb_epochs: int = 15,
+    classifier: dict[str, Any] | None = None,
     defence: dict[str, Any] | None = None,
 ) -> Task:
     """
-    Armory's attack on Speech Commands; the poison is drawn from what the cap has left.
+    Recordings: one of Armory's sounds is mixed into clips of Speech Commands.
 
-    :param nb_epochs: Of the classifier.
+    :param root: Folder that holds the data set.
+    :param attack: The attack; ``None``: Armory's own.
+    :param seed: Random seed of the cap, the poison and the training.
+    :param silence: Keep the class ``_silence_``, which the paper leaves out.
+    :param download: Download the data set to ``root`` where it is missing.
+    :param classifier: Settings of the classifier's training, as in :class:`Task`; ``None``: 15 epochs of the network
+        ``"cnn"``.
     :param defence: Keyword arguments of ``VAELatentDefence``.
     """
-    sound = armory_sound(trigger, speech_commands.SAMPLE_RATE_HZ)
-    data = speech_commands.speech_commands(root, cap=cap, silence=silence, download=download, random_state=seed)
-    attack = {"trigger": trigger, "source": source, "target": target, "fraction": fraction, "cap": cap}
+    attack = attack or SpeechAttack()
+    sound = armory_sound(attack.trigger, speech_commands.SAMPLE_RATE_HZ)
+    data = speech_commands.speech_commands(root, cap=attack.cap, silence=silence, download=download, random_state=seed)
     return _task(
         "speech_commands",
         "Speech Commands (real recordings)",
         data,
         sound,
-        attack,
+        dict(vars(attack)),
         seed,
-        classifier={"network": classifier, "nb_epochs": nb_epochs},
+        classifier=classifier or {"network": "cnn", "nb_epochs": 15},
         defence=defence or {},
     )
 

@@ -1,4 +1,4 @@
-"""Classifiers of waveforms or images to attack, wrapped for ART and trained by a seed."""
+"""Trains classifiers of waveforms or small images, which attacks are measured on, and wraps them for ART."""
 
 from __future__ import annotations
 
@@ -9,72 +9,62 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from art_plugins.attacks.networks import NETWORKS, Compression, STFTMagnitude
-from art_plugins.attacks.training_loop import run_epochs
+from art_plugins.attacks.training_loop import WAVEFORM_TRAINING, Training, run_epochs
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.statistics.labels import class_labels
 
 
 def train_classifier(
-    x: np.ndarray,
-    y: np.ndarray,
-    nb_classes: int,
-    *,
-    network: str = "cnn",
-    nb_epochs: int = 15,
-    batch_size: int = 64,
-    learning_rate: float = 2e-3,
-    precision: str = "32-true",
-    random_state: int = 0,
-    verbose: bool = False,
+    x: np.ndarray, y: np.ndarray, nb_classes: int, training: Training = WAVEFORM_TRAINING, *, verbose: bool = False
 ) -> PyTorchClassifier:
     """
-    A classifier for waveforms (n, S), through Armory's front end, or images (n, C, H, W), trained with Adam and a learning
-    rate that rises over the first tenth of the steps and falls to 0 along a cosine: where it stays, the last steps of one
-    training decide over several points of accuracy.
+    Train a classifier of waveforms (n, S), through Armory's front end, or of images (n, C, H, W), with Adam. The learning
+    rate rises over the first tenth of the steps and falls to 0 along a cosine: where it stays constant, the last steps of
+    one training decide over several points of accuracy.
 
     :param y: Labels, (n,), (n, 1) or one-hot.
-    :param network: A name in ``NETWORKS``; for waveforms ``"cnn"``, ``"resnet18"``, ``"resnet18_narrow"`` (16 channels at
-        first), ``"resnet18_tiny"`` (8) or ``"resnet50"``.
-    :param nb_epochs: 0 gives an untrained classifier.
-    :param learning_rate: The highest of the schedule.
-    :param precision: Of the training, ``"32-true"`` or ``"bf16-mixed"``; the classifier itself has 32 bits.
-    :param random_state: Seed of the weights and of the order of the samples; global generators are not touched.
+    :param training: Networks for waveforms are ``"cnn"``, ``"resnet18"``, ``"resnet18_narrow"`` (16 channels in the first
+        stage), ``"resnet18_tiny"`` (8 channels) and ``"resnet50"``.
     :raises InvalidInputError: For an unknown network or precision, bad labels, or when the loss is no longer finite.
     """
-    if network not in NETWORKS:
-        raise InvalidInputError(f"classifier must be one of {', '.join(NETWORKS)}; received {network!r}.")
+    if training.network not in NETWORKS:
+        raise InvalidInputError(f"classifier must be one of {', '.join(NETWORKS)}; received {training.network!r}.")
     labels, _ = class_labels(y, len(x), nb_classes)
-    is_audio = x.ndim == 2
-    fabric = make_fabric(precision)
-    with seeded(random_state):
-        body = NETWORKS[network](1 if is_audio else x.shape[1], nb_classes)
-        front_end = [STFTMagnitude(), *([Compression()] if network == "cnn" else [])] if is_audio else []
-        model = nn.Sequential(*front_end, *body).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
-        wrapped, wrapped_optimiser = fabric.setup(model, optimiser)
+    fabric = make_fabric(training.precision)
+    with seeded(training.random_state):
+        model = _make_network(training.network, x.shape, nb_classes)
+        wrapped, wrapped_optimiser = fabric.setup(model, _adam(model, training))
         samples = fabric.to_device(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
         targets = fabric.to_device(torch.from_numpy(labels))
 
         def loss_of(rows: Tensor, batch: Tensor) -> Tensor:
             return functional.cross_entropy(wrapped(batch), targets[rows])
 
-        run_epochs(
-            samples,
-            loss_of,
-            [wrapped_optimiser],
-            fabric,
-            nb_epochs=nb_epochs,
-            batch_size=batch_size,
-            title=network,
-            verbose=verbose,
-        )
+        run_epochs(samples, loss_of, [wrapped_optimiser], fabric, training, title=training.network, verbose=verbose)
     model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return PyTorchClassifier(
         model=model,
         loss=nn.CrossEntropyLoss(),
-        optimizer=torch.optim.Adam(model.parameters(), lr=learning_rate),
+        optimizer=_adam(model, training),
         input_shape=x.shape[1:],
         nb_classes=nb_classes,
-        clip_values=(-1.0, 1.0) if is_audio else (0.0, 1.0),
+        clip_values=(-1.0, 1.0) if x.ndim == 2 else (0.0, 1.0),
     )
+
+
+def _make_network(network: str, shape: tuple[int, ...], nb_classes: int) -> nn.Module:
+    """
+    Make an untrained network by its name, with Armory's front end where the samples are waveforms.
+
+    :param shape: Shape of all samples, (n, S) or (n, C, H, W).
+    """
+    is_audio = len(shape) == 2
+    body = NETWORKS[network](1 if is_audio else shape[1], nb_classes)
+    front_end = [STFTMagnitude(), *([Compression()] if network == "cnn" else [])] if is_audio else []
+    model = nn.Sequential(*front_end, *body)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _adam(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=training.learning_rate)

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from art_plugins.cli.app import app, console
 from art_plugins.cli.options import Cap, Precision, Root, Seeds, Source, Target, Trigger, _command
-from art_plugins.cli.shown import _cell, _show, _show_comparison, _show_in_flight_run, _show_layerwise_run
-from art_plugins.cli.terminal import FittedTable
+from art_plugins.cli.shown import _show, _show_comparison, _show_in_flight_run, _show_layerwise_run
 from art_plugins.errors import InvalidInputError
 
 
@@ -68,16 +66,11 @@ def compare(
                 partial(
                     tasks.speech_commands_task,
                     str(root),
-                    trigger=trigger,
-                    source=source,
-                    target=target,
-                    fraction=fraction,
-                    cap=cap,
-                    seed=number,
+                    tasks.SpeechAttack(trigger, source, target, fraction, cap),
+                    number,
                     silence=silence,
                     download=download,
-                    classifier=classifier,
-                    nb_epochs=nb_epochs,
+                    classifier={"network": classifier, "nb_epochs": nb_epochs},
                     defence=defence,
                 )
             )
@@ -134,8 +127,9 @@ def in_flight(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
 ) -> None:
     """Reconstruct the triggers of backdoored models, and catch the images that carry them, beside other methods."""
-    from art_plugins.attacks.cases import ModelCase, check_case
+    from art_plugins.attacks.cases import Folders, ModelCase, check_case
     from art_plugins.evaluation.in_flight_run import run_in_flight
+    from art_plugins.evaluation.running.runs import Recording
 
     cases = [
         ModelCase(name, pattern, kind, network, n_poison, width, nb_epochs, number)
@@ -146,8 +140,8 @@ def in_flight(
     ]
     for case in cases:
         check_case(case)
-    options: dict[str, Any] = {"n_clean": n_clean, "nb_steps": nb_steps, "with_baselines": baselines, "download": download}
-    run_in_flight(cases, root, out, _command(), models, **options, on_run=_show_in_flight_run)
+    folders, recording = Folders(root, models, download), Recording(out, _command(), _show_in_flight_run)
+    run_in_flight(cases, folders, recording, n_clean=n_clean, nb_steps=nb_steps, with_baselines=baselines)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 
 
@@ -189,8 +183,9 @@ def layerwise(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
 ) -> None:
     """Look for triggers in every layer of backdoored models: in test images, and as a filter of training sets."""
-    from art_plugins.attacks.cases import ModelCase
+    from art_plugins.attacks.cases import Folders, ModelCase
     from art_plugins.evaluation.layerwise_run import run_layerwise
+    from art_plugins.evaluation.running.runs import Recording
 
     cases = [
         ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number)
@@ -198,50 +193,9 @@ def layerwise(
         for name in dataset
         for pattern in trigger
     ]
-    options: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": filters, "with_peers": peers, "download": download}
-    run_layerwise(cases, root, out, _command(), models, **options, on_run=_show_layerwise_run)
+    folders, recording = Folders(root, models, download), Recording(out, _command(), _show_layerwise_run)
+    run_layerwise(cases, folders, recording, n_trusted=n_trusted, with_filters=filters, with_peers=peers)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)
-
-
-@app.command("fraction-curve")
-def fraction_curve(
-    root: Root,
-    autoencoder: Annotated[
-        Path, typer.Option(help="File of the autoencoder; where there is none, one is trained and saved there.")
-    ],
-    trigger: Trigger = "clapping",
-    source: Source = "_unknown_",
-    target: Target = "left",
-    cap: Cap = 3000,
-    scoring: Annotated[
-        Literal["contrastive", "paper"],
-        typer.Option(help="contrastive: judge each class against the others; paper: each by itself."),
-    ] = "contrastive",
-    precision: Precision = "32-true",
-    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder.")] = 30,
-    seed: Seeds = [0, 1, 2],  # noqa: B006
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/fraction-curve"),
-) -> None:
-    """Fig. 7 of Mehlman et al. 2023: how well the poison is found for shares of .01 to .30 of the source class."""
-    from art_plugins.evaluation.compare_run import run_fraction_curve
-
-    attack = {"trigger": trigger, "source": source, "target": target, "cap": cap}
-    record = run_fraction_curve(str(root), autoencoder, attack, seed, scoring, nb_epochs, precision, out, _command())
-    table = Table(title=f"Adjusted Rand index on {target!r}, by share of {source!r} poisoned with {trigger}")
-    for title in ("fraction", "seed", "poison", "share of target", "ARI", "rank", "called poisoned"):
-        table.add_column(title, justify="right")
-    for point in record["points"]:
-        table.add_row(
-            f"{point['fraction']:.2f}",
-            str(point["seed"]),
-            str(point["n_poison"]),
-            _cell(point["target_share"]),
-            _cell(point["ari"]),
-            _cell(point["rank"]),
-            "yes" if point["found"] else "no",
-        )
-    console.print(FittedTable(table))
-    console.print(f"Written: {out / 'record.json'}", markup=False)
 
 
 @app.command()
@@ -280,30 +234,20 @@ def sweep(
         raise InvalidInputError(f"--curve is source:target, such as right:left; received {curve}.")
     from art_plugins.attacks.datasets.speech_commands import speech_commands
     from art_plugins.evaluation.running.parallel import check_backend
-    from art_plugins.evaluation.sweep import check_sweep, run_sweep
+    from art_plugins.evaluation.running.runs import Recording
+    from art_plugins.evaluation.running.workers import Workers
+    from art_plugins.evaluation.sweep import SweepPlan, check_sweep, run_sweep
     from art_plugins.features.autoencoder import Autoencoder
     from art_plugins.reports.sweep_figures import write_sweep_figures
-    from art_plugins.reports.sweep_tables import sweep_report, sweep_tables
+    from art_plugins.reports.sweep_tables import sweep_tables
 
     check_backend(backend, address, jobs)
     data = speech_commands(root, cap=cap, random_state=seed)
     curves = [(pair.split(":")[0], pair.split(":")[1]) for pair in curve]
     check_sweep(data.class_names, trigger, curves)
-    record = run_sweep(
-        data,
-        Autoencoder.load(autoencoder),
-        trigger,
-        clean,
-        curves,
-        out,
-        _command(),
-        sweep_report,
-        seed,
-        pairs,
-        backend=backend,
-        address=address,
-        jobs=jobs,
-    )
+    plan = SweepPlan(trigger, clean, curves, pairs, seed)
+    workers = Workers(backend, address, jobs)
+    record = run_sweep(data, Autoencoder.load(autoencoder), plan, Recording(out, _command()), workers)
     for table in sweep_tables(record):
         _show(table)
     figures = write_sweep_figures(record, out)
@@ -337,10 +281,12 @@ def ablation(
     """Measure what each part of latent clustering brings: change one setting at a time, and judge the same attacks."""
     from art_plugins.attacks.datasets.speech_commands import speech_commands
     from art_plugins.attacks.poisoning import poison
-    from art_plugins.evaluation.ablation import VARIANTS, run_ablation
-    from art_plugins.evaluation.sweep import check_sweep
+    from art_plugins.evaluation.ablation import VARIANTS, AutoencoderTraining, run_ablation
+    from art_plugins.evaluation.running.runs import Recording
+    from art_plugins.evaluation.running.workers import Workers
+    from art_plugins.evaluation.sweep import SweepPlan, check_sweep
     from art_plugins.features.training import make_fabric
-    from art_plugins.reports.ablation_tables import ablation_report, ablation_tables
+    from art_plugins.reports.ablation_tables import ablation_tables
     from art_plugins.triggers.sounds import armory_sound
 
     variants = variant or list(VARIANTS)
@@ -350,21 +296,19 @@ def ablation(
     make_fabric(precision)  # one that is unknown is said before the data are read
     data = speech_commands(root, cap=cap, random_state=seed)
     check_sweep(data.class_names, trigger, [])
+    attacked = poison(data, armory_sound("clapping"), "_unknown_", "left", 0.1, random_state=seed)
+
+    def on_run(run: dict[str, Any]) -> None:
+        console.print(f"{run['variant']}: {len(run['sets'])} sets judged", markup=False)
+
     record = run_ablation(
         data,
-        poison(data, armory_sound("clapping"), "_unknown_", "left", 0.1, random_state=seed).x_train,
-        trigger,
-        pairs,
-        clean,
-        out,
-        _command(),
-        ablation_report,
+        attacked.x_train,
+        SweepPlan(trigger, clean, n_pairs=pairs, seed=seed),
+        Recording(out, _command(), on_run),
         variants=variants,
-        nb_epochs=nb_epochs,
-        precision=precision,
-        seed=seed,
-        jobs=jobs,
-        on_run=lambda run: console.print(f"{run['variant']}: {len(run['sets'])} sets judged", markup=False),
+        training=AutoencoderTraining(nb_epochs, precision, seed),
+        workers=Workers(jobs=jobs),
     )
     for table in ablation_tables(record):
         _show(table)

@@ -1,8 +1,9 @@
-"""What each part of latent clustering brings: autoencoders that differ in one setting judge the same sets."""
+"""Measures what each part of latent clustering brings: autoencoders that differ in one setting judge the same sets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from art_plugins.attacks.datasets.labelled import LabelledData
-from art_plugins.evaluation.running.runs import recorded_runs, run_name
-from art_plugins.evaluation.sweep import run_sweep
+from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
+from art_plugins.evaluation.running.workers import LOCAL_WORKERS, Workers
+from art_plugins.evaluation.sweep import SweepPlan, run_sweep
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.training import make_fabric
 from art_plugins.files.outputs import file_stem
-from art_plugins.reports.sweep_tables import sweep_report
+from art_plugins.reports.record_files import ABLATION
 
 WEIGHT = AutoencoderSettings().reconstruction_weight
 # Settings that differ from the default; beta weighs the divergences, the reciprocal of the reconstruction's weight.
@@ -30,70 +32,71 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class AutoencoderTraining:
+    """
+    How every autoencoder of an ablation is trained.
+
+    :param nb_epochs: Training epochs.
+    :param precision: Number format of the training, in Lightning's words: ``"32-true"`` or ``"bf16-mixed"``.
+    :param random_state: Random seed of the weights and of the order of the samples.
+    """
+
+    nb_epochs: int = 30
+    precision: str = "32-true"
+    random_state: int = 0
+
+
 def run_ablation(
     data: LabelledData,
     x_train: np.ndarray,
-    triggers: Sequence[str],
-    n_pairs: int,
-    n_clean: int,
-    out: Path,
-    command: str,
-    report: Callable[[Mapping[str, Any]], str],
+    plan: SweepPlan,
+    recording: Recording,
     *,
     variants: Sequence[str] = tuple(VARIANTS),
-    nb_epochs: int = 30,
-    precision: str = "32-true",
-    seed: int = 0,
-    jobs: int | None = None,
-    verbose: bool = True,
-    on_run: Callable[[dict[str, Any]], None] = lambda run: None,
+    training: AutoencoderTraining = AutoencoderTraining(),
+    workers: Workers = LOCAL_WORKERS,
 ) -> dict[str, Any]:
     """
-    Train every variant and let it judge attacks on the same pairs of classes with every trigger, and the same clean draws.
+    Train an autoencoder for every variant, and let each judge the same attacks and the same clean draws.
 
-    An interrupted call goes on where it stopped; trained autoencoders stay in ``out``, a folder for each variant.
+    An interrupted call goes on where it stopped. Trained autoencoders stay in the folder of the results, each variant in a
+    folder of its own.
 
-    :param data: Clean, that the attacks are made of.
-    :param x_train: What the autoencoders are trained on, (n, samples).
-    :param n_pairs: Pairs of source and target, drawn at random; a tenth of the source class is poisoned.
+    :param data: Clean samples, which are attacked.
+    :param x_train: Samples that the autoencoders are trained on, (n, samples).
+    :param plan: The sets that every variant judges.
     :param variants: Names in ``VARIANTS``.
-    :param precision: Of the trainings, in Lightning's words.
-    :param jobs: Local processes that judge.
-    :return: The record; each run has ``variant``, ``settings``, and under ``sets`` the runs of its sweep.
+    :param training: How every autoencoder is trained.
+    :param workers: Who judges the sets; the training is done in this process.
+    :return: The record. Each run has ``variant``, ``settings``, ``nb_epochs``, and under ``sets`` the runs of its sweep.
     """
 
     def one(name: str) -> dict[str, Any]:
-        folder = out / file_stem(name)
-        autoencoder = _trained(x_train, VARIANTS[name], folder, nb_epochs, precision, seed, verbose)
-        swept = run_sweep(
-            data, autoencoder, triggers, n_clean, [], folder, command, sweep_report, seed, n_pairs, verbose, jobs=jobs
-        )
-        return {"variant": name, "settings": VARIANTS[name], "nb_epochs": nb_epochs, "sets": swept["runs"]}
+        folder = recording.out / file_stem(name)
+        autoencoder = _trained(x_train, VARIANTS[name], folder, training, recording.verbose)
+        # The runs of its sweep are no runs of the ablation.
+        swept = run_sweep(data, autoencoder, plan, Recording(folder, recording.command, verbose=recording.verbose), workers)
+        return {"variant": name, "settings": VARIANTS[name], "nb_epochs": training.nb_epochs, "sets": swept["runs"]}
 
-    what = (nb_epochs, precision, seed, tuple(triggers), n_pairs, n_clean)
-    tasks = {run_name(file_stem(name), VARIANTS[name], what): partial(one, name) for name in variants}
-    return recorded_runs(tasks, out, command, report, on_run)
+    tasks = {run_name(file_stem(name), VARIANTS[name], training, plan): partial(one, name) for name in variants}
+    return recorded_runs(ABLATION, tasks, recording)
 
 
 def _trained(
-    x: np.ndarray,
-    settings: Mapping[str, Any],
-    folder: Path,
-    nb_epochs: int,
-    precision: str,
-    seed: int,
-    verbose: bool,
+    x: np.ndarray, settings: Mapping[str, Any], folder: Path, training: AutoencoderTraining, verbose: bool
 ) -> Autoencoder:
-    """From the folder if it lies there."""
-    file = folder / f"{run_name('autoencoder', sorted(settings.items()), nb_epochs, precision, seed)}.safetensors"
+    """Read the autoencoder of a variant from the folder, or train it and keep it there."""
+    what = (training.nb_epochs, training.precision, training.random_state)
+    file = folder / f"{run_name('autoencoder', sorted(settings.items()), *what)}.safetensors"
     if file.is_file():
         return Autoencoder.load(file)
     autoencoder = Autoencoder(AutoencoderSettings(**settings)).fit(
         x,
-        nb_epochs=nb_epochs,
-        random_state=seed,
+        nb_epochs=training.nb_epochs,
+        random_state=training.random_state,
         checkpoint=file.with_suffix(".checkpoint"),
-        fabric=make_fabric(precision),
+        fabric=make_fabric(training.precision),
         verbose=verbose,
     )
     autoencoder.save(file)

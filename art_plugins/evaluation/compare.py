@@ -1,4 +1,7 @@
-"""Every filter on one attacked data set: what it removes, and what that does to the attack once the model is retrained."""
+"""
+Compares all filters on one attacked data set: what each removes, and how the attack works on a model that is trained
+again.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from tqdm.auto import tqdm
 
 from art_plugins.attacks.success import attack_metrics
 from art_plugins.attacks.tasks import Task
+from art_plugins.attacks.training_loop import Training
 from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.baselines.pyod_filter import pyod_is_installed
 from art_plugins.defences.latent_clustering import VAELatentDefence
-from art_plugins.evaluation.filters import WITHOUT_PYOD, entries
+from art_plugins.evaluation.filters import WITHOUT_PYOD, installed_filters
 from art_plugins.evaluation.metrics import filter_metrics, measured
 from art_plugins.reports.suspects import choose_suspects
 
@@ -31,12 +35,12 @@ def compare(
     verbose: bool = True,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
-    Train on the poisoned set, run every filter, retrain on what each keeps.
+    Train a model on the poisoned set, run every filter, and train the model again on what each filter keeps.
 
-    :param progress: What an interrupted run had finished; its rows are taken over.
-    :param on_progress: Called with all that is finished so far, after every step; JSON-safe.
-    :param save_autoencoder: Where the autoencoder that was trained is kept, for ``--autoencoder`` of later runs; an
-        interrupted training goes on from the checkpoint beside it.
+    :param progress: What an interrupted run had finished; its rows are not computed again.
+    :param on_progress: Called with everything that is finished so far, after every step; JSON-safe.
+    :param save_autoencoder: File for the trained autoencoder, for ``--autoencoder`` of later runs; an interrupted training
+        goes on from the checkpoint beside it.
     :return: The task's record, JSON-safe, and the arrays of Fig. 3: ``target_latents_2d`` (m, 2), ``target_clusters``
         (m,), ``target_is_poison`` (m,).
     """
@@ -44,18 +48,17 @@ def compare(
     clean = data.clean
     done: Progress = {"rows": {}, "kept": {}, **(progress or {})}
     in_target = data.y_train == data.target
-    bar = tqdm(total=len(entries()) + 1, desc=task.name, unit="step", disable=not verbose or None)
+    filters = installed_filters()
+    bar = tqdm(total=len(filters) + 1, desc=task.name, unit="step", disable=not verbose or None)
     bar.set_postfix_str("model without a filter")
-    classifier = train_classifier(
-        data.x_train, data.y_train, len(clean.class_names), random_state=task.seed, **task.classifier
-    )
+    classifier = train_classifier(data.x_train, data.y_train, len(clean.class_names), _training(task))
     undefended = attack_metrics(classifier, clean.x_test, clean.y_test, data.x_triggered, data.target)
-    for entry in entries():
+    for entry in filters:
         bar.update()
         bar.set_postfix_str(entry.title)
         if entry.name in done["rows"]:
             continue
-        defence = entry.make(task, classifier)
+        defence = entry.make_for(task, classifier)
         if isinstance(defence, VAELatentDefence) and save_autoencoder is not None:
             defence.set_params(checkpoint=f"{save_autoencoder}.checkpoint")
         with measured() as cost:
@@ -80,7 +83,7 @@ def compare(
 
 
 def _retrain(task: Task, is_clean: np.ndarray, undefended: dict[str, Any], done: Progress) -> dict[str, Any]:
-    """Accuracy and attack success of a model trained on what is kept; equal kept sets are trained once."""
+    """Accuracy and attack success of a model that is trained on what a filter keeps; equal sets are trained on once."""
     data, kept = task.data, np.flatnonzero(is_clean)
     twin = done["kept"].get(_key(is_clean))
     if is_clean.all():
@@ -90,13 +93,7 @@ def _retrain(task: Task, is_clean: np.ndarray, undefended: dict[str, Any], done:
     elif len(np.unique(data.y_train[kept])) < 2:
         return {"clean_accuracy": None, "attack_success": None, "retrained_as": None}
     else:
-        classifier = train_classifier(
-            data.x_train[kept],
-            data.y_train[kept],
-            len(data.clean.class_names),
-            random_state=task.seed,
-            **task.classifier,
-        )
+        classifier = train_classifier(data.x_train[kept], data.y_train[kept], len(data.clean.class_names), _training(task))
         trained = attack_metrics(classifier, data.clean.x_test, data.clean.y_test, data.x_triggered, data.target)
     return {
         "clean_accuracy": trained["clean_accuracy"],
@@ -105,12 +102,19 @@ def _retrain(task: Task, is_clean: np.ndarray, undefended: dict[str, Any], done:
     }
 
 
+def _training(task: Task) -> Training:
+    return Training(random_state=task.seed, **task.classifier)
+
+
 def _key(is_clean: np.ndarray) -> str:
     return np.packbits(is_clean.astype(bool)).tobytes().hex()
 
 
 def _latent_results(task: Task, defence: VAELatentDefence) -> Progress:
-    """What the page shows of the autoencoder: scores by class, training losses, and the target class's latents in 2-D."""
+    """
+    What the page shows of latent clustering: class scores, training losses, and the target class's latents in two
+    dimensions.
+    """
     rows = np.flatnonzero(task.data.y_train == task.data.target)
     points = PCA(n_components=2, random_state=task.seed).fit_transform(defence.latents_[rows])
     classes = [
@@ -159,7 +163,7 @@ def _record(task: Task, undefended: dict[str, Any], done: Progress) -> dict[str,
         "n_poison": int(data.is_poison.sum()),
         "target_share": float(data.is_poison[in_target].mean()),
         "undefended": undefended,
-        "defences": [done["rows"][entry.name] for entry in entries()],
+        "defences": [done["rows"][entry.name] for entry in installed_filters()],
         **{name: done[name] for name in ("classes", "score_limit", "autoencoder_history")},
         **{name: done[name] for name in ("suspects", "sample_rate_hz")},
     }

@@ -1,4 +1,4 @@
-"""A run of several comparisons: resumable, recorded, reported."""
+"""Runs several comparisons, goes on where an earlier call stopped, and writes the record and the report."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.attacks.tasks import Task, speech_commands_task
+from art_plugins.attacks.tasks import Task
 from art_plugins.evaluation.compare import compare
-from art_plugins.evaluation.fractions import fraction_curve
 from art_plugins.evaluation.running.environment import versions
-from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.training import make_fabric
 from art_plugins.reports.comparison_page import write_compare_report
 from art_plugins.reports.comparison_tables import markdown_report
 from art_plugins.reports.packages import report_is_possible
+from art_plugins.reports.record_files import COMPARISON, heading
 from art_plugins.reports.suspects import write_suspects
-from art_plugins.storage import atomic_path, json_safe, read_record, write_json, write_text
+from art_plugins.storage import json_safe, read_record, write_json, write_text
 
 
 def run_comparisons(
@@ -34,22 +32,25 @@ def run_comparisons(
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
-    Compare the filters on each task and write ``record.json``, ``table.md`` and, with the extra ``report``,
-    ``report.html`` and its figures; and every autoencoder that was trained.
+    Compare the filters on each task. Write ``record.json``, ``table.md`` and every autoencoder that was trained and, with
+    the extra ``report``, also ``report.html`` and its figures.
 
     What is finished is kept under ``out/unfinished`` until the end, so that the same call goes on where it stopped.
 
-    :param makers: Make the tasks, one after the other, so that only one data set is in memory.
+    :param makers: Functions that make the tasks. They are called one after the other, so that only one data set is in
+        memory.
+    :param out: Folder for the results.
+    :param command: The command line, for the record.
     :param on_task: Called with each task's record as soon as it is there.
     :return: The record.
     """
     start = time.perf_counter()
     unfinished = out / "unfinished"
-    record: dict[str, Any] = {"command": command, "versions": versions(), "seconds": 0.0, "tasks": []}
+    record: dict[str, Any] = {**heading(COMPARISON), "command": command, "versions": versions(), "seconds": 0.0, "runs": []}
     arrays = {}
     for make in makers:
         task = make()
-        if any(row["name"] == task.name for row in record["tasks"]):
+        if any(row["name"] == task.name for row in record["runs"]):
             task = replace(task, name=f"{task.name}_seed{task.seed}")
         file = unfinished / f"{task.name}-{_identity(task)}.json"
         row, figures = compare(
@@ -61,7 +62,7 @@ def run_comparisons(
         )
         row = json_safe(row)
         samples = write_suspects(task.data.x_train, row["suspects"], row["name"], row["sample_rate_hz"], out / "suspects")
-        record["tasks"].append(row | {"suspects": samples})
+        record["runs"].append(row | {"suspects": samples})
         arrays[row["name"]] = figures
         on_task(row)
     record["seconds"] = time.perf_counter() - start
@@ -74,54 +75,8 @@ def run_comparisons(
     return record
 
 
-def run_fraction_curve(
-    root: str,
-    autoencoder_path: Path,
-    attack: dict[str, Any],
-    seeds: Sequence[int],
-    scoring: str,
-    nb_epochs: int,
-    precision: str,
-    out: Path,
-    command: str,
-) -> dict[str, Any]:
-    """
-    Measure the curve of Fig. 7 and write ``record.json`` and, with the extra ``report``, ``fraction_curve.png``.
-
-    :param autoencoder_path: A saved autoencoder; where there is none, one is trained on the attack with a tenth of the
-        source class, as in the paper, and saved there.
-    :return: The record.
-    """
-    start = time.perf_counter()
-    if not autoencoder_path.is_file():
-        task = speech_commands_task(root, fraction=0.1, seed=seeds[0], **attack)
-        Autoencoder().fit(
-            task.data.x_train,
-            nb_epochs=nb_epochs,
-            random_state=seeds[0],
-            fabric=make_fabric(precision),
-            checkpoint=autoencoder_path.with_suffix(".checkpoint"),
-        ).save(autoencoder_path)
-    points = fraction_curve(root, Autoencoder.load(autoencoder_path), seeds=seeds, scoring=scoring, **attack)
-    record = {
-        "command": command,
-        "versions": versions(),
-        "attack": attack,
-        "points": points,
-        "seconds": time.perf_counter() - start,
-    }
-    write_json(out / "record.json", record)
-    if report_is_possible():
-        from art_plugins.reports.comparison_figures import fraction_figure
-        from art_plugins.reports.drawing import png_bytes
-
-        with atomic_path(out / "fraction_curve.png") as partial_file:
-            partial_file.write_bytes(png_bytes(fraction_figure(points)))
-    return record
-
-
 def _identity(task: Task) -> str:
-    """Short hash of everything that the results of a task depend on."""
+    """A short hash of everything that the results of a task depend on."""
     data = task.data
     digest = hashlib.sha256(repr((task.attack, task.seed, task.classifier, task.defence, versions())).encode())
     for array in (data.x_train[:: max(1, len(data.x_train) // 64)], data.y_train, np.packbits(data.is_poison)):

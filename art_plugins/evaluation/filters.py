@@ -1,9 +1,10 @@
-"""The filters that are compared, with the settings in which they run."""
+"""The registry of filters: every filter of training sets that is measured, with its title and its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,115 +16,130 @@ from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.evaluation.detectors import default_rule, paper_rule
+
+N_TRUSTED = 20  # samples of each class
+LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
+AS_SHIPPED = "as ART ships it: on logits"
+PYOD_RULE = "what lies 3.5 robust deviations above the median of its class goes"
+WITHOUT_PYOD = 'PyOD is not installed, so its rows are left out: pip install "art-plugins[peers]"'
 
 
-class Entry(NamedTuple):
+class Filter(NamedTuple):
     """
-    A filter of the comparison: its name in files, its title for readers, and how it is made for a task; ``needs_pyod``: it
-    is left out where PyOD is not installed.
+    A filter of training sets.
+
+    :param name: Name in records and in names of files.
+    :param title: Title in tables.
+    :param kind: Class of the filter.
+    :param settings: Keyword arguments of the class.
+    :param origin: Where it comes from. ``"own"``: a defence of this package; ``"art"``: the Adversarial Robustness
+        Toolbox; ``"peer"``: another author; ``"bound"``: it is no defence, since it knows the truth or removes at random.
+    :param of_task: Gives further keyword arguments that depend on the task, for ``art-plugins compare``.
+    :param note: What a reader of the table has to know.
     """
 
     name: str
     title: str
-    make: Callable[[Task, Any], PoisonFilter]
+    kind: type[PoisonFilter]
+    settings: Mapping[str, Any]
+    origin: Literal["own", "art", "peer", "bound"]
+    of_task: Callable[[Task], Mapping[str, Any]] = lambda task: {}
     note: str | None = None
-    needs_pyod: bool = False
+
+    def make(self, classifier: Any, x: np.ndarray, y: np.ndarray, random_state: int, **further: Any) -> PoisonFilter:
+        """
+        Make the filter for a training set.
+
+        :param classifier: ART classifier that was trained on the set.
+        :param x: Training samples, (n, ...).
+        :param y: Their labels, (n,).
+        :param random_state: Random seed, for filters that draw random numbers.
+        :param further: Keyword arguments that are added to ``settings`` or replace them.
+        """
+        seed = {"random_state": random_state} if "random_state" in inspect.signature(self.kind).parameters else {}
+        return self.kind(classifier, x, y, **{**seed, **self.settings, **further})
+
+    def make_for(self, task: Task, classifier: Any) -> PoisonFilter:
+        """Make the filter for the training set of a task."""
+        arguments = {"random_state": task.seed, **self.of_task(task)}
+        return self.make(classifier, task.data.x_train, task.data.y_train, **arguments)
 
 
-def _art(kind: type[PoisonFilter], features: str) -> Callable[[Task, Any], PoisonFilter]:
-    def make(task: Task, classifier: Any) -> PoisonFilter:
-        return kind(classifier, task.data.x_train, task.data.y_train, features=features, random_state=task.seed)  # type: ignore[call-arg]
-
-    return make
-
-
-def _vae(task: Task, classifier: Any) -> PoisonFilter:
-    return VAELatentDefence(classifier, task.data.x_train, task.data.y_train, **{"random_state": task.seed, **task.defence})
-
-
-def _layerwise(task: Task, classifier: Any) -> PoisonFilter:
-    x, y = task.data.x_train, task.data.y_train
-    return LayerwiseFeatureDefence(classifier, x, y, fpr=LAYERWISE_FPR, random_state=task.seed)
-
-
-def _layerwise_trusted(task: Task, classifier: Any) -> PoisonFilter:
-    """Trusted samples are test samples: the filter sees them, the models that are trained do not."""
+def _trusted(task: Task) -> dict[str, np.ndarray]:
+    """Take test samples as trusted samples: the filter sees them, the models that are trained do not."""
     x_test, y_test = task.data.clean.x_test, task.data.clean.y_test
     random = np.random.default_rng(task.seed)
     members = [random.permutation(np.flatnonzero(y_test == label)) for label in np.unique(y_test)]
     chosen = np.concatenate([rows[: min(N_TRUSTED, len(rows) // 2)] for rows in members])
-    x, y = task.data.x_train, task.data.y_train
-    options: dict[str, Any] = {"fpr": LAYERWISE_FPR, "random_state": task.seed}
-    return LayerwiseFeatureDefence(classifier, x, y, x_test[chosen], y_test[chosen], **options)
+    return {"x_val": x_test[chosen], "y_val": y_test[chosen]}
 
 
-def _spectre(task: Task, classifier: Any) -> PoisonFilter:
-    return SPECTRE(classifier, task.data.x_train, task.data.y_train)
+def _of_art(name: str, title: str, kind: type[PoisonFilter]) -> tuple[Filter, Filter]:
+    """A filter of ART on logits, as ART ships it, and on what the head of the network sees."""
+    return (
+        Filter(f"{name}_logits", f"{title} (logits)", kind, {"features": "logits"}, "art", note=AS_SHIPPED),
+        Filter(f"{name}_penultimate", f"{title} (penultimate)", kind, {"features": "penultimate"}, "art"),
+    )
 
 
-def _pyod(detector: str) -> Callable[[Task, Any], PoisonFilter]:
-    def make(task: Task, classifier: Any) -> PoisonFilter:
-        return PyODFilter(classifier, task.data.x_train, task.data.y_train, detector, random_state=task.seed)
-
-    return make
-
-
-def _perfect(task: Task, classifier: Any) -> PoisonFilter:
-    return PerfectFilter(classifier, task.data.x_train, task.data.y_train, task.data.is_poison)
+def _of_pyod(detector: str, title: str) -> Filter:
+    return Filter(
+        f"pyod_{detector}", f"PyOD, {title} (penultimate)", PyODFilter, {"detector": detector}, "peer", note=PYOD_RULE
+    )
 
 
-def _random(task: Task, classifier: Any) -> PoisonFilter:
-    n_removed = int(task.data.is_poison.sum())
-    return RandomFilter(classifier, task.data.x_train, task.data.y_train, n_removed, task.seed)
-
-
-N_TRUSTED = 20  # samples a class
-
-
-LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
-
-
-AS_SHIPPED = "as ART ships it: on logits"
-
-
-PYOD_TITLES = {"ecod": "PyOD, ECOD", "iforest": "PyOD, isolation forest", "lof": "PyOD, local outlier factor"}
-
-
-PYOD_RULE = "what lies 3.5 robust deviations above the median of its class goes"
-
-
-WITHOUT_PYOD = 'PyOD is not installed, so its rows are left out: pip install "art-plugins[peers]"'
-
-
-ENTRIES = (
-    Entry("vae_latent", "VAE latent clustering", _vae),
-    Entry("layerwise", "Layer-wise features (none trusted)", _layerwise),
-    Entry(
+FILTERS = (
+    Filter("vae_latent", "VAE latent clustering", VAELatentDefence, {}, "own", lambda task: task.defence),
+    Filter("layerwise", "Layer-wise features (none trusted)", LayerwiseFeatureDefence, {"fpr": LAYERWISE_FPR}, "own"),
+    Filter(
         "layerwise_trusted",
         "Layer-wise features (trusted)",
-        _layerwise_trusted,
+        LayerwiseFeatureDefence,
+        {"fpr": LAYERWISE_FPR},
+        "own",
+        _trusted,
         f"has {N_TRUSTED} trusted test samples a class, at most half of them",
     ),
-    Entry(
-        "activation_clustering_logits", "Activation clustering (logits)", _art(ActivationClustering, "logits"), AS_SHIPPED
+    *_of_art("activation_clustering", "Activation clustering", ActivationClustering),
+    *_of_art("spectral_signatures", "Spectral signatures", SpectralSignatures),
+    Filter("spectre", "SPECTRE (penultimate)", SPECTRE, {}, "peer", note="chooses one class, and half of it goes"),
+    _of_pyod("ecod", "ECOD"),
+    _of_pyod("iforest", "isolation forest"),
+    _of_pyod("lof", "local outlier factor"),
+    Filter(
+        "perfect_filter",
+        "Perfect filter",
+        PerfectFilter,
+        {},
+        "bound",
+        lambda task: {"is_poison": task.data.is_poison},
+        "upper bound: knows the truth",
     ),
-    Entry(
-        "activation_clustering_penultimate",
-        "Activation clustering (penultimate)",
-        _art(ActivationClustering, "penultimate"),
+    Filter(
+        "random_filter",
+        "Random filter",
+        RandomFilter,
+        {},
+        "bound",
+        lambda task: {"n_removed": int(task.data.is_poison.sum())},
+        "lower bound: removes as many samples as there is poison",
     ),
-    Entry("spectral_signatures_logits", "Spectral signatures (logits)", _art(SpectralSignatures, "logits"), AS_SHIPPED),
-    Entry("spectral_signatures_penultimate", "Spectral signatures (penultimate)", _art(SpectralSignatures, "penultimate")),
-    Entry("spectre", "SPECTRE (penultimate)", _spectre, "chooses one class, and half of it goes"),
-    *(
-        Entry(f"pyod_{detector}", f"{title} (penultimate)", _pyod(detector), PYOD_RULE, needs_pyod=True)
-        for detector, title in PYOD_TITLES.items()
-    ),
-    Entry("perfect_filter", "Perfect filter", _perfect, "upper bound: knows the truth"),
-    Entry("random_filter", "Random filter", _random, "lower bound: removes as many samples as there is poison"),
 )
+# The rules of layer-wise feature analysis as filters; each is measured with and without trusted samples.
+LAYERWISE_FILTERS = (paper_rule(2.5), default_rule(0.005), default_rule(0.01))
 
 
-def entries() -> list[Entry]:
-    """Those whose packages are installed."""
-    return [entry for entry in ENTRIES if pyod_is_installed() or not entry.needs_pyod]
+def installed_filters(*origins: str) -> list[Filter]:
+    """
+    The filters whose packages are installed, in the order of the registry.
+
+    :param origins: Only filters of these origins; without an origin, all filters.
+    """
+    found = [one for one in FILTERS if not origins or one.origin in origins]
+    return [one for one in found if one.kind is not PyODFilter or pyod_is_installed()]
+
+
+def filter_named(name: str) -> Filter:
+    """The filter of a name; the name must be in the registry."""
+    return next(one for one in FILTERS if one.name == name)

@@ -1,4 +1,4 @@
-"""The test set in three parts: clean samples to learn from, clean samples to judge, triggered samples."""
+"""Splits a test set into three parts: clean samples to learn from, clean samples to judge, and triggered samples."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from art_plugins.triggers.trigger import Trigger
 
 class HeldOut(NamedTuple):
     """
-    ``x_defence``, ``y_defence``: the defender's clean images; ``x_clean``, ``y_clean``: other clean images, of all
-    classes; ``x_triggered``, ``y_source``: those of them that are of a source class, with the trigger, and their
-    true class.
+    The three parts of a test set.
+
+    ``x_defence``, ``y_defence``: the clean images that the defender has. ``x_clean``, ``y_clean``: the other clean images,
+    of all classes. ``x_triggered``, ``y_source``: those of the latter that are of a source class, with the trigger, and
+    their true classes.
     """
 
     x_defence: np.ndarray
@@ -32,7 +34,13 @@ def split_test_set(
     n_per_class: int = 100,
     random_state: int = 0,
 ) -> HeldOut:
-    """``n_per_class`` test images of every class for the defender, the rest for the evaluation (Li et al., section 5.1)."""
+    """
+    Give ``n_per_class`` test images of every class to the defender and the rest to the evaluation (Li et al., section
+    5.1).
+
+    :param sources: Classes whose images get the trigger.
+    :param random_state: Random seed of the split.
+    """
     random = np.random.default_rng(random_state)
     chosen = np.concatenate(
         [random.choice(np.flatnonzero(y_test == label), n_per_class, replace=False) for label in np.unique(y_test)]

@@ -1,4 +1,7 @@
-"""Detectors of triggers at test time on one attacked model: inversion, every density family, and the baselines."""
+"""
+Measures detectors of triggers at test time on one attacked model: trigger inversion, every form of the detector,
+baselines.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,21 @@ from typing import Any
 import numpy as np
 
 from art_plugins.attacks.success import ratio
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
+from art_plugins.baselines.patterns import neural_cleanse_patching
 from art_plugins.defences.in_flight import InFlightDetector
+from art_plugins.evaluation.detectors import Backdoor, detectors_of
 from art_plugins.evaluation.held_out import HeldOut
+from art_plugins.evaluation.in_flight_rates import detection_figures, source_accuracy
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
+from art_plugins.reports.record_files import IN_FLIGHT
 from art_plugins.statistics.outliers import combined_index
 from art_plugins.statistics.thresholds import best_tpr_near_fpr
 from art_plugins.triggers.found import Inversion
 from art_plugins.triggers.inversion import invert_triggers
 from art_plugins.triggers.trigger import Trigger, stamped
 
-# Family, hidden layers, power of the features, margin, removal of the pattern; the paper's form first, the default last.
+# Density family, number of hidden layers, power of the features, margin, removal of the pattern. The paper's form is
+# first, the default form is last.
 FORMS: tuple[tuple[str, int, float, float, bool], ...] = (
     ("mixture", 1, 1.0, 0.0, False),
     ("oas", 1, 1.0, 0.0, False),
@@ -34,7 +41,7 @@ FORMS: tuple[tuple[str, int, float, float, bool], ...] = (
 )
 LEARNING_RATES = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)
 MOST_TRIGGERED = 1_000  # triggered images that the baselines judge; STRIP runs the model 100 times on each
-BASELINE_FPR = 0.05  # at which the paper reads off the baselines
+BASELINE_FPR = 0.05  # false-positive rate at which the paper compares the baselines
 
 
 def evaluate_in_flight(
@@ -49,16 +56,19 @@ def evaluate_in_flight(
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
-    Invert the triggers, then judge clean and triggered test images with every detector on the pattern that was found.
+    Invert the triggers, then judge clean and triggered test images with every detector for the trigger that was found.
 
-    Where the inversion finds no backdoor, or another class, the detectors are measured on its best pattern for the true
-    target all the same, and ``right_target`` is false.
+    Where the inversion finds no backdoor, or another target class, ``right_target`` is false. The detectors are measured
+    all the same, on the best pattern that the inversion has for the true target.
 
     :param classifier: The attacked model, an ART ``PyTorchClassifier``.
-    :param nb_steps: Of the inversion; see :func:`~art_plugins.triggers.inversion.invert_triggers`.
-    :param precision: Of the inversion.
-    :return: JSON-safe: ``inversion``, ``detectors`` (a row a form), ``wrong_target`` (a detector for another class),
-        ``baselines``, ``patching``.
+    :param target: Target class of the attack.
+    :param with_baselines: Measure Neural Cleanse, B3D and STRIP as well.
+    :param nb_steps: Most steps of the trigger inversion; see :func:`~art_plugins.triggers.inversion.invert_triggers`.
+    :param precision: Number format of the trigger inversion.
+    :param random_state: Random seed of the trigger inversion and of the detectors.
+    :return: JSON-safe. ``inversion``; ``detectors``: a row for each form; ``wrong_target``: a detector for another class;
+        ``baselines``; ``patching``.
     """
     start = time.perf_counter()
     options: dict[str, Any] = {"nb_steps": nb_steps, "precision": precision}
@@ -80,7 +90,10 @@ def evaluate_in_flight(
 
 
 def best_trigger(found: Inversion, target: int) -> Trigger:
-    """The trigger that was found, if it leads to ``target``; else the pattern towards it that makes it stand out most."""
+    """
+    The trigger that was found, if it leads to ``target``; otherwise the pattern towards ``target`` with the highest
+    anomaly index.
+    """
     if found.target_class == target and found.trigger is not None:
         return found.trigger
     best = max(found.inverted, key=lambda one: float(np.nan_to_num(one.anomaly_index[target], nan=-np.inf)))
@@ -88,7 +101,12 @@ def best_trigger(found: Inversion, target: int) -> Trigger:
 
 
 def inversion_row(found: Inversion, target: int | None, seconds: float) -> dict[str, Any]:
-    """An inversion, JSON-safe."""
+    """
+    What a trigger inversion found, JSON-safe.
+
+    :param target: True target class; ``None``: there is no single one.
+    :param seconds: How long the inversion took.
+    """
     return {
         "target_class": found.target_class,
         "right_target": found.target_class == target,
@@ -112,51 +130,6 @@ def inversion_row(found: Inversion, target: int | None, seconds: float) -> dict[
     }
 
 
-def detection_figures(
-    clean: tuple[np.ndarray, np.ndarray],
-    triggered: tuple[np.ndarray, np.ndarray],
-    y_clean: np.ndarray,
-    target: int,
-) -> dict[str, Any]:
-    """
-    Rates with both denominators.
-
-    :param clean: Predicted classes (n,) and verdicts (n,) of the clean test images.
-    :param triggered: The same of the triggered ones.
-    :param y_clean: True classes of the clean ones.
-    :return: ``tpr``: caught share of the triggered images that the model sends to the target, ``tpr_of_all``: of all
-        triggered images; ``fpr``: of the clean target-class images predicted so, ``fpr_of_all``: of all clean images
-        predicted as the target; and the four denominators.
-    """
-    as_target = triggered[0] == target
-    clean_as_target = clean[0] == target
-    in_class = clean_as_target & (y_clean == target)
-    caught = int((triggered[1] & as_target).sum())
-    return {
-        "tpr": ratio(caught, int(as_target.sum())),
-        "tpr_of_all": ratio(caught, len(as_target)),
-        "fpr": ratio(int((clean[1] & in_class).sum()), int(in_class.sum())),
-        "fpr_of_all": ratio(int((clean[1] & clean_as_target).sum()), int(clean_as_target.sum())),
-        "n_triggered_as_target": int(as_target.sum()),
-        "n_triggered": len(as_target),
-        "n_clean_target": int(in_class.sum()),
-        "n_clean_as_target": int(clean_as_target.sum()),
-    }
-
-
-def source_accuracy(inferred: np.ndarray, y_source: np.ndarray, predicted: np.ndarray, target: int) -> dict[str, Any]:
-    """
-    Source class inference accuracy: over the triggered images that the model sends to the target (``sia``) and over all of
-    them (``sia_of_all``); an image that is not caught counts as wrong.
-    """
-    right = inferred == y_source
-    as_target = predicted == target
-    return {
-        "sia": ratio(int((right & as_target).sum()), int(as_target.sum())),
-        "sia_of_all": ratio(int((right & as_target).sum()), len(as_target)),
-    }
-
-
 def _form_rows(
     classifier: Any,
     split: HeldOut,
@@ -164,7 +137,7 @@ def _form_rows(
     target: int,
     random_state: int,
 ) -> list[dict[str, Any]]:
-    """Every form of the detector, on features that are computed once."""
+    """Measure every form of the detector, on features that are computed once."""
     layers = hidden_layers(classifier, split.x_defence, max(n_layers for _, n_layers, *_ in FORMS))
     is_source = split.y_defence != target
     defence = split.x_defence.copy()
@@ -194,7 +167,7 @@ def _form_rows(
 
 
 def _wrong_target_figures(classifier: Any, split: HeldOut, found: Inversion, wrong: int) -> dict[str, Any]:
-    """What a detector does that was made for the class ``wrong`` while the backdoor leads to another one."""
+    """Measure a detector that was made for the class ``wrong``, while the backdoor leads to another class."""
     detector = InFlightDetector(classifier, best_trigger(found, wrong), wrong)
     detector.fit(split.x_defence, split.y_defence)
     _, triggered_caught = detector.detect(split.x_triggered)
@@ -210,12 +183,12 @@ def _wrong_target_figures(classifier: Any, split: HeldOut, found: Inversion, wro
 def _baseline_rows(
     classifier: Any, split: HeldOut, trigger: Trigger, target: int, random_state: int
 ) -> list[dict[str, Any]]:
-    """Each baseline with its threshold swept on the test images, as in the paper, and set on the defender's."""
-    detectors = {
-        "Neural Cleanse": NeuralCleanseFilter(classifier, trigger, target),
-        "B3D": B3D(classifier, trigger, target_class=target),
-        "STRIP": STRIP(classifier, target_class=target, random_state=random_state),
-    }
+    """
+    Measure each baseline with two thresholds: one swept on the test images, as in the paper, and one set on the defender's
+    images.
+    """
+    backdoor = Backdoor(trigger, target)
+    detectors = {one.title: one.make(classifier, random_state, backdoor) for one in detectors_of(IN_FLIGHT)}
     x_clean = split.x_clean[split.y_clean == target]
     x_clean = x_clean[classifier.predict(x_clean).argmax(axis=1) == target]
     some = np.random.default_rng(random_state).permutation(len(split.x_triggered))[:MOST_TRIGGERED]
@@ -243,7 +216,7 @@ def _baseline_rows(
 def _patching_rows(
     classifier: Any, split: HeldOut, trigger: Trigger, target: int, random_state: int
 ) -> list[dict[str, Any]]:
-    """Neural Cleanse's patching on the defender's images, by learning rate (Table 3)."""
+    """Measure Neural Cleanse's patching on the defender's images, with several learning rates (Table 3)."""
     rows = []
     predicted = classifier.predict(split.x_triggered).argmax(axis=1)
     for rate in LEARNING_RATES:

@@ -1,24 +1,25 @@
-"""The evaluation of Li et al. 2022: attacked models are trained, inverted, and guarded; recorded and tabulated."""
+"""
+The evaluation of Li et al. 2022: trains attacked models, inverts their triggers, guards them, and records the results.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from art_plugins.attacks.cases import ModelCase, attacked_model
+from art_plugins.attacks.cases import Folders, ModelCase, attacked_model
 from art_plugins.attacks.poisoning import SEVERAL
 from art_plugins.attacks.success import assert_attack_works
 from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row
-from art_plugins.evaluation.running.runs import recorded_runs, run_name
-from art_plugins.reports.in_flight_tables import in_flight_report
+from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
+from art_plugins.reports.record_files import IN_FLIGHT
 from art_plugins.triggers.inversion import invert_triggers
 
 LEAST_SUCCESS = 0.94  # of an attack that is judged; the weakest of Li et al., Table 1, has .94
@@ -26,58 +27,49 @@ LEAST_SUCCESS = 0.94  # of an attack that is judged; the weakest of Li et al., T
 
 def run_in_flight(
     cases: Sequence[ModelCase],
-    root: str | Path,
-    out: Path,
-    command: str,
-    models: Path | None = None,
+    folders: Folders,
+    recording: Recording,
     *,
     n_clean: Sequence[int] = (100,),
     nb_steps: int = 400,
     with_baselines: bool = True,
-    download: bool = False,
-    verbose: bool = True,
-    on_run: Callable[[dict[str, Any]], None] = lambda run: None,
 ) -> dict[str, Any]:
     """
     Run every case and write ``record.json`` and ``table.md``.
 
     A finished case is kept under ``out/unfinished`` until the end, so that the same call goes on where it stopped.
 
-    :param root: Folder with ``<dataset>.npz``.
-    :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
-    :param n_clean: Clean images a class that the defender has, one or several numbers; at most half of the test images of
-        a class are taken.
-    :param nb_steps: Most steps of the inversion.
+    :param n_clean: Clean images of each class that the defender has, one or several numbers; at most half of the test
+        images of a class are taken.
+    :param nb_steps: Most steps of the trigger inversion.
+    :param with_baselines: Measure Neural Cleanse, B3D and STRIP as well.
     :return: The record.
     """
-    options: dict[str, Any] = {"nb_steps": nb_steps, "with_baselines": with_baselines}
-    options |= {"download": download, "verbose": verbose}
+    options: dict[str, Any] = {"nb_steps": nb_steps, "with_baselines": with_baselines, "verbose": recording.verbose}
     jobs = {
         run_name(
             f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), number, nb_steps, with_baselines
-        ): partial(run_case, case, root, models, n_clean=number, **options)
+        ): partial(run_case, case, folders, n_clean=number, **options)
         for case, number in product(cases, n_clean)
     }
-    return recorded_runs(jobs, out, command, in_flight_report, on_run)
+    return recorded_runs(IN_FLIGHT, jobs, recording)
 
 
 def run_case(
     case: ModelCase,
-    root: str | Path,
-    models: Path | None = None,
+    folders: Folders,
     *,
     n_clean: int = 100,
     nb_steps: int = 400,
     with_baselines: bool = True,
-    download: bool = False,
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
-    Train the attacked model, make sure that the attack works, and judge it.
+    Train the attacked model of a case, make sure that the attack works, and measure the defences on it.
 
-    :raises InvalidInputError: For an unknown name, or an attack that works on less than 94 % of the images.
+    :raises InvalidInputError: If a name is unknown, or if the attack works on less than 94 % of the images.
     """
-    classifier, data, attack, seconds = attacked_model(case, root, models, download=download, verbose=verbose)
+    classifier, data, attack, seconds = attacked_model(case, folders, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
     options: dict[str, Any] = {"nb_steps": nb_steps, "random_state": case.seed, "verbose": verbose}
     options["precision"] = case.recipe().get("precision", "32-true")

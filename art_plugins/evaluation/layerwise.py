@@ -1,69 +1,53 @@
-"""Layer-wise feature analysis on one attacked model: both rules at test time and as filters, beside ART's and peers."""
+"""
+Measures layer-wise feature analysis on one attacked model: as a detector and as a filter, beside other authors' methods.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from art_plugins.attacks.poisoning import PoisonedData
-from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.evaluation.detectors import LAYERWISE_DETECTORS, MAHALANOBIS, PAPER, RuleSetting
+from art_plugins.evaluation.filters import LAYERWISE_FILTERS, installed_filters
 from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.evaluation.metrics import filter_metrics, measured
-from art_plugins.evaluation.peers import Judged, judge, peer_filters, peer_rows, rates
+from art_plugins.evaluation.peers import DetectorScores, judge, peer_rows, rates
 
 TAUS = tuple(float(tau) for tau in np.arange(0.5, 4.01, 0.25))  # of Fig. 5
-FPRS = (0.01, 0.02)  # the default rule's target false-positive rates at test time
-FILTER_FPRS = (0.005, 0.01)  # and as a filter
-
-
-class Setting(NamedTuple):
-    """A row of the tables: ``title``, and keyword arguments of the defence."""
-
-    title: str
-    parameters: dict[str, Any]
-
-
-DEFAULT = "mahalanobis"
-DETECTORS = (
-    Setting("paper, tau 2", {"mode": "paper", "tau": 2.0}),
-    Setting("paper, tau 2.5", {"mode": "paper", "tau": 2.5}),
-    *(Setting(f"default, target FPR {fpr:g}", {"mode": DEFAULT, "fpr": fpr}) for fpr in FPRS),
-)
-FILTERS = (
-    Setting("paper, tau 2.5", {"mode": "paper", "tau": 2.5}),
-    *(Setting(f"default, target FPR {fpr:g}", {"mode": DEFAULT, "fpr": fpr}) for fpr in FILTER_FPRS),
-)
 
 
 def evaluate_detectors(
     classifier: Any, split: HeldOut, target: int, random_state: int = 0, with_peers: bool = False
 ) -> dict[str, Any]:
     """
-    Both rules on test images of which the detector knows nothing.
+    Measure both rules on test images that the detector has not seen.
 
-    :param split: ``x_defence`` is the trusted validation set; of the rest all clean and all triggered images are judged.
-    :param with_peers: Detectors of others as well.
-    :return: JSON-safe: ``layers``; ``detectors``: a row for each of ``DETECTORS``, then the peers; ``curves``: TPR and FPR
-        by tau for both rules; ``profiles``: what Preetha et al. plot.
+    :param split: ``x_defence`` is the trusted validation set. All other clean images and all triggered images are judged.
+    :param target: Target class of the attack.
+    :param random_state: Random seed of the detectors.
+    :param with_peers: Measure detectors of other authors as well.
+    :return: JSON-safe. ``layers``: their names. ``detectors``: a row for each of ``LAYERWISE_DETECTORS``, then one for
+        each peer. ``curves``: TPR and FPR by tau for both rules. ``profiles``: what Preetha et al. plot.
     """
     rows, curves, profiles = [], {}, {}
-    for mode in ("paper", DEFAULT):
+    for mode in (PAPER, MAHALANOBIS):
         detector = LayerwiseFeatureDetector(classifier, mode=mode, random_state=random_state)
         with measured() as cost:
             detector.fit(split.x_defence, split.y_defence)
         found = judge(detector, split.x_clean, split.x_triggered, target)
-        for setting in DETECTORS:
+        for setting in LAYERWISE_DETECTORS:
             if setting.parameters["mode"] == mode:
                 detector.set_threshold(**_terms(setting))
                 figures = found.figures(detector.threshold_)
                 rows.append({"title": setting.title, "fit_seconds": cost.seconds, **figures})
                 rows[-1]["peak_memory_mb"] = max(cost.peak_memory_mb, found.cost.peak_memory_mb)
         curves[mode] = [{"tau": tau, **_curve_point(detector, found, tau)} for tau in TAUS]
-        if mode == "paper":
+        if mode == PAPER:
             profiles = {
                 "benign": _nested(detector.layer_profiles_),
                 "layer_of_interest": [int(layer) for layer in detector.layer_of_interest_],
@@ -83,22 +67,23 @@ def evaluate_filters(
     with_peers: bool = False,
 ) -> list[dict[str, Any]]:
     """
-    Both rules, with and without trusted data, ART's filters and, ``with_peers``, those of others, on the poisoned training
-    set; a row each.
+    Filter the poisoned training set with both rules, with and without trusted samples, and with ART's filters.
+
+    :param x_trusted: Trusted samples, (m, ...).
+    :param y_trusted: Their labels, (m,).
+    :param random_state: Random seed of the filters.
+    :param with_peers: Measure filters of other authors as well.
+    :return: A row for each filter.
     """
     x, y = attack.x_train, attack.y_train
     filters: list[tuple[str, PoisonFilter]] = []
-    for setting in FILTERS:
+    for setting in LAYERWISE_FILTERS:
         options = {**setting.parameters, "random_state": random_state}
         trusted = LayerwiseFeatureDefence(classifier, x, y, x_val=x_trusted, y_val=y_trusted, **options)
         filters.append((f"{setting.title}, {len(x_trusted)} trusted", trusted))
         filters.append((f"{setting.title}, none trusted", LayerwiseFeatureDefence(classifier, x, y, **options)))
-    for kind, title in ((ActivationClustering, "Activation clustering"), (SpectralSignatures, "Spectral signatures")):
-        for features in ("logits", "penultimate"):
-            made = kind(classifier, x, y, features=features, random_state=random_state)
-            filters.append((f"{title} ({features})", made))
-    if with_peers:
-        filters += peer_filters(classifier, x, y, random_state)
+    for other in installed_filters("art", *(["peer"] if with_peers else [])):
+        filters.append((other.title, other.make(classifier, x, y, random_state)))
     rows = []
     for title, one in filters:
         with measured() as cost:
@@ -109,13 +94,13 @@ def evaluate_filters(
     return rows
 
 
-def _curve_point(detector: LayerwiseFeatureDetector, found: Judged, tau: float) -> dict[str, Any]:
+def _curve_point(detector: LayerwiseFeatureDetector, found: DetectorScores, tau: float) -> dict[str, Any]:
     detector.set_threshold(tau=tau)
     figures = rates(found.clean, found.triggered, found.as_target, detector.threshold_)
     return {"tpr": figures["tpr"], "fpr": figures["fpr"]}
 
 
-def _terms(setting: Setting) -> dict[str, Any]:
+def _terms(setting: RuleSetting) -> dict[str, Any]:
     return {name: value for name, value in setting.parameters.items() if name in ("tau", "fpr")}
 
 

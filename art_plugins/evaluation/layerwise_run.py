@@ -1,8 +1,8 @@
-"""The evaluation of layer-wise feature analysis: attacked models are trained, guarded, and their training sets filtered."""
+"""The evaluation of layer-wise feature analysis: trains attacked models, guards them, and filters their training sets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,63 +10,60 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.attacks.cases import INPUT_AWARE, ModelCase, attacked_model, check_case
+from art_plugins.attacks.cases import INPUT_AWARE, Folders, ModelCase, attacked_model, check_case
 from art_plugins.attacks.success import assert_attack_works
 from art_plugins.baselines.pyod_filter import pyod_is_installed
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.filters import WITHOUT_PYOD
 from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
-from art_plugins.evaluation.running.runs import recorded_runs, run_name
+from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
 from art_plugins.files.outputs import file_stem
 from art_plugins.reports import layerwise_figures as figures
 from art_plugins.reports.drawing import png_bytes
-from art_plugins.reports.layerwise_tables import layerwise_report
+from art_plugins.reports.record_files import LAYERWISE
 from art_plugins.reports.tables import runs_by_title
 from art_plugins.storage import atomic_path, write_text
 
 
 def run_layerwise(
     cases: Sequence[ModelCase],
-    root: str | Path,
-    out: Path,
-    command: str,
-    models: Path | None = None,
+    folders: Folders,
+    recording: Recording,
     *,
     n_trusted: int = 100,
     with_filters: bool = True,
     with_peers: bool = False,
-    download: bool = False,
-    verbose: bool = True,
-    on_run: Callable[[dict[str, Any]], None] = lambda run: None,
 ) -> dict[str, Any]:
     """
     Run every case and write ``record.json`` and ``table.md``; the same call goes on where it stopped.
 
-    :param root: Folder with ``<dataset>.npz``.
-    :param models: Folder of trained models, which those that are missing are added to; ``None``: none is kept.
-    :param n_trusted: Trusted images a class; at most half of the test images of a class are taken.
+    :param n_trusted: Trusted images of each class; at most half of the test images of a class are taken.
     :param with_filters: Filter the training set as well, with these rules and with ART's.
-    :param with_peers: Detectors and filters of others as well, where their packages are installed.
+    :param with_peers: Measure detectors and filters of other authors as well, where their packages are installed.
     :return: The record.
-    :raises InvalidInputError: As :func:`run_case`.
+    :raises InvalidInputError: As :func:`run_case` does.
     """
     for case in cases:
         _check(case, with_filters)
     what: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": with_filters, "with_peers": with_peers}
     jobs = {
         run_name(f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), what): partial(
-            run_case, case, root, models, verbose=verbose, download=download, **what
+            run_case, case, folders, verbose=recording.verbose, **what
         )
         for case in cases
     }
-    record = recorded_runs(jobs, out, command, layerwise_report, on_run)
-    draw(record, out)
+    record = recorded_runs(LAYERWISE, jobs, recording)
+    draw(record, recording.out)
     return record
 
 
 def draw(record: dict[str, Any], out: Path) -> list[Path]:
-    """Write the figures of every attack as PNG, and what they show as ``figures.txt``; gives the files."""
+    """
+    Write the figures of every attack as PNG files, and their descriptions in words as ``figures.txt``.
+
+    :return: The PNG files.
+    """
     pictures: dict[str, tuple[Any, str]] = {}
     for title, runs in runs_by_title(record["runs"]).items():
         stem = file_stem(title)
@@ -82,23 +79,21 @@ def draw(record: dict[str, Any], out: Path) -> list[Path]:
 
 def run_case(
     case: ModelCase,
-    root: str | Path,
-    models: Path | None = None,
+    folders: Folders,
     *,
     n_trusted: int = 100,
     with_filters: bool = True,
     with_peers: bool = False,
-    download: bool = False,
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
-    One attacked model.
+    Train the attacked model of a case, make sure that the attack works, and measure the defences on it.
 
-    :raises InvalidInputError: For an unknown name, a clean model, filters where no training set is poisoned, or an attack
-        that works on less than 90 % of the images.
+    :raises InvalidInputError: If a name is unknown, the model has no backdoor, there is no poisoned training set to
+        filter, or the attack works on less than 90 % of the images.
     """
     _check(case, with_filters)
-    classifier, data, attack, _ = attacked_model(case, root, models, download=download, verbose=verbose)
+    classifier, data, attack, _ = attacked_model(case, folders, verbose=verbose)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
     assert attack is not None
     run["model"] = assert_attack_works(classifier, attack, least=0.9)

@@ -1,4 +1,4 @@
-"""How well a filter did: counts, rates, ranking, agreement of clusters; what is left of the attack; time and memory."""
+"""Measures of a filter: counts, rates, ranking, agreement of clusters, time and memory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def filter_metrics(
     is_clean: np.ndarray, is_poison: np.ndarray, in_target: np.ndarray, outlier_scores: np.ndarray | None
 ) -> dict[str, Any]:
     """
-    Positive = poison.
+    Compare the verdicts of a filter with the truth. A positive is a poisoned sample.
 
     :param is_clean: Verdicts (n,), 1 = clean, 0 = poison.
     :param is_poison: Ground truth (n,), bool.
     :param in_target: Which samples carry the target label, (n,), bool; the adjusted Rand index is over these.
-    :param outlier_scores: (n,), higher = more suspicious; ``None`` where the filter has none.
+    :param outlier_scores: Scores (n,), higher = more suspicious; ``None`` where the filter has none.
     :return: Counts, and rates in [0, 1]; ``None`` where a rate has no denominator.
     """
     removed = np.asarray(is_clean) == 0
@@ -49,13 +49,15 @@ def filter_metrics(
 
 
 def rank_of(scores: np.ndarray, index: int) -> int | None:
-    """Of one score among all, 1 for the highest; ``None`` where that one is NaN."""
+    """Rank of one score among all, 1 for the highest; ``None`` where that score is NaN."""
     return None if np.isnan(scores[index]) else int((scores > scores[index]).sum()) + 1
 
 
 @dataclass
 class Cost:
-    """Wall-clock seconds, and the most memory that the process held above what it held before, in 10^6 bytes."""
+    """
+    What a computation took: wall-clock seconds, and the most memory above what the process held before, in 10^6 bytes.
+    """
 
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -63,7 +65,7 @@ class Cost:
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure the block; the resident memory is sampled every 20 ms."""
+    """Measure the time and the memory of the block; the resident memory is sampled every 20 ms."""
     process, cost, done = psutil.Process(), Cost(), threading.Event()
     before = process.memory_info().rss
 

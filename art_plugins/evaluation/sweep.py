@@ -1,67 +1,46 @@
 """
 Hundreds of attacks on one data set, judged with one autoencoder (Mehlman et al. 2023, 4.4: Fig. 4, 6 and 7).
 
-Every clip is encoded once as it is and once with each trigger; an attacked data set is then a choice of rows.
+Every clip is encoded once as it is and once with each trigger. An attacked data set is then a choice of encoded clips.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 from tqdm.auto import tqdm
 
 from art_plugins.attacks.datasets.labelled import LabelledData
-from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.encoded import EncodedData, encode_all, sweep_triggers
 from art_plugins.evaluation.metrics import rank_of
-from art_plugins.evaluation.running.environment import versions
 from art_plugins.evaluation.running.parallel import check_backend, parallel_map
-from art_plugins.evaluation.running.runs import recorded_runs, run_name
+from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
+from art_plugins.evaluation.running.workers import LOCAL_WORKERS, Workers
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.views import SETTINGS as VIEW_SETTINGS
-from art_plugins.features.views import Views, describe_alike
+from art_plugins.features.views import Views
+from art_plugins.reports.record_files import SWEEP
 from art_plugins.statistics.contrast import contrast_classes
 from art_plugins.statistics.crowds import find_crowds
 from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_class, split_contrasted
-from art_plugins.storage import load_arrays, save_arrays
-from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
 
-FILE_KIND = "sweep_views"
-RESAMPLED = 0.9  # of every class, drawn without replacement for a clean set
-# Which windows a scoring sees; None: none, but the latents of whole samples.
+RESAMPLED = 0.9  # share of every class that a clean draw has, drawn without replacement
+# Which windows each scoring sees; None: it sees the latents of whole samples instead.
 WINDOWS = {"contrastive": "all", "steps": "steps", "frames": "frames", "latents": None, "paper": None}
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
-class EncodedData(NamedTuple):
-    """``labels`` (n,); ``class_names``; ``clean``: views of every clip; ``triggered``: trigger -> the same with it."""
-
-    labels: np.ndarray
-    class_names: tuple[str, ...]
-    clean: Views
-    triggered: dict[str, Views]
-
-
-def sweep_triggers() -> dict[str, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
-    """Armory's four sounds at its scales; a tone of a tenth of a second anywhere; a burst of 30 ms at a low level."""
-    sounds = ("clapping", "whistle", "car_horn", "dog_clicker")
-    return {
-        **{name: partial(armory_sound, name) for name in sounds},
-        "tone": lambda: WanderingTrigger(tone(), scale=0.1),
-        "burst": lambda: AudioTrigger(noise_burst(start_s=0.25, length_s=0.03), scale=0.05),
-    }
-
-
 def check_sweep(class_names: Sequence[str], triggers: Sequence[str], curve: Sequence[tuple[str, str]]) -> None:
     """
-    :raises InvalidInputError: For a trigger or a class that there is not.
+    Check the names of triggers and classes.
+
+    :raises InvalidInputError: If a trigger or a class is unknown, or a curve goes from a class to itself.
     """
     unknown = [name for name in triggers if name not in sweep_triggers()]
     if unknown:
@@ -74,38 +53,16 @@ def check_sweep(class_names: Sequence[str], triggers: Sequence[str], curve: Sequ
                 )
 
 
-def encode_all(
-    data: LabelledData, autoencoder: Autoencoder, triggers: Sequence[str], cache: Path, verbose: bool = True
-) -> EncodedData:
-    """Views of all training clips, clean and triggered; read from ``cache`` where they are there."""
-    made = sweep_triggers()
-    digest = hashlib.sha256(json.dumps([autoencoder.state_settings(), versions(), VIEW_SETTINGS]).encode())
-    for array in (*autoencoder.state_arrays().values(), data.x_train[::64], data.y_train):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    files = {name: cache / f"{name}-{digest.hexdigest()[:16]}.safetensors" for name in ("clean", *triggers)}
-    if not all(map(_is_whole, files.values())):
-
-        def versions_of_all() -> Iterator[np.ndarray]:
-            for name in tqdm(files, desc="encoding", disable=not verbose or None):
-                yield data.x_train if name == "clean" else made[name]()(data.x_train)
-
-        for file, views in zip(files.values(), describe_alike(autoencoder, versions_of_all()), strict=True):
-            arrays = {f"window_{i:03d}": window for i, window in enumerate(views.windows)}
-            save_arrays(file, FILE_KIND, {"latents": views.latents, **arrays}, {"n_steps": len(views.steps)})
-    read = {name: _read(file) for name, file in files.items()}
-    return EncodedData(data.y_train, data.class_names, read.pop("clean"), read)
-
-
 def judge(
     views: Views, labels: np.ndarray, nb_classes: int, known: Mapping[str, Any] | None = None, changed: Sequence[int] = ()
 ) -> dict[str, Any]:
     """
-    Class scores by every scoring.
+    Compute the class scores by every scoring.
 
-    :param known: What this gave for data that differ in the classes ``changed`` only: of the others it is taken over, but
-        for the latents of whole samples, where that takes no time.
+    :param known: What this function gave for data that differ only in the classes ``changed``. The scores of the other
+        classes are taken from it, but for those from the latents of whole samples, which take no time.
     :return: ``crowds``; ``contrasts`` of the latents of whole samples; for each scoring its ``class_scores`` (K,); and the
-        paper's ``suspects`` (n,).
+        ``suspects`` (n,) of the paper's procedure.
     """
     crowds = find_crowds(views.windows, labels, nb_classes, known=known["crowds"] if known else None, changed=changed)
     found: dict[str, Any] = {"crowds": crowds}
@@ -125,13 +82,13 @@ def judge_attack(
     data: EncodedData, clean: Mapping[str, Any], trigger: str, source: int, target: int, fraction: float, seed: int
 ) -> dict[str, Any]:
     """
-    Poison ``int(fraction * n_source)`` clips of the source, drawn without replacement, and judge the set.
+    Poison ``int(fraction * n_source)`` clips of the source class, drawn without replacement, and judge the set.
 
     Only the source and the target are judged anew: the samples of the other classes are the same, and their scores are
     those of the clean set. The target is split and called as the defence does by default.
 
     :return: What was done, and for each scoring the target's ``score`` (NaN: too few samples to judge), its ``rank`` among
-        the classes, ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its halves.
+        the classes, ``found`` (called poisoned), the ``p_value``, and the ``ari`` of its two halves.
     """
     of_source = np.flatnonzero(data.labels == source)
     random = np.random.default_rng([seed, source, target])
@@ -173,7 +130,12 @@ def judge_attack(
 
 
 def judge_clean(data: EncodedData, seed: int) -> dict[str, Any]:
-    """Judge a draw of nine tenths of every class: for each scoring its ``scores`` (NaN: not judged), and ``n_called``."""
+    """
+    Judge a random draw of nine tenths of every class, without poison.
+
+    :return: For each scoring its ``scores`` (NaN: not judged), and ``n_called``, the number of classes that are called
+        poisoned.
+    """
     random = np.random.default_rng(seed)
     kept = np.sort(
         np.concatenate(
@@ -194,10 +156,11 @@ def judge_clean(data: EncodedData, seed: int) -> dict[str, Any]:
 
 def judge_set(shared: tuple[EncodedData, Mapping[str, Any]], task: tuple[str, tuple[Any, ...]]) -> dict[str, Any]:
     """
-    One run of the record, by whichever worker.
+    Judge one set, in whichever worker, and give the run for the record.
 
-    :param shared: The data, and what :func:`judge` gave for them as they are (empty: not needed).
-    :param task: ``"clean"`` and the arguments of :func:`judge_clean`; ``"attacks"`` or ``"curve"``: :func:`judge_attack`.
+    :param shared: The encoded data, and what :func:`judge` gave for them without poison (empty: not needed).
+    :param task: ``"clean"`` and the arguments of :func:`judge_clean`, or ``"attacks"`` or ``"curve"`` and the arguments of
+        :func:`judge_attack`.
     """
     kind, arguments = task
     data, clean = shared
@@ -205,59 +168,83 @@ def judge_set(shared: tuple[EncodedData, Mapping[str, Any]], task: tuple[str, tu
     return {"kind": kind, "rows": [row]}
 
 
+@dataclass(frozen=True)
+class SweepPlan:
+    """
+    Which sets a sweep judges.
+
+    :param triggers: Names in :func:`sweep_triggers`. With each of them a tenth of the source class is poisoned.
+    :param n_clean: Number of clean draws, which show the false alarms.
+    :param curve: Pairs of source and target class, by name, for which the poisoned share is varied.
+    :param n_pairs: Attack so many pairs of classes, drawn at random; ``None``: all pairs.
+    :param seed: Random seed of the pairs and of the poison.
+    """
+
+    triggers: Sequence[str]
+    n_clean: int
+    curve: Sequence[tuple[str, str]] = ()
+    n_pairs: int | None = None
+    seed: int = 0
+
+    def sets(self, names: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
+        """
+        All sets that are judged, as tasks of :func:`judge_set`.
+
+        :param names: Names of the classes.
+        """
+        pairs = [(source, target) for source in range(len(names)) for target in range(len(names)) if source != target]
+        if self.n_pairs is not None:
+            drawn = np.sort(np.random.default_rng(self.seed).permutation(len(pairs))[: self.n_pairs])
+            pairs = [pairs[i] for i in drawn]
+        # The clean draws first: they take longest, and the workers end together.
+        sets: list[tuple[str, tuple[Any, ...]]] = [("clean", (number,)) for number in range(self.n_clean)]
+        sets += [("attacks", (trigger, *pair, 0.1, self.seed)) for trigger in self.triggers for pair in pairs]
+        for source, target in self.curve:
+            pair = names.index(source), names.index(target)
+            sets += [
+                ("curve", (trigger, *pair, fraction, self.seed)) for trigger in self.triggers for fraction in FRACTIONS
+            ]
+        return sets
+
+
 def run_sweep(
     data: LabelledData,
     autoencoder: Autoencoder,
-    triggers: Sequence[str],
-    n_clean: int,
-    curve: Sequence[tuple[str, str]],
-    out: Path,
-    command: str,
-    report: Callable[[Mapping[str, Any]], str],
-    seed: int = 0,
-    n_pairs: int | None = None,
-    verbose: bool = True,
-    backend: str = "local",
-    address: str | None = None,
-    jobs: int | None = None,
+    plan: SweepPlan,
+    recording: Recording,
+    workers: Workers = LOCAL_WORKERS,
 ) -> dict[str, Any]:
     """
-    Judge every pair of source and target with every trigger at a tenth of the source class, clean draws, and curves.
+    Judge all sets of a plan: attacks on pairs of classes, clean draws, and curves over the poisoned share.
 
-    Every set that is judged is recorded as soon as it is; an interrupted call goes on where it stopped, with any backend.
+    Every set is recorded as soon as it is judged. An interrupted call goes on where it stopped, with any workers.
 
-    :param n_clean: Clean draws.
-    :param curve: Pairs of source and target whose share is varied, by name.
-    :param n_pairs: So many pairs, drawn at random; ``None``: all.
-    :param backend: Who judges, as ``address`` and ``jobs``: see :func:`parallel_map`.
-    :return: The record; its runs have a ``kind``: ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
+    :param data: Clean samples, which are attacked.
+    :param autoencoder: A fitted autoencoder, which encodes all clips.
+    :return: The record. Its runs have a ``kind``, which is ``"attacks"``, ``"clean"`` or ``"curve"``, and ``rows``.
     """
-    check_backend(backend, address, jobs)
-    encoded = encode_all(data, autoencoder, triggers, out / "encoded", verbose)
-    names = encoded.class_names
-    pairs = [(source, target) for source in range(len(names)) for target in range(len(names)) if source != target]
-    if n_pairs is not None:
-        pairs = [pairs[i] for i in np.sort(np.random.default_rng(seed).permutation(len(pairs))[:n_pairs])]
-    # The clean draws first: they take longest, and the workers end together.
-    sets: list[tuple[str, tuple[Any, ...]]] = [("clean", (number,)) for number in range(n_clean)]
-    sets += [("attacks", (trigger, *pair, 0.1, seed)) for trigger in triggers for pair in pairs]
-    for source, target in curve:
-        pair = names.index(source), names.index(target)
-        sets += [("curve", (trigger, *pair, fraction, seed)) for trigger in triggers for fraction in FRACTIONS]
+    check_backend(**vars(workers))
+    encoded = encode_all(data, autoencoder, plan.triggers, recording.out / "encoded", recording.verbose)
+    sets = plan.sets(encoded.class_names)
     digest = hashlib.sha256(b"".join(window.tobytes() for window in encoded.clean.windows)).hexdigest()
-    names_of = (run_name("-".join(map(str, (kind, *arguments))), digest, *WINDOWS) for kind, arguments in sets)
-    tasks = dict(zip(names_of, sets, strict=True))
+    names = (run_name("-".join(map(str, (kind, *arguments))), digest, *WINDOWS) for kind, arguments in sets)
+    tasks = dict(zip(names, sets, strict=True))
 
     def do(left: Mapping[str, tuple[str, tuple[Any, ...]]]) -> Iterator[tuple[str, dict[str, Any]]]:
         attacked = any(kind != "clean" for kind, _ in left.values())
-        shared = encoded, judge(encoded.clean, encoded.labels, len(names)) if attacked else {}
-        found = parallel_map(judge_set, shared, list(left.values()), backend=backend, address=address, jobs=jobs)
+        shared = encoded, judge(encoded.clean, encoded.labels, len(encoded.class_names)) if attacked else {}
+        found = parallel_map(judge_set, shared, list(left.values()), **vars(workers))
         with closing(found):
             for index, run in found:
                 yield list(left)[index], run
 
-    with tqdm(total=len(tasks), desc="sweep", disable=not verbose or None) as bar:
-        return recorded_runs(tasks, out, command, report, lambda run: bar.update(), do)
+    with tqdm(total=len(tasks), desc="sweep", disable=not recording.verbose or None) as bar:
+
+        def on_run(run: dict[str, Any]) -> None:
+            bar.update()
+            recording.on_run(run)
+
+        return recorded_runs(SWEEP, tasks, replace(recording, on_run=on_run), do)
 
 
 def _scoring(name: str) -> str:
@@ -284,18 +271,3 @@ def _with_rows(clean: Views, triggered: Views, rows: np.ndarray) -> Views:
 
 def _each(views: Views, change: Callable[[np.ndarray], np.ndarray]) -> Views:
     return Views(change(views.latents), [*map(change, views.steps)], [*map(change, views.frames)])
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        load_arrays(file, FILE_KIND)
-    except FileFormatError:
-        return False
-    return True
-
-
-def _read(file: Path) -> Views:
-    arrays, settings = load_arrays(file, FILE_KIND)
-    latents = arrays.pop("latents")
-    windows = [arrays[name] for name in sorted(arrays)]
-    return Views(latents, windows[: settings["n_steps"]], windows[settings["n_steps"] :])

@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.reports.sweep_tables import TITLES, class_auc, rows_of, scorings_of, triggers_of
-from art_plugins.reports.tables import Table, markdown, rate
-
-
-def ablation_report(record: Mapping[str, Any]) -> str:
-    """As Markdown."""
-    return "\n".join(map(markdown, ablation_tables(record)))
+from art_plugins.reports.tables import Table, rate
 
 
 def ablation_tables(record: Mapping[str, Any]) -> list[Table]:

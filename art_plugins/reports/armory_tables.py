@@ -6,17 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from art_plugins.reports.in_flight_tables import form_title
-from art_plugins.reports.tables import Table, markdown, rate, spread
+from art_plugins.reports.tables import Table, rate, spread
 
 Run = Mapping[str, Any]
 DETECTIONS = ("in_flight", "layerwise")  # keys of what the detection scenarios add to Armory's results
 RATES = {"TPR": "tpr", "TPR of all": "tpr_of_all", "FPR": "fpr", "FPR of all": "fpr_of_all"}
 RATES |= {"SIA": "sia", "SIA of all": "sia_of_all"}
-
-
-def armory_report(record: Mapping[str, Any]) -> str:
-    """All tables of a record, as Markdown."""
-    return "\n".join(map(markdown, armory_tables(record)))
 
 
 def armory_tables(record: Mapping[str, Any]) -> list[Table]:

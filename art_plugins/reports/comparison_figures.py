@@ -171,8 +171,8 @@ def fraction_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
     """
     Fig. 7 of Mehlman et al. 2023: adjusted Rand index of the target class against the poisoned share of the source class.
 
-    :param points: One per fraction and seed, as :func:`~art_plugins.evaluation.fractions.fraction_curve` gives them:
-        ``fraction``, ``seed``, ``ari``, ``found`` (the target class was called poisoned).
+    :param points: One for each fraction and seed: ``fraction``, ``seed``, ``ari``, ``found`` (the target class was called
+        poisoned).
     """
     figure = new_figure(6.8, 4.4)
     axes: Axes = figure.subplots()

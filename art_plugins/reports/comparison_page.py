@@ -46,12 +46,12 @@ def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays:
     :raises InvalidInputError: If the tasks' names are not unique names of files, or the folder cannot be written.
     """
     check_report_packages()
-    names = [task["name"] for task in record["tasks"]]
+    names = [task["name"] for task in record["runs"]]
     if len(set(names)) < len(names) or not all(TASK_NAME.fullmatch(name) for name in names):
         raise InvalidInputError(f"Tasks must have unique names of letters, digits, '.', '_' and '-'; received {names}.")
-    pictures = {task["name"]: _pictures(task, arrays[task["name"]]) for task in record["tasks"]}
+    pictures = {task["name"]: _pictures(task, arrays[task["name"]]) for task in record["runs"]}
     out = Path(out_dir)
-    overview = [_overview(tasks) for tasks in runs_of_one_task(record["tasks"])]
+    overview = [_overview(tasks) for tasks in runs_of_one_task(record["runs"])]
     page, markdown = _page(record, overview, pictures, out), markdown_report(record)
     for name in names:
         for drawn in pictures[name]:
@@ -114,7 +114,7 @@ def _page(
         caught_fpr=rate(CAUGHT_FPR),
         dash=DASH,
         overview=overview,
-        seed_tables=[seed_table(tasks) for tasks in same_but_for_seed(record["tasks"])],
+        seed_tables=[seed_table(tasks) for tasks in same_but_for_seed(record["runs"])],
         versions=pairs_table("Versions this run was made with", "Package", "Version", record["versions"]),
         tasks=[
             {
@@ -128,7 +128,7 @@ def _page(
                 "pictures": pictures[task["name"]],
                 "suspects": shown_suspects(task, folder),
             }
-            for task in record["tasks"]
+            for task in record["runs"]
         ],
     )
 

@@ -45,7 +45,7 @@ MEASURES: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 
 def markdown_report(record: Mapping[str, Any]) -> str:
     """All tables of a run: first means over seeds, where a task was run with several, then each task's own."""
-    tables = [*map(seed_table, same_but_for_seed(record["tasks"])), *map(defence_table, record["tasks"])]
+    tables = [*map(seed_table, same_but_for_seed(record["runs"])), *map(defence_table, record["runs"])]
     return "\n".join(markdown(table) for table in tables)
 
 
@@ -82,38 +82,6 @@ def seed_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
             [same[0]["title"], *(spread([row.get(key) for row in same], show) for _, key, show in measures)]
             for same in zip(*rows, strict=True)
         ],
-    )
-
-
-def fraction_table(record: Mapping[str, Any]) -> Table:
-    """The curve of Fig. 7: a row a fraction, over the seeds."""
-    attack = record["attack"]
-    rows = []
-    for fraction in sorted({point["fraction"] for point in record["points"]}):
-        same = [point for point in record["points"] if point["fraction"] == fraction]
-        rows.append(
-            [
-                two_decimals(fraction),
-                spread([point["n_poison"] for point in same], count),
-                spread([point["target_share"] for point in same], rate),
-                spread([point["ari"] for point in same], rate),
-                f"{sum(point['rank'] == 1 for point in same)} of {len(same)}",
-                f"{sum(point['found'] for point in same)} of {len(same)}",
-            ]
-        )
-    return Table(
-        f"{attack['trigger']} on a share of {attack['source']}, relabelled {attack['target']}; mean over seeds "
-        f"{', '.join(str(seed) for seed in sorted({point['seed'] for point in record['points']}))}, in brackets lowest to "
-        "highest",
-        {
-            "Share of source": True,
-            "Poison": True,
-            "Share of target": True,
-            "ARI": True,
-            "Ranked first": True,
-            "Called": True,
-        },
-        rows,
     )
 
 

@@ -11,10 +11,10 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.reports import drawing
 from art_plugins.reports.comparison_tables import title
 from art_plugins.reports.pages import Picture, render_page
-from art_plugins.reports.paper_items import KIND
 from art_plugins.reports.paper_tables import PAPER_TITLES, SIZE_WORDS, summary_table
 from art_plugins.reports.rate_figures import rate_picture
-from art_plugins.reports.records import COMPARISON, Gathered, record_markdown, record_tables
+from art_plugins.reports.record_files import ABLATION, ARMORY, COMPARISON, IN_FLIGHT, LAYERWISE, REPRODUCTION, SWEEP
+from art_plugins.reports.records import Gathered, record_markdown, record_tables
 from art_plugins.reports.suspects import shown_suspects
 from art_plugins.reports.tables import Table, markdown, one_decimal, runs_of_one_task
 from art_plugins.storage import write_text
@@ -22,13 +22,12 @@ from art_plugins.storage import write_text
 BLOCK = re.compile(r"<!-- (\w+(?: \d+)*) -->\n.*?<!-- end -->", re.DOTALL)
 MAX_ROWS = 16  # of a table that is shown unfolded
 KIND_TITLES = {
-    "compare": "Filters side by side",
-    "fraction-curve": "Share of the source class",
-    "sweep": "Every pair of classes",
-    "ablation": "What each part brings",
-    "in-flight": "Detectors of triggers, and peers",
-    "layerwise": "Layer by layer, and peers",
-    "armory": "In Armory",
+    COMPARISON: "Filters side by side",
+    SWEEP: "Every pair of classes",
+    ABLATION: "What each part brings",
+    IN_FLIGHT: "Detectors of triggers, and peers",
+    LAYERWISE: "Layer by layer, and peers",
+    ARMORY: "In Armory",
 }
 
 
@@ -46,14 +45,16 @@ def write_evaluation_report(gathered: Sequence[Gathered], out: Path, markdown_fi
 
 def evaluation_markdown(gathered: Sequence[Gathered]) -> str:
     """All tables under headings, each under the command that wrote its record; ends with a line break."""
-    items = [one.record for one in gathered if one.kind == KIND]
+    items = [one.record for one in gathered if one.kind == REPRODUCTION]
     parts = ["# What was measured", markdown(summary_table(items))] if items else ["# What was measured"]
     heading = ""
     for one in gathered:
         if _heading(one) != heading:
             heading = _heading(one)
             parts.append(f"## {heading}")
-        commands = [study["command"] for study in one.record["studies"]] if one.kind == KIND else [one.record["command"]]
+        commands = (
+            [study["command"] for study in one.record["studies"]] if one.kind == REPRODUCTION else [one.record["command"]]
+        )
         parts += [f"### {_title(one)}", "\n".join(f"`{command}`\n" for command in commands)]
         if one.note:
             parts.append(one.note)
@@ -69,8 +70,8 @@ def filled(text: str, gathered: Sequence[Gathered]) -> str:
 
     :raises InvalidInputError: If a block names no record, or a table that it has not.
     """
-    records = {one.name: one.record for one in gathered if one.kind != KIND}
-    items = [one.record for one in gathered if one.kind == KIND]
+    records = {one.name: one.record for one in gathered if one.kind != REPRODUCTION}
+    items = [one.record for one in gathered if one.kind == REPRODUCTION]
 
     def fill(match: re.Match[str]) -> str:
         name, *numbers = match[1].split()
@@ -90,7 +91,7 @@ def filled(text: str, gathered: Sequence[Gathered]) -> str:
 
 def evaluation_page(gathered: Sequence[Gathered]) -> str:
     """The page as HTML."""
-    items = [one.record for one in gathered if one.kind == KIND]
+    items = [one.record for one in gathered if one.kind == REPRODUCTION]
     sections: dict[str, list[dict[str, Any]]] = {}
     for one in gathered:
         sections.setdefault(_heading(one), []).append(_part(one))
@@ -118,13 +119,13 @@ def _part(one: Gathered) -> dict[str, Any]:
 
 def _overview(one: Gathered) -> list[Picture]:
     """Of a comparison: the picture of each of its tasks, over the seeds."""
-    return [rate_picture(tasks) for tasks in runs_of_one_task(one.record["tasks"])] if one.kind == COMPARISON else []
+    return [rate_picture(tasks) for tasks in runs_of_one_task(one.record["runs"])] if one.kind == COMPARISON else []
 
 
 def _pictures(one: Gathered) -> list[Mapping[str, Any]]:
     """Of an item: its figures, those whose files are there."""
     found: list[Mapping[str, Any]] = []
-    for figure in one.record.get("figures", []) if one.kind == KIND else []:
+    for figure in one.record.get("figures", []) if one.kind == REPRODUCTION else []:
         file = (one.folder / figure["file"]).resolve()
         if file.is_relative_to(one.folder.resolve()) and file.suffix == ".png" and file.is_file():
             found.append({**figure, "uri": drawing.png_data_uri(file.read_bytes())})
@@ -134,7 +135,7 @@ def _pictures(one: Gathered) -> list[Mapping[str, Any]]:
 def _suspects(gathered: Sequence[Gathered]) -> list[dict[str, Any]]:
     shown = []
     for one in gathered:
-        for task in one.record["tasks"] if one.kind == COMPARISON else []:
+        for task in one.record["runs"] if one.kind == COMPARISON else []:
             samples = shown_suspects(task, one.folder)
             if samples:
                 what = f"{title(task)}: class {task['target']}, attacked with {task['trigger']}"
@@ -143,17 +144,17 @@ def _suspects(gathered: Sequence[Gathered]) -> list[dict[str, Any]]:
 
 
 def _heading(one: Gathered) -> str:
-    return PAPER_TITLES[one.record["paper"]] if one.kind == KIND else KIND_TITLES[one.kind]
+    return PAPER_TITLES[one.record["paper"]] if one.kind == REPRODUCTION else KIND_TITLES[one.kind]
 
 
 def _title(one: Gathered) -> str:
-    return f"{one.record['title']} ({SIZE_WORDS[one.record['size']]})" if one.kind == KIND else one.name
+    return f"{one.record['title']} ({SIZE_WORDS[one.record['size']]})" if one.kind == REPRODUCTION else one.name
 
 
 def _command_table(gathered: Sequence[Gathered]) -> Table:
     rows: dict[str, list[str]] = {}
     for one in gathered:
-        for record in one.record["studies"] if one.kind == KIND else [one.record]:
+        for record in one.record["studies"] if one.kind == REPRODUCTION else [one.record]:
             known = ", ".join(f"{name} {version}" for name, version in record["versions"].items() if name != "platform")
             rows.setdefault(record["command"], [record["command"], one_decimal(record["seconds"]), known])
     columns = {"Command": False, "Seconds": True, "Versions": False}

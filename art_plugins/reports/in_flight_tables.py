@@ -10,8 +10,6 @@ from art_plugins.reports.tables import (
     Table,
     count,
     fixed,
-    folded_markdown,
-    markdown,
     rate,
     runs_by_title,
     spread,
@@ -41,12 +39,6 @@ REPORTED = {
     ("fashion_mnist", "white_box", "multi"): (0.9951, 0.0127, 0.8039),
 }
 Run = Mapping[str, Any]
-
-
-def in_flight_report(record: Mapping[str, Any]) -> str:
-    """All tables of a record, as Markdown; those that only some readers look for are folded."""
-    shown, folded = in_flight_tables(record)
-    return "\n".join([*map(markdown, shown), *map(folded_markdown, folded)])
 
 
 def in_flight_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:

@@ -10,7 +10,6 @@ from art_plugins.reports.tables import (
     Table,
     count,
     fixed,
-    markdown,
     one_decimal,
     rate,
     runs_by_title,
@@ -22,7 +21,7 @@ four_decimals = partial(fixed, digits=4)
 PUBLISHED = "published elsewhere"
 JUDGED_FEWER = ", or over a sample of both where fewer were judged. Memory: above what was held before"
 # TPR, FPR on CIFAR-10, ResNet-18. Preetha et al., Fig. 4, and the notebook of Jebreel et al.: input-aware attack.
-INPUT_AWARE = {
+PUBLISHED_INPUT_AWARE = {
     "tau 0.5": (1.0, 0.2745),
     "tau 1": (0.9998, 0.1604),
     "tau 1.5": (0.9988, 0.0767),
@@ -31,17 +30,12 @@ INPUT_AWARE = {
     "tau 3": (0.9528, 0.0024),
 }
 # TPR, FPR of other detectors, as published. AC: activation clustering, a filter.
-PEERS = {
+PUBLISHED_PEERS = {
     "BadNets": {"IBD-PSC": (0.98, 0.0075), "CT": (1.0, 0.0065), "SCALE-UP": (0.946, 0.277), "AC": (0.0, 0.0015)},
     "Blended": {"IBD-PSC": (0.9999, 0.066), "CT": (0.941, 0.14), "SCALE-UP": (0.917, 0.049), "AC": (0.465, 0.0)},
     "WaNet": {"IBD-PSC": (0.966, 0.002), "CT": (0.794, 0.034), "SCALE-UP": (0.0, 0.053), "AC": (0.622, 0.0)},
 }
 Run = Mapping[str, Any]
-
-
-def layerwise_report(record: Mapping[str, Any]) -> str:
-    """All tables of a record, as Markdown."""
-    return "\n".join(map(markdown, layerwise_tables(record)))
 
 
 def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
@@ -108,11 +102,11 @@ def published_table() -> Table:
     """What others report for ResNet-18 on CIFAR-10; none of it was measured here."""
     rows = [
         ["Input-aware", f"Layer-wise features, {tau}", *map(four_decimals, figures), PUBLISHED]
-        for tau, figures in INPUT_AWARE.items()
+        for tau, figures in PUBLISHED_INPUT_AWARE.items()
     ]
     rows += [
         [attack, name, *map(four_decimals, figures), PUBLISHED]
-        for attack, peers in PEERS.items()
+        for attack, peers in PUBLISHED_PEERS.items()
         for name, figures in peers.items()
     ]
     columns = {"Attack": False, "Detector": False, "TPR": True, "FPR": True, "": False}

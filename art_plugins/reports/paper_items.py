@@ -86,6 +86,3 @@ def counts(rows: Sequence[Mapping[str, Any]], key: str, what: str) -> str:
     if not found:
         return ""
     return f"{found[0]:,} {what}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,} {what}"
-
-
-KIND = "reproduction"

@@ -1,35 +1,31 @@
-"""Records of all commands, found in folders: which command wrote each, and its tables."""
+"""Records of all commands, found in folders, and the tables of each kind of record."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports.ablation_tables import ablation_tables
 from art_plugins.reports.armory_tables import armory_tables
-from art_plugins.reports.comparison_tables import defence_table, fraction_table, same_but_for_seed, seed_table
+from art_plugins.reports.comparison_tables import defence_table, same_but_for_seed, seed_table
 from art_plugins.reports.in_flight_tables import in_flight_tables
 from art_plugins.reports.layerwise_tables import layerwise_tables
-from art_plugins.reports.paper_items import KIND
 from art_plugins.reports.paper_tables import PAPER_TITLES, item_table
+from art_plugins.reports.record_files import (
+    ABLATION,
+    ARMORY,
+    COMPARISON,
+    IN_FLIGHT,
+    KINDS,
+    LAYERWISE,
+    REPRODUCTION,
+    SWEEP,
+    read_if_record,
+)
 from art_plugins.reports.sweep_tables import sweep_tables
 from art_plugins.reports.tables import Table, folded_markdown, markdown
-
-COMPARISON, CURVE, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY = (
-    "compare",
-    "fraction-curve",
-    "sweep",
-    "ablation",
-    "in-flight",
-    "layerwise",
-    "armory",
-)
-TABLES = {SWEEP: sweep_tables, ABLATION: ablation_tables, LAYERWISE: layerwise_tables, ARMORY: armory_tables}
-# An entry that only the runs of this command have.
-SIGNS = {"config": ARMORY, "variant": ABLATION, "kind": SWEEP, "inversion": IN_FLIGHT, "detectors": LAYERWISE}
 
 
 class Gathered(NamedTuple):
@@ -52,6 +48,7 @@ def gather(folders: Sequence[Path]) -> list[Gathered]:
     the sweeps that an ablation made of its variants: its own record has what they found.
 
     :raises InvalidInputError: If a folder is none, or no record is found.
+    :raises FileFormatError: For a record of an unknown kind, of a newer schema or of an earlier release.
     """
     found = []
     for folder in folders:
@@ -64,43 +61,14 @@ def gather(folders: Sequence[Path]) -> list[Gathered]:
         )
     ablated = {one.record["command"] for one in found if one.kind == ABLATION}
     found = [one for one in found if one.kind != SWEEP or one.record["command"] not in ablated]
-    kinds = [KIND, COMPARISON, CURVE, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY]
-    return sorted(found, key=lambda one: (kinds.index(one.kind), _place(one.record), one.name))
-
-
-def kind_of(record: Mapping[str, Any]) -> str | None:
-    """What wrote a record; ``None``: nothing of ours that holds tables."""
-    if record.get("kind") == KIND:
-        return KIND
-    if "command" not in record:
-        return None
-    if "points" in record:
-        return CURVE
-    if record.get("tasks"):
-        return COMPARISON
-    first = (record.get("runs") or [{}])[0]
-    return next((kind for key, kind in SIGNS.items() if key in first), None)
+    return sorted(found, key=lambda one: (KINDS.index(one.kind), _place(one.record), one.name))
 
 
 def record_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:
-    """
-    The tables of a record, of a comparison over several seeds the means only: for every reader, and for some.
-
-    :raises InvalidInputError: For a record of another make.
-    """
-    kind = kind_of(record)
-    if kind == IN_FLIGHT:
+    """The tables of a record, of a comparison over several seeds the means only: for every reader, and for some."""
+    if record["kind"] == IN_FLIGHT:
         return in_flight_tables(record)
-    if kind == COMPARISON:
-        groups = same_but_for_seed(record["tasks"])
-        return ([*map(seed_table, groups)] if groups else [*map(defence_table, record["tasks"])]), []
-    if kind == KIND:
-        return [item_table(record)], []
-    if kind == CURVE:
-        return [fraction_table(record)], []
-    if kind in TABLES:
-        return TABLES[kind](record), []
-    raise InvalidInputError(f"This is no record with tables; it has the entries {', '.join(record)}.")
+    return TABLES[record["kind"]](record), []
 
 
 def record_markdown(record: Mapping[str, Any]) -> str:
@@ -110,19 +78,30 @@ def record_markdown(record: Mapping[str, Any]) -> str:
 
 
 def _read(file: Path) -> Gathered | None:
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    kind = kind_of(record) if isinstance(record, dict) else None
-    if kind is None:
+    record = read_if_record(file)
+    if record is None:
         return None
     name = file.parent.name if file.stem == "record" else file.stem
     beside = file.with_suffix(".md")
     note = beside.read_text(encoding="utf-8").strip() if beside.is_file() else record.get("note", "")
-    return Gathered(kind, name, record, file.parent, note)
+    return Gathered(record["kind"], name, record, file.parent, note)
 
 
 def _place(record: Mapping[str, Any]) -> int:
     papers = list(PAPER_TITLES)
     return papers.index(record["paper"]) if record.get("paper") in papers else 0
+
+
+def _comparison_tables(record: Mapping[str, Any]) -> list[Table]:
+    groups = same_but_for_seed(record["runs"])
+    return [*map(seed_table, groups)] if groups else [*map(defence_table, record["runs"])]
+
+
+TABLES: dict[str, Callable[[Mapping[str, Any]], list[Table]]] = {
+    REPRODUCTION: lambda record: [item_table(record)],
+    COMPARISON: _comparison_tables,
+    SWEEP: sweep_tables,
+    ABLATION: ablation_tables,
+    LAYERWISE: layerwise_tables,
+    ARMORY: armory_tables,
+}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from art_plugins.reports.tables import DASH, Table, fixed, markdown, rate, two_decimals
+from art_plugins.reports.tables import DASH, Table, fixed, rate, two_decimals
 
 TITLES = {
     "contrastive": "default: steps and frames",
@@ -33,11 +33,6 @@ def scorings_of(row: Mapping[str, Any]) -> list[str]:
 def triggers_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """In the order of the record."""
     return list(dict.fromkeys(row["trigger"] for row in rows))
-
-
-def sweep_report(record: Mapping[str, Any]) -> str:
-    """All tables as Markdown."""
-    return "\n".join(map(markdown, sweep_tables(record)))
 
 
 def sweep_tables(record: Mapping[str, Any]) -> list[Table]:

@@ -1,12 +1,14 @@
-"""Li et al. 2022, Tables 1 to 4: reported beside measured on CIFAR-10, MNIST and Fashion-MNIST."""
+"""Tables 1 to 4 of Li et al. 2022: the reported figures beside the measured ones on CIFAR-10, MNIST and Fashion-MNIST."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
 
+from art_plugins.evaluation.detectors import detectors_of
 from art_plugins.reports.in_flight_tables import DEFAULT_ROW, PAPER_ROW, REPORTED
 from art_plugins.reports.paper_items import Item, Record, Records, Row, counts, runs_of, values
+from art_plugins.reports.record_files import IN_FLIGHT
 
 TRIGGERS = {"chessboard": "CB", "single_pixel": "SP", "white_box": "WB"}
 DATA = {"mnist": "MNIST", "fashion_mnist": "F-MNIST"}
@@ -45,14 +47,14 @@ TABLE_3 = {10.0: 0.1114, 1.0: 0.4291, 0.1: 0.6033, 0.01: 0.8086, 0.001: 0.7103, 
 
 
 def _attacked(records: Records, dataset: str, sources: str, trigger: str) -> list[Record]:
-    """Runs of one attack, over the seeds."""
+    """The runs of one attack, over the seeds."""
     wanted = (dataset, sources, trigger)
     found = runs_of(records, "in_flight", *CIFAR)
     return [run for run in found if tuple(run["case"][key] for key in ("dataset", "sources", "trigger")) == wanted]
 
 
 def table1(records: Records) -> list[Row]:
-    """Accuracy and attack success of the models, and of the patterns that the inversion found."""
+    """Accuracy and attack success of the models, and attack success of the patterns that the inversion found."""
     clean = runs_of(records, "in_flight_cifar10_clean")
     models = [run["model"] for run in clean]
     rows = [
@@ -74,14 +76,14 @@ def table1(records: Records) -> list[Row]:
 
 
 def table2(records: Records) -> list[Row]:
-    """Detection and source class inference on CIFAR-10, and the peers' best TPR at about 5 % false positives."""
+    """Detection and source class inference on CIFAR-10, and the best TPR of other authors' detectors at about 5 % FPR."""
     rows = []
     for sources, trigger in TABLE_1:
         runs, name = _attacked(records, "cifar10", sources, trigger), f"{TRIGGERS[trigger]}, {sources}"
         rows += _detection(runs, name, REPORTED[("cifar10", trigger, sources)])
         if not any("baselines" in run for run in runs):
             continue
-        for peer in ("Neural Cleanse", "B3D", "STRIP"):
+        for peer in (detector.title for detector in detectors_of(IN_FLIGHT)):
             tpr, fpr, sia = TABLE_2[(peer, sources, trigger)]
             found = [row for run in runs for row in run.get("baselines", []) if row["title"] == peer]
             over = counts([run["detectors"][0] for run in runs], "n_triggered", "triggered images; threshold swept")
@@ -97,7 +99,9 @@ def table2(records: Records) -> list[Row]:
 
 
 def table3(records: Records) -> list[Row]:
-    """Neural Cleanse's patching hangs on its learning rate: white box, many sources."""
+    """
+    Source class inference by Neural Cleanse's patching depends on its learning rate: white box, several source classes.
+    """
     runs = [run for run in _attacked(records, "cifar10", "multi", "white_box") if "patching" in run]
     return [
         Row(
@@ -112,7 +116,7 @@ def table3(records: Records) -> list[Row]:
 
 
 def table4(records: Records) -> list[Row]:
-    """LeNet-5 on MNIST and Fashion-MNIST, many sources."""
+    """Detection for LeNet-5 on MNIST and Fashion-MNIST, with several source classes."""
     rows = []
     for dataset, title in DATA.items():
         for trigger in ("chessboard", "white_box"):
@@ -122,7 +126,7 @@ def table4(records: Records) -> list[Row]:
 
 
 def _detection(runs: Sequence[Record], name: str, reported: tuple[float, float, float]) -> list[Row]:
-    """Default first; the paper's own densities are read off the same runs."""
+    """Rows of the default form first, then of the paper's own densities, which the same runs have."""
     rows = []
     forms: tuple[tuple[Literal["default", "paper"], int], ...] = (("default", DEFAULT_ROW), ("paper", PAPER_ROW))
     for by, index in forms:

@@ -1,4 +1,6 @@
-"""Mehlman et al. 2023, Fig. 2 to 7 and the retraining of section 4.3: reported beside measured on Speech Commands."""
+"""
+Fig. 2 to 7 of Mehlman et al. 2023 and its section 4.3: the reported figures beside the measured ones on Speech Commands.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ SIDES: dict[str, Literal["default", "paper"]] = {"contrastive": "default", "pape
 
 
 def _tasks(records: Records) -> Sequence[Record]:
-    tasks: Sequence[Record] = records["speech_commands"]["tasks"]
+    tasks: Sequence[Record] = records["speech_commands"]["runs"]
     return tasks
 
 
@@ -29,7 +31,7 @@ def _poison(records: Records) -> str:
 
 
 def fig2(records: Records) -> list[Row]:
-    """Score of the target class against the highest of the others."""
+    """The score of the target class beside the highest score of the other classes."""
     ratios, ranks = [], []
     for task in _tasks(records):
         scores = {row["name"]: row["class_score"] for row in task["classes"] if row["class_score"] is not None}
@@ -44,7 +46,7 @@ def fig2(records: Records) -> list[Row]:
 
 
 def fig3(records: Records) -> list[Row]:
-    """How the verdicts of the target class agree with the truth."""
+    """How well the verdicts on the target class agree with the truth."""
     found = _filters(records, "vae_latent")
     accuracy = []
     for task, row in zip(_tasks(records), found, strict=True):
@@ -73,7 +75,7 @@ def fig4(records: Records) -> list[Row]:
 
 
 def fig5(records: Records) -> list[Row]:
-    """The confusion matrices; the paper gives them as pictures only."""
+    """Confusion matrices of the filters; the paper gives them as pictures only."""
     rows = []
     for first in _tasks(records)[0]["defences"]:
         found = _filters(records, first["name"])
@@ -83,7 +85,7 @@ def fig5(records: Records) -> list[Row]:
 
 
 def fig6(records: Records) -> list[Row]:
-    """Samples found, for every pair of classes."""
+    """How well the poisoned samples are found, for every pair of classes."""
     attacks = rows_of(records["sweep"], "attacks")
     rows = []
     for trigger in triggers_of(attacks):
@@ -100,7 +102,7 @@ def fig6(records: Records) -> list[Row]:
 
 
 def fig7(records: Records) -> list[Row]:
-    """How many of the shares that were tried are called, and the smallest of those."""
+    """At how many of the poisoned shares the class is called, and the smallest of these shares."""
     rows = []
     curve = rows_of(records["sweep"], "curve")
     for attack in dict.fromkeys((row["source"], row["target"], row["trigger"]) for row in curve):
@@ -122,7 +124,7 @@ def fig7(records: Records) -> list[Row]:
 
 
 def retraining(records: Records) -> list[Row]:
-    """Section 4.3: a classifier on all data, and one on what the filter keeps."""
+    """A classifier that is trained on all data, and one that is trained on what the filter keeps (section 4.3)."""
     before, after = [task["undefended"] for task in _tasks(records)], _filters(records, "vae_latent")
     clean = counts(before, "n_clean_test", "clean test clips")
     triggered = counts(before, "n_triggered_test", "triggered test clips")

@@ -1,4 +1,4 @@
-"""Preetha et al., Fig. 4 and 5, and the layer profiles of section V: reported beside measured."""
+"""Fig. 4 and 5 and the layer profiles of Preetha et al.: the reported figures beside the measured ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from art_plugins.files.outputs import file_stem
 from art_plugins.reports import layerwise_figures
-from art_plugins.reports.layerwise_tables import INPUT_AWARE
+from art_plugins.reports.layerwise_tables import PUBLISHED_INPUT_AWARE
 from art_plugins.reports.pages import Picture, picture
 from art_plugins.reports.paper_items import Item, Record, Records, Row, runs_of, values
 from art_plugins.reports.tables import runs_by_title
@@ -29,12 +29,14 @@ ATTACK = (
 
 
 def _groups(records: Records) -> dict[str, list[Record]]:
-    """Runs that differ in their seed only, by title."""
+    """Runs that differ only in their seed, by title."""
     return runs_by_title(runs_of(records, *STUDIES))
 
 
 def fig4(records: Records) -> list[Row]:
-    """How often the layer of interest is one of the last two, and whether it is the paper's, class by class."""
+    """
+    How often the layer of interest is one of the last two layers, and whether it is the paper's layer, class by class.
+    """
     rows = []
     for title, runs in _groups(records).items():
         late, same = [], []
@@ -52,7 +54,7 @@ def fig4(records: Records) -> list[Row]:
 
 
 def fig5(records: Records) -> list[Row]:
-    """TPR and FPR at every tau of the paper, by the paper's rule, and by ours at the same tau."""
+    """TPR and FPR at every tau of the paper, by the paper's rule and by the default rule."""
     rows = []
     for title, runs in _groups(records).items():
         n_triggered, n_clean = (runs[0]["detectors"][0][key] for key in ("n_triggered_as_target", "n_clean"))
@@ -60,7 +62,7 @@ def fig5(records: Records) -> list[Row]:
             for mode, by in MODES.items():
                 points = [point for run in runs for point in run["curves"][mode] if point["tau"] == tau]
                 is_cifar = runs[0]["case"]["dataset"] == "cifar10" and runs[0]["case"]["network"] == "resnet18_cifar"
-                reported = INPUT_AWARE[f"tau {tau:g}"] if is_cifar else (None, None)
+                reported = PUBLISHED_INPUT_AWARE[f"tau {tau:g}"] if is_cifar else (None, None)
                 name = f"{title}, tau {tau:g}"
                 rows.append(
                     Row(f"{name}: TPR", f"{n_triggered:,} triggered images", reported[0], values(points, "tpr"), by=by)
@@ -72,7 +74,7 @@ def fig5(records: Records) -> list[Row]:
 
 
 def profiles(records: Records) -> list[Row]:
-    """Where benign and triggered images of the target part most: the layer by which the cosines differ most."""
+    """The layer at which the cosine similarities of benign and triggered images of the target class differ most."""
     rows = []
     for title, runs in _groups(records).items():
         gaps, offs = [], []

@@ -9,10 +9,11 @@ from typing import Any
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.reports.packages import report_is_possible
-from art_plugins.reports.paper_items import KIND, Item, Record, Row
+from art_plugins.reports.paper_items import Item, Record, Row
+from art_plugins.reports.record_files import REPRODUCTION, find_record, heading
 from art_plugins.reproduction import li, mehlman, preetha
 from art_plugins.reproduction.studies import STUDIES, Size, Study, autoencoder_file
-from art_plugins.storage import atomic_path, read_record, write_json
+from art_plugins.storage import atomic_path, write_json
 
 ITEMS = (*mehlman.ITEMS, *li.ITEMS, *preetha.ITEMS)
 PAPERS = tuple(dict.fromkeys(item.paper for item in ITEMS))
@@ -20,9 +21,11 @@ PAPERS = tuple(dict.fromkeys(item.paper for item in ITEMS))
 
 def find_items(paper: str | None, name: str | None) -> list[Item]:
     """
-    All items, those of a paper, or one.
+    Find all items, those of a paper, or one.
 
-    :raises InvalidInputError: For a paper or an item that there is not.
+    :param paper: Name of the paper; ``None``: all papers.
+    :param name: Name of the item; ``None``: all items.
+    :raises InvalidInputError: If there is no such paper or item.
     """
     if paper is not None and paper not in PAPERS:
         raise InvalidInputError(f"paper must be one of {', '.join(PAPERS)}; received {paper!r}.")
@@ -44,17 +47,20 @@ def reproduce(
     on_item: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """
-    Write ``out/<paper>/<item>/record.json`` and the item's figures, running the studies that no record has.
+    Write ``out/<paper>/<item>/record.json`` and the item's figures. Studies that no record has are run first.
 
     A study's own command goes on where it stopped, so an interrupted call loses nothing that a study had finished.
 
     :param root: Folder of the data sets; only needed for studies that have to be run.
-    :param out: Studies are kept in ``out/studies/<size>``.
-    :param records: Folder with records of studies as ``<study>.json``, taken where there are no own ones; ``None``: none.
+    :param out: Folder for the results; studies are kept in ``out/studies/<size>``.
+    :param records: Folder with records of studies as ``<study>.json``, which are read where ``out`` has none; ``None``:
+        none.
     :param run: Runs ``art-plugins`` with these arguments.
+    :param download: Download data sets that are missing.
     :param on_item: Called with the record of every item.
     :return: The records of the items.
     :raises InvalidInputError: If a study has to be run and there is no ``root``.
+    :raises FileFormatError: If a record is of another schema, or of an earlier release.
     """
     folder = out / "studies" / size
     needed = dict.fromkeys(name for item in items for name in item.studies if size in STUDIES[name].arguments)
@@ -82,19 +88,23 @@ def reproduce(
 
 
 def recorded(study: Study, size: Size, folder: Path, records: Path | None) -> Record | None:
-    """The record of a study at a size, if one of the two folders has it."""
+    """
+    The record of a study at a size, if one of the two folders has it.
+
+    :raises FileFormatError: For a record of another schema, or of an earlier release.
+    """
     files = [folder / study.name / "record.json", *([records / f"{study.name}.json"] if records else [])]
     for file in files:
-        record = read_record(file)
+        record = find_record(file)
         if record is not None and study.is_recorded_by(str(record.get("command", "")), size):
             return record
     return None
 
 
 def item_record(item: Item, size: Size, known: Mapping[str, Record]) -> dict[str, Any]:
-    """JSON-safe: reported beside measured, and what it was measured with."""
+    """The record of an item, JSON-safe: the reported figures beside the measured ones, and what they were measured with."""
     return {
-        "kind": KIND,
+        **heading(REPRODUCTION),
         "paper": item.paper,
         "item": item.name,
         "title": item.title,
@@ -111,7 +121,7 @@ def item_record(item: Item, size: Size, known: Mapping[str, Record]) -> dict[str
 
 
 def write_item(item: Item, record: dict[str, Any], known: Mapping[str, Record], out: Path) -> None:
-    """``record.json``, written last, and with the extra ``report`` the figures that it names."""
+    """Write the item's figures, where the extra ``report`` is installed, and last its ``record.json``, which names them."""
     if known and report_is_possible():
         for drawn in item.pictures(known):
             with atomic_path(out / f"{drawn.name}.png") as partial:

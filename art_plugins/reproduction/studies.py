@@ -1,4 +1,4 @@
-"""The commands whose records the items are read off, in three sizes: quick, for a CPU, and the papers' for a GPU."""
+"""The commands whose records the items are read off, in three sizes: quick, for a CPU, and the papers' own for a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 Size = Literal["quick", "cpu", "gpu"]
-SIZES: tuple[Size, ...] = ("quick", "cpu", "gpu")
 # Options that say where something lies or runs, not what is measured.
 PLACES = ("--root", "--out", "--models", "--autoencoder", "--jobs", "--backend", "--address", "--download")
 
@@ -17,10 +16,11 @@ PLACES = ("--root", "--out", "--models", "--autoencoder", "--jobs", "--backend",
 @dataclass(frozen=True)
 class Study:
     """
-    One command of ``art-plugins`` with its options; paths are added when it is run.
+    One command of ``art-plugins`` with its options; the paths are added when it is run.
 
-    :param arguments: By size, as on a command line; a size that is missing is not run.
-    :param autoencoder: Study whose autoencoder this one is given.
+    :param name: Name of the study and of its folder.
+    :param arguments: Command and options for each size, as on a command line; a size that is missing is not run.
+    :param autoencoder: Name of the study whose autoencoder this study uses; ``None``: it uses none.
     """
 
     name: str
@@ -29,9 +29,11 @@ class Study:
 
     def command(self, size: Size, root: Path, out: Path, download: bool = False) -> list[str]:
         """
-        Arguments of ``art-plugins``.
+        The arguments of ``art-plugins`` that run the study.
 
+        :param root: Folder of the data sets.
         :param out: Folder of all studies of this size.
+        :param download: Download data sets that are missing.
         """
         arguments = [*shlex.split(self.arguments[size]), "--root", str(root), "--out", str(out / self.name)]
         if self.autoencoder:
@@ -41,17 +43,20 @@ class Study:
         return arguments + ["--download"] * download
 
     def is_recorded_by(self, command: str, size: Size) -> bool:
-        """Whether a record's command measured this study, wherever its files lay."""
+        """Whether the command of a record measured this study, wherever its files lay."""
         return what_is_measured(shlex.split(command)[1:]) == what_is_measured(shlex.split(self.arguments[size]))
 
 
 def autoencoder_file(out: Path, study: str) -> Path:
-    """Where the comparison on Speech Commands leaves the autoencoder of its first seed."""
+    """The file in which the comparison on Speech Commands keeps the autoencoder of its first seed."""
     return out / study / "speech_commands.autoencoder.safetensors"
 
 
 def what_is_measured(arguments: Sequence[str]) -> list[tuple[str, ...]]:
-    """A command's options without those that are only places: each with its values, in a fixed order."""
+    """
+    Options of a command that say what is measured, each with its values, in a fixed order; options for places are left
+    out.
+    """
     options: list[list[str]] = []
     for argument in arguments:
         if argument.startswith("--") or not options:

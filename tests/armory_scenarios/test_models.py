@@ -46,7 +46,7 @@ def test_fit_takes_a_model_from_the_cache(cache: Path, monkeypatch: pytest.Monke
     train = models.train_image_classifier
 
     def counted(*args: Any, **kwargs: Any) -> Any:
-        trained.append(kwargs["nb_epochs"])
+        trained.append((kwargs["training"] if "training" in kwargs else args[3]).nb_epochs)
         return train(*args, **kwargs)
 
     counted.__signature__ = __import__("inspect").signature(train)  # type: ignore[attr-defined]

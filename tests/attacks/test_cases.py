@@ -12,8 +12,9 @@ from art_plugins.attacks import cases
 from art_plugins.attacks.cases import (
     RECIPES,
     SHORT,
-    TARGET,
+    TARGET_CLASS,
     TRIGGERS,
+    Folders,
     ModelCase,
     attacked_model,
     check_case,
@@ -88,10 +89,10 @@ def test_case_with_an_unknown_name_is_refused(name: str) -> None:
 
 def test_attack_of_signs_poisons_the_same_share_of_every_class_but_the_target(data: LabelledData) -> None:
     attack = make_attack(ModelCase("gtsrb32", "white_box", n_poison=36), data)
-    assert attack.target == TARGET
+    assert attack.target == TARGET_CLASS
     assert attack.is_poison.sum() == 36
     assert np.bincount(data.y_train[attack.is_poison], minlength=N_CLASSES).tolist() == [3] * 9 + [0] + [3] * 3
-    assert (attack.y_train[attack.is_poison] == TARGET).all()
+    assert (attack.y_train[attack.is_poison] == TARGET_CLASS).all()
     np.testing.assert_array_equal(attack.x_train[~attack.is_poison], data.x_train[~attack.is_poison])
 
 
@@ -113,12 +114,12 @@ def test_attacked_model_is_trained_once_and_read_the_second_time(
 ) -> None:
     monkeypatch.setitem(cases.RECIPES, "mobilenet_v2", {"nb_epochs": 1, "learning_rate": 0.05, "augment": True})
     case = ModelCase("gtsrb32", "white_box", network="mobilenet_v2", width=2, n_poison=12)
-    first = attacked_model(case, signs, tmp_path / "models", verbose=False)
+    first = attacked_model(case, Folders(signs, tmp_path / "models"), verbose=False)
     assert first.attack is not None
     files = list((tmp_path / "models").iterdir())
     assert [file.name.split("-")[0] for file in files] == ["mobilenet_v2"]
     written = files[0].stat().st_mtime_ns
-    second = attacked_model(case, signs, tmp_path / "models", verbose=False)
+    second = attacked_model(case, Folders(signs, tmp_path / "models"), verbose=False)
     assert [file.stat().st_mtime_ns for file in (tmp_path / "models").iterdir()] == [written]
     x = first.data.x_test[:4]
     np.testing.assert_array_equal(first.classifier.predict(x), second.classifier.predict(x))
@@ -126,6 +127,6 @@ def test_attacked_model_is_trained_once_and_read_the_second_time(
 
 def test_attacked_model_without_an_attack_is_trained_on_the_data_as_they_are(signs: Path) -> None:
     case = ModelCase("gtsrb32", "none", network="mobilenet_v2", width=2, nb_epochs=0)
-    model = attacked_model(case, signs, verbose=False)
+    model = attacked_model(case, Folders(signs), verbose=False)
     assert model.attack is None
     assert model.classifier.nb_classes == N_CLASSES

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.attacks.datasets.digits import digits as digit_data
-from art_plugins.attacks.image_models import stamped, train_backdoored, train_image_classifier
+from art_plugins.attacks.image_models import train_backdoored, train_image_classifier, with_trigger
 from art_plugins.attacks.image_poisoning import poison_all_to_all, poison_images
 from art_plugins.attacks.networks import NETWORKS
 from art_plugins.attacks.poisoning import PoisonedData
 from art_plugins.attacks.success import assert_attack_works
+from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers.patterns import white_box
 
@@ -29,16 +30,16 @@ def attack() -> PoisonedData:
 
 @pytest.fixture(scope="module")
 def classifier(attack: PoisonedData) -> Any:
-    return train_backdoored(attack, **SETTINGS)
+    return train_backdoored(attack, ImageTraining(**SETTINGS))
 
 
 # Stamping
 
 
-def test_stamped_images_are_those_of_the_poison_rows_only(random: np.random.Generator) -> None:
+def test_with_trigger_images_are_those_of_the_poison_rows_only(random: np.random.Generator) -> None:
     images = torch.from_numpy(random.uniform(0, 0.9, size=(4, 1, 8, 8)).astype(np.float32))
     before = images.clone()
-    result = stamped(images, torch.tensor([False, True, False, True]), SQUARE)
+    result = with_trigger(images, torch.tensor([False, True, False, True]), SQUARE)
     np.testing.assert_array_equal(result[[1, 3]], SQUARE(before[[1, 3]].numpy()))
     assert torch.equal(result[[0, 2]], before[[0, 2]])
     assert torch.equal(images, before)
@@ -78,10 +79,7 @@ def test_trigger_is_stamped_after_augmentation_on_the_poison_only(
         x,
         np.arange(40) % 3,
         3,
-        network="spy",
-        nb_epochs=2,
-        batch_size=8,
-        augment=augment,
+        ImageTraining(network="spy", nb_epochs=2, batch_size=8, augment=augment),
         trigger=SQUARE,
         is_poison=is_poison,
     )
@@ -109,21 +107,27 @@ def test_backdoored_classifier_is_accurate_and_obeys_the_trigger(classifier: Any
 def test_training_with_one_seed_repeats_and_with_another_does_not(attack: PoisonedData) -> None:
     x = attack.x_triggered[:50]
     settings = {**SETTINGS, "nb_epochs": 1, "augment": True}
-    first, second, other = (train_backdoored(attack, **settings, random_state=seed).predict(x) for seed in (3, 3, 4))
+    first, second, other = (
+        train_backdoored(attack, ImageTraining(**settings, random_state=seed)).predict(x) for seed in (3, 3, 4)
+    )
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()
 
 
 def test_training_without_augmentation_is_that_of_the_poisoned_set(attack: PoisonedData) -> None:
     settings = {**SETTINGS, "nb_epochs": 1}
-    expected = train_image_classifier(attack.x_train, attack.y_train, 10, **settings).predict(attack.x_triggered)
+    expected = train_image_classifier(attack.x_train, attack.y_train, 10, ImageTraining(**settings)).predict(
+        attack.x_triggered
+    )
     # Up to rounding, which depends on the batches' memory layout.
-    np.testing.assert_allclose(train_backdoored(attack, **settings).predict(attack.x_triggered), expected, atol=1e-3)
+    np.testing.assert_allclose(
+        train_backdoored(attack, ImageTraining(**settings)).predict(attack.x_triggered), expected, atol=1e-3
+    )
 
 
 @pytest.mark.usefixtures("global_generators_untouched")  # which ART's predict does use
 def test_training_leaves_the_global_generators_alone(attack: PoisonedData) -> None:
-    trained = train_backdoored(attack, **{**SETTINGS, "nb_epochs": 1, "augment": True})
+    trained = train_backdoored(attack, ImageTraining(**{**SETTINGS, "nb_epochs": 1, "augment": True}))
     assert not trained.model.training
 
 
@@ -138,17 +142,19 @@ def test_training_mirrors_images_only_when_asked(
         return images
 
     monkeypatch.setattr("art_plugins.attacks.training_loop.augmented", spy)
-    train_backdoored(attack, **{**SETTINGS, "nb_epochs": 1, "augment": augment})
+    train_backdoored(attack, ImageTraining(**{**SETTINGS, "nb_epochs": 1, "augment": augment}))
     assert set(asked) == {mirrors}
 
 
 def test_training_unknown_augmentation_is_refused(attack: PoisonedData) -> None:
     with pytest.raises(InvalidInputError, match=r'True, False or "crop"; received \'mirror\''):
-        train_backdoored(attack, **{**SETTINGS, "augment": "mirror"})
+        train_backdoored(attack, ImageTraining(**{**SETTINGS, "augment": "mirror"}))
 
 
 def test_trained_classifier_can_be_trained_on_by_art(attack: PoisonedData) -> None:
-    tuned = train_image_classifier(attack.x_train[:64], attack.y_train[:64], 10, **{**SETTINGS, "nb_epochs": 1})
+    tuned = train_image_classifier(
+        attack.x_train[:64], attack.y_train[:64], 10, ImageTraining(**{**SETTINGS, "nb_epochs": 1})
+    )
     before = tuned.predict(attack.x_triggered[:5])
     tuned.fit(attack.x_train[:64], attack.y_train[:64], nb_epochs=1, batch_size=32)
     assert (tuned.predict(attack.x_triggered[:5]) != before).any()
@@ -156,7 +162,7 @@ def test_trained_classifier_can_be_trained_on_by_art(attack: PoisonedData) -> No
 
 def test_attack_that_failed_is_told(attack: PoisonedData) -> None:
     clean = attack.clean
-    classifier = train_image_classifier(clean.x_train, clean.y_train, 10, **{**SETTINGS, "nb_epochs": 2})
+    classifier = train_image_classifier(clean.x_train, clean.y_train, 10, ImageTraining(**{**SETTINGS, "nb_epochs": 2}))
     with pytest.raises(InvalidInputError, match=r"works on 0\.\d+ of the triggered test images, less than 0\.95"):
         assert_attack_works(classifier, attack)
 
@@ -201,7 +207,10 @@ IMAGES, LABELS = np.zeros((6, 1, 28, 28), dtype=np.float32), np.arange(6) % 2
     ],
 )
 def test_training_on_bad_input_says_what_is_wrong(changes: dict[str, Any], message: str) -> None:
-    arguments: dict[str, Any] = {"x": IMAGES, "y": LABELS, "nb_classes": 2, "nb_epochs": 1, **changes}
+    settings = {name: value for name, value in changes.items() if name in vars(ImageTraining())}
+    arguments: dict[str, Any] = {"x": IMAGES, "y": LABELS, "nb_classes": 2}
+    arguments |= {name: value for name, value in changes.items() if name not in settings}
+    arguments["training"] = ImageTraining(**{"nb_epochs": 1, **settings})
     with pytest.raises(InvalidInputError, match=message):
         train_image_classifier(**arguments)
 
@@ -209,4 +218,4 @@ def test_training_on_bad_input_says_what_is_wrong(changes: dict[str, Any], messa
 def test_training_that_diverges_says_so() -> None:
     x = np.random.default_rng(0).uniform(size=(64, 1, 28, 28)).astype(np.float32)
     with pytest.raises(InvalidInputError, match="no longer finite"):
-        train_image_classifier(x, np.arange(64) % 2, 2, nb_epochs=3, batch_size=8, learning_rate=1e6)
+        train_image_classifier(x, np.arange(64) % 2, 2, ImageTraining(nb_epochs=3, batch_size=8, learning_rate=1e6))

@@ -8,6 +8,7 @@ import pytest
 from art_plugins.attacks.datasets.digits import digits
 from art_plugins.attacks.image_poisoning import poison_all_to_all, poison_clean_label, poison_images, poison_with_cover
 from art_plugins.attacks.poisoning import SEVERAL
+from art_plugins.attacks.training_loop import Training
 from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers.patterns import chessboard
@@ -51,7 +52,7 @@ def test_poison_all_to_all_sends_every_class_to_the_next() -> None:
 @pytest.fixture(scope="module")
 def proxy():
     data = digits()
-    return train_classifier(data.x_train, data.y_train, 10, nb_epochs=1)
+    return train_classifier(data.x_train, data.y_train, 10, Training(nb_epochs=1))
 
 
 def test_poison_clean_label_changes_images_of_the_target_within_eps_and_no_label(proxy) -> None:

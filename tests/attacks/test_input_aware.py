@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from art_plugins.attacks.cases import INPUT_AWARE, TARGET, ModelCase, check_case
+from art_plugins.attacks.cases import INPUT_AWARE, TARGET_CLASS, Folders, ModelCase, check_case
 from art_plugins.attacks.datasets.digits import digits as digit_data
 from art_plugins.attacks.input_aware import _sameness, input_aware_attack, separate, train_input_aware
 from art_plugins.attacks.model_cache import load_or_train
 from art_plugins.attacks.success import assert_attack_works
+from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.layerwise_run import run_layerwise
+from art_plugins.evaluation.running.runs import Recording
 from art_plugins.features.classifiers import torch_module
 
 SETTINGS: dict[str, Any] = {"network": "cnn", "width": 16, "batch_size": 64, "learning_rate": 0.05}
@@ -23,7 +25,9 @@ DATA = digit_data()
 
 
 def trained(nb_epochs: int, **changes: Any) -> Any:
-    return train_input_aware(DATA.x_train, DATA.y_train, 10, TARGET, nb_epochs=nb_epochs, **{**SETTINGS, **changes})
+    mask_epochs = changes.pop("mask_epochs", 2)
+    training = ImageTraining(nb_epochs=nb_epochs, **{**SETTINGS, **changes})
+    return train_input_aware(DATA.x_train, DATA.y_train, 10, TARGET_CLASS, training, mask_epochs=mask_epochs)
 
 
 def test_sameness_is_the_papers_ratio_of_distances(random: np.random.Generator) -> None:
@@ -39,17 +43,17 @@ def test_sameness_is_the_papers_ratio_of_distances(random: np.random.Generator) 
 @pytest.mark.slow
 def test_input_aware_own_trigger_opens_the_backdoor_and_anothers_does_not() -> None:
     classifier, trigger = separate(trained(nb_epochs=80, mask_epochs=10))
-    attack = input_aware_attack(DATA, trigger, TARGET)
+    attack = input_aware_attack(DATA, trigger, TARGET_CLASS)
 
     def classes(x: np.ndarray) -> np.ndarray:
         found: np.ndarray = classifier.predict(x).argmax(axis=1)
         return found
 
-    others = DATA.y_test != TARGET
+    others = DATA.y_test != TARGET_CLASS
     x, y = DATA.x_test[others], DATA.y_test[others]
     figures = assert_attack_works(classifier, attack, least=0.7)
-    success = (classes(attack.x_triggered) == TARGET).mean()
-    crossed = (classes(trigger.crossed(x, np.random.default_rng(0).permutation(x))) == TARGET).mean()
+    success = (classes(attack.x_triggered) == TARGET_CLASS).mean()
+    crossed = (classes(trigger.crossed(x, np.random.default_rng(0).permutation(x))) == TARGET_CLASS).mean()
     assert figures["attack_success"] == pytest.approx(success)
     assert figures["crossed_success"] == pytest.approx(crossed)
     assert (classes(x) == y).mean() > 0.9
@@ -57,7 +61,7 @@ def test_input_aware_own_trigger_opens_the_backdoor_and_anothers_does_not() -> N
     assert not attack.is_poison.any()
     np.testing.assert_array_equal(attack.y_source, y)
     assert attack.sources == tuple(range(9))
-    assert (attack.y_wanted == TARGET).all()
+    assert (attack.y_wanted == TARGET_CLASS).all()
 
 
 @pytest.mark.usefixtures("global_generators_untouched")
@@ -69,7 +73,8 @@ def test_input_aware_same_seed_gives_the_same_networks_and_another_does_not() ->
 
 
 def test_input_aware_model_is_kept_with_its_trigger(tmp_path: Path) -> None:
-    arguments = {"x": DATA.x_train, "y": DATA.y_train, "nb_classes": 10, "target": 9, "nb_epochs": 1, **SETTINGS}
+    arguments = {"x": DATA.x_train, "y": DATA.y_train, "nb_classes": 10, "target": 9}
+    arguments["training"] = ImageTraining(nb_epochs=1, **SETTINGS)
     first, second = (separate(load_or_train(tmp_path, train_input_aware, **arguments)) for _ in range(2))
     assert len(list(tmp_path.iterdir())) == 1
     x = DATA.x_test[:20]
@@ -89,7 +94,8 @@ def test_separate_gives_a_classifier_without_the_generator() -> None:
 
 @pytest.mark.parametrize("changes", [{"target": 10}, {"target": -1}, {"batch_size": 19}, {"x": DATA.x_train[..., :3]}])
 def test_input_aware_bad_arguments_are_refused(changes: dict[str, Any]) -> None:
-    arguments = {"x": DATA.x_train, "y": DATA.y_train, "nb_classes": 10, "target": 9, **SETTINGS, **changes}
+    training = ImageTraining(**{**SETTINGS, "batch_size": changes.pop("batch_size", 64)})
+    arguments = {"x": DATA.x_train, "y": DATA.y_train, "nb_classes": 10, "target": 9, "training": training, **changes}
     with pytest.raises(InvalidInputError, match="target must be 0 to 9, an image's side at least 4 and batch_size"):
         train_input_aware(**arguments)
 
@@ -103,4 +109,4 @@ def test_case_of_an_input_aware_attack_has_no_sources_and_numbers_to_choose(chan
 
 def test_filters_on_an_input_aware_attack_are_refused_before_any_training(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="--no-filters"):
-        run_layerwise([ModelCase("mnist", INPUT_AWARE)], tmp_path / "nowhere", tmp_path, "command")
+        run_layerwise([ModelCase("mnist", INPUT_AWARE)], Folders(tmp_path / "nowhere"), Recording(tmp_path, "command"))

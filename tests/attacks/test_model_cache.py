@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from art_plugins.attacks.image_models import train_image_classifier
 from art_plugins.attacks.model_cache import fingerprint, load_or_train
+from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import FileFormatError
 from art_plugins.triggers.patterns import single_pixel, white_box
 
 X = np.random.default_rng(0).random((64, 1, 28, 28), dtype=np.float32)
 Y = np.arange(64) % 2
-SETTINGS = {"x": X, "y": Y, "nb_classes": 2, "network": "lenet5", "nb_epochs": 1, "batch_size": 16, "learning_rate": 0.05}
+TRAINING = ImageTraining(network="lenet5", nb_epochs=1, batch_size=16, learning_rate=0.05)
+UNTRAINED = replace(TRAINING, nb_epochs=0)
+SETTINGS = {"x": X, "y": Y, "nb_classes": 2, "training": TRAINING}
 
 
 def test_load_or_train_second_call_gives_the_same_model_without_training(tmp_path) -> None:
@@ -22,14 +26,16 @@ def test_load_or_train_second_call_gives_the_same_model_without_training(tmp_pat
     epochs = []
 
     def counting(**arguments):
-        epochs.append(arguments["nb_epochs"])
+        epochs.append(arguments["training"].nb_epochs)
         return train_image_classifier(**arguments)
 
     counting.__signature__ = inspect.signature(train_image_classifier)
     again = load_or_train(tmp_path, counting, **SETTINGS)
     np.testing.assert_array_equal(again.predict(X), trained.predict(X))
     assert epochs == [0]
-    assert np.abs(trained.predict(X) - train_image_classifier(**{**SETTINGS, "nb_epochs": 0}).predict(X)).max() > 1e-3
+    assert (
+        np.abs(trained.predict(X) - train_image_classifier(**{**SETTINGS, "training": UNTRAINED}).predict(X)).max() > 1e-3
+    )
 
 
 def test_load_or_train_without_a_folder_trains(tmp_path) -> None:
@@ -53,8 +59,8 @@ def test_fingerprint_tells_trainings_apart_by_what_changes_their_result() -> Non
     poisoned = {**SETTINGS, "is_poison": np.arange(64) < 8}
     changes = [
         {},
-        {"random_state": 1},
-        {"learning_rate": 0.1},
+        {"training": replace(TRAINING, random_state=1)},
+        {"training": replace(TRAINING, learning_rate=0.1)},
         {"x": X[::-1]},
         {"y": 1 - Y},
         {**poisoned, "trigger": white_box((1, 28, 28))},
@@ -63,4 +69,4 @@ def test_fingerprint_tells_trainings_apart_by_what_changes_their_result() -> Non
     ]
     prints = [fingerprint(train_image_classifier, **{**SETTINGS, **change}) for change in changes]
     assert len(set(prints)) == len(prints)
-    assert fingerprint(train_image_classifier, **SETTINGS, verbose=True, augment=False) == prints[0]
+    assert fingerprint(train_image_classifier, **SETTINGS, verbose=True, trigger=None) == prints[0]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from art_plugins.evaluation.encoded import EncodedData
 from art_plugins.evaluation.running.parallel import parallel_map
-from art_plugins.evaluation.sweep import EncodedData, judge, judge_set
+from art_plugins.evaluation.sweep import judge, judge_set
 from art_plugins.features.views import Views
 
 pytestmark = pytest.mark.benchmark

@@ -49,7 +49,7 @@ def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["detect", "gone.pt", "images", "--clean", "clean", "--mean", ".5;.5"], "--mean is one number, or one a channel"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "{}"], "which is missing"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "[1]"], "--factory-args is a JSON object"),
-        (["fraction-curve", "--root", "nowhere", "--autoencoder", "none.safetensors"], "nowhere"),
+        (["sweep", "--root", "nowhere", "--autoencoder", "none.safetensors"], "none.safetensors does not exist"),
     ],
 )
 def test_command_with_bad_arguments_ends_with_a_sentence_and_status_2(
@@ -119,11 +119,11 @@ def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
     monkeypatch.setattr(filters.VAELatentDefence, "detect_poison", never)
     assert main_with(monkeypatch, *arguments) == 0
     record = json.loads((out / "record.json").read_text())
-    rows = {row["name"]: row for row in record["tasks"][0]["defences"]}
+    rows = {row["name"]: row for row in record["runs"][0]["defences"]}
     assert rows["vae_latent"] == finished["vae_latent"]
     assert rows["perfect_filter"]["tpr"] == 1.0
     assert rows["perfect_filter"]["fpr"] == 0.0
-    assert len(rows) == len(filters.entries())
+    assert len(rows) == len(filters.installed_filters())
     assert not (out / "unfinished").exists()
     assert (out / "digits.autoencoder.safetensors").is_file()
     assert "Perfect filter" in (out / "table.md").read_text()

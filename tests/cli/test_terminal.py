@@ -70,7 +70,7 @@ def assert_all_words_are_there(text: str, cells: list[str]) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["default", "speech_commands"])
 def test_comparison_holds_every_heading_name_and_number_at_every_width(monkeypatch, capsys, width, name):
-    for task in json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))["tasks"]:
+    for task in json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))["runs"]:
         text = shown(monkeypatch, capsys, width, shown_module._show_comparison, task)
         cells = ["TPR", "FPR", "ARI", "clean", "attack", "s"]
         for row in task["defences"]:
@@ -82,7 +82,7 @@ def test_comparison_holds_every_heading_name_and_number_at_every_width(monkeypat
 
 
 def test_comparison_at_80_columns_is_a_table_with_each_filter_in_its_row(monkeypatch, capsys):
-    (task, _) = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))["tasks"]
+    (task, _) = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))["runs"]
     lines = shown(monkeypatch, capsys, 80, shown_module._show_comparison, task).splitlines()
     assert any(line.split() == ["filter", "TPR", "FPR", "ARI", "clean", "attack", "s"] for line in lines)
     assert " PyOD, ECOD (penultimate)            0.000  0.007  -0.006  0.989   1.000   0.3  " in lines

@@ -9,10 +9,14 @@ import pytest
 
 from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.evaluation import ablation
-from art_plugins.evaluation.ablation import VARIANTS, run_ablation
+from art_plugins.evaluation.ablation import VARIANTS, AutoencoderTraining, run_ablation
+from art_plugins.evaluation.running.runs import Recording
+from art_plugins.evaluation.running.workers import Workers
+from art_plugins.evaluation.sweep import SweepPlan
 from art_plugins.features.autoencoder import AutoencoderSettings
-from art_plugins.reports.ablation_tables import ablation_report, ablation_tables
-from art_plugins.reports.records import ABLATION, kind_of
+from art_plugins.reports.ablation_tables import ablation_tables
+from art_plugins.reports.record_files import ABLATION
+from art_plugins.reports.records import record_markdown
 
 NAMES = ("a", "b", "c", "d", "e")
 SIZE = 16
@@ -35,9 +39,16 @@ def small(monkeypatch):
 
 
 def ablate(data, out, **options):
-    arguments = (data, data.x_train, ["burst"], 2, 1, out, "art-plugins ablation", ablation_report)
-    variants = list(ablation.VARIANTS)
-    return run_ablation(*arguments, variants=variants, nb_epochs=1, verbose=False, jobs=1, **options)
+    return run_ablation(
+        data,
+        data.x_train,
+        SweepPlan(["burst"], 1, n_pairs=2),
+        Recording(out, "art-plugins ablation", verbose=False),
+        variants=list(ablation.VARIANTS),
+        training=AutoencoderTraining(nb_epochs=1),
+        workers=Workers(jobs=1),
+        **options,
+    )
 
 
 def test_variants_are_settings_of_the_autoencoder_and_change_one_thing_each():
@@ -64,7 +75,7 @@ def test_run_ablation_judges_the_same_sets_with_every_variant_and_resumes(data, 
     record = ablate(data, tmp_path)
     assert len(trained) == 3  # the first variant's run was kept
     assert json.loads((tmp_path / "record.json").read_text(encoding="utf-8")) == record
-    assert kind_of(record) == ABLATION
+    assert record["kind"] == ABLATION
     pairs = [
         [(row["source"], row["target"], row["n_poison"]) for one in run["sets"] for row in one["rows"] if "source" in row]
         for run in record["runs"]
@@ -73,7 +84,7 @@ def test_run_ablation_judges_the_same_sets_with_every_variant_and_resumes(data, 
     assert pairs[0] == pairs[1]
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "beta / 4" in text
-    assert text == ablation_report(record)
+    assert text == record_markdown(record)
 
 
 def test_ablation_tables_count_for_every_variant_and_scoring():

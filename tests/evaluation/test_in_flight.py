@@ -8,13 +8,15 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from art_plugins.attacks.cases import ModelCase, check_case
+from art_plugins.attacks.cases import Folders, ModelCase, check_case
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import in_flight_run
 from art_plugins.evaluation.held_out import split_test_set
-from art_plugins.evaluation.in_flight import detection_figures, source_accuracy
+from art_plugins.evaluation.in_flight_rates import detection_figures, source_accuracy
 from art_plugins.evaluation.in_flight_run import run_in_flight
-from art_plugins.reports.in_flight_tables import in_flight_report
+from art_plugins.evaluation.running.runs import Recording
+from art_plugins.reports.record_files import IN_FLIGHT
+from art_plugins.reports.records import record_markdown
 
 CASE = ModelCase("mnist", "white_box")
 
@@ -99,8 +101,8 @@ def in_flight_forms():
 def test_run_in_flight_goes_on_where_it_stopped_and_tabulates_over_seeds(tmp_path, monkeypatch) -> None:
     seen = []
 
-    def interrupted(case, root, models, **options):
-        assert (root, models, options["n_clean"]) == ("nowhere", tmp_path / "models", 20)
+    def interrupted(case, folders, **options):
+        assert (folders, options["n_clean"]) == (Folders("nowhere", tmp_path / "models"), 20)
         if case.seed == 1 and len(seen) == 1:
             seen.append("stop")
             raise KeyboardInterrupt
@@ -109,10 +111,11 @@ def test_run_in_flight_goes_on_where_it_stopped_and_tabulates_over_seeds(tmp_pat
 
     monkeypatch.setattr(in_flight_run, "run_case", interrupted)
     cases = [replace(CASE, seed=seed) for seed in (0, 1)]
+    arguments = (cases, Folders("nowhere", tmp_path / "models"), Recording(tmp_path, "command"))
     with pytest.raises(KeyboardInterrupt):
-        run_in_flight(cases, "nowhere", tmp_path, "command", tmp_path / "models", n_clean=[20])
+        run_in_flight(*arguments, n_clean=[20])
     assert not (tmp_path / "record.json").exists()
-    record = run_in_flight(cases, "nowhere", tmp_path, "command", tmp_path / "models", n_clean=[20])
+    record = run_in_flight(*arguments, n_clean=[20])
     assert seen == [0, "stop", 1]
     assert json.loads((tmp_path / "record.json").read_text()) == record
     assert not (tmp_path / "unfinished").exists()
@@ -123,20 +126,20 @@ def test_run_in_flight_goes_on_where_it_stopped_and_tabulates_over_seeds(tmp_pat
     assert "<details><summary>A detector made for the class after the target</summary>" in table
     assert "| MNIST, lenet5, white box | 0.0000 | 0.5000 |" in table
     assert "reported by the paper" not in table  # the runs do not say what was attacked
-    assert table == in_flight_report(record)
+    assert table == record_markdown(record)
 
 
 def test_in_flight_report_has_the_papers_figures_for_its_own_cases_only() -> None:
     cases = [CASE, replace(CASE, trigger="watermark")]
     runs = [{**fake_run(case), "case": asdict(case)} for case in cases]
-    lines = in_flight_report({"runs": runs}).splitlines()
+    lines = record_markdown({"kind": IN_FLIGHT, "runs": runs}).splitlines()
     reported = [line for line in lines if "reported by the paper" in line]
     assert reported == ["| MNIST, lenet5, white box | reported by the paper | 1.0000 | 0.0022 | 0.9764 " + "| — " * 5 + "|"]
 
 
 @pytest.mark.slow
 def test_white_box_on_mnist_is_inverted_and_caught(data_root) -> None:
-    run = in_flight_run.run_case(replace(CASE, nb_epochs=4), data_root, verbose=False)
+    run = in_flight_run.run_case(replace(CASE, nb_epochs=4), Folders(data_root), verbose=False)
     default = run["detectors"][-1]
     assert run["inversion"]["right_target"]
     assert run["inversion"]["estimated_attack_success"] >= 0.95

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from art_plugins.attacks.cases import ModelCase
+from art_plugins.attacks.cases import Folders, ModelCase
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.layerwise import DETECTORS, TAUS
+from art_plugins.evaluation.detectors import LAYERWISE_DETECTORS
+from art_plugins.evaluation.layerwise import TAUS
 from art_plugins.evaluation.layerwise_run import draw, run_layerwise
+from art_plugins.evaluation.running.runs import Recording
 from art_plugins.reports import layerwise_figures as figures
 from art_plugins.reports.drawing import png_bytes
-from art_plugins.reports.layerwise_tables import layerwise_report
+from art_plugins.reports.record_files import LAYERWISE
+from art_plugins.reports.records import record_markdown
 
 LAYERS = ["stem", "block 1", "block 2", "hidden", "logits"]
 
@@ -32,7 +35,7 @@ def run(seed: int = 0, dataset: str = "mnist", with_filters: bool = True) -> dic
         "class_names": ["ant", "bee", "cat"],
         "model": {"clean_accuracy": 0.9 + seed / 100, "attack_success": 1.0},
         "layers": LAYERS,
-        "detectors": [{"title": setting.title, **row, "n_clean": 100} for setting in DETECTORS],
+        "detectors": [{"title": setting.title, **row, "n_clean": 100} for setting in LAYERWISE_DETECTORS],
         "curves": {
             mode: [{"tau": tau, "tpr": 1 / (1 + tau), "fpr": share / (1 + tau)} for tau in TAUS]
             for mode, share in (("paper", 0.5), ("mahalanobis", 0.1))
@@ -49,22 +52,22 @@ def run(seed: int = 0, dataset: str = "mnist", with_filters: bool = True) -> dic
 
 
 def test_layerwise_report_means_over_seeds_and_published_figures_for_cifar_only() -> None:
-    report = layerwise_report({"runs": [run(0), run(2)]})
+    report = record_markdown({"kind": LAYERWISE, "runs": [run(0), run(2)]})
     assert "| mnist, net, box | 0, 2 | 0.910 (0.900 to 0.920) | 1.000 | paper, tau 2 | 0.5000 | 0.2500 | 0.7500 |" in report
     assert "| mnist, net, box | one | 0.9000 | 0.2000 | \u2014 | 10 | 100 | 1.5 | 7 |" in report
     assert "published elsewhere" not in report
-    assert "filter" not in layerwise_report({"runs": [run(with_filters=False)]})
-    published = layerwise_report({"runs": [run(dataset="cifar10")]})
+    assert "filter" not in record_markdown({"kind": LAYERWISE, "runs": [run(with_filters=False)]})
+    published = record_markdown({"kind": LAYERWISE, "runs": [run(dataset="cifar10")]})
     assert "| Input-aware | Layer-wise features, tau 2.5 | 0.9946 | 0.0122 | published elsewhere |" in published
     assert "| BadNets | SCALE-UP | 0.9460 | 0.2770 | published elsewhere |" in published
 
 
 def test_layerwise_report_shows_the_cost_where_every_row_has_it_and_what_is_missing() -> None:
     one = run()
-    assert "Peak memory" not in layerwise_report({"runs": [run(with_filters=False)]})
+    assert "Peak memory" not in record_markdown({"kind": LAYERWISE, "runs": [run(with_filters=False)]})
     for row in one["detectors"]:
         row |= {"fit_seconds": 1.26, "milliseconds_per_image": 0.456, "peak_memory_mb": 12.0}
-    report = layerwise_report({"runs": [{**one, "notes": ["A package is missing"]}]})
+    report = record_markdown({"kind": LAYERWISE, "runs": [{**one, "notes": ["A package is missing"]}]})
     assert "| 8 | 100 | 1.3 | 0.46 | 12 |" in report
     assert "held before. A package is missing\n" in report
 
@@ -117,15 +120,15 @@ def test_draw_writes_pictures_that_are_not_blank_and_says_what_they_show(tmp_pat
 
 def test_run_layerwise_of_a_clean_model_is_refused_before_any_training(tmp_path) -> None:
     with pytest.raises(InvalidInputError, match="name a trigger"):
-        run_layerwise([ModelCase("mnist", "none")], tmp_path / "nowhere", tmp_path, "command")
+        run_layerwise([ModelCase("mnist", "none")], Folders(tmp_path / "nowhere"), Recording(tmp_path, "command"))
 
 
 @pytest.mark.slow
 def test_layerwise_on_mnist_finds_the_white_box_and_writes_all_it_promises(data_root, tmp_path) -> None:
     case = ModelCase("mnist", "white_box", nb_epochs=4)
-    record = run_layerwise([case], data_root, tmp_path, "command", with_filters=False, verbose=False)
+    record = run_layerwise([case], Folders(data_root), Recording(tmp_path, "command", verbose=False), with_filters=False)
     assert json.loads((tmp_path / "record.json").read_text()) == record
-    assert (tmp_path / "table.md").read_text() == layerwise_report(record)
+    assert (tmp_path / "table.md").read_text() == record_markdown(record)
     assert len(list(tmp_path.glob("*.png"))) == 3
     (only,) = record["runs"]
     default = next(row for row in only["detectors"] if row["title"] == "default, target FPR 0.01")

@@ -10,10 +10,11 @@ from art.estimators.classification import PyTorchClassifier
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from art_plugins.evaluation import peers
+from art_plugins.evaluation import detectors, filters
+from art_plugins.evaluation.detectors import DETECTORS, Detector, detectors_of
 from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.evaluation.metrics import Cost
-from art_plugins.evaluation.peers import Judged, Peer, peer_filters, peer_rows, rates
+from art_plugins.evaluation.peers import DetectorScores, peer_rows, rates
 
 
 def test_rates_of_a_few_images_have_both_denominators() -> None:
@@ -33,11 +34,11 @@ def test_rates_of_a_few_images_have_both_denominators() -> None:
 def test_figures_auroc_is_over_the_images_sent_to_the_target_and_time_over_all() -> None:
     clean, triggered = np.array([0.0, 2.0, 1.0]), np.array([1.5, 3.0, -5.0])
     as_target = np.array([True, True, False])
-    figures = Judged(clean, triggered, as_target, {}, Cost(seconds=0.6)).figures(1.8)
+    figures = DetectorScores(clean, triggered, as_target, {}, Cost(seconds=0.6)).figures(1.8)
     assert figures["auroc"] == roc_auc_score([0, 0, 0, 1, 1], [0, 2, 1, 1.5, 3])
     assert figures["milliseconds_per_image"] == pytest.approx(100)
     assert (figures["tpr"], figures["fpr"]) == (1 / 2, 1 / 3)
-    assert Judged(clean, triggered, np.zeros(3, dtype=bool), {}, Cost()).figures(0.0)["auroc"] is None
+    assert DetectorScores(clean, triggered, np.zeros(3, dtype=bool), {}, Cost()).figures(0.0)["auroc"] is None
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +55,11 @@ def attacked(digits: Any) -> tuple[PyTorchClassifier, HeldOut]:
 def test_peer_rows_have_the_measures_of_the_other_rows_and_their_own_denominators(
     attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strip, *others = peers.PEERS
-    monkeypatch.setattr(peers, "PEERS", (strip._replace(most=30), *others))
+    few = [one._replace(most=30) if one.title == "STRIP" else one for one in DETECTORS]
+    monkeypatch.setattr(detectors, "DETECTORS", few)
     classifier, split = attacked
     rows = {row["title"]: row for row in peer_rows(classifier, split, digits.target)}
-    assert len(rows) == sum(peers.pyod_is_installed() or not peer.needs_pyod for peer in peers.PEERS)
+    assert len(rows) == len(detectors_of("layerwise")) >= 4
     for title, row in rows.items():
         n_clean = 30 if title.startswith("STRIP") else len(split.x_clean)
         assert row["n_clean"] == n_clean
@@ -69,10 +70,11 @@ def test_peer_rows_have_the_measures_of_the_other_rows_and_their_own_denominator
 
 def test_peers_that_need_pyod_are_left_out_without_it(attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier, split = attacked
-    monkeypatch.setattr(peers, "pyod_is_installed", lambda: False)
+    for module in (detectors, filters):
+        monkeypatch.setattr(module, "pyod_is_installed", lambda: False)
     asked: list[str] = []
-    never = Peer("TED", lambda classifier, seed: asked.append("TED"), needs_pyod=True)
-    monkeypatch.setattr(peers, "PEERS", (never,))
+    never = Detector("TED", lambda classifier, seed, backdoor: asked.append("TED"), needs_pyod=True)
+    monkeypatch.setattr(detectors, "DETECTORS", (never,))
     assert peer_rows(classifier, split, digits.target) == []
     assert not asked
-    assert [title for title, _ in peer_filters(classifier, digits.x_clean, digits.y_clean)] == ["SPECTRE (penultimate)"]
+    assert [one.title for one in filters.installed_filters("peer")] == ["SPECTRE (penultimate)"]

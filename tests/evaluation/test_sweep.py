@@ -10,11 +10,23 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation import sweep
-from art_plugins.evaluation.sweep import EncodedData, check_sweep, judge, judge_attack, judge_clean, judge_set, run_sweep
+from art_plugins.evaluation import encoded, sweep
+from art_plugins.evaluation.encoded import EncodedData
+from art_plugins.evaluation.running.runs import Recording
+from art_plugins.evaluation.running.workers import Workers
+from art_plugins.evaluation.sweep import (
+    SweepPlan,
+    check_sweep,
+    judge,
+    judge_attack,
+    judge_clean,
+    judge_set,
+    run_sweep,
+)
 from art_plugins.features.views import Views
+from art_plugins.reports.records import record_markdown
 from art_plugins.reports.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures
-from art_plugins.reports.sweep_tables import attack_table, class_auc, rows_of, sweep_report
+from art_plugins.reports.sweep_tables import attack_table, class_auc, rows_of
 from art_plugins.statistics import latent_classes
 from art_plugins.statistics.latent_classes import larger_picture
 
@@ -38,14 +50,14 @@ def test_encode_all_reads_what_lies_there_unless_the_windows_are_others(data, tm
     given = SimpleNamespace(x_train=np.zeros((4, 3)), y_train=data.labels, class_names=NAMES)
     autoencoder = SimpleNamespace(state_settings=dict, state_arrays=dict)
     made = []
-    monkeypatch.setattr(sweep, "describe_alike", lambda *arguments: made.append(1) or [data.clean])
+    monkeypatch.setattr(encoded, "describe_alike", lambda *arguments: made.append(1) or [data.clean])
     for _ in range(2):
-        found = sweep.encode_all(given, autoencoder, [], tmp_path, verbose=False)
+        found = encoded.encode_all(given, autoencoder, [], tmp_path, verbose=False)
         np.testing.assert_array_equal(found.clean.windows, data.clean.windows)
         assert len(found.clean.steps) == 2
     assert made == [1]
-    monkeypatch.setattr(sweep, "VIEW_SETTINGS", (7,))
-    sweep.encode_all(given, autoencoder, [], tmp_path, verbose=False)
+    monkeypatch.setattr(encoded, "VIEW_SETTINGS", (7,))
+    encoded.encode_all(given, autoencoder, [], tmp_path, verbose=False)
     assert made == [1, 1]
 
 
@@ -105,12 +117,15 @@ def test_judge_clean_has_a_score_for_every_class_and_calls_none(data):
     json.dumps(row, allow_nan=False)
 
 
+def sweep_of(plan, out):
+    return run_sweep(None, None, plan, Recording(out, "art-plugins sweep", verbose=False), Workers(jobs=1))
+
+
 @pytest.fixture
 def record(data, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "encode_all", lambda *args: data)
     monkeypatch.setattr(sweep, "FRACTIONS", (0.1, 0.3))
-    arguments = (None, None, ["clapping"], 2, [("a", "b")], tmp_path, "art-plugins sweep", sweep_report)
-    made = run_sweep(*arguments, n_pairs=5, verbose=False, jobs=1)
+    made = sweep_of(SweepPlan(["clapping"], 2, [("a", "b")], n_pairs=5), tmp_path)
     return made, tmp_path
 
 
@@ -118,7 +133,7 @@ def test_run_sweep_has_every_kind_of_row_and_writes_record_table_and_figures(rec
     made, out = record
     assert [len(rows_of(made, kind)) for kind in ("attacks", "clean", "curve")] == [5, 2, 2]
     assert json.loads((out / "record.json").read_text(encoding="utf-8")) == made
-    assert (out / "table.md").read_text(encoding="utf-8") == sweep_report(made)
+    assert (out / "table.md").read_text(encoding="utf-8") == record_markdown(made)
     assert not (out / "unfinished").exists()
     files = write_sweep_figures(made, out)
     assert [file.name for file in files] == ["heat_map.png", "roc.png", "share_curve.png"]
@@ -136,14 +151,14 @@ def test_run_sweep_interrupted_goes_on_where_it_stopped(data, tmp_path, monkeypa
         return judge_attack(*args)
 
     monkeypatch.setattr(sweep, "judge_attack", counted)
-    arguments = (None, None, ["clapping"], 0, [], tmp_path, "art-plugins sweep", sweep_report)
+    plan = SweepPlan(["clapping"], 0, n_pairs=5)
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(*arguments, n_pairs=5, verbose=False, jobs=1)
+        sweep_of(plan, tmp_path)
     n_kept = len(
         rows_of({"runs": [json.loads(f.read_text()) for f in (tmp_path / "unfinished").glob("*.json")]}, "attacks")
     )
     n_before = len(judged)
-    made = run_sweep(*arguments, n_pairs=5, verbose=False, jobs=1)
+    made = sweep_of(plan, tmp_path)
     assert 0 < n_kept < 5
     assert len(judged) - n_before == 5 - n_kept
     assert len(rows_of(made, "attacks")) == 5
@@ -161,8 +176,7 @@ def test_run_sweep_classes_too_small_to_judge_are_null_in_a_whole_record(data, t
         return found
 
     monkeypatch.setattr(sweep, "judge", without_scores)
-    arguments = (None, None, ["clapping"], 1, [("a", "d")], tmp_path, "art-plugins sweep", sweep_report)
-    made = run_sweep(*arguments, n_pairs=10, verbose=False, jobs=1)
+    made = sweep_of(SweepPlan(["clapping"], 1, [("a", "d")], n_pairs=10), tmp_path)
     written = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert written == made
     rows = rows_of(made, "attacks") + rows_of(made, "curve")
@@ -172,21 +186,21 @@ def test_run_sweep_classes_too_small_to_judge_are_null_in_a_whole_record(data, t
         one = row["contrastive"]
         assert (one["score"], one["rank"], one["p_value"], one["found"]) == (None, None, None, False)
     assert [row["contrastive"]["scores"].count(None) for row in rows_of(made, "clean")] == [1]
-    assert (tmp_path / "table.md").read_text(encoding="utf-8") == sweep_report(made)
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == record_markdown(made)
     assert len(write_sweep_figures(made, tmp_path)) == 3
 
 
 def test_run_sweep_damaged_run_is_judged_again(data, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "encode_all", lambda *args: data)
-    arguments = (None, None, ["clapping"], 1, [], tmp_path, "art-plugins sweep", sweep_report)
+    plan = SweepPlan(["clapping"], 1, n_pairs=2)
     names = []
     monkeypatch.setattr("art_plugins.evaluation.running.runs.shutil.rmtree", lambda *args, **kwargs: None)
-    made = run_sweep(*arguments, n_pairs=2, verbose=False, jobs=1)
+    made = sweep_of(plan, tmp_path)
     files = sorted((tmp_path / "unfinished").glob("*.json"))
     files[0].write_bytes(b"")
     files[1].write_text('{"kind": "atta')
     monkeypatch.setattr(sweep, "judge_set", lambda shared, task: names.append(task) or judge_set(shared, task))
-    again = run_sweep(*arguments, n_pairs=2, verbose=False, jobs=1)
+    again = sweep_of(plan, tmp_path)
     assert len(names) == 2
     assert again["runs"] == made["runs"]
 

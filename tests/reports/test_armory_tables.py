@@ -8,7 +8,8 @@ import pytest
 
 from armory_scenarios.running import find_configs, first_error, read_config
 from art_plugins.errors import InvalidInputError
-from art_plugins.reports.armory_tables import armory_report
+from art_plugins.reports.record_files import ARMORY
+from art_plugins.reports.records import record_markdown
 
 
 def run(defence: str, seed: int, success: float, **results: Any) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def run(defence: str, seed: int, success: float, **results: Any) -> dict[str, An
 def test_armory_report_mean_and_range_over_seeds() -> None:
     meter = [{"true_positive_rate": 1.0, "false_positive_rate": None}]
     runs = [run("none", 0, 0.9), run("none", 1, 0.7), run("good", 0, 0.0, filter=meter)]
-    lines = armory_report({"runs": runs}).splitlines()
+    lines = record_markdown({"kind": ARMORY, "runs": runs}).splitlines()
     assert lines[0] == (
         "A, 10 % of each source class: 5 of 100 training samples are poison; 10 triggered and 40 clean test samples; "
         "seeds: 0, 1."
@@ -40,7 +41,7 @@ def test_armory_report_of_detectors_has_both_denominators() -> None:
     row = {"form": ["tied", 2, 0.5, 0.0], "tpr": 1.0, "tpr_of_all": 0.9, "fpr": 0.1, "fpr_of_all": 0.2, "sia": 0.8}
     row |= {"sia_of_all": 0.7}
     detection = {"detectors": [row], "baselines": [{"title": "STRIP", "tpr": 0.25, "fpr": 0.5}]}
-    lines = armory_report({"runs": [run("in flight", 0, 0.99, in_flight=detection)]}).splitlines()
+    lines = record_markdown({"kind": ARMORY, "runs": [run("in flight", 0, 0.99, in_flight=detection)]}).splitlines()
     assert lines[0].endswith("seeds: 0. The attack succeeds on 0.990.")
     assert lines[4] == "| tied, 2 layers, square root | 1.000 | 0.900 | 0.100 | 0.200 | 0.800 | 0.700 |"
     assert lines[5] == "| STRIP | 0.250 | — | 0.500 | — | — | — |"

@@ -19,6 +19,7 @@ from art_plugins.reports.comparison_page import (
     markdown_table,
     write_compare_report,
 )
+from art_plugins.reports.record_files import COMPARISON, heading
 
 HOSTILE = "<script>alert(1)</script> \"quoted\" 'a' & |pipe| `tick` $x_1$ *star* \\back\n# line"
 PICTURES = ("rates", "class_scores", "clusters", "confusion", "losses")
@@ -193,10 +194,11 @@ def make_arrays(seed=0, n_clean=2700, n_poison=300):
 
 def make_record(*tasks):
     return {
+        **heading(COMPARISON),
         "command": "art-plugins compare --dataset speech_commands --out out/compare",
         "versions": {"python": "3.12.3", "torch": "2.11.0", "art-plugins": "0.1.0"},
         "seconds": 4321.98,
-        "tasks": list(tasks),
+        "runs": list(tasks),
     }
 
 
@@ -440,7 +442,7 @@ def test_report_missing_package_is_named_and_nothing_is_written(tmp_path, monkey
 def test_report_incomplete_record_writes_nothing(tmp_path, monkeypatch, missing):
     monkeypatch.setattr(drawing, "png_bytes", lambda figure: b"png")
     record = make_record(make_task())
-    (record if missing in record else record["tasks"][0]).pop(missing)
+    (record if missing in record else record["runs"][0]).pop(missing)
     with pytest.raises(KeyError, match=missing):
         write_compare_report(tmp_path / "out", record, {"speech_commands": small_arrays()})
     assert list(tmp_path.iterdir()) == []

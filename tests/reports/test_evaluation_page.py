@@ -13,7 +13,7 @@ import pytest
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.sound_files import wav_bytes
 from art_plugins.reports.evaluation_page import filled, write_evaluation_report
-from art_plugins.reports.records import gather, kind_of, record_markdown
+from art_plugins.reports.records import gather, record_markdown
 from art_plugins.reports.suspects import write_suspects
 from art_plugins.reproduction.runner import find_items, item_record, write_item
 
@@ -49,8 +49,8 @@ def written(tmp_path_factory) -> Path:
         {"row": 0, "called": True, "score": 4.5, "is_poison": True},
         {"row": 1, "called": False, "score": None, "is_poison": False},
     ]
-    record["tasks"][1]["suspects"] = write_suspects(times, suspects, "words", 8_000, out / "compare" / "suspects")
-    record["tasks"][0]["suspects"] = write_suspects(
+    record["runs"][1]["suspects"] = write_suspects(times, suspects, "words", 8_000, out / "compare" / "suspects")
+    record["runs"][0]["suspects"] = write_suspects(
         [[[[0.0, 1.0]]]], suspects[:1], "digits", None, out / "compare" / "suspects"
     )
     (out / "compare" / "record.json").write_text(json.dumps(record), encoding="utf-8")
@@ -104,7 +104,7 @@ def test_markdown_has_every_table_of_the_records(written):
 
 
 def test_every_committed_record_is_of_a_known_kind():
-    assert {kind_of(json.loads(file.read_text(encoding="utf-8"))) for file in RECORDS.glob("*.json")} >= {
+    assert {json.loads(file.read_text(encoding="utf-8"))["kind"] for file in RECORDS.glob("*.json")} >= {
         "compare",
         "sweep",
         "in-flight",
@@ -137,7 +137,7 @@ def test_suspects_outside_the_records_folder_are_not_read(tmp_path, written, rea
     folder = tmp_path / "compare"
     folder.mkdir()
     record = json.loads((written / "compare" / "record.json").read_text(encoding="utf-8"))
-    for task in record["tasks"]:
+    for task in record["runs"]:
         task["suspects"] = [{"file": "../secret.wav", "called": True, "score": 1.0, "is_poison": True}]
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     write_evaluation_report(gather([folder]), tmp_path / "out")

@@ -45,7 +45,7 @@ MEASURE = """<script>addEventListener("load", () => { const frame = document.que
 
 
 def groups(name: str) -> list[list[dict]]:
-    return runs_of_one_task(json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))["tasks"])
+    return runs_of_one_task(json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))["runs"])
 
 
 ALL = [tasks for name in ("default", "speech_commands") for tasks in groups(name)]
@@ -127,12 +127,12 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     record = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))
     marks = np.arange(30) >= 24
     arrays = {"target_latents_2d": np.eye(30, 2), "target_clusters": marks.astype(int), "target_is_poison": marks}
-    record["tasks"] = [{**task, "suspects": []} for task in record["tasks"]]
+    record["runs"] = [{**task, "suspects": []} for task in record["runs"]]
     # A second seed: its means stand in a table with ranges, the widest of all.
-    second = {**record["tasks"][0], "name": "second", "seed": 1, "defences": [*record["tasks"][0]["defences"]]}
+    second = {**record["runs"][0], "name": "second", "seed": 1, "defences": [*record["runs"][0]["defences"]]}
     second["defences"] = [{**row, "tpr": row["tpr"] / 2, "seconds": row["seconds"] + 1000} for row in second["defences"]]
-    record["tasks"].append(second)
-    write_compare_report(folder / "compare", record, {task["name"]: arrays for task in record["tasks"]})
+    record["runs"].append(second)
+    write_compare_report(folder / "compare", record, {task["name"]: arrays for task in record["runs"]})
     write_evaluation_report(gather([RECORDS]), folder / "all")
     return {name: folder / name / "report.html" for name in ("compare", "all")}
 
@@ -141,7 +141,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
 def test_pages_show_the_picture_with_its_words(pages, read_page, name):
     record = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))
     shown = {image["alt"]: image["src"] for image in read_page(pages[name]).all("img")}
-    drawn = rate_picture([record["tasks"][1]])
+    drawn = rate_picture([record["runs"][1]])
     assert shown[drawn.words] == drawn.uri
     assert base64.b64decode(drawn.uri.partition(",")[2]) == drawn.png
 
@@ -150,7 +150,7 @@ def test_page_notes_stand_below_the_table_once_with_the_filters_that_they_are_of
     text = " ".join(read_page(pages["compare"]).text.split())
     assert "Activation clustering (logits); Spectral signatures (logits): as ART ships it: on logits" in text
     record = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))
-    for task in record["tasks"]:
+    for task in record["runs"]:
         assert all(cell in text for row in defence_table(task).rows for cell in row)
 
 

@@ -15,13 +15,14 @@ SIDE = 8
 
 def digits(random_state: int = 0, *, side: int = SIDE, test_fraction: float = 0.25) -> LabelledData:
     """
-    Images (n, 1, side, side) in [0, 1], float32, split in stratified parts.
+    Load the digits as images (n, 1, side, side) in [0, 1], float32. Training and test set have the same shares of the
+    classes.
 
-    :param random_state: Seed of the split.
-    :param side: Height and width in pixels, at least 8. More than 8: enlarged by bilinear interpolation, which adds no
-        detail but room for a trigger and for networks with strides.
-    :param test_fraction: Share of the images that is the test set, above 0 and below 1.
-    :raises InvalidInputError: For a smaller side, or a fraction out of range.
+    :param random_state: Random seed of the split.
+    :param side: Height and width in pixels, at least 8. Larger images are made by bilinear interpolation, which adds no
+        detail but gives room for a trigger and for networks with strides.
+    :param test_fraction: Share of the images in the test set, above 0 and below 1.
+    :raises InvalidInputError: If the side or the share is out of range.
     """
     if side < SIDE:
         raise InvalidInputError(f"side must be at least {SIDE}, the size of the images; received {side}.")

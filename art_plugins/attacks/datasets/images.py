@@ -17,7 +17,7 @@ DOWNLOADABLE = ("mnist", "cifar10")  # by ART
 
 
 class Published(NamedTuple):
-    """What its authors published: the classes (for GTSRB by number), and how many images train and test."""
+    """The published data set: its class names (numbers for GTSRB), and how many training and test images it has."""
 
     class_names: tuple[str, ...]
     n_train: int

@@ -9,8 +9,10 @@ import numpy as np
 
 class LabelledData(NamedTuple):
     """
-    ``x_train`` (n, ...), ``y_train`` (n,) int64, ``x_test``, ``y_test``, ``class_names`` in label order, and ``notes``:
-    what a reader of the results has to know about how the set was made.
+    A labelled data set with a training and a test part.
+
+    ``x_train`` (n, ...); ``y_train`` (n,), int64; ``x_test``; ``y_test``; ``class_names`` in the order of the labels;
+    ``notes``: what a reader of the results has to know about how the set was made.
     """
 
     x_train: np.ndarray

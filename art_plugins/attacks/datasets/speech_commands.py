@@ -17,6 +17,7 @@ STAND_INS = ("eight", "five", "one", "zero")  # for commands that the folder hol
 MIN_CLIPS = 100
 HELD_OUT = ("testing", "validation")
 FOLDER = Path("SpeechCommands") / "speech_commands_v0.02"
+Parts = list[tuple[np.ndarray, np.ndarray]]
 
 
 def speech_commands(
@@ -29,10 +30,10 @@ def speech_commands(
     random_state: int = 0,
 ) -> LabelledData:
     """
-    The twelve-class task of TFDS and Armory: ten commands, ``_silence_`` and ``_unknown_`` (every other word).
+    Load the twelve-class task of TFDS and Armory: ten commands, ``_silence_`` and ``_unknown_`` (every other word).
 
-    Waveforms are divided by 2^15 and zero-padded at the end to 16,000 samples, float32. The training set is what
-    ``validation_list.txt`` and ``testing_list.txt`` do not name; the test set is what the latter names. A command with
+    Waveforms are divided by 2^15 and zero-padded at the end to 16,000 samples, float32. The test set holds the clips that
+    one of the two lists in the folder names; the training set holds the clips that neither list names. A command with
     fewer than 100 clips in the folder is replaced by the next of eight, five, one, zero, and a note says so.
 
     :param root: Folder that holds ``SpeechCommands/speech_commands_v0.02``, as torchaudio unpacks it.
@@ -40,8 +41,8 @@ def speech_commands(
     :param silence: Also cut ``_silence_`` from the background noise files. The paper leaves this class out of its
         analysis, so the default does too.
     :param download: Let torchaudio download version 0.02 (2.3 GB) if it is not there.
-    :param held_out: ``"testing"`` or ``"validation"``: whose list names the test set.
-    :param random_state: Seed of the cap and of the silence.
+    :param held_out: ``"testing"`` or ``"validation"``: the list that names the test set.
+    :param random_state: Random seed of the cap and of the silence.
     :return: Class order: the ten commands, then ``_silence_`` if asked for, then ``_unknown_``.
     :raises InvalidInputError: If the folder is missing or a file in it cannot be read.
     """
@@ -63,7 +64,6 @@ def speech_commands(
     class_names = (*names, *((SILENCE,) if silence else ()), UNKNOWN)
     listed = {name: _listed(folder, f"{name}_list.txt") for name in HELD_OUT}
     not_training = set().union(*listed.values())
-
     random = np.random.default_rng(random_state)
     train: list[tuple[Path, int]] = []
     test: list[tuple[Path, int]] = []
@@ -71,24 +71,33 @@ def speech_commands(
         if name == SILENCE:
             continue
         words = [name] if name != UNKNOWN else [word for word in clips if word not in names]
-        files = [file for word in words for file in clips[word]]
-        keys = [f"{file.parent.name}/{file.name}" for file in files]
-        training = [file for file, key in zip(files, keys, strict=True) if key not in not_training]
-        if cap is not None and len(training) > cap:
-            chosen = np.sort(random.choice(len(training), size=cap, replace=False))
-            training = [training[index] for index in chosen]
+        files = {f"{file.parent.name}/{file.name}": file for word in words for file in clips[word]}
+        training = _at_most(cap, [file for key, file in files.items() if key not in not_training], random)
         train += [(file, label) for file in training]
-        test += [(file, label) for file, key in zip(files, keys, strict=True) if key in listed[held_out]]
+        test += [(file, label) for key, file in files.items() if key in listed[held_out]]
     parts = [_read_all(train), _read_all(test)]
     if silence:
-        sizes = [max(1, len(part[1]) // len(names)) for part in parts]
-        noise = _silence(folder, sum(sizes), random)
-        label = class_names.index(SILENCE)
-        for part, rows in ((0, noise[: sizes[0]]), (1, noise[sizes[0] :])):
-            x, y = parts[part]
-            parts[part] = np.concatenate([x, rows]), np.concatenate([y, np.full(len(rows), label)])
+        parts = _with_silence(parts, folder, class_names, random)
     (x_train, y_train), (x_test, y_test) = parts
     return LabelledData(x_train, y_train, x_test, y_test, class_names, tuple(notes))
+
+
+def _at_most(cap: int | None, files: list[Path], random: np.random.Generator) -> list[Path]:
+    """Draw so many of the files without replacement and keep their order; ``None``: keep all of them."""
+    if cap is None or len(files) <= cap:
+        return files
+    return [files[index] for index in np.sort(random.choice(len(files), size=cap, replace=False))]
+
+
+def _with_silence(parts: Parts, folder: Path, class_names: tuple[str, ...], random: np.random.Generator) -> Parts:
+    """The training and the test set, each with as many samples of silence as a command has on average."""
+    n_commands, label = len(class_names) - 2, class_names.index(SILENCE)
+    sizes = [max(1, len(y) // n_commands) for _, y in parts]
+    noise = _silence(folder, sum(sizes), random)
+    return [
+        (np.concatenate([x, rows]), np.concatenate([y, np.full(len(rows), label)]))
+        for (x, y), rows in zip(parts, np.split(noise, [sizes[0]]), strict=True)
+    ]
 
 
 def _choose_commands(clips: dict[str, list[Path]]) -> tuple[tuple[str, ...], list[str]]:
@@ -142,7 +151,7 @@ def _read(file: Path) -> np.ndarray:
 
 
 def _silence(folder: Path, n_clips: int, random: np.random.Generator) -> np.ndarray:
-    """One-second pieces of the background noise, at random places and levels."""
+    """Cut pieces of one second from the background noise, at random places and with random levels."""
     noises = [_read(file) for file in sorted((folder / BACKGROUND).glob("*.wav"))]
     if not noises:
         raise InvalidInputError(f"{folder / BACKGROUND} holds no wav file; silence is cut from those.")

@@ -36,11 +36,11 @@ BANDWIDTHS_HZ = (80, 110, 160)
 
 def synthetic_speech(n_per_class: int = 160, n_test_per_class: int = 40, random_state: int = 0) -> LabelledData:
     """
-    Waveforms (n, 4000) in [-1, 1], float32, half a second at 8 kHz; six words.
+    Synthesise waveforms (n, 4000) in [-1, 1], float32: half a second at 8 kHz, of six words.
 
     :param n_per_class: Training clips of each word.
     :param n_test_per_class: Test clips of each word, by other speakers.
-    :param random_state: Seed of the speakers.
+    :param random_state: Random seed of the speakers.
     """
     random = np.random.default_rng(random_state)
     n_clips = n_per_class + n_test_per_class
@@ -58,7 +58,7 @@ def synthetic_speech(n_per_class: int = 160, n_test_per_class: int = 40, random_
 
 def speak(consonant: str, first: str, second: str, random: np.random.Generator) -> np.ndarray:
     """
-    One clip of one speaker.
+    Synthesise one clip by one speaker.
 
     :return: Waveform in [-1, 1], shape (SAMPLE_RATE_HZ * LENGTH_S,), float32.
     """

@@ -1,4 +1,4 @@
-"""What a result was computed with: Python, the platform and the versions of the packages that matter."""
+"""Names what a result was computed with: Python, the platform and the versions of the packages that matter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """
-    Versions by name, read from the installed metadata without importing anything.
+    Read the versions by name from the installed metadata; no package is imported.
 
     :return: ``python``, ``platform``, then each package; ``"not installed"`` where there is no metadata.
     """

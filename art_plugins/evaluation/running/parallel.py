@@ -1,4 +1,4 @@
-"""One function over many tasks through joblib: in local processes, or by the workers of a Dask or Ray cluster."""
+"""Applies one function to many tasks through joblib: in local processes, or by the workers of a Dask or Ray cluster."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from art_plugins.errors import InvalidInputError, WorkersLostError
-from art_plugins.evaluation.running.clusters import CLUSTERS, Workers, as_it_is, check_cluster
+from art_plugins.evaluation.running.workers import CLUSTER_WORKERS, StartedWorkers, as_it_is, check_workers
 
-BACKENDS = ("local", *CLUSTERS)
+BACKENDS = ("local", *CLUSTER_WORKERS)
 FRUITLESS_ATTEMPTS = 3  # in a row, of which each lost workers and brought no result
 MAPPED_FROM_BYTES = 50_000  # larger arrays go to local processes as one file that all of them map
 
@@ -22,7 +22,7 @@ def check_backend(backend: str, address: str | None = None, jobs: int | None = N
     """
     Raise, before any heavy work, what :func:`parallel_map` would raise.
 
-    :raises InvalidInputError: For an argument out of range, and for an address that does not answer within five seconds.
+    :raises InvalidInputError: If an argument is out of range, or if nothing answers at the address within five seconds.
     :raises MissingPackageError: If the package of the backend is not installed.
     """
     if backend not in BACKENDS:
@@ -32,9 +32,9 @@ def check_backend(backend: str, address: str | None = None, jobs: int | None = N
     if backend != "local":
         if jobs is not None:
             raise InvalidInputError(f"jobs is a number of local processes; a {backend} cluster uses all of its workers.")
-        check_cluster(backend, address)
+        check_workers(backend, address)
     elif address is not None:
-        raise InvalidInputError(f"address is that of a cluster, for {' or '.join(CLUSTERS)}; the backend is local.")
+        raise InvalidInputError(f"address is that of a cluster, for {' or '.join(CLUSTER_WORKERS)}; the backend is local.")
 
 
 def parallel_map(
@@ -49,27 +49,28 @@ def parallel_map(
     """
     Yield ``(i, function(shared, tasks[i]))`` for every task, each once, as soon as it is there, in any order.
 
-    Where a worker dies, what it had not given back is done again; a task that kills its worker every time ends it all, and
-    so does an error that ``function`` raises. Whoever takes the results may stop at any time.
+    Where a worker dies, the tasks whose results it had not given back are done again. A task that kills its worker every
+    time ends the call with an error, and so does an error that ``function`` raises. Whoever takes the results may stop at
+    any time.
 
-    When this breaks: a task may run twice, so it must not write anywhere; a cluster needs this package on every machine,
-    in the same versions; Ray works from the main thread only, and joblib replaces a cluster of one Ray CPU by this process.
+    When this breaks: a task may run twice, so it must not write anywhere. A cluster needs this package on every machine,
+    in the same versions. Ray works from the main thread only, and joblib replaces a cluster of one Ray CPU by this
+    process.
 
-    :param function: Importable by the workers; its BLAS and OpenMP are limited to one thread.
+    :param function: A function that the workers can import; its BLAS and OpenMP are limited to one thread.
     :param shared: What all tasks need. It travels once: local processes map its arrays from a file, Dask scatters it, Ray
         keeps it in its object store. ``function`` must not change it; its arrays may be read-only.
-    :param tasks: Small.
-    :param backend: ``"local"``, ``"dask"`` or ``"ray"``.
-    :param address: Of a cluster, see :func:`~art_plugins.evaluation.running.clusters.check_cluster`.
-    :param jobs: Local processes; ``None``: as many as cores; 1: this process.
+    :param tasks: What differs between the tasks; each should be small, since it travels by itself.
+    :param backend: Who does the work, with ``address`` and ``jobs``: see
+        :class:`~art_plugins.evaluation.running.workers.Workers`.
     :raises InvalidInputError: As :func:`check_backend` does; so for ``MissingPackageError``.
-    :raises WorkersLostError: If workers die and nothing is done any more.
+    :raises WorkersLostError: If workers die and no further task is finished.
     """
     check_backend(backend, address, jobs)
     left = dict(enumerate(tasks))
     fruitless = 0
-    cluster = _local_workers(shared, jobs) if backend == "local" else CLUSTERS[backend](str(address), shared)
-    with cluster as workers:
+    starting = _local_workers(shared, jobs) if backend == "local" else CLUSTER_WORKERS[backend](str(address), shared)
+    with starting as workers:
         while left:
             n_before = len(left)
             call = delayed(_call)
@@ -99,9 +100,9 @@ def parallel_map(
 
 
 @contextmanager
-def _local_workers(shared: Any, jobs: int | None) -> Iterator[Workers]:
+def _local_workers(shared: Any, jobs: int | None) -> Iterator[StartedWorkers]:
     config = {"backend": "loky", "n_jobs": jobs or cpu_count(), "inner_max_num_threads": 1}
-    yield Workers(lambda: config, shared, as_it_is, (TerminatedWorkerError,))
+    yield StartedWorkers(lambda: config, shared, as_it_is, (TerminatedWorkerError,))
 
 
 def _call(

@@ -23,9 +23,12 @@ from threadpoolctl import threadpool_info
 
 from art_plugins.errors import InvalidInputError, MissingPackageError, WorkersLostError
 from art_plugins.evaluation import sweep
+from art_plugins.evaluation.encoded import EncodedData
 from art_plugins.evaluation.running import parallel
 from art_plugins.evaluation.running.parallel import check_backend, parallel_map
-from art_plugins.reports.sweep_tables import sweep_report
+from art_plugins.evaluation.running.runs import Recording
+from art_plugins.evaluation.running.workers import Workers
+from art_plugins.features.views import Views
 
 BACKENDS = ["local", "dask", pytest.param("ray", marks=pytest.mark.slow)]  # a Ray cluster takes its time to start
 
@@ -103,14 +106,13 @@ def drawn_sweep() -> Iterator[Callable[..., dict[str, Any]]]:
     def draw() -> np.ndarray:
         return random.normal(size=(len(labels), 4)).astype(np.float32)
 
-    clean = sweep.Views(draw(), [draw()], [draw(), draw()])
-    triggered = sweep.Views(clean.latents, clean.steps, [3 + 0.2 * draw(), clean.frames[1]])
-    data = sweep.EncodedData(labels, tuple("abcdef"), clean, {"clapping": triggered})
+    clean = Views(draw(), [draw()], [draw(), draw()])
+    triggered = Views(clean.latents, clean.steps, [3 + 0.2 * draw(), clean.frames[1]])
+    data = EncodedData(labels, tuple("abcdef"), clean, {"clapping": triggered})
 
     def run(out: Path, **arguments: Any) -> dict[str, Any]:
-        return sweep.run_sweep(
-            None, None, ["clapping"], 3, [("a", "b")], out, "sweep", sweep_report, n_pairs=6, verbose=False, **arguments
-        )
+        plan = sweep.SweepPlan(["clapping"], 3, [("a", "b")], n_pairs=6)
+        return sweep.run_sweep(None, None, plan, Recording(out, "sweep", verbose=False), Workers(**arguments))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep, "encode_all", lambda *arguments: data)

@@ -1,4 +1,4 @@
-"""joblib's backends of Dask and Ray on clusters that run already, with what each of them needs besides."""
+"""Workers for joblib: local processes, and the workers of a Dask or Ray cluster that runs already."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -25,15 +26,16 @@ SCATTER_S = 120.0  # a gigabyte over a network of 100 Mbit/s takes 80
 
 
 class NoAnswerError(Exception):
-    """A cluster has not answered within its time."""
+    """The workers have not answered within their time."""
 
 
 def within(seconds: float, call: Callable[[], Any], undo: Callable[[Any], Any] = lambda late: None) -> Any:
     """
-    The result of ``call``, which goes on in a thread of its own where it is late.
+    Wait so many seconds for the result of ``call``. A call that is late goes on in a thread of its own.
 
-    :param undo: Called with a result that is too late.
-    :raises NoAnswerError: After so many seconds.
+    :param seconds: How long to wait.
+    :param undo: Called with a result that comes too late.
+    :raises NoAnswerError: If there is no result after so many seconds.
     """
     found: list[Any] = []
     errors: list[BaseException] = []
@@ -63,10 +65,31 @@ def within(seconds: float, call: Callable[[], Any], undo: Callable[[Any], Any] =
     return found[0]
 
 
-class Workers(NamedTuple):
+@dataclass(frozen=True)
+class Workers:
     """
-    ``config``: makes the arguments of :func:`joblib.parallel_config`; ``shared``: as a task carries it; ``open_shared``:
-    gives the value back in the worker; ``lost``: what is raised where workers die.
+    Who does the work of :func:`~art_plugins.evaluation.running.parallel.parallel_map`.
+
+    :param backend: ``"local"``: processes of this machine; ``"dask"`` or ``"ray"``: the workers of such a cluster.
+    :param address: Address of the cluster: ``tcp://host:port`` of Dask's scheduler, ``host:port`` of Ray's head.
+    :param jobs: Number of local processes; ``None``: as many as cores; 1: this process alone.
+    """
+
+    backend: str = "local"
+    address: str | None = None
+    jobs: int | None = None
+
+
+LOCAL_WORKERS = Workers()
+
+
+class StartedWorkers(NamedTuple):
+    """
+    What joblib needs of workers that have been started.
+
+    ``config``: makes the arguments of :func:`joblib.parallel_config`. ``shared``: the shared value in the form in which a
+    task carries it. ``open_shared``: gives the value back in the worker. ``lost``: errors that are raised where workers
+    die.
     """
 
     config: Callable[[], dict[str, Any]]
@@ -76,14 +99,17 @@ class Workers(NamedTuple):
 
 
 def as_it_is(value: Any) -> Any:
-    """Where the backend itself brings the value."""
+    """Give the value back, for backends that bring the value to the worker themselves."""
     return value
 
 
-def check_cluster(backend: str, address: str | None) -> None:
+def check_workers(backend: str, address: str | None) -> None:
     """
+    Check that workers can be reached, before any heavy work.
+
+    :param backend: ``"dask"`` or ``"ray"``.
     :param address: ``tcp://host:port`` of Dask's scheduler; ``host:port`` of Ray's head, from a machine of its cluster.
-    :raises InvalidInputError: If it is no such address, or nothing answers there within five seconds.
+    :raises InvalidInputError: If the address has another form, or nothing answers there within five seconds.
     :raises MissingPackageError: If the package of the backend is not installed.
     """
     try:
@@ -108,8 +134,8 @@ def check_cluster(backend: str, address: str | None) -> None:
 
 
 @contextmanager
-def dask_workers(address: str, shared: Any) -> Iterator[Workers]:
-    """All workers of a Dask cluster."""
+def dask_workers(address: str, shared: Any) -> Iterator[StartedWorkers]:
+    """Connect to all workers of a Dask cluster."""
     distributed = import_module("distributed")
     from joblib._dask import DaskDistributedBackend
 
@@ -133,14 +159,16 @@ def dask_workers(address: str, shared: Any) -> Iterator[Workers]:
 
     try:
         _check_dask_packages(client, address)
-        yield Workers(config, shared, as_it_is, (distributed.KilledWorker, CancelledError, NoAnswerError))
+        yield StartedWorkers(config, shared, as_it_is, (distributed.KilledWorker, CancelledError, NoAnswerError))
     finally:
         client.close(timeout=CLOSE_S)
 
 
 def _check_dask_packages(client: Any, address: str) -> None:
     """
-    :raises InvalidInputError: If the scheduler or a worker lacks this package or has another version of it or of Python.
+    Check that all machines of the cluster have the package in the version of this machine.
+
+    :raises InvalidInputError: If the scheduler or a worker lacks this package, or has another version of it or of Python.
     """
 
     def installed() -> tuple[bool, str | None, tuple[int, int]]:  # local, so that its code travels, not its name
@@ -173,9 +201,9 @@ def _check_dask_packages(client: Any, address: str) -> None:
 
 def _check_ray_health(address: str) -> None:
     """
-    Ray's own check in a process of its own, since Ray ends a process that a silent address keeps waiting.
+    Run Ray's own check in a process of its own, since Ray ends a process that waits for a silent address.
 
-    :raises NoAnswerError: If it finds no head there, one of another version of Ray or Python, or takes too long.
+    :raises NoAnswerError: If no head answers there, if it has another version of Ray or Python, or if it takes too long.
     """
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
@@ -188,8 +216,8 @@ def _check_ray_health(address: str) -> None:
 
 
 @contextmanager
-def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
-    """All CPUs of a Ray cluster; a connection that is there is used, and left."""
+def ray_workers(address: str, shared: Any) -> Iterator[StartedWorkers]:
+    """Connect to all CPUs of a Ray cluster. A connection that is there already is used and stays open."""
     ray = import_module("ray")
     from ray.util.joblib.ray_backend import RayBackend
     from ray.util.multiprocessing.pool import ResultThread
@@ -208,7 +236,7 @@ def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
             raise _no_cluster("ray", address, error) from error
     errors = ray.exceptions
     try:
-        yield Workers(
+        yield StartedWorkers(
             lambda: {"backend": Backend(ray_remote_args={"num_cpus": 1}), "n_jobs": -1},
             ray.put(shared),
             ray.get,
@@ -223,7 +251,7 @@ def ray_workers(address: str, shared: Any) -> Iterator[Workers]:
             ray.shutdown()
 
 
-CLUSTERS = {"dask": dask_workers, "ray": ray_workers}
+CLUSTER_WORKERS = {"dask": dask_workers, "ray": ray_workers}
 
 
 def _no_cluster(backend: str, address: str, error: BaseException) -> InvalidInputError:

@@ -1,0 +1,99 @@
+"""The registry of detectors: every detector of triggers at test time that is measured, with its title and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from art_plugins.baselines.beatrix import Beatrix
+from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
+from art_plugins.baselines.pyod_filter import pyod_is_installed
+from art_plugins.baselines.scale_up import ScaleUp
+from art_plugins.baselines.ted import TED
+from art_plugins.reports.record_files import IN_FLIGHT, LAYERWISE
+from art_plugins.triggers.trigger import Trigger
+
+MAHALANOBIS, PAPER = "mahalanobis", "paper"  # the two rules of layer-wise feature analysis
+FPRS = (0.01, 0.02)  # target false-positive rates at which the default rule is shown
+
+
+class Backdoor(NamedTuple):
+    """What a defender knows of a backdoor, from a trigger inversion: the trigger and the class that it leads to."""
+
+    trigger: Trigger
+    target: int
+
+
+class Detector(NamedTuple):
+    """
+    A detector of triggers at test time, by other authors.
+
+    :param title: Title in tables.
+    :param make: Makes the detector, not yet fitted, for a classifier, with a random seed and with what is known of the
+        backdoor (``None``: nothing).
+    :param evaluations: Kinds of the records that have the detector; see ``art_plugins.reports.record_files.KINDS``.
+    :param most: Where nothing is known of the backdoor, at most so many clean and so many triggered images are judged,
+        drawn at random, since the detector runs the model many times on each image; ``None``: all.
+    :param needs_pyod: The detector is left out where PyOD is not installed.
+    """
+
+    title: str
+    make: Callable[[Any, int, Backdoor | None], Any]
+    evaluations: tuple[str, ...] = (LAYERWISE,)
+    most: int | None = None
+    needs_pyod: bool = False
+
+
+def _neural_cleanse(classifier: Any, random_state: int, backdoor: Backdoor | None) -> NeuralCleanseFilter:
+    assert backdoor is not None
+    return NeuralCleanseFilter(classifier, backdoor.trigger, backdoor.target)
+
+
+def _b3d(classifier: Any, random_state: int, backdoor: Backdoor | None) -> B3D:
+    assert backdoor is not None
+    return B3D(classifier, backdoor.trigger, target_class=backdoor.target)
+
+
+def _strip(classifier: Any, random_state: int, backdoor: Backdoor | None) -> STRIP:
+    target = None if backdoor is None else backdoor.target
+    return STRIP(classifier, target_class=target, random_state=random_state)
+
+
+DETECTORS = (
+    Detector("Neural Cleanse", _neural_cleanse, (IN_FLIGHT,)),
+    Detector("B3D", _b3d, (IN_FLIGHT,)),
+    Detector("STRIP", _strip, (IN_FLIGHT, LAYERWISE), most=200),
+    Detector("SCALE-UP, data-free", lambda classifier, seed, backdoor: ScaleUp(classifier, "data-free"), most=1000),
+    Detector("SCALE-UP, data-limited", lambda classifier, seed, backdoor: ScaleUp(classifier, "data-limited"), most=1000),
+    Detector("Beatrix", lambda classifier, seed, backdoor: Beatrix(classifier, random_state=seed)),
+    Detector("TED", lambda classifier, seed, backdoor: TED(classifier), needs_pyod=True),
+)
+
+
+class RuleSetting(NamedTuple):
+    """A rule of layer-wise feature analysis: its title in tables, and keyword arguments of the detector or filter."""
+
+    title: str
+    parameters: dict[str, Any]
+
+
+def default_rule(fpr: float) -> RuleSetting:
+    """The default rule at a target false-positive rate."""
+    return RuleSetting(f"default, target FPR {fpr:g}", {"mode": MAHALANOBIS, "fpr": fpr})
+
+
+def paper_rule(tau: float) -> RuleSetting:
+    """The paper's rule at a threshold tau."""
+    return RuleSetting(f"paper, tau {tau:g}", {"mode": PAPER, "tau": tau})
+
+
+LAYERWISE_DETECTORS = (paper_rule(2.0), paper_rule(2.5), *map(default_rule, FPRS))
+
+
+def detectors_of(evaluation: str) -> list[Detector]:
+    """
+    The detectors that an evaluation measures and whose packages are installed, in the order of the registry.
+
+    :param evaluation: Kind of its record, ``"in-flight"`` or ``"layerwise"``.
+    """
+    return [one for one in DETECTORS if evaluation in one.evaluations and (pyod_is_installed() or not one.needs_pyod)]

@@ -1,0 +1,96 @@
+"""The registries of filters and detectors: names and titles are unique, and every user takes them from there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from armory_scenarios.table import filters as armory_filters
+from art_plugins.attacks.tasks import Task
+from art_plugins.evaluation.detectors import DETECTORS, LAYERWISE_DETECTORS, detectors_of
+from art_plugins.evaluation.filters import FILTERS, LAYERWISE_FILTERS, Filter, filter_named, installed_filters
+from art_plugins.evaluation.peers import PEER_FPR
+from art_plugins.reports.rate_figures import BOUNDS
+
+RECORDS = Path(__file__).parents[1] / "records"
+X, Y = np.zeros((4, 1, 8, 8), dtype=np.float32), np.array([0, 0, 1, 1])
+
+
+def runs(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))["runs"]
+    return found
+
+
+def test_names_and_titles_are_unique() -> None:
+    for values in (
+        [one.name for one in FILTERS],
+        [one.title for one in FILTERS],
+        [one.title for one in DETECTORS],
+        [one.title for one in LAYERWISE_DETECTORS],
+    ):
+        assert len(set(values)) == len(values)
+
+
+def test_committed_comparison_has_the_titles_and_the_notes_of_the_registry() -> None:
+    expected = [(one.name, one.title, one.note) for one in FILTERS]
+    for task in runs("default"):
+        assert [(row["name"], row["title"], row["note"]) for row in task["defences"]] == expected
+
+
+def test_committed_layerwise_records_have_the_titles_of_the_registries() -> None:
+    of_others = [f"{one.title}, target FPR {PEER_FPR:g}" for one in DETECTORS if "layerwise" in one.evaluations]
+    of_rules = [one.title for one in LAYERWISE_DETECTORS]
+    assert [row["title"] for row in runs("layerwise_warp_peers")[0]["detectors"]] == of_rules + of_others
+    (first, *_) = runs("layerwise")
+    of_rules = [f"{one.title}, {which} trusted" for one in LAYERWISE_FILTERS for which in (first["n_trusted"], "none")]
+    assert [row["title"] for row in first["filters"]] == of_rules + [one.title for one in FILTERS if one.origin == "art"]
+
+
+def test_committed_in_flight_record_has_the_baselines_of_the_registry() -> None:
+    assert [row["title"] for row in runs("in_flight")[0]["baselines"]] == [one.title for one in detectors_of("in-flight")]
+
+
+def test_bounds_of_the_figures_are_those_of_the_registry() -> None:
+    assert [one.name for one in FILTERS if one.origin == "bound"] == [*BOUNDS]
+
+
+def test_armory_configs_have_the_settings_of_the_registry() -> None:
+    blocks = armory_filters({"name": "digits"}, {"nb_epochs": 1})
+    for name, block in (
+        ("vae_latent", blocks["vae_latent"]),
+        ("layerwise_trusted", blocks["layerwise"]),
+        ("activation_clustering_penultimate", blocks["activation_defense_penultimate"]),
+        ("spectral_signatures_penultimate", blocks["spectral_signature_defense_penultimate"]),
+    ):
+        one = filter_named(name)
+        assert block is not None
+        assert block["name"] == one.kind.__name__
+        assert {**block["kwargs"], **one.settings} == block["kwargs"]
+
+
+@pytest.mark.parametrize("one", installed_filters("own", "art", "peer"), ids=lambda one: one.name)
+def test_filter_is_made_with_its_settings_and_its_seed(one: Filter) -> None:
+    made = one.make(None, X, Y, 7)
+    assert type(made) is one.kind
+    assert all(getattr(made, name) == value for name, value in one.settings.items())
+    assert getattr(made, "random_state", 7) == 7
+    assert hasattr(made, "random_state") == (one.name != "spectre")
+
+
+def test_settings_of_a_task_replace_its_seed() -> None:
+    data: Any = SimpleNamespace(x_train=X, y_train=Y)
+    task = Task("digits", "Digits", data, {}, seed=5, defence={"random_state": 8, "batch_size": 2})
+    made: Any = filter_named("vae_latent").make_for(task, None)
+    assert (made.random_state, made.batch_size) == (8, 2)
+    other: Any = filter_named("layerwise").make_for(task, None)
+    assert other.random_state == 5
+
+
+def test_further_arguments_replace_the_settings() -> None:
+    made: Any = filter_named("activation_clustering_logits").make(None, X, Y, 3, features="penultimate")
+    assert (made.features, made.random_state) == ("penultimate", 3)
