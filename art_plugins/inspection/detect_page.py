@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader, png_bytes
-from art_plugins.inspection.detect_words import INDEX_RULE, PATTERN_INDEX, SUCCESS, score_rule
+from art_plugins.inspection.detect_words import PATTERN_INDEX, SUCCESS, files_sentences, score_rule
+from art_plugins.inspection.judged import Judged
 from art_plugins.reports.drawing import png_data_uri
 from art_plugins.reports.pages import picture, render_page
 from art_plugins.reports.trigger_figures import MAX_CLASSES, inversion_figure, inversion_words
-from art_plugins.triggers.found import Inversion
-
-if TYPE_CHECKING:
-    from art_plugins.inspection.judged import Judged
+from art_plugins.triggers.found import INDEX_RULE, Inversion
 
 MAX_SHOWN = 24  # caught images, and as many that were let through
 MAX_NAMES = 20  # of files in a list
@@ -35,14 +33,14 @@ def detect_page(
     The page as HTML, with figure and thumbnails inside.
 
     :param record: The record of the detection.
-    :param names: Of the classes.
-    :param judged: The images; ``None``: no backdoor was found, and none was judged.
+    :param names: Class names.
+    :param judged: The judged images; ``None``: no backdoor was found, so no image was judged.
     """
     caught, let_through = [], []
     if judged is not None:
         cards = _Cards(judged, names, folder, reader)
-        caught = [cards.card(row) for row in by_score(judged, judged.is_trigger)[:MAX_SHOWN]]
-        let_through = [cards.card(row) for row in by_score(judged, ~judged.is_trigger)[:MAX_SHOWN]]
+        caught = [cards.card(row) for row in judged.by_score(judged.is_trigger)[:MAX_SHOWN]]
+        let_through = [cards.card(row) for row in judged.by_score(~judged.is_trigger)[:MAX_SHOWN]]
     return render_page(
         "detect.html.j2",
         record=record,
@@ -58,18 +56,12 @@ def detect_page(
         caught=caught,
         let_through=let_through,
         max_names=MAX_NAMES,
+        files=files_sentences(record),
         index_rule=INDEX_RULE,
         pattern_index=PATTERN_INDEX,
         success=SUCCESS,
         score_rule=None if record["margin"] is None else score_rule(record["margin"], str(record["target_class"])),
     )
-
-
-def by_score(judged: Judged, chosen: np.ndarray) -> np.ndarray:
-    """Rows of the chosen images, the most suspicious first; those that the model does not send to the target come last."""
-    rows = np.flatnonzero(chosen)
-    order: np.ndarray = rows[np.argsort(-np.nan_to_num(judged.scores[rows], nan=-np.inf), kind="stable")]
-    return order
 
 
 class _Cards:

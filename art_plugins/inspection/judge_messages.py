@@ -21,6 +21,7 @@ from art_plugins.triggers.inversion import KINDS
 LENGTHS = 16  # bytes before a message: the lengths of the JSON and of the arrays
 MAX_JSON = 2**20
 ARRAYS_OF_KIND = tuple(name for name in InvertedTriggers._fields if name not in ("kind", "clip_values"))
+TYPES = {"broke_off": "b"}  # of the arrays that hold no numbers
 
 
 class Message(NamedTuple):
@@ -117,7 +118,8 @@ def unpack_inversion(message: Message, facts: ModelFacts) -> Inversion:
                 raise unexpected("masks of another shape")
             shapes = {"masks": mask, "patterns": (k, *shape)}
             arrays = {
-                part: array(message, f"{name}.{kind}.{part}", "fb", *shapes.get(part, (k,))) for part in ARRAYS_OF_KIND
+                part: array(message, f"{name}.{kind}.{part}", TYPES.get(part, "f"), *shapes.get(part, (k,)))
+                for part in ARRAYS_OF_KIND
             }
             if not (np.isfinite(arrays["masks"]).all() and np.isfinite(arrays["patterns"]).all()):
                 raise unexpected("patterns that are not finite")

@@ -18,6 +18,7 @@ from PIL import Image
 
 from art_plugins import cli
 from art_plugins.attacks import tasks
+from art_plugins.cli.shown import MAX_LISTED
 from art_plugins.evaluation import filters
 
 
@@ -46,7 +47,10 @@ def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["ablation", "--root", ".", "--precision", "8-bit"], "bf16-mixed"),
         (["detect", "gone.pt", "images", "--clean", "clean"], "images does not exist"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--size", "32"], "--size is a width and a height"),
-        (["detect", "gone.pt", "images", "--clean", "clean", "--mean", ".5;.5"], "--mean is one number, or one a channel"),
+        (
+            ["detect", "gone.pt", "images", "--clean", "clean", "--mean", ".5;.5"],
+            "--mean is one number, or one number for each channel",
+        ),
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "{}"], "which is missing"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "[1]"], "--factory-args is a JSON object"),
         (["fraction-curve", "--root", "nowhere", "--autoencoder", "none.safetensors"], "nowhere"),
@@ -184,9 +188,9 @@ def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights
     sys.modules.pop(factory, None)
     printed = " ".join(capsys.readouterr().out.split())
     assert f"The model has a backdoor towards {'abcdefghij'[digits.target]}" in printed
-    assert "backdoor's target" in printed
+    assert "target of a backdoor" in printed
     assert "more, listed in out/suspects.csv" in printed
-    assert printed.count("to the model, probably") == cli.inspect.MAX_LISTED
+    assert printed.count(": the model says ") == MAX_LISTED
     assert {path.name for path in Path("out").iterdir()} == {"record.json", "report.html", "suspects.csv"}
     assert Path("d.safetensors").is_file()
     assert json.loads(Path("out/record.json").read_text())["command"].startswith("art-plugins detect weights.pt images")

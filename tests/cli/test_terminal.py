@@ -17,10 +17,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from art_plugins import cli
+from art_plugins.cli import shown as on_terminal
 from art_plugins.reports.records import record_tables
 from art_plugins.reports.tables import Table
 
-RECORDS = Path(__file__).parent / "records"
+RECORDS = Path(__file__).parents[1] / "records"
 WIDTHS = [40, 60, 80, 100]
 # A command that logs and warns while bars are drawn, and then fails.
 COMMAND = """
@@ -50,7 +51,7 @@ SAID = ["class 3 was not judged", "UserWarning: an overflow was met", "a warning
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, show: Any, what: Any) -> str:
-    monkeypatch.setattr(cli, "console", Console(width=width, emoji=False))
+    monkeypatch.setattr(on_terminal, "console", Console(width=width, emoji=False))
     show(what)
     text = capsys.readouterr().out
     assert "…" not in text
@@ -70,7 +71,7 @@ def assert_all_words_are_there(text: str, cells: list[str]) -> None:
 @pytest.mark.parametrize("name", ["default", "speech_commands"])
 def test_comparison_holds_every_heading_name_and_number_at_every_width(monkeypatch, capsys, width, name):
     for task in json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))["tasks"]:
-        text = shown(monkeypatch, capsys, width, cli._show_comparison, task)
+        text = shown(monkeypatch, capsys, width, on_terminal._show_comparison, task)
         cells = ["TPR", "FPR", "ARI", "clean", "attack", "s"]
         for row in task["defences"]:
             cells.append(row["title"])
@@ -82,7 +83,7 @@ def test_comparison_holds_every_heading_name_and_number_at_every_width(monkeypat
 
 def test_comparison_at_80_columns_is_a_table_with_each_filter_in_its_row(monkeypatch, capsys):
     (task, _) = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))["tasks"]
-    lines = shown(monkeypatch, capsys, 80, cli._show_comparison, task).splitlines()
+    lines = shown(monkeypatch, capsys, 80, on_terminal._show_comparison, task).splitlines()
     assert any(line.split() == ["filter", "TPR", "FPR", "ARI", "clean", "attack", "s"] for line in lines)
     assert " PyOD, ECOD (penultimate)            0.000  0.007  -0.006  0.989   1.000   0.3  " in lines
 
@@ -94,7 +95,7 @@ def test_comparison_at_80_columns_is_a_table_with_each_filter_in_its_row(monkeyp
 def test_tables_of_records_hold_every_heading_name_and_number_at_every_width(monkeypatch, capsys, width, name):
     tables = record_tables(json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8")))
     for table in [*tables[0], *tables[1]]:
-        text = shown(monkeypatch, capsys, width, cli._show, table)
+        text = shown(monkeypatch, capsys, width, on_terminal._show, table)
         assert_all_words_are_there(text, [table.caption, *table.columns, *(cell for row in table.rows for cell in row)])
 
 
@@ -102,8 +103,8 @@ def test_tables_of_records_hold_every_heading_name_and_number_at_every_width(mon
 def test_table_with_markup_wide_letters_and_long_names_shows_them_as_they_are(monkeypatch, capsys, width):
     names = ["[red]a[/red]", ":cat:", "x" * 60, "猫" * 40]
     table = Table("A [bold] caption", {"Class": False, "Number": True}, [[name, "-0.123456"] for name in names])
-    monkeypatch.setattr(cli, "console", Console(width=width, emoji=False))
-    cli._show(table)
+    monkeypatch.setattr(on_terminal, "console", Console(width=width, emoji=False))
+    on_terminal._show(table)
     text = capsys.readouterr().out
     assert text.count("-0.123456") == len(names)
     assert all(name in text for name in names[:2])
