@@ -1,4 +1,4 @@
-"""What several commands share: their options, and how the text of an option is read."""
+"""Options that several commands share, and how the text of an option is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands print: tables and lines on the terminal."""
+"""Tables and lines that the commands print in the terminal."""
 
 from __future__ import annotations
 

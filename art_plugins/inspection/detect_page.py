@@ -1,4 +1,4 @@
-"""The page of a detection: the patterns towards all classes, and the caught images beside those that were let through."""
+"""The page of a detection: the patterns towards all classes, and the images that are caught and that are not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from art_plugins.reports.pages import picture, render_page
 from art_plugins.reports.trigger_figures import MAX_CLASSES, inversion_figure, inversion_words
 from art_plugins.triggers.found import INDEX_RULE, Inversion
 
-MAX_SHOWN = 24  # caught images, and as many that were let through
+MAX_SHOWN = 24  # images that are caught, and as many that are not
 MAX_NAMES = 20  # of files in a list
 
 
@@ -30,7 +30,7 @@ def detect_page(
     reader: ImageReader,
 ) -> str:
     """
-    The page as HTML, with figure and thumbnails inside.
+    The page as HTML; the figure and the thumbnails are inside the file.
 
     :param record: The record of the detection.
     :param names: Class names.
@@ -65,7 +65,7 @@ def detect_page(
 
 
 class _Cards:
-    """What the page shows of an image; it is read again, since judging keeps none."""
+    """Makes what the page shows of an image; the file is read again, because judging keeps no picture."""
 
     def __init__(self, judged: Judged, names: Sequence[str], folder: Path, reader: ImageReader) -> None:
         self.judged, self.names, self.folder, self.reader = judged, names, folder, reader

@@ -102,7 +102,7 @@ def files_sentences(record: Mapping[str, Any]) -> list[str]:
     counts, judged, clean = record["counts"], record["judged_files"], record["clean_files"]
     what_next = "judged" if record["target_class"] is not None else "judged, since there is no trigger to look for"
     return [
-        f"{counts['found']:,} images found in {record['folder']}: {counts['read'] or 'none'} {what_next}; "
+        f"Images in {record['folder']}: {counts['found']:,} found, {counts['read'] or 'none'} {what_next}; "
         f"{_passed_over(judged)}.",
         f"Clean images in {record['settings']['clean']}: {counts['clean']:,} read; {_passed_over(clean)}.",
     ]

@@ -15,7 +15,7 @@ from art_plugins.inspection.scan_groups import Group
 from art_plugins.inspection.scan_words import files_sentence
 from art_plugins.reports.pages import render_page
 
-MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; samples beyond it are listed by name only
+MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; the samples that do not fit are listed by name only
 MAX_NAMES = 20  # of files in a list
 OUTLINE_POINTS = 100
 
@@ -29,7 +29,7 @@ def scan_page(
     max_listed: int,
 ) -> str:
     """
-    The page as HTML, with sounds and thumbnails inside.
+    The page as HTML; the sounds and the thumbnails are inside the file.
 
     :param record: The record of the scan.
     :param groups: Classes to show, the most suspicious first.

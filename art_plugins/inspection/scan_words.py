@@ -12,8 +12,8 @@ from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM
 
 FEW_CLASSES = 5
 # How the defence names classes, which it knows by number; "and 4 more" is no class.
-NUMBER = re.compile(r"\d+(?! more)")
-NUMBERS = re.compile(r"\b([Cc]lass(?:es)? )(\d+(?:, \d+)*(?:,? and \d+)?)")
+NUMBER = re.compile(r"\d+")
+NUMBERS = re.compile(r"\b([Cc]lass(?:es)? )(\d+(?:, \d+)*(?:,? and \d+\b(?! more))?)")
 POISONED, NOTHING_FOUND = "poisoned", "nothing found"  # of a class; "not judged: ..." is the third
 
 
@@ -54,10 +54,15 @@ def warnings_with_names(
 
     A warning on one class alone is left out where :func:`cautions` says the same in a scan's words: a scan removes nothing.
     """
+
+    def name_of(number: re.Match[str]) -> str:
+        label = int(number[0])
+        return class_names[label] if label < len(class_names) else number[0]
+
     said = {row["name"] for row in classes if _class_cautions(row)}
     found = []
     for warning in warnings:
-        named = NUMBERS.sub(lambda match: match[1] + NUMBER.sub(lambda n: class_names[int(n[0])], match[2]), warning)
+        named = NUMBERS.sub(lambda match: match[1] + NUMBER.sub(name_of, match[2]), warning)
         if not any(named.startswith(f"Class {name} ") for name in said):
             found.append(named)
     return found

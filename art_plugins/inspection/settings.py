@@ -100,9 +100,7 @@ class ScanSettings:
             )
 
 
-def settings_from(
-    kind: type[S], settings: S | None, keywords: Mapping[str, Any], function: str, stacklevel: int = 3
-) -> S:
+def settings_from(kind: type[S], settings: S | None, keywords: Mapping[str, Any], function: str, stacklevel: int = 3) -> S:
     """
     The settings of a call, where some may come as keyword arguments of the function, as in the release before.
 
