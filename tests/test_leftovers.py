@@ -23,7 +23,13 @@ with atomic_path(sys.argv[1]) as partial:
     print("ready", flush=True)
     time.sleep(60)
 """
-COMMAND = "import sys; from art_plugins import cli; cli.app = lambda **_: exec(sys.argv.pop()); cli.main()"
+COMMAND = """
+import sys
+from importlib import import_module
+app = import_module("art_plugins.cli.app")
+app.app = lambda **_: exec(sys.argv.pop())
+app.main()
+"""
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
