@@ -392,7 +392,7 @@ def test_judge_process_endless_model_is_ended_in_time(here):
     path = saved(make(Endless), here / "m.pt")
     options = {"is_grey": True, "mean": None, "std": None}
     start = time.monotonic()
-    with pytest.raises(InvalidInputError, match=r"did not answer within 3 s, so it was ended: .*--timeout 3 "):
+    with pytest.raises(InvalidInputError, match=r"did not answer within 3 s, so it was ended\. .*--timeout 3 "):
         JudgeProcess(path, (8, 8), options, timeout_s=3)
     assert time.monotonic() - start < 200  # most of it for importing torch in the process
 
