@@ -74,7 +74,7 @@ def test_sigterm_ends_a_command_with_a_sentence_and_leaves_nothing(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert error == "Stopped; run the same command again to go on.\n"
+    assert error == "Stopped; run the same command again to continue.\n"
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -1,4 +1,8 @@
-"""The command ``art-plugins``: one module for each kind of task; importing the package registers all commands."""
+"""
+The command ``art-plugins``: one module for each kind of task; importing the package registers all commands.
+
+The parameters of a command's function are the options of the command line, so they may be many; the bodies are short.
+"""
 
 from art_plugins.cli import inspect, measure, report
 from art_plugins.cli.app import app, main

@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Published defences against backdoor poisoning, beside the baselines of the Adversarial Robustness Toolbox.",
+    help="Published defences against backdoor poisoning, compared with those of the Adversarial Robustness Toolbox (ART).",
 )
 console = Console(emoji=False)  # a class may be named :cat:
 INTERRUPTED = 130  # exit status: 128 and the number of the signal of Ctrl-C
@@ -38,7 +38,7 @@ def main() -> None:
         except SystemExit as end:  # typer makes one of every end, also of Ctrl-C
             if end.code not in ENDED:
                 raise
-            message, status = f"{ENDED[end.code]}; run the same command again to go on.", end.code
+            message, status = f"{ENDED[end.code]}; run the same command again to continue.", end.code
         # Only here are the bars of the functions that failed gone from the screen.
         say(message)
         sys.exit(status)

@@ -1,4 +1,4 @@
-"""What several commands share: their options, and how the text of an option is read."""
+"""Options that several commands share, and how the text of an option is read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Seeds = Annotated[
 ]
 
 
-Precision = Annotated[str, typer.Option(help="Number format of the autoencoder's training: 32-true, or bf16-mixed.")]
+Precision = Annotated[str, typer.Option(help="Number format of the autoencoder's training: 32-true or bf16-mixed.")]
 
 
 def _size_of_machine(quick: bool, size: str) -> Any:
@@ -58,13 +58,18 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
+def _names(text: str | None) -> list[str] | None:
+    """a, b, c"""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
 def _numbers(option: str, text: str | None) -> list[float] | None:
     """a,b,c"""
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InvalidInputError(
-            f"{option} is one number, or one a channel, such as .5,.5,.5; received {text!r}."
+            f"{option} is one number, or one number for each channel, such as .5,.5,.5; received {text!r}."
         ) from error
 
 

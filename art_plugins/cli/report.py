@@ -21,42 +21,42 @@ def reproduce(
     paper: Annotated[str | None, typer.Argument(help="The paper: mehlman, li or preetha; default: all three.")] = None,
     item: Annotated[
         str | None,
-        typer.Argument(help="Its figure or table, such as fig2, table1 or retraining; default: all of them."),
+        typer.Argument(help="A figure or table of the paper, such as fig2, table1 or retraining; default: all."),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the data sets, for studies that have to be run.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data sets, for studies that must be run.")] = None,
     records: Annotated[
-        Path | None, typer.Option(help="Folder with records of studies that need not be run again, such as tests/records.")
+        Path | None, typer.Option(help="Folder with records of studies that are not run again, such as tests/records.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A trial with fewer epochs, pairs and cases; the record says so.")
+        bool, typer.Option("--quick", help="Run a trial with fewer epochs, pairs and cases; the record says so.")
     ] = False,
     size: Annotated[
         Literal["auto", "cpu", "gpu"],
-        typer.Option(help="gpu: models as large as the papers'; cpu: smaller ones; auto: gpu if there is one."),
+        typer.Option(help="gpu: models as large as in the papers; cpu: smaller models; auto: gpu if there is one."),
     ] = "auto",
     download: Annotated[
         bool, typer.Option("--download", help="Download the data sets that are missing to --root.")
     ] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/reproduce"),
 ) -> None:
-    """Measure every figure and table of the three papers, and show what the papers report beside it."""
+    """Measure every figure and table of the three papers, and show the papers' own numbers beside them."""
     from art_plugins.reports.paper_tables import item_table, summary_table
     from art_plugins.reproduction import runner
 
     items = runner.find_items(paper, item)
     if quick and size != "auto":
-        raise InvalidInputError("--quick is a size of its own; leave --size out.")
+        raise InvalidInputError("--quick has its own size, so leave --size out.")
     if root is not None and not root.is_dir():
-        raise InvalidInputError(f"--root {root} is no folder.")
+        raise InvalidInputError(f"--root {root} is not a folder; give the folder of the data sets.")
     if records is not None and not records.is_dir():
-        raise InvalidInputError(f"--records {records} is no folder.")
+        raise InvalidInputError(f"--records {records} is not a folder; give a folder with records.")
 
     def run(arguments: list[str]) -> None:
         console.print(shlex.join(["art-plugins", *arguments]), style="bold", markup=False, highlight=False)
         done = subprocess.run([sys.executable, "-m", "art_plugins.cli", *arguments], check=False)
         if done.returncode:
             raise InvalidInputError(
-                f"art-plugins {arguments[0]} ended with status {done.returncode}; the same call goes on where it stopped."
+                f"art-plugins {arguments[0]} ended with status {done.returncode}; run the same command again to continue."
             )
 
     written = runner.reproduce(
@@ -74,12 +74,13 @@ def report(
         list[Path], typer.Argument(help="Folders with records, at any depth: out/reproduce, tests/records.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.md.")] = Path("out/report"),
-    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown to this file, not to report.md.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown to this file instead of report.md.")] = None,
     fill: Annotated[
-        Path | None, typer.Option(help="A Markdown file whose blocks <!-- RECORD --> to <!-- end --> are filled anew.")
+        Path | None,
+        typer.Option(help="Markdown file in which every block from <!-- RECORD --> to <!-- end --> is written again."),
     ] = None,
 ) -> None:
-    """Make one page of all records: the papers' numbers beside ours, all methods side by side, suspects to hear and see."""
+    """Make one page of all records: our numbers beside those of the papers, all methods, and suspects to hear and see."""
     from art_plugins.reports.evaluation_page import filled, write_evaluation_report
     from art_plugins.reports.pages import import_jinja2
     from art_plugins.reports.records import gather

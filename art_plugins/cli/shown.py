@@ -1,7 +1,9 @@
-"""What the commands print: tables and lines on the terminal."""
+"""Tables and lines that the commands print in the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -12,10 +14,79 @@ from art_plugins.cli.app import console
 from art_plugins.cli.terminal import FittedTable
 
 MAX_LISTED = 10  # caught images, or reasons why files were skipped
+PADDING = (0, 1, 0, 0)
+
+
+def _show_classes(classes: list[dict[str, Any]]) -> None:
+    """The ranking of a scan."""
+    table = Table(
+        title="Classes, the most suspicious first",
+        caption="A class of higher index is more suspicious. False alarms: the chance that some class of data without "
+        "poison stands out this far.",
+        box=box.SIMPLE_HEAD,
+        padding=PADDING,
+    )
+    table.add_column("class", overflow="fold")
+    for title in ("files", "index", "false alarms", "called poison"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in classes:
+        index = "-" if row["mad_index"] is None else f"{row['mad_index']:.2f}"
+        chance = "-" if row["p_value"] is None else f"{row['p_value']:.2g}"
+        table.add_row(escape(row["name"]), str(row["n_files"]), index, chance, str(row["n_called_poison"]), row["verdict"])
+    console.print(FittedTable(table))
+
+
+def _show_patterns(classes: list[dict[str, Any]]) -> None:
+    """What a detection found towards each class."""
+    from art_plugins.inspection.detect_record import TARGET
+    from art_plugins.triggers.found import INDEX_RULE
+
+    kinds = list(classes[0]["patterns"])
+    table = Table(
+        title="The smallest pattern towards each class, the most suspicious class first",
+        caption="px: size of the patch in pixels. L2: norm of the additive pattern. success: share of the clean images of "
+        "the other classes that the pattern sends to the class. " + INDEX_RULE,
+        box=box.SIMPLE_HEAD,
+        padding=PADDING,
+    )
+    table.add_column("class", overflow="fold")
+    for kind in kinds:
+        for title in (f"{kind}, px" if kind == "patch" else f"{kind}, L2", "success"):
+            table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("index", justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in classes:
+        patterns = [row["patterns"][kind] for kind in kinds]
+        cells = [cell for one in patterns for cell in (f"{one['norm']:.2f}", f"{one['success_rate']:.3f}")]
+        index = "-" if row["index"] is None else f"{row['index']:.2f}"
+        style = "bold" if row["verdict"] == TARGET else None
+        table.add_row(escape(row["name"]), *cells, index, row["verdict"], style=style)
+    console.print(FittedTable(table))
+
+
+def _show_suspects(suspects: list[dict[str, Any]], listed_in: Path) -> None:
+    """The first of the images that a detection caught."""
+    for row in suspects[:MAX_LISTED]:
+        line = f"  {row['file']}: the model says {row['predicted_class']}, probably {row['source_class']} "
+        console.print(f"{line}(score {row['score']:.1f})", markup=False, highlight=False)
+    if len(suspects) > MAX_LISTED:
+        console.print(f"  and {len(suspects) - MAX_LISTED} more, listed in {listed_in}", markup=False)
+
+
+def _show_sentences(sentences: list[str]) -> None:
+    for sentence in sentences:
+        console.print(sentence, markup=False)
+
+
+def _show_written(out: Path, names: Sequence[str], others: Sequence[Path | None] = ()) -> None:
+    """Where the results are."""
+    written = [*(out / name for name in names), *(path for path in others if path is not None)]
+    console.print(f"Written: {', '.join(map(str, written))}", markup=False)
 
 
 def _show_files(rows: list[tuple[str, int, str]]) -> None:
-    """What became of the files that were not simply read."""
+    """The files that were skipped, ignored or mended, and why."""
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -25,7 +96,7 @@ def _show_files(rows: list[tuple[str, int, str]]) -> None:
     for what, number, reason in rows[:MAX_LISTED]:
         table.add_row(f"{number:,}", what, escape(reason))
     if len(rows) > MAX_LISTED:
-        table.add_row("", "and more", f"{len(rows) - MAX_LISTED} further reasons, listed in report.html")
+        table.add_row("", "and more", f"{len(rows) - MAX_LISTED} more reasons, which report.html lists")
     console.print(FittedTable(table))
 
 
@@ -76,7 +147,7 @@ def _show_layerwise_run(run: dict[str, Any]) -> None:
 
 
 def _show(table: Any) -> None:
-    """A table of the record's on the terminal."""
+    """Print a table of a record."""
     shown = Table(title=escape(table.caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading, is_number in table.columns.items():
         shown.add_column(escape(heading.strip()), justify="right" if is_number else "left")

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: tables that fit its width, and messages that do not collide with progress bars."""
+"""Output in the terminal: tables that fit its width, and messages that do not collide with progress bars."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TEXT_WIDTH = 16  # letters: a column of text is not made narrower than this, sin
 
 class FittedTable:
     """
-    A table that cuts no heading and no number, whatever the terminal's width.
+    A table that never cuts a heading or a number, whatever the width of the terminal.
 
-    Text wraps where there is too little room; where even that is too wide, every row becomes a paragraph of its own. A
-    column that is justified to the right holds numbers, which are never broken inside.
+    Text wraps if there is too little room. If the table is still too wide, every row becomes a paragraph. A column that is
+    justified to the right holds numbers, which are never broken.
     """
 
     def __init__(self, table: Table) -> None:
@@ -41,7 +41,7 @@ class FittedTable:
         yield self.table
 
     def _widths(self, console: Console, options: ConsoleOptions) -> list[int] | None:
-        """Of the columns, without padding; ``None``: the table does not fit."""
+        """The widths of the columns without padding; ``None``: the table does not fit."""
         widths, least = [], []
         for column in self.table.columns:
             sizes = [Measurement.get(console, options, cell) for cell in _texts(console, [column.header, *column.cells])]
@@ -59,7 +59,7 @@ class FittedTable:
         return widths
 
     def _stacked(self, console: Console) -> RenderResult:
-        """Of each row its name, and below it what the other columns hold, each with its heading."""
+        """Each row as its name, and below it the other columns, each with its heading."""
         headings = [Text(text.plain, "dim") for text in _texts(console, [column.header for column in self.table.columns])]
         if self.table.title is not None:
             yield Text.assemble(*_texts(console, [self.table.title]), style="bold")
@@ -101,14 +101,14 @@ def messages_beside_bars() -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """A line on standard error, above the progress bars that are shown."""
+    """Print a line on standard error, above the progress bars."""
     from tqdm import tqdm  # reads TQDM_DISABLE when it is imported
 
     tqdm.write(message, file=sys.stderr)
 
 
 class _Messages(logging.Handler):
-    """Says every sentence of level WARNING and above, and the same sentence once."""
+    """Prints every message of level WARNING and above, but the same message only once."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -125,7 +125,7 @@ class _Messages(logging.Handler):
 
 
 class _Propagating(logging.Logger):
-    """Of packages that are imported later: what they log reaches the root, and a stream of their own would say it again."""
+    """For packages that are imported later: their messages reach the root logger, so they get no stream of their own."""
 
     def addHandler(self, hdlr: logging.Handler) -> None:
         if type(hdlr) is not logging.StreamHandler:

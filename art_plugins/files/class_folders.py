@@ -1,25 +1,26 @@
-"""A folder of class folders: which files there are, of which kind, and what was passed over."""
+"""A folder of class folders: the files of each class, their kind, and what was skipped or ignored."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.file_walk import Walk, printable, visible_folders, walk
+from art_plugins.files.splits import find_splits, split_notes
 
 SUFFIXES = {"sound": (".wav", ".flac"), "image": (".png", ".jpg", ".jpeg")}
-SPLIT_NAME = re.compile(r"(train|training|test|testing|val|valid|validation|dev|eval|evaluation)([ _-]?(set|data))?", re.I)
 MAX_REASONS = 3  # in the message that there are too few classes
 
 
 @dataclass(frozen=True)
 class ClassFolders:
     """
+    The files of a folder by class.
+
     ``files``: paths relative to the folder with "/" between their parts, sorted by class and name; ``labels``: the class of
     each; ``class_names``: sorted; ``skipped_files`` and ``skipped_folders``: name -> reason; ``ignored_files``: number of
     files that are of another type or in no class folder, by reason; ``notes``: sentences on splits and links.
@@ -39,9 +40,10 @@ def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None
     """
     List the files of every class folder, at any depth; nothing is opened.
 
-    Folders whose name starts with "." or "_" (such as ``_background_noise_``) and hidden files are passed over. Links are
-    followed; a file that is linked twice inside one class counts once. Where the folders are splits of one data set, such
-    as ``train`` and ``test``, the folders inside them are the classes, and the splits of a class are taken together.
+    Folders whose name starts with "." or "_" (such as ``_background_noise_``) are skipped, and hidden files are ignored.
+    Links are followed; a file that is linked twice inside one class counts once. Where the folders are splits of one data
+    set, such as ``train`` and ``test``, the folders inside them are the classes, and the splits of a class are taken
+    together.
 
     :param kind: ``"sound"`` (wav, flac), ``"image"`` (png, jpg, jpeg), or ``"auto"``: whichever there is.
     :param split: The only split to take, such as ``"train"``; ``None``: all of them.
@@ -62,8 +64,9 @@ def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None
     tops = {name: walk(root, root / name) for name in names}
     if kind == "auto":
         kind = _only_kind(root, Counter(_suffix(file) for found in tops.values() for file in found.files))
-    splits = _splits(tops, kind)
-    notes = _split_notes(root, tops, splits, split)
+    holding = {name: [file for file in walked.files if _suffix(file) in SUFFIXES[kind]] for name, walked in tops.items()}
+    splits = find_splits(holding)
+    notes = split_notes(root, list(tops), splits, split)
     found = _Found(root, kind, depth=1 if splits else 0)
     found.add(walk(root, root, at_any_depth=False))
     for name, walked in tops.items():
@@ -113,9 +116,9 @@ def find_files(folder: str | Path, kind: str) -> ClassFolders:
 
 class _Found:
     """
-    Sorts what was found into classes.
+    Sorts the files that were found into classes.
 
-    :param depth: Which part of a file's path is its class; -1: there are no classes.
+    :param depth: The part of a file's path that names its class; -1: there are no classes.
     """
 
     def __init__(self, root: Path, kind: str, depth: int) -> None:
@@ -127,7 +130,7 @@ class _Found:
         self.n_outside = 0
 
     def add(self, walked: Walk) -> None:
-        """Files of the kind go to their class, once each; the others are counted."""
+        """Add each file of the kind to its class, once; count the others."""
         self.skipped_folders |= walked.skipped_folders
         for file, reason in walked.skipped_files.items():
             if _suffix(file) in (*SUFFIXES[self.kind], ""):
@@ -155,7 +158,7 @@ class _Found:
 
     def class_names(self, folders: Sequence[str]) -> tuple[str, ...]:
         """
-        The classes, sorted; those of the folders that are none are put down.
+        The classes, sorted; a folder without files that can be read is added to the skipped folders.
 
         :raises InvalidInputError: If there are fewer than two.
         """
@@ -164,58 +167,27 @@ class _Found:
         if len(self.by_class) < 2:
             reasons = "".join(f"; {name}: {reason}" for name, reason in list(self.skipped_folders.items())[:MAX_REASONS])
             raise InvalidInputError(
-                f"{self.root} holds {len(self.by_class)} class folder with {_wanted(self.kind)} files; classes are "
-                f"compared with each other, so at least 2 are needed, and 5 or more to tell much{reasons}."
+                f"{self.root} holds {len(self.by_class)} class folder with {_wanted(self.kind)} files. Classes are "
+                f"compared with each other, so at least 2 are needed, and 5 or more for a reliable result{reasons}."
             )
         return tuple(sorted(self.by_class))
 
     def link_notes(self) -> tuple[str, ...]:
-        """What links do to the files."""
+        """Sentences on files that are reached by links."""
         notes = []
         if self.n_outside:
-            notes.append(f"Files outside {self.root} that are reached by links, and scanned: {self.n_outside}.")
+            lie, are = (
+                ("files lie", "are reached by links, and are")
+                if self.n_outside > 1
+                else ("file lies", "is reached by a link, and is")
+            )
+            notes.append(f"{self.n_outside} {lie} outside {self.root}, {are} used.")
         classes = Counter(identity for files in self.by_class.values() for identity in files)
         several = sum(n > 1 for n in classes.values())
         if several:
-            notes.append(f"Files that are in more than one class, by links: {several}.")
+            files = "files are" if several > 1 else "file is"
+            notes.append(f"{several} {files} in more than one class, because of links.")
         return tuple(notes)
-
-
-def _splits(tops: Mapping[str, Walk], kind: str) -> list[str]:
-    """The folders, where all that hold files of the kind are named like splits, and one of them holds class folders."""
-    files = {name: [file for file in found.files if _suffix(file) in SUFFIXES[kind]] for name, found in tops.items()}
-    holding = [name for name in tops if files[name]]
-    are_splits = all(SPLIT_NAME.fullmatch(name) for name in holding)
-    hold_classes = any(len(PurePosixPath(file).parts) > 2 for name in holding for file in files[name])
-    return holding if are_splits and hold_classes else []
-
-
-def _split_notes(root: Path, tops: Mapping[str, Walk], splits: Sequence[str], split: str | None) -> list[str]:
-    """
-    What was taken for a class.
-
-    :raises InvalidInputError: If the folder has no such split.
-    """
-    names = ", ".join(splits)
-    if split is not None:
-        if split.lower() not in [name.lower() for name in splits]:
-            raise InvalidInputError(
-                f"{root} has no split {split!r}; it has {names or 'none, since its folders are the classes'}. Name one of "
-                "them, or none for all."
-            )
-        return [f"Of the splits {names}, only {split} is scanned, as asked."]
-    if len(splits) > 1:
-        return [
-            f"{names} are splits of one data set: the folders inside them are the classes, and the splits of a class are "
-            "scanned together. Give --split NAME to scan one of them."
-        ]
-    if splits:
-        return [f"{names} is a split of a data set: the folders inside it are the classes."]
-    if all(map(SPLIT_NAME.fullmatch, tops)):
-        return [
-            f"{', '.join(tops)} are taken for classes, since they hold no class folders, though they are named like splits."
-        ]
-    return []
 
 
 def _existing(folder: str | Path, what_to_do: str) -> Path:
@@ -233,7 +205,7 @@ def _only_kind(root: Path, suffixes: Counter[str]) -> str:
         )
     if all(counts.values()):
         raise InvalidInputError(
-            f"{root} holds {counts['sound']} sound files and {counts['image']} images; say which to scan: sound or image."
+            f"{root} holds {counts['sound']} sound files and {counts['image']} images; choose one kind: sound or image."
         )
     return max(counts, key=lambda kind: counts[kind])
 

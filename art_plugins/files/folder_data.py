@@ -25,6 +25,8 @@ ZEROS_BYTES = 2**20
 @dataclass(frozen=True)
 class FolderData:
     """
+    The samples of a folder.
+
     ``x`` (n, ...): a memory map of what could be read; ``labels`` (n,): positions in ``class_names``; ``files``: the path
     of each, relative to the folder; ``skipped_files`` and ``skipped_folders``: name -> reason; ``mended_files``: what was
     done -> paths.
@@ -91,9 +93,9 @@ def read_folder(
 
 def _allocate(descriptor: int, n_bytes: int, n_files: int) -> None:
     """
-    Take the room on the disk: a map of a file that is only said to be so long ends the process when the disk is full.
+    Reserve the room on the disk. Without this, a full disk would end the process while it writes to the memory map.
 
-    :raises InvalidInputError: If there is not as much.
+    :raises InvalidInputError: If there is too little room.
     """
     try:
         if not _fallocate(descriptor, n_bytes):
@@ -102,14 +104,14 @@ def _allocate(descriptor: int, n_bytes: int, n_files: int) -> None:
     except (OSError, OverflowError) as error:
         size = f"{math.ceil(n_bytes / 1e6):,} MB"
         raise InvalidInputError(
-            f"The {n_files} decoded files need {size} in {tempfile.gettempdir()}, and there is not as much "
+            f"The {n_files} decoded files need {size} in {tempfile.gettempdir()}, and there is too little room "
             f"({getattr(error, 'strerror', None) or error}); ask for shorter clips or smaller images, or name another "
             "folder in TMPDIR."
         ) from error
 
 
 def _fallocate(descriptor: int, n_bytes: int) -> bool:
-    """Whether the operating system and the file system could take the room at once."""
+    """Whether the operating system and the file system could reserve the room at once."""
     if not hasattr(os, "posix_fallocate"):
         return False
     try:

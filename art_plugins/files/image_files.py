@@ -18,6 +18,8 @@ from art_plugins.files.open_image import (
     is_grey_image,
     is_sixteen_bit,
     open_image,
+    orientation_of,
+    sixteen_bit_values,
     upright,
     upright_size,
 )
@@ -42,7 +44,7 @@ class ImageReader:
     :param common_size: Most common width and height among the files; others are counted as odd. ``None``: ``size``.
     :param common_is_grey: Whether most of the files are grey; others are counted as odd. ``None``: ``is_grey``.
     :param notes: Sentences on how size, colours and depth were chosen.
-    :param depth: Bits that the values of 16-bit grey files fill; the largest value of so many becomes 255.
+    :param depth: Number of bits that the values of 16-bit files use; the largest value of so many bits becomes 255.
     """
 
     dtype = np.dtype(np.uint8)
@@ -82,18 +84,20 @@ class ImageReader:
 
     def _picture(self, image: Any) -> tuple[np.ndarray, list[str]]:
         mended = ["first frame of several"] if getattr(image, "n_frames", 1) > 1 else []
-        is_grey, is_deep = is_grey_image(image), is_sixteen_bit(image)  # how the file holds them: Pillow forgets it
+        # How the file holds them is asked first: Pillow forgets it when it reads the pixels.
+        is_grey, is_deep, orientation = is_grey_image(image), is_sixteen_bit(image), orientation_of(image)
+        values = sixteen_bit_values(image) if is_deep else None
         image.load()
-        turned, has_turned = upright(image)
-        if has_turned:
+        if orientation != 1:
             mended.append("turned upright")
         if image.has_transparency_data:
             mended.append("transparency dropped")
+        plain, has_clipped = (image, False) if values is None else eight_bit(values, self.depth)
         if is_deep:
             mended.append("16-bit, made 8-bit")
-            turned, has_clipped = eight_bit(turned, self.depth)
-            if has_clipped:
-                mended.append("brighter than the depth of the others, clipped")
+        if has_clipped:
+            mended.append("brighter than the depth of the others, clipped")
+        turned = upright(plain, orientation)
         if is_grey != self.common_is_grey:
             mended.append("grey among coloured files" if is_grey else "coloured among grey files")
         mode = "L" if self.is_grey else "RGB"
@@ -112,7 +116,7 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
     """
     A reader for the most common size among the files; grey if they are all grey.
 
-    :param paths: Files; those whose header cannot be read have no say.
+    :param paths: Files; those whose header cannot be read do not count.
     :param size: Width and height; ``None``: the most common, reduced to at most 128 pixels on the longer side.
     :raises InvalidInputError: If no file can be read, or ``size`` is not two whole numbers from 4 to 1024.
     """
@@ -126,7 +130,7 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
             with open_image(Path(path)) as image:
                 sizes[upright_size(image)] += 1
                 n_grey += is_grey_image(image)
-                deep += [path] if image.mode.startswith("I") else []
+                deep += [path] if is_sixteen_bit(image) else []
         except InvalidInputError as error:
             reason = str(error)
     if not sizes:
@@ -139,29 +143,29 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
         shrink = min(1.0, MAX_CHOSEN_SIDE / max(common))
         size = (max(MIN_SIDE, round(common[0] * shrink)), max(MIN_SIDE, round(common[1] * shrink)))
     if size != common:
-        notes.append(f"All are read at {size[0]} x {size[1]}; give --size for another.")
+        notes.append(f"All images are read at {size[0]} x {size[1]} pixels; use --size for another size.")
     depth = find_depth(deep)
     if depth < FULL_DEPTH:
-        notes.append(f"The 16-bit files hold {depth}-bit grey, and are read so: {2**depth - 1:,} becomes white.")
+        notes.append(f"The 16-bit files hold values of only {depth} bits, so {2**depth - 1:,} becomes the brightest.")
     is_grey = n_grey == n_read
-    notes.append("All files are grey, and are read so." if is_grey else "Pictures are read in colour.")
+    notes.append("All files are grey, so they are read in grey." if is_grey else "Images are read in colour.")
     return ImageReader(size, is_grey, common, 2 * n_grey > n_read, tuple(notes), depth)
 
 
 def find_depth(paths: Sequence[str | Path]) -> int:
     """
-    The bits that the grey values of 16-bit files fill, such as 12 for those of many cameras and scanners, 8 to 16.
+    The number of bits that the values of 16-bit files use, 8 to 16; cameras and scanners often use 12.
 
-    A scale of their own for each file would make them incomparable.
+    All files get one scale, since pictures of different scales could not be compared.
 
-    :param paths: Files; those that are not 16-bit grey, or cannot be read, have no say.
+    :param paths: Files; those that do not have 16 bits, or cannot be read, do not count.
     """
     largest = []
     for path in paths[:: max(1, math.ceil(len(paths) / N_DEPTH_FILES))]:
         try:
             with open_image(Path(path)) as image:
-                if image.mode.startswith("I"):
-                    largest.append(int(np.asarray(image).max()))
+                if is_sixteen_bit(image):
+                    largest.append(int(sixteen_bit_values(image).max()))
         except InvalidInputError:
             continue  # reading it will give the reason
     if not largest:

@@ -1,11 +1,8 @@
-"""An image classifier that somebody else has trained: a TorchScript file, or weights beside the code of their network."""
+"""An image classifier that somebody else has trained: a TorchScript file, or weights with the code of their network."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,11 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers
-from art_plugins.features.training import seeded
 from art_plugins.files.model_formats import foreign_folder, foreign_format, is_safetensors, is_torchscript
+from art_plugins.files.network_factory import make_network
 from art_plugins.files.script_safety import last_line, load_script
 from art_plugins.files.scripted_network import ScriptedNetwork
-from art_plugins.files.weight_files import load_weights, read_weights, shortened
+from art_plugins.files.weight_files import load_weights, read_weights
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)  # of images, in the order in which they are tried
 
@@ -39,21 +36,20 @@ def load_classifier(
     """
     A model file as a classifier of images with values 0 to 1.
 
-    Whether the model takes grey or coloured images, channels first or last, and of which floating-point type, is found by
-    giving it some of each; a network that flattens coloured images first would take both orders, and is given channels
-    first.
+    The function gives the model images of each form to find out which it takes: grey or coloured, channels first or last,
+    and which floating-point type. A network that first flattens coloured images would take both orders of channels; it gets
+    channels first.
 
-    A file is never unpickled. A TorchScript file is a program, which torch's own interpreter runs in this process: it is
-    refused before anything of it has run if it does more than compute
-    (:mod:`~art_plugins.files.script_safety`). How long it computes and how much memory it takes is not limited here;
-    :func:`~art_plugins.inspection.detect.detect_folder` runs it in a process that has limits and cannot write. The factory
-    is Python code of yours, and is imported and called.
+    A file is never unpickled. A TorchScript file is a program, which torch's own interpreter runs in this process. It is
+    refused before any part of it runs if it does more than compute (:mod:`~art_plugins.files.script_safety`). Its time and
+    memory are not limited here; :func:`~art_plugins.inspection.detect.detect_folder` runs it in a process that has limits
+    and cannot write. The factory is your own Python code, which is imported and called.
 
     :param path: A TorchScript file; or weights: a safetensors file, or a ``state_dict`` that torch has saved.
     :param size: Width and height of the images.
-    :param is_grey: Which of both to try first.
-    :param mean: Subtracted from the images, one value or one for each channel; ``None``: 0.
-    :param std: What they are divided by then; ``None``: 1. A model of images from 0 to 255 needs 1 / 255.
+    :param is_grey: Try grey images first, then coloured ones; ``False``: the other way round.
+    :param mean: What is subtracted from the images: one value, or one for each channel; ``None``: 0.
+    :param std: What the images are then divided by; ``None``: 1. A model of images from 0 to 255 needs 1 / 255.
     :param factory: For weights: ``"package.module:function"``, from an installed package or the current folder; the
         function returns the network.
     :param factory_args: Keyword arguments of the function.
@@ -70,7 +66,7 @@ def load_classifier(
         return script_classifier(script, size, is_grey=is_grey, mean=mean, std=std, device=device)
     assert factory is not None
     weights = read_weights(source)
-    network = _make_network(factory, factory_args or {})
+    network = make_network(factory, factory_args or {})
     load_weights(network, weights, source, factory)
     network = network.to(device).eval()
     shape, channels_first, nb_classes, dtype = _find_input(network, size, is_grey, device)
@@ -164,45 +160,6 @@ def _classifier(
     )
     hidden_layers(classifier, np.zeros((1, *shape), dtype=np.float32), 1)
     return classifier
-
-
-def _make_network(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
-    module_name, _, function_name = factory.partition(":")
-    if not module_name or not function_name:
-        raise InvalidInputError(f"A factory is named package.module:function; received {factory!r}.")
-    with _current_folder_importable():
-        try:
-            function = getattr(importlib.import_module(module_name), function_name, None)
-        except Exception as error:  # anything may go wrong in the user's code
-            raise InvalidInputError(
-                f"The module of the factory {factory!r} cannot be imported ({shortened(error)}); it must be installed, or "
-                "lie in the current folder."
-            ) from error
-        if not callable(function):
-            raise InvalidInputError(f"The module {module_name!r} has no function {function_name!r}.")
-        try:
-            with seeded(0):
-                network = function(**arguments)
-        except Exception as error:
-            raise InvalidInputError(
-                f"The factory {factory!r}, called with {dict(arguments)}, failed: {type(error).__name__}: "
-                f"{shortened(error)}"
-            ) from error
-    if not isinstance(network, nn.Module):
-        raise InvalidInputError(
-            f"The factory {factory!r} must return a torch.nn.Module; received {type(network).__name__}."
-        )
-    return network
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
 
 
 def _find_input(

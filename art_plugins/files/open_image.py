@@ -1,4 +1,4 @@
-"""Opening an image: limits before anything is decoded, the turn that a camera asks for, and grey values of 16 bits."""
+"""Opening an image: limits before anything is decoded, the turn that a camera asks for, and values of 16 bits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from art_plugins.files.open_sound import reason_of
 MAX_PIXELS = 50_000_000
 MAX_OPENED_SIDE = 65_535  # as of a jpg; each row of a png costs eight bytes more, which a strip of millions of rows abuses
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
+# How Pillow reads 16-bit colours -> how it reads their low bytes instead; of LA, all four bytes are read as they are.
+LOW_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
 EXIF_NAMES = ("exif", "Raw profile type exif")  # of a png file's information
 ORIENTATION_TAG = 0x0112
 TURNS = {  # not Pillow's own function, which fails where other EXIF data are damaged
@@ -75,32 +77,69 @@ def is_sixteen_bit(image: Any) -> bool:
     return image.mode.startswith("I") or _raw_mode(image).endswith(";16B")
 
 
-def eight_bit(image: Any, depth: int) -> tuple[Any, bool]:
+def sixteen_bit_values(image: Any) -> np.ndarray:
     """
-    Grey values of so many bits as 8-bit ones, and whether some were larger; Pillow would clip them all at 255.
+    The values of a 16-bit file, whose pixels have not been read yet; this reads them. Transparency is left out.
 
-    16-bit colours come from Pillow as 8-bit ones already, and are left as they are.
+    Pillow keeps only the high byte of colours. The file is therefore decoded twice, the second time as if its low byte came
+    first, and both bytes are put together.
+
+    :return: (H, W) or (H, W, 3), uint16.
     """
-    if not image.mode.startswith("I"):
-        return image, False
-    values = np.asarray(image).clip(0, 2**16 - 1).astype(np.uint16)
+    raw_mode = _raw_mode(image)
+    high = np.asarray(image)
+    if image.mode.startswith("I"):
+        return high.clip(0, 2**16 - 1).astype(np.uint16)
+    with import_pillow("Image").open(image.filename, formats=("PNG",)) as again:
+        again.tile = [tile._replace(args=LOW_BYTES[raw_mode]) for tile in again.tile]
+        low = np.asarray(again)
+    colours = (0, 1) if raw_mode.startswith("LA") else (slice(0, 3), slice(0, 3))  # the bytes of LA: grey, then alpha
+    values: np.ndarray = high[..., colours[0]].astype(np.uint16) << 8 | low[..., colours[1]]
+    return values
+
+
+def eight_bit(values: np.ndarray, depth: int) -> tuple[Any, bool]:
+    """
+    A picture of 8-bit values, and whether some values were larger than the depth allows.
+
+    :param values: (H, W) or (H, W, 3), uint16.
+    :param depth: The largest value of so many bits becomes 255.
+    """
     largest = 2**depth - 1
     scale = (np.arange(2**16).clip(0, largest) * (255 / largest)).round().astype(np.uint8)
     return import_pillow("Image").fromarray(scale[values]), bool(values.max() > largest)
 
 
-def upright(image: Any) -> tuple[Any, bool]:
-    """The picture after the turn that a camera asks for in the EXIF data, and whether there was one."""
-    orientation = _orientation(image)
+def orientation_of(image: Any) -> int:
+    """
+    How the EXIF data say that the camera was held: 1 to 8; 1 is upright, 5 and more lie on a side.
+
+    Damaged EXIF data count as upright, since the pixels may be in order.
+    """
+    if image.format == "PNG" and not any(name in image.info for name in EXIF_NAMES):
+        return 1  # Pillow would decode the pixels to look for EXIF data behind them
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # Pillow raises many types for damaged EXIF data
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def upright(image: Any, orientation: int) -> Any:
+    """
+    The picture after the turn that a camera asks for.
+
+    :param orientation: As :func:`orientation_of` gives it.
+    """
     if orientation == 1:
-        return image, False
-    return image.transpose(import_pillow("Image").Transpose[TURNS[orientation]]), True
+        return image
+    return image.transpose(import_pillow("Image").Transpose[TURNS[orientation]])
 
 
 def upright_size(image: Any) -> tuple[int, int]:
     """Width and height after that turn."""
     width, height = image.size
-    return (height, width) if _orientation(image) >= 5 else (width, height)
+    return (height, width) if orientation_of(image) >= 5 else (width, height)
 
 
 def import_pillow(module: str) -> Any:
@@ -116,17 +155,6 @@ def import_pillow(module: str) -> Any:
             f'Images need the package Pillow ({error}); run: pip install "art-plugins[report]"'
         ) from error
     return {"Image": PIL.Image}[module]
-
-
-def _orientation(image: Any) -> int:
-    """1 to 8, 1 = upright, 5 and more = lying on its side; 1 where EXIF data are damaged, since the pixels may be well."""
-    if image.format == "PNG" and not any(name in image.info for name in EXIF_NAMES):
-        return 1  # Pillow would decode the pixels to look for EXIF data behind them
-    try:
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # Pillow raises many types for damaged EXIF data
-        return 1
-    return orientation if orientation in range(1, 9) else 1
 
 
 def _raw_mode(image: Any) -> str:

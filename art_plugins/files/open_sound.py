@@ -1,4 +1,5 @@
-"""Opening a sound file: limits before anything is decoded, and wav files whose header has a wrong length."""
+"""Open a sound file: limits are checked before anything is decoded, and wav files with a wrong length are read to their "
+"end."""
 
 from __future__ import annotations
 
@@ -100,7 +101,7 @@ def _check_header(sound: Any) -> None:
 
 
 def _wrong_length(file: Any) -> tuple[dict[int, bytes], list[str]]:
-    """What to read in place of the header's bytes, by their place, where a wav file has a wrong length; and its name."""
+    """If the header of a wav file has a wrong length: the bytes that replace it, by their place; and what was mended."""
     n_bytes = os.fstat(file.fileno()).st_size
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":

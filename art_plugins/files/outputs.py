@@ -1,4 +1,4 @@
-"""Where a command writes: checked before heavy work, held by one run, all files or none; tables safe in a spreadsheet."""
+"""The outputs of a command: checked before heavy work, held by one run, all files or none; tables safe in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from art_plugins.storage import atomic_path, hold
 
 def check_outputs(out: Path, names: Sequence[str], new_files: Sequence[str | Path | None]) -> None:
     """
+    Check that all outputs can be written.
+
     :param out: Folder for the results; may exist.
-    :param names: Of the files that are written there, over older ones.
-    :param new_files: Further files that the user names, and that are never written over; ``None``: not asked for.
+    :param names: Names of the files that are written there; older files are overwritten.
+    :param new_files: Further files that the user names; they are never overwritten. ``None``: not wanted.
     :raises InvalidInputError: If a folder cannot be written, a new file exists, or two outputs have one name.
     """
     if out.exists() and not out.is_dir():
@@ -36,7 +38,9 @@ def check_outputs(out: Path, names: Sequence[str], new_files: Sequence[str | Pat
 @contextmanager
 def held_folder(out: Path) -> Iterator[None]:
     """
-    Make the folder for the results, and hold it while the block runs; folders made for it that stay empty are removed.
+    Make the folder for the results, and hold it while the block runs.
+
+    Folders that were made for it and stay empty are removed at the end.
 
     :raises InvalidInputError: If it cannot be made, or another run holds it.
     """
@@ -68,9 +72,9 @@ def together(paths: Sequence[Path], new_files: Sequence[Path]) -> Iterator[list[
     """
     Temporary files that take their names when the block ends well, all of them or none.
 
-    :param paths: Of the files; written over.
-    :param new_files: Further files; never written over.
-    :return: What to write, in the order of ``paths`` and ``new_files``.
+    :param paths: Files that are overwritten if they exist.
+    :param new_files: Further files, which are never overwritten.
+    :return: The temporary files, in the order of ``paths`` and ``new_files``.
     :raises InvalidInputError: If there is no room, or one of ``new_files`` has come to exist.
     """
     with ExitStack() as stack:

@@ -92,7 +92,7 @@ def choose_sound_reader(paths: Sequence[str | Path], seconds: float | None = Non
     """
     A reader for the most common sample rate among the files, and clips that hold 95 of 100 files whole.
 
-    :param paths: Files; those whose header cannot be read have no say.
+    :param paths: Files; those whose header cannot be read do not count.
     :param seconds: Clip length; ``None``: the 95th percentile, rounded up to a tenth of a second, at most 10 s.
     :raises InvalidInputError: If no file can be read, or ``seconds`` is below 0.1.
     """
@@ -112,13 +112,13 @@ def choose_sound_reader(paths: Sequence[str | Path], seconds: float | None = Non
     notes = [f"The sample rate is {rate_hz} Hz, that of {n_files:,} of the {len(headers):,} files with a readable header."]
     long_s = float(np.quantile([duration for _, duration in headers], LENGTH_QUANTILE, method="inverted_cdf"))
     if seconds is not None:
-        notes.append(f"Clips are {seconds:g} s long, as asked.")
+        notes.append(f"Clips are {seconds:g} s long, as you asked.")
     else:
         seconds = min(max(math.ceil(10 * long_s - 1e-6) / 10, MIN_SECONDS), MAX_SECONDS)
         what = "the 95th percentile of the files"
         if long_s > MAX_SECONDS:
-            what = f"the longest that is chosen unasked, though the 95th percentile of the files is {long_s:.1f} s"
-        notes.append(f"Clips are {seconds:g} s long, {what}; give --seconds for another length.")
+            what = f"the longest default, although the 95th percentile of the files is {long_s:.1f} s"
+        notes.append(f"Clips are {seconds:g} s long, {what}; use --seconds for another length.")
     return SoundReader(rate_hz, round(seconds * rate_hz), tuple(notes))
 
 

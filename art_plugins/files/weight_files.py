@@ -24,7 +24,7 @@ COUNTERS = "num_batches_tracked"  # of batch normalisation; older files have non
 
 
 class Inert:
-    """Stands for a Python object in a checkpoint (options, numbers of NumPy's): takes whatever makes it, does nothing."""
+    """Replaces a Python object in a checkpoint, such as options: it accepts all arguments, and does nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> Inert:
         return super().__new__(cls)
@@ -43,7 +43,7 @@ class Inert:
 
 
 def plain_dictionary(*_: Any) -> OrderedDict[Any, Any]:
-    """In place of a ``defaultdict``, whose factory could be anything; torch fills dictionaries of its own kinds alone."""
+    """Replaces a ``defaultdict``, whose factory could be any code; torch fills only its own kinds of dictionaries."""
     return OrderedDict()
 
 
@@ -54,7 +54,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     The tensors by name.
 
-    Whatever else a checkpoint holds beside them is read as :class:`Inert`: its own code is neither imported nor called.
+    Everything else in a checkpoint is read as :class:`Inert`, so its own code is neither imported nor called.
 
     :raises InvalidInputError: If the file is damaged, or holds a network instead of its weights, or no tensors.
     """
@@ -78,7 +78,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, factory: str) -> None:
     """
-    Put the weights into a network, without what training in parallel, compiling or a trainer has put before their names.
+    Put the weights into a network.
+
+    Parallel training, compiling or a trainer may have put a prefix before the names; it is removed.
 
     :raises InvalidInputError: If they are those of another network, or are not finite.
     """

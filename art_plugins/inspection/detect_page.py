@@ -1,25 +1,23 @@
-"""The page of a detection: the patterns towards all classes, and the caught images beside those that were let through."""
+"""The page of a detection: the patterns towards all classes, and the images that are caught and that are not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader, png_bytes
-from art_plugins.inspection.detect_words import INDEX_RULE, PATTERN_INDEX, SUCCESS, score_rule
+from art_plugins.inspection.detect_words import PATTERN_INDEX, SUCCESS, files_sentences, score_rule
+from art_plugins.inspection.judged import Judged
 from art_plugins.reports.drawing import png_data_uri
 from art_plugins.reports.pages import picture, render_page
 from art_plugins.reports.trigger_figures import MAX_CLASSES, inversion_figure, inversion_words
-from art_plugins.triggers.found import Inversion
+from art_plugins.triggers.found import INDEX_RULE, Inversion
 
-if TYPE_CHECKING:
-    from art_plugins.inspection.judged import Judged
-
-MAX_SHOWN = 24  # caught images, and as many that were let through
+MAX_SHOWN = 24  # images that are caught, and as many that are not
 MAX_NAMES = 20  # of files in a list
 
 
@@ -32,17 +30,17 @@ def detect_page(
     reader: ImageReader,
 ) -> str:
     """
-    The page as HTML, with figure and thumbnails inside.
+    The page as HTML; the figure and the thumbnails are inside the file.
 
     :param record: The record of the detection.
-    :param names: Of the classes.
-    :param judged: The images; ``None``: no backdoor was found, and none was judged.
+    :param names: Class names.
+    :param judged: The judged images; ``None``: no backdoor was found, so no image was judged.
     """
     caught, let_through = [], []
     if judged is not None:
         cards = _Cards(judged, names, folder, reader)
-        caught = [cards.card(row) for row in by_score(judged, judged.is_trigger)[:MAX_SHOWN]]
-        let_through = [cards.card(row) for row in by_score(judged, ~judged.is_trigger)[:MAX_SHOWN]]
+        caught = [cards.card(row) for row in judged.by_score(judged.is_trigger)[:MAX_SHOWN]]
+        let_through = [cards.card(row) for row in judged.by_score(~judged.is_trigger)[:MAX_SHOWN]]
     return render_page(
         "detect.html.j2",
         record=record,
@@ -58,6 +56,7 @@ def detect_page(
         caught=caught,
         let_through=let_through,
         max_names=MAX_NAMES,
+        files=files_sentences(record),
         index_rule=INDEX_RULE,
         pattern_index=PATTERN_INDEX,
         success=SUCCESS,
@@ -65,15 +64,8 @@ def detect_page(
     )
 
 
-def by_score(judged: Judged, chosen: np.ndarray) -> np.ndarray:
-    """Rows of the chosen images, the most suspicious first; those that the model does not send to the target come last."""
-    rows = np.flatnonzero(chosen)
-    order: np.ndarray = rows[np.argsort(-np.nan_to_num(judged.scores[rows], nan=-np.inf), kind="stable")]
-    return order
-
-
 class _Cards:
-    """What the page shows of an image; it is read again, since judging keeps none."""
+    """Makes what the page shows of an image; the file is read again, because judging keeps no picture."""
 
     def __init__(self, judged: Judged, names: Sequence[str], folder: Path, reader: ImageReader) -> None:
         self.judged, self.names, self.folder, self.reader = judged, names, folder, reader

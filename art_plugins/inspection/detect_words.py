@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -14,37 +15,53 @@ from art_plugins.reports.trigger_figures import norm_text
 from art_plugins.triggers.found import Inversion
 
 FEW_CLASSES = 5
-# What the numbers of a detection are; nowhere else are they explained.
-INDEX_RULE = (
-    "The index of a class is the sum of its indices by each kind of pattern, divided by the square root of the number of "
-    "kinds; a kind of which no pattern works for the class adds nothing. The class of the highest index is called a "
-    "backdoor's target if that index is above the threshold."
-)
+# What the numbers of a detection are, beside INDEX_RULE; nowhere else are they explained.
 PATTERN_INDEX = (
-    "The index of a pattern: how far the logarithm of its size, in relation to how far the images of other classes lie "
-    "from the class, lies below the median of all classes, in robust standard deviations."
+    "The index of a pattern compares its size with how far the images of other classes lie from the class. It says how far "
+    "the logarithm of this ratio lies below the median of all classes, in robust standard deviations."
 )
-SUCCESS = "Success: the share of the clean images of the other classes that the pattern sends to the class."
-LOW_ACCURACY = 0.5  # on the clean images; below it the classes or the normalisation are probably wrong
+SUCCESS = "Success is the share of the clean images of the other classes that the pattern sends to the class."
+LOW_ACCURACY = 0.5  # on the clean images; below it, the class names or the normalisation are probably wrong
 
 
 def finding(inversion: Inversion, names: Sequence[str], threshold: float, caught: tuple[int, int] | None) -> str:
     """
-    What came out.
+    The result in one or two sentences.
 
-    :param names: Of the classes.
+    :param names: Class names.
     :param caught: Number of images that are caught, and of all that were judged; ``None``: no backdoor was found.
     """
     index = inversion.anomaly_index
-    if not np.isfinite(index).any():
-        return "The model could not be judged: no class has a pattern that works; give more steps. No image was judged."
-    if inversion.target_class is None or caught is None:
+    if inversion.target_class is not None and caught is not None:
+        return _backdoor(inversion, names, threshold, caught)
+    known = np.isfinite(index).any()
+    highest = (
+        f"The highest index is {np.nanmax(index):.2f}, that of {names[int(np.nanargmax(index))]}, and the threshold is "
+        f"{threshold:g}. No image was judged."
+        if known
+        else "No image was judged."
+    )
+    if inversion.undecided:
+        return f"The result is not decided. {broke_off(inversion, names)} {highest}"
+    if not known:
         return (
-            f"No backdoor found: no class stands out. The highest index is {np.nanmax(index):.2f}, that of "
-            f"{names[int(np.nanargmax(index))]}, and the threshold is {threshold:g}. No image was judged."
+            "The model could not be judged: no pattern works for any class. Give more steps with --nb-steps. No image was "
+            "judged."
         )
-    target = inversion.target_class
-    source = inversion.source_class
+    return f"No backdoor was found: no class stands out. {highest}"
+
+
+def broke_off(inversion: Inversion, names: Sequence[str]) -> str:
+    """What a search that broke off means, for the classes concerned."""
+    return (
+        f"The search for a pattern towards {', '.join(names[label] for label in inversion.undecided)} broke off, because "
+        "the model gave values or gradients that are not finite. A backdoor towards such a class cannot be excluded."
+    )
+
+
+def _backdoor(inversion: Inversion, names: Sequence[str], threshold: float, caught: tuple[int, int]) -> str:
+    target, source = inversion.target_class, inversion.source_class
+    assert target is not None
     patterns = inversion.inverted if source is None else inversion.by_source
     one = next(one for one in patterns if one.kind == inversion.kind)
     what = "a patch" if one.kind == "patch" else "an additive pattern"
@@ -52,22 +69,22 @@ def finding(inversion: Inversion, names: Sequence[str], threshold: float, caught
     n_caught, n_judged = caught
     return (
         f"The model has a backdoor towards {names[target]}: {what} of {norm_text(one.kind, norm)} sends "
-        f"{inversion.success_rate:.3f} of the clean images of {images} there (index {index[target]:.2f}, threshold "
-        f"{threshold:g}). {n_caught or 'None'} of the {n_judged} images {'carries' if n_caught == 1 else 'carry'} the "
-        "trigger."
+        f"{inversion.success_rate:.3f} of the clean images of {images} there (index {inversion.anomaly_index[target]:.2f}, "
+        f"threshold {threshold:g}). {n_caught or 'None'} of the {n_judged} images "
+        f"{'carries' if n_caught == 1 else 'carry'} the trigger."
     )
 
 
 def score_rule(margin: float, target: str) -> str:
     """
-    What the score of an image is, and from which on it is caught.
+    What the score of an image is, and which scores mean that the image is caught.
 
     :param margin: In nats.
     """
     return (
-        f"The score of an image is how much better its features are explained by another class with the trigger on it than "
-        f"by clean {target}: the difference of the two log-likelihoods in nats. Caught are the images of which the model "
-        f"says {target} and whose score is above the margin, {margin:.2f}, which clean images with the trigger on them set."
+        f"The score of an image compares two explanations of its features: another class with the trigger on it, and clean "
+        f"{target}. It is the difference of the two log-likelihoods in nats. An image is caught if the model predicts "
+        f"{target} and the score is above the margin, {margin:.2f}. Clean images with the trigger on them set this margin."
     )
 
 
@@ -76,17 +93,36 @@ def input_note(reader: ImageReader, channels_first: bool, names: Sequence[str]) 
     colours, order = "grey" if reader.is_grey else "coloured", "first" if channels_first else "last"
     return (
         f"The model takes {colours} images of {reader.size[0]} x {reader.size[1]} pixels, channels {order}. Its outputs "
-        f"are taken to be, in this order: {', '.join(names)}."
+        f"are assumed to be, in this order: {', '.join(names)}."
+    )
+
+
+def files_sentences(record: Mapping[str, Any]) -> list[str]:
+    """How many files were found, read, mended, skipped and ignored: of the images to judge, and of the clean images."""
+    counts, judged, clean = record["counts"], record["judged_files"], record["clean_files"]
+    what_next = "judged" if record["target_class"] is not None else "judged, since there is no trigger to look for"
+    return [
+        f"Images in {record['folder']}: {counts['found']:,} found, {counts['read'] or 'none'} {what_next}; "
+        f"{_passed_over(judged)}.",
+        f"Clean images in {record['settings']['clean']}: {counts['clean']:,} read; {_passed_over(clean)}.",
+    ]
+
+
+def _passed_over(files: Mapping[str, Any]) -> str:
+    mended = {file for which in files["mended_files"].values() for file in which}
+    return (
+        f"{len(mended):,} mended, {len(files['skipped_files']):,} skipped, {sum(files['ignored_files'].values()):,} other "
+        f"files ignored, {len(files['skipped_folders']):,} folders skipped"
     )
 
 
 def clean_cautions(predicted: np.ndarray, y_clean: np.ndarray, names: Sequence[str]) -> list[str]:
     """
-    What the model does to the clean images, and how many there are.
+    What a reader must know about the clean images: how well the model does on them, and whether they are many enough.
 
     :param predicted: The model's classes, (n,).
-    :param y_clean: Those of the images' folders, (n,).
-    :raises InvalidInputError: If the model is right on few of the images, and on most with the folders in another order.
+    :param y_clean: The classes of the images' folders, (n,).
+    :raises InvalidInputError: If the model is right on few of the images, but on most if the folders come in another order.
     """
     cautions = []
     accuracy = float((predicted == y_clean).mean())
@@ -97,40 +133,45 @@ def clean_cautions(predicted: np.ndarray, y_clean: np.ndarray, names: Sequence[s
         reached = counts[outputs, folders].sum() / len(y_clean)
         if reached >= LOW_ACCURACY:
             raise InvalidInputError(
-                f"The classes are not in the order of the model's outputs: it puts {accuracy:.3f} of the clean images into "
-                f"the class of their folder, and {reached:.3f} with --classes {','.join(names[label] for label in folders)}"
+                f"The class folders are not in the order of the model's outputs: the model assigns {accuracy:.3f} of the "
+                f"clean images to the class of their folder, but {reached:.3f} with --classes "
+                f"{','.join(names[label] for label in folders)}"
             )
         cautions.append(
-            f"The model puts only {accuracy:.3f} of the clean images into the class of their folder, so nothing here can "
-            "be relied on: the normalisation (--mean, --std), --size or the clean images are probably wrong."
+            f"The model assigns only {accuracy:.3f} of the clean images to the class of their folder, so do not rely on "
+            "any result here. The normalisation (--mean, --std), the image size (--size) or the clean images are probably "
+            "wrong."
         )
     fewest = int(np.bincount(y_clean, minlength=len(names)).min())
     if fewest < FEW_SAMPLES:
         cautions.append(
-            f"Some class has only {fewest} clean images; with fewer than {FEW_SAMPLES} more images without a trigger are "
-            "caught."
+            f"At least one class has only {fewest} clean images. With fewer than {FEW_SAMPLES}, more images without a "
+            "trigger are caught by mistake."
         )
     if len(names) < FEW_CLASSES:
-        cautions.append(f"With {len(names)} classes there is little to stand out from: do not rely on the finding.")
+        cautions.append(f"With only {len(names)} classes there is little to compare with, so do not rely on the finding.")
     return cautions
 
 
 def detector_cautions(success_rate: float, inversion: Inversion, threshold: float, names: Sequence[str]) -> list[str]:
     """
-    :param success_rate: Share of the clean images that the estimated pattern sends to the target class, of the other class
-        from which it sends most.
+    What a reader must know about the backdoor that was found.
+
+    :param success_rate: Of each other class, the estimated pattern sends a share of the clean images to the target class;
+        this is the largest of these shares.
     """
-    cautions = []
+    cautions = [] if not inversion.undecided else [broke_off(inversion, names)]
     index = np.nan_to_num(inversion.anomaly_index, nan=-np.inf)
     others = [names[int(label)] for label in np.flatnonzero(index > threshold) if label != inversion.target_class]
     if others:
         cautions.append(
-            f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} above the threshold as well; images are judged for "
-            "the class of the highest index only."
+            f"The index of {', '.join(others)} is also above the threshold. Images are judged only for the class of the "
+            "highest index."
         )
     if success_rate < WEAK_PATTERN:
         cautions.append(
-            f"The estimated pattern sends at most {success_rate:.3f} of a class's clean images to the target class, so the "
-            "judgement of the images rests on a weak estimate; --nb-steps may improve it."
+            f"The estimated trigger sends at most {success_rate:.3f} of the clean images of any class to the target class, "
+            "so it is a weak estimate, and the judgement of the images is less reliable. More steps (--nb-steps) may "
+            "improve it."
         )
     return cautions

@@ -1,4 +1,5 @@
-"""What a detection asks of a model, behind one face: in this process, or in one that can do no harm (judge_process.py)."""
+"""What a detection asks of a model: one interface for a model in this process and for one in a sandbox "
+"(judge_process.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ BATCH_SIZE = 256
 
 
 class ModelFacts(NamedTuple):
-    """``input_shape`` of one image; whether its channels come first; number of classes."""
+    """``input_shape``: of one image; ``channels_first``: whether its channels come first; ``nb_classes``."""
 
     input_shape: tuple[int, ...]
     channels_first: bool
@@ -30,8 +31,10 @@ class ModelFacts(NamedTuple):
 
 class FittedDetector(NamedTuple):
     """
-    A fitted :class:`InFlightDetector` without its model: see there for ``success_rate`` and ``margin`` (nats);
-    ``parameters`` with the layers, for the record; ``arrays`` and ``settings``: what its file holds.
+    A fitted :class:`InFlightDetector` without its model.
+
+    ``success_rate`` and ``margin`` (nats): as of the detector; ``parameters``: its parameters and layers, for the record;
+    ``arrays`` and ``settings``: what its file holds.
     """
 
     success_rate: float
@@ -42,7 +45,8 @@ class FittedDetector(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """Of a batch: as the detector's report, (n,) each; ``source`` is -1, and ``scores`` may be NaN, for what passes."""
+    """The detector's report on a batch, (n,) each; for an image that is not caught, ``source`` is -1, and its score may "
+    "be NaN."""
 
     predicted: np.ndarray
     is_trigger: np.ndarray
@@ -51,14 +55,14 @@ class Judgement(NamedTuple):
 
 
 class Judge(Protocol):
-    """A model that is asked, in this order."""
+    """A model; its methods are called in this order."""
 
     @property
     def facts(self) -> ModelFacts:
-        """What was found about the model."""
+        """The shape of the images that the model takes, and its number of classes."""
 
     def show_clean(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Outputs (n, K) for clean images (n, ...), which are kept for what follows, with their labels (n,)."""
+        """Outputs (n, K) for clean images (n, ...); the images and their labels (n,) are kept for the next calls."""
 
     def invert(self, nb_steps: int, threshold: float, random_state: int, verbose: bool) -> Inversion:
         """See :func:`~art_plugins.triggers.inversion.invert_triggers`."""
@@ -67,11 +71,11 @@ class Judge(Protocol):
         """A detector for the backdoor that was found."""
 
     def detect(self, x: np.ndarray) -> Judgement:
-        """Images (n, ...)."""
+        """Judge images (n, ...)."""
 
 
 class ModelJudge:
-    """:class:`Judge` in this process."""
+    """A :class:`Judge` in this process."""
 
     def __init__(self, classifier: Any) -> None:
         self.classifier = classifier
@@ -98,7 +102,7 @@ class ModelJudge:
 
     @property
     def facts(self) -> ModelFacts:
-        """What was found about the model."""
+        """The shape of the images that the model takes, and its number of classes."""
         shape = tuple(int(side) for side in self.classifier.input_shape)
         return ModelFacts(shape, bool(self.classifier.channels_first), int(self.classifier.nb_classes))
 

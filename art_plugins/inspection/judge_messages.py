@@ -1,7 +1,7 @@
 """
-What passes between a detection and the process of its model: JSON and arrays, in bounded messages, never a pickle.
+Messages between a detection and the process of its model: JSON and arrays of bounded size, never a pickle.
 
-What comes from the model's process is a stranger's: every value is looked at before it is used.
+A stranger may control what comes from the model's process, so every value is checked before it is used.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from art_plugins.triggers.inversion import KINDS
 LENGTHS = 16  # bytes before a message: the lengths of the JSON and of the arrays
 MAX_JSON = 2**20
 ARRAYS_OF_KIND = tuple(name for name in InvertedTriggers._fields if name not in ("kind", "clip_values"))
+TYPES = {"broke_off": "b"}  # of the arrays that hold no numbers
 
 
 class Message(NamedTuple):
@@ -31,7 +32,7 @@ class Message(NamedTuple):
 
 
 def packed(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> bytes:
-    """As bytes, with the lengths in front."""
+    """The message as bytes, which begin with the lengths of both parts."""
     text = json.dumps(dict(values)).encode()
     rest = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()})
     return len(text).to_bytes(8, "little") + len(rest).to_bytes(8, "little") + text + rest
@@ -39,6 +40,8 @@ def packed(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = 
 
 def lengths(start: bytes, limit: int) -> tuple[int, int]:
     """
+    Read the lengths of both parts of a message.
+
     :param start: The first 16 bytes.
     :param limit: Most bytes of the arrays.
     :raises InvalidInputError: If the message is longer.
@@ -51,7 +54,9 @@ def lengths(start: bytes, limit: int) -> tuple[int, int]:
 
 def unpacked(text: bytes, rest: bytes) -> Message:
     """
-    :raises InvalidInputError: If it is no message.
+    Read both parts of a message.
+
+    :raises InvalidInputError: If they are no message.
     """
     try:
         values = json.loads(text)
@@ -64,15 +69,15 @@ def unpacked(text: bytes, rest: bytes) -> Message:
 
 
 def unexpected(what: str) -> InvalidInputError:
-    """The model's process does not keep to what was agreed."""
+    """The error for a process that does not follow the rules."""
     return InvalidInputError(f"The process of the model gave back {what}: this model is not to be trusted.")
 
 
 def array(message: Message, name: str, kind: str, *shape: int) -> np.ndarray:
     """
-    An array of a message that has one of the kinds of type (``"f"``, ``"i"``, ``"b"``) and the shape that are due.
+    An array of a message, which must have one of these kinds of type (``"f"``, ``"i"``, ``"b"``) and this shape.
 
-    :raises InvalidInputError: If not.
+    :raises InvalidInputError: If it does not.
     """
     found = message.arrays.get(name)
     if found is None or found.dtype.kind not in kind or found.shape != shape:
@@ -82,7 +87,9 @@ def array(message: Message, name: str, kind: str, *shape: int) -> np.ndarray:
 
 def number(value: Any, low: float, high: float) -> Any:
     """
-    :raises InvalidInputError: If the value is no number from low to high.
+    Check a number of a message.
+
+    :raises InvalidInputError: If the value is no number from ``low`` to ``high``.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise unexpected("a number out of its range")
@@ -90,7 +97,7 @@ def number(value: Any, low: float, high: float) -> Any:
 
 
 def pack_inversion(inversion: Inversion) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Its values and its arrays."""
+    """The values and the arrays of an inversion, for a message."""
     arrays = {"expected_distances": inversion.expected_distances, "anomaly_index": inversion.anomaly_index}
     for group in ("inverted", "by_source"):
         for one in getattr(inversion, group):
@@ -102,7 +109,9 @@ def pack_inversion(inversion: Inversion) -> tuple[dict[str, Any], dict[str, np.n
 
 def unpack_inversion(message: Message, facts: ModelFacts) -> Inversion:
     """
-    :raises InvalidInputError: For anything that is no inversion of such a model.
+    The inversion in a message.
+
+    :raises InvalidInputError: If the message holds no inversion of such a model.
     """
     k, shape, values = facts.nb_classes, facts.input_shape, message.values
     kinds = values.get("kinds")
@@ -117,7 +126,8 @@ def unpack_inversion(message: Message, facts: ModelFacts) -> Inversion:
                 raise unexpected("masks of another shape")
             shapes = {"masks": mask, "patterns": (k, *shape)}
             arrays = {
-                part: array(message, f"{name}.{kind}.{part}", "fb", *shapes.get(part, (k,))) for part in ARRAYS_OF_KIND
+                part: array(message, f"{name}.{kind}.{part}", TYPES.get(part, "f"), *shapes.get(part, (k,)))
+                for part in ARRAYS_OF_KIND
             }
             if not (np.isfinite(arrays["masks"]).all() and np.isfinite(arrays["patterns"]).all()):
                 raise unexpected("patterns that are not finite")
@@ -139,7 +149,9 @@ def unpack_inversion(message: Message, facts: ModelFacts) -> Inversion:
 
 def unpack_fitted(message: Message) -> FittedDetector:
     """
-    :raises InvalidInputError: For anything that is no fitted detector.
+    The fitted detector in a message.
+
+    :raises InvalidInputError: If the message holds none.
     """
     values = message.values
     parameters, settings = values.get("parameters"), values.get("settings")
@@ -153,7 +165,9 @@ def unpack_fitted(message: Message) -> FittedDetector:
 
 def unpack_judgement(message: Message, n: int, nb_classes: int) -> Judgement:
     """
-    :raises InvalidInputError: For anything that is no judgement of ``n`` images.
+    The judgement in a message.
+
+    :raises InvalidInputError: If the message holds no judgement of ``n`` images.
     """
     predicted, source = array(message, "predicted", "i", n), array(message, "source", "i", n)
     is_trigger, scores = array(message, "is_trigger", "b", n), array(message, "scores", "f", n)

@@ -1,4 +1,4 @@
-"""A model that is asked in a process of its own, which can neither write nor reach anything, nor take for ever."""
+"""A model in a process of its own, which cannot write files or reach a network, and whose time is limited."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ MAX_REASON = 600  # letters of an error
 
 class JudgeProcess:
     """
-    :class:`~art_plugins.inspection.judge.Judge` in another process; a context manager, which ends it.
+    A :class:`~art_plugins.inspection.judge.Judge` in another process; a context manager, which ends the process.
 
     :param path: A TorchScript file; its content is given to the process, which cannot read it itself.
     :param size: Width and height of the images.
     :param options: ``is_grey``, ``mean`` and ``std``, as of :func:`load_classifier`.
-    :param timeout_s: Seconds that the model may take in all.
-    :raises InvalidInputError: As :func:`load_classifier`; or if the model does not answer in time, or breaks the rules.
+    :param timeout_s: Most seconds that the model may take in total.
+    :raises InvalidInputError: As :func:`load_classifier` does; also if the model does not answer in time, or breaks the
+        rules.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], options: Mapping[str, Any], timeout_s: float) -> None:
@@ -120,7 +121,7 @@ class JudgeProcess:
         return answer
 
     def _read(self, seconds: float, n_bytes: int) -> Message:
-        """One message."""
+        """Read one message."""
         deadline = time.monotonic() + seconds
         sizes = messages.lengths(self._receive(messages.LENGTHS, deadline, seconds), n_bytes)
         text, rest = (self._receive(size, deadline, seconds) for size in sizes)
@@ -135,8 +136,8 @@ class JudgeProcess:
             while len(received) < size:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise InvalidInputError(
-                        f"{self._path} did not answer within {seconds:.0f} s, so it was ended: it computes without end, or "
-                        f"needs more time than --timeout {self._timeout_s:g} (seconds) gives."
+                        f"{self._path} did not answer within {seconds:.0f} s, so it was ended. It may compute without end, "
+                        f"or it needs more time than --timeout {self._timeout_s:g} (seconds) allows."
                     )
                 part = os.read(pipe.fileno(), min(2**20, size - len(received)))
                 if not part:
@@ -147,14 +148,14 @@ class JudgeProcess:
 
 
 class _Terminal(io.TextIOWrapper):
-    """Says that it is a terminal: what is written comes to one, so progress bars are of use."""
+    """Says that it is a terminal, because what is written is passed on to one; so progress bars are drawn."""
 
     def isatty(self) -> bool:
         return True
 
 
 def main(timeout_s: str, bars: str) -> None:
-    """The process of the model: import, give up all rights, then answer."""
+    """Run the process of the model: import the libraries, give up all rights, then answer requests."""
     if bars:
         sys.stderr = _Terminal(sys.stderr.buffer, encoding="utf-8", errors="replace", write_through=True)
     requests, answers = sandbox.private_pipes()
@@ -211,7 +212,7 @@ def _send(pipe: IO[bytes], request: bytes) -> None:
 
 
 def _pass_on(printed: IO[bytes], write: Callable[[str], Any] | None = None) -> None:
-    """Progress bars and warnings to standard error, without what would steer the terminal; all else is dropped."""
+    """Pass progress bars and warnings on to standard error, without characters that control the terminal."""
     n_left = MAX_PRINTED
     with printed:
         while part := printed.read(2**12):

@@ -1,18 +1,29 @@
-"""What a detector said of a folder of images."""
+"""What a detector says of a folder of images, and how it is asked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.files.class_folders import ClassFolders
+from art_plugins.files.image_files import ImageReader
+from art_plugins.inspection.judge import BATCH_SIZE, Judgement
 
 
 @dataclass(frozen=True)
 class Judged:
     """
-    ``files`` (n,): those that could be read; ``predicted`` (n,): the model's classes; ``is_trigger`` (n,): caught;
-    ``source`` (n,): the inferred class of a caught image, else -1; ``scores`` (n,): higher is more suspicious, NaN where
-    the model does not say the target class; ``skipped_files``: name -> reason; ``mended_files``: what was done -> names.
+    The images of a folder with what the detector said of each.
+
+    ``files`` (n,): those that could be read; ``predicted`` (n,): the model's classes; ``is_trigger`` (n,): whether the
+    image is caught; ``source`` (n,): the inferred class of a caught image, -1 for the others; ``scores`` (n,): higher is
+    more suspicious, NaN where the model does not predict the target class; ``skipped_files``: name -> reason;
+    ``mended_files``: what was done -> names.
     """
 
     files: list[str]
@@ -22,3 +33,71 @@ class Judged:
     scores: np.ndarray
     skipped_files: dict[str, str]
     mended_files: dict[str, list[str]]
+
+    def by_score(self, chosen: np.ndarray) -> np.ndarray:
+        """
+        Rows of the chosen images, the most suspicious first; images that the model does not send to the target come last.
+
+        :param chosen: (n,), bool.
+        """
+        rows = np.flatnonzero(chosen)
+        order: np.ndarray = rows[np.argsort(-np.nan_to_num(self.scores[rows], nan=-np.inf), kind="stable")]
+        return order
+
+
+def judge_files(
+    detect: Callable[[np.ndarray], Judgement],
+    channels_first: bool,
+    folder: str | Path,
+    found: ClassFolders,
+    reader: ImageReader,
+    verbose: bool = True,
+) -> Judged:
+    """
+    Give every file of a folder to a fitted detector, one batch at a time.
+
+    Files that cannot be read are left out, with the reason.
+
+    :param detect: Judges a batch of images, (n, ...).
+    """
+    files: list[str] = []
+    reports: list[Judgement] = []
+    skipped = dict(found.skipped_files)
+    mended: dict[str, list[str]] = {}
+    waiting: list[np.ndarray] = []
+
+    def judge() -> None:
+        reports.append(detect(to_images(np.stack(waiting), channels_first)))
+        waiting.clear()
+
+    for file in tqdm(found.files, desc="judging", unit="file", disable=not verbose or None):
+        try:
+            picture, what = reader.read(Path(folder) / file)
+        except InvalidInputError as error:
+            skipped[file] = str(error)
+            continue
+        files.append(file)
+        waiting.append(picture)
+        for entry in what:
+            mended.setdefault(entry, []).append(file)
+        if len(waiting) == BATCH_SIZE:
+            judge()
+    if waiting:
+        judge()
+    if not reports:
+        return Judged([], np.zeros(0, int), np.zeros(0, bool), np.zeros(0, int), np.zeros(0), skipped, mended)
+    predicted, is_trigger, source, scores = (np.concatenate(parts) for parts in zip(*reports, strict=True))
+    return Judged(files, predicted, is_trigger, source, scores, skipped, mended)
+
+
+def to_images(pictures: np.ndarray, channels_first: bool) -> np.ndarray:
+    """
+    Pictures as files hold them to images as a model takes them.
+
+    :param pictures: Values 0 to 255, (n, H, W) or (n, H, W, 3).
+    :return: Values 0 to 1, (n, C, H, W) or (n, H, W, C), float32.
+    """
+    images = np.asarray(pictures, dtype=np.float32) / 255
+    if images.ndim == 3:
+        images = images[..., None]
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1)) if channels_first else images

@@ -1,8 +1,8 @@
 """
-Linux's Landlock (kernel 5.13 and newer): from here on this process reads a few folders and writes nothing.
+Linux's Landlock (kernel 5.13 and newer): this process can then only read a few folders, and write nothing.
 
-It binds the calling thread and what that starts, so it is called before any library has started threads: this module
-imports the standard library alone. See ``landlock(7)``.
+Landlock binds the calling thread and the threads that it starts. It must therefore be called before any library starts
+threads, so this module imports only the standard library. See ``landlock(7)``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCOPES = 0b11  # abstract sockets and signals, from version 6
 
 
 def landlock_version() -> int:
-    """0: this kernel has none, or it is switched off."""
+    """The version of Landlock; 0 if this kernel has none, or if it is switched off."""
     if not sys.platform.startswith("linux"):
         return 0
     return max(0, int(ctypes.CDLL(None).syscall(CREATE_RULESET, None, 0, VERSION_FLAG)))
@@ -34,11 +34,11 @@ def landlock_version() -> int:
 
 def restrict_files(readable: Iterable[str]) -> bool:
     """
-    Give up, for good, every right over files but to read those that are listed, and TCP where Landlock knows it.
+    Give up all rights over files for good, except to read those that are listed; also TCP, if Landlock can refuse it.
 
-    :param readable: Folders, with all that is in them, and files; those that do not exist are passed over.
-    :return: Whether it was done; ``False``: there is no Landlock here.
-    :raises OSError: If there is and it refuses.
+    :param readable: Folders with everything in them, and files; those that do not exist are ignored.
+    :return: Whether it was done; ``False``: there is no Landlock on this system.
+    :raises OSError: If Landlock refuses.
     """
     version = landlock_version()
     if version == 0:

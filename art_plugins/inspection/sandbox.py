@@ -1,7 +1,7 @@
 """
-A process that can compute and do nothing else: how it is started, and how it gives up its rights.
+A process that can only compute: how it is started, and how it gives up its rights.
 
-Linux alone offers what is needed to a process without rights of its own: see landlock.py and seccomp.py.
+Only Linux offers this to a process without special rights: see landlock.py and seccomp.py.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def start(module: str, arguments: Sequence[str], error: int) -> subprocess.Popen
 
 
 def private_pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """In the started process: the pipes from and to its parent; what anything prints goes to standard error from now on."""
+    """In the started process: the pipes from and to its parent. From now on, everything that is printed goes to standard "
+    "error."""
     requests, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -81,11 +82,11 @@ def private_pipes() -> tuple[IO[bytes], IO[bytes]]:
 
 def lock_down(seconds: float) -> None:
     """
-    Give up, for good, to write, to start programs, to reach a network, and more memory or time than there is to have.
+    Give up for good the rights to write files, start programs and reach a network, and limit memory and time.
 
-    Called when all libraries are imported, and before anything of a stranger's is read.
+    This is called when all libraries are imported, and before a stranger's file is read.
 
-    :param seconds: Of processor time, for each core; the parent watches the clock.
+    :param seconds: Most processor time for each core; the parent process watches the clock.
     :raises OSError: If the kernel does not do it.
     """
     import ctypes
@@ -110,7 +111,7 @@ def lock_down(seconds: float) -> None:
 
 
 def ending(code: int | None) -> str:
-    """Why a process ended, in words."""
+    """The reason why a process ended, in words."""
     if code is None or code >= 0:
         return f"it ended with status {code}"
     words = {
@@ -125,11 +126,13 @@ def ending(code: int | None) -> str:
 
 def check_possible(path: str | Path) -> None:
     """
-    :raises InvalidInputError: Where a model cannot be run without harm.
+    Check that a model can be run safely on this system.
+
+    :raises InvalidInputError: If it cannot.
     """
     if not sandbox_is_possible():
         raise InvalidInputError(
-            f"{path} is a TorchScript file, a program, and this system ({sys.platform}) has no way to run it without "
-            "rights (that needs Linux with seccomp on x86_64 or aarch64): give weights with a --factory, or give "
-            "--trust-model to run it with your rights, if you know its maker."
+            f"{path} is a TorchScript file, which is a program, and this system ({sys.platform}) has no way to run it "
+            "without rights (that needs Linux with seccomp on x86_64 or aarch64): give weights with a --factory, or, if "
+            "you trust its maker, give --trust-model to run it with your rights."
         )

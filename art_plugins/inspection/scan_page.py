@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,13 @@ import numpy as np
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader, png_bytes
 from art_plugins.files.sound_files import SoundReader, wav_bytes
+from art_plugins.inspection.scan_groups import Group
 from art_plugins.inspection.scan_words import files_sentence
 from art_plugins.reports.pages import render_page
 
-MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; samples beyond it are listed by name only
+MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; the samples that do not fit are listed by name only
 MAX_NAMES = 20  # of files in a list
 OUTLINE_POINTS = 100
-
-
-@dataclass(frozen=True)
-class Group:
-    """A class to look at: positions of its suspects, most suspicious first, and of the others, most typical first."""
-
-    name: str
-    is_verdict: bool
-    suspects: np.ndarray
-    typical: np.ndarray
 
 
 def scan_page(
@@ -39,11 +29,13 @@ def scan_page(
     max_listed: int,
 ) -> str:
     """
-    The page as HTML, with sounds and thumbnails inside.
+    The page as HTML; the sounds and the thumbnails are inside the file.
 
     :param record: The record of the scan.
     :param groups: Classes to show, the most suspicious first.
-    :param max_listed: Suspects, and typical samples, shown of each.
+    :param reader: The reader of the files.
+    :param outlier_scores: Scores of all samples, (n,).
+    :param max_listed: Number of suspects, and of typical samples, that are shown for each class.
     """
     cards = _Cards(data, reader, outlier_scores)
     shown = [

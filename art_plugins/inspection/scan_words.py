@@ -1,4 +1,4 @@
-"""What a scan says in words: its finding, its cautions, and what became of the files."""
+"""A scan in sentences: the finding, what a reader must know before trusting it, and what became of the files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from art_plugins.files.sound_files import CROPPED, PADDED
 from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM
 
 FEW_CLASSES = 5
+# How the defence names classes, which it knows by number; "and 4 more" is no class.
+NUMBER = re.compile(r"\d+")
+NUMBERS = re.compile(r"\b([Cc]lass(?:es)? )(\d+(?:, \d+)*(?:,? and \d+\b(?! more))?)")
 POISONED, NOTHING_FOUND = "poisoned", "nothing found"  # of a class; "not judged: ..." is the third
 
 
@@ -21,21 +24,48 @@ def classes_to_show(classes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def finding(classes: Sequence[dict[str, Any]]) -> str:
+    """
+    The result in one or two sentences.
+
+    :param classes: The ranking, the most suspicious class first.
+    """
     poisoned = [row for row in classes if row["verdict"] == POISONED]
     if poisoned:
         parts = [f"{row['name']} ({row['n_called_poison']} suspects among {row['n_files']} files)" for row in poisoned]
         verb = "is" if len(poisoned) == 1 else "are"
         return f"{len(poisoned)} of {len(classes)} classes {verb} called poisoned: {', '.join(parts)}."
-    if classes[0]["mad_index"] is None:
-        return "No class could be judged."
-    none = f"None of the {len(classes)} classes is called poisoned."
+    is_judged = classes[0]["mad_index"] is not None
+    none = f"None of the {len(classes)} classes is called poisoned." if is_judged else "No class could be judged."
     shown = classes_to_show(classes)
     if not shown:
-        return f"{none} None of them splits in two either, so there is nothing to look at."
+        return f"{none} No class splits into two parts either, so there is nothing to look at." if is_judged else none
     return (
-        f"{none} If you look at one, look at {shown[0]['name']}, the highest-ranked one that splits in two: its suspected "
-        f"part has {shown[0]['n_suspects']} of {shown[0]['n_files']} files, which is not a verdict."
+        f"{none} If you want to look at one class, look at {shown[0]['name']}: it is the highest-ranked class that splits "
+        f"into two parts. Its suspected part has {shown[0]['n_suspects']} of {shown[0]['n_files']} files. This is not a "
+        "verdict."
     )
+
+
+def warnings_with_names(
+    warnings: Sequence[str], class_names: Sequence[str], classes: Sequence[dict[str, Any]]
+) -> list[str]:
+    """
+    The defence's warnings, with the names of the classes in place of their numbers.
+
+    A warning on one class alone is left out where :func:`cautions` says the same in a scan's words: a scan removes nothing.
+    """
+
+    def name_of(number: re.Match[str]) -> str:
+        label = int(number[0])
+        return class_names[label] if label < len(class_names) else number[0]
+
+    said = {row["name"] for row in classes if _class_cautions(row)}
+    found = []
+    for warning in warnings:
+        named = NUMBERS.sub(lambda match: match[1] + NUMBER.sub(name_of, match[2]), warning)
+        if not any(named.startswith(f"Class {name} ") for name in said):
+            found.append(named)
+    return found
 
 
 def cautions(classes: Sequence[dict[str, Any]]) -> list[str]:
@@ -44,38 +74,48 @@ def cautions(classes: Sequence[dict[str, Any]]) -> list[str]:
     n_judged = sum(row["mad_index"] is not None for row in classes)
     if n_judged < FEW_CLASSES:
         found.append(
-            f"Only {n_judged} classes could be judged. With fewer than {FEW_CLASSES} there is little to stand out from: "
+            f"Only {n_judged} classes could be judged. With fewer than {FEW_CLASSES} there is little to compare with, so "
             "look at the samples, and do not rely on the verdicts."
         )
-    for row in classes:
-        if row["verdict"] == POISONED and row["n_suspects"] == 0:
-            found.append(
-                f"{row['name']} is called poisoned, but the repeated clusterings do not agree on a single suspect in it."
-            )
-        if row["verdict"] == POISONED and row["n_suspects"] > HETEROGENEOUS_FROM * row["n_files"]:
-            found.append(
-                f"{row['name']} splits {row['n_suspects']} to {row['n_files'] - row['n_suspects']}: only looking "
-                "at both parts can tell which of them is the poison, if any."
-            )
-    return found
+    return found + [caution for row in classes for caution in _class_cautions(row)]
+
+
+def _class_cautions(row: Mapping[str, Any]) -> list[str]:
+    if row["verdict"] != POISONED:
+        return []
+    if row["n_suspects"] == 0:
+        return [
+            f"{row['name']} is called poisoned, but the repeated clusterings do not agree on any suspect in it, so no file "
+            "is listed."
+        ]
+    if row["n_suspects"] > HETEROGENEOUS_FROM * row["n_files"]:
+        return [
+            f"{row['name']} splits into {row['n_suspects']} and {row['n_files'] - row['n_suspects']} files. Look at both "
+            "parts: only a person can tell which of them is the poison, if there is any."
+        ]
+    return []
 
 
 def length_notes(data: FolderData) -> list[str]:
-    """How many clips were brought to the common length."""
+    """How many clips were made shorter or longer to have the common length."""
     n_padded, n_cropped = (len(data.mended_files.get(what, ())) for what in (PADDED, CROPPED))
     notes = []
     if n_cropped:
         notes.append(
-            f"Files that are longer than the clips and lose their end: {n_cropped:,} of the {len(data.files):,} read."
+            f"{n_cropped:,} of the {len(data.files):,} files that were read are longer than the clips, and lose their end."
         )
     if n_padded:
-        notes.append(f"Files that are shorter and end in silence: {n_padded:,} of the {len(data.files):,} read.")
+        notes.append(
+            f"{n_padded:,} of the {len(data.files):,} files that were read are shorter than the clips, and end in silence."
+        )
     return notes
 
 
 def file_counts(data: FolderData, ignored: Mapping[str, int]) -> dict[str, int]:
     """
-    What became of the files: those found were read or skipped. Clips that only had to be padded or cropped are not mended.
+    What became of the files: every file that was found was read or skipped.
+
+    Clips that only had to be padded or cropped do not count as mended.
     """
     mended = {file for what, files in data.mended_files.items() if what not in (PADDED, CROPPED) for file in files}
     return {
@@ -89,16 +129,20 @@ def file_counts(data: FolderData, ignored: Mapping[str, int]) -> dict[str, int]:
 
 
 def files_sentence(counts: Mapping[str, int]) -> str:
-    """The counts in a sentence."""
+    """The counts in two sentences."""
     return (
         f"{counts['found']:,} files found: {counts['read']:,} read, {counts['mended']:,} of them mended, and "
-        f"{counts['skipped']:,} skipped. Ignored besides: {counts['ignored']:,} other files; skipped folders: "
-        f"{counts['skipped_folders']:,}."
+        f"{counts['skipped']:,} skipped. {counts['ignored']:,} other files were ignored, and "
+        f"{counts['skipped_folders']:,} folders were skipped."
     )
 
 
 def file_rows(record: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """What became of files and folders, their number, and the reason; like reasons together, the most frequent first."""
+    """
+    What happened to files and folders, their number, and the reason, the most frequent first.
+
+    :param record: Has the four lists ``skipped_files``, ``skipped_folders``, ``ignored_files`` and ``mended_files``.
+    """
     rows = _grouped("skipped", [row["reason"] for row in record["skipped_files"]])
     rows += _grouped("folder skipped", [row["reason"] for row in record["skipped_folders"]])
     mended = {what: len(files) for what, files in record["mended_files"].items() if what not in (PADDED, CROPPED)}
@@ -108,7 +152,7 @@ def file_rows(record: Mapping[str, Any]) -> list[tuple[str, int, str]]:
 
 
 def _grouped(what: str, reasons: Sequence[str]) -> list[tuple[str, int, str]]:
-    """Reasons that differ only in numbers, or in the file that they name, are one."""
+    """Reasons that differ only in numbers, or in the file that they name, count as one reason."""
     groups: dict[str, list[str]] = {}
     for reason in reasons:
         groups.setdefault(re.sub(r"\d[\d,.]*", "N", re.split(r": | as ", reason)[0]), []).append(reason)

@@ -1,9 +1,9 @@
 """
-Linux's seccomp: from here on the kernel refuses this process what a network that computes has no use for.
+Linux's seccomp: the kernel then refuses this process everything that a network does not need for computing.
 
-All threads are bound, and for good. What is refused: to open a file for writing, to change, rename or remove one, to reach
-a network, to start a program or a process, to signal, to trace or to look into another process, memory that the limits do
-not count, and the kernel's own administration. See ``seccomp(2)``.
+This binds all threads for good. The kernel refuses to open a file for writing, to change, rename or remove a file, to reach
+a network, to start a program or a process, to send a signal to another process, to trace it or to read its memory, to take
+memory that the limits do not count, and to administer the system. See ``seccomp(2)``.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def seccomp_is_possible() -> bool:
 
 def refuse_system_calls() -> None:
     """
-    :raises OSError: If the kernel does not take the filter.
+    Install the filter for all threads of this process.
+
+    :raises OSError: If the kernel does not accept the filter.
     """
     machine = platform.machine()
     program = filter_program(machine)
@@ -118,5 +120,5 @@ def filter_program(machine: str) -> bytes:
 
 
 def _argument(place: int) -> tuple[int, int, int, int]:
-    """Loads the lower half of an argument."""
+    """The instruction that loads the lower half of an argument."""
     return LOAD, 0, 0, ARGUMENTS + 8 * place

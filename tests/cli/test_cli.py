@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
 from PIL import Image
 
 from art_plugins import cli
 from art_plugins.attacks import tasks
+from art_plugins.cli.shown import MAX_LISTED
 from art_plugins.evaluation import filters
 
 
@@ -46,7 +49,10 @@ def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["ablation", "--root", ".", "--precision", "8-bit"], "bf16-mixed"),
         (["detect", "gone.pt", "images", "--clean", "clean"], "images does not exist"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--size", "32"], "--size is a width and a height"),
-        (["detect", "gone.pt", "images", "--clean", "clean", "--mean", ".5;.5"], "--mean is one number, or one a channel"),
+        (
+            ["detect", "gone.pt", "images", "--clean", "clean", "--mean", ".5;.5"],
+            "--mean is one number, or one number for each channel",
+        ),
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "{}"], "which is missing"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "[1]"], "--factory-args is a JSON object"),
         (["sweep", "--root", "nowhere", "--autoencoder", "none.safetensors"], "none.safetensors does not exist"),
@@ -106,7 +112,7 @@ def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
     with monkeypatch.context() as broken:
         broken.setattr(filters.PerfectFilter, "detect_poison", interrupt)
         assert main_with(monkeypatch, *arguments) == 130
-    assert capsys.readouterr().err.endswith("Interrupted; run the same command again to go on.\n")
+    assert capsys.readouterr().err.endswith("Interrupted; run the same command again to continue.\n")
     assert not (out / "record.json").exists()
     unfinished = next((out / "unfinished").glob("*.json"))
     finished = json.loads(unfinished.read_text())["rows"]
@@ -149,6 +155,19 @@ def test_scan_prints_the_ranking_and_writes_its_files(
     assert all(word in printed for word in ("high", "low", "mid"))
     assert {path.name for path in out.iterdir()} == {"record.json", "report.html", "suspects.csv"}
     assert len(keep.read_text().split()) <= 36
+    record = json.loads((out / "record.json").read_text())
+    page = " ".join(html.unescape((out / "report.html").read_text()).split())
+    assert any("has not settled" in warning or "nb_epochs" in warning for warning in record["warnings"])
+    assert any("cannot be judged" in warning for warning in record["warnings"])
+    for sentence in (record["finding"], *record["notes"], "36 files found: 36 read, 0 of them mended, and 0 skipped."):
+        assert sentence in " ".join(printed.split())
+        assert sentence in page
+    assert any("high, low, mid" in note for note in record["notes"])  # not by number
+
+
+def test_scan_by_default_trains_as_long_as_the_training_needs() -> None:
+    parameters = {one.name: one for one in typer.main.get_command(cli.app).commands["scan"].params}
+    assert parameters["nb_epochs"].default is None
 
 
 def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights(
@@ -165,6 +184,7 @@ def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights
     torch.save(digits.network("white_square").state_dict(), "weights.pt")
     for row, (image, label) in enumerate(zip(digits.x_clean, digits.y_clean, strict=True)):
         write_png(Path("clean", "abcdefghij"[label], f"{row}.png"), image)
+    Path("clean", "a", "empty.png").write_bytes(b"")
     others = digits.x_test[digits.y_test != digits.target][:30]
     for row, image in enumerate(digits.white_square(others)):
         write_png(Path("images", f"{row}.png"), image)
@@ -184,9 +204,14 @@ def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights
     sys.modules.pop(factory, None)
     printed = " ".join(capsys.readouterr().out.split())
     assert f"The model has a backdoor towards {'abcdefghij'[digits.target]}" in printed
-    assert "backdoor's target" in printed
+    assert "target of a backdoor" in printed
+    assert (
+        "Images in images: 30 found, 30 judged; 0 mended, 0 skipped, 0 other files ignored, 0 folders skipped." in printed
+    )
+    assert "Clean images in clean: 200 read; 0 mended, 1 skipped, 0 other files ignored" in printed
+    assert "it is empty (0 bytes)" in printed
     assert "more, listed in out/suspects.csv" in printed
-    assert printed.count("to the model, probably") == cli.inspect.MAX_LISTED
+    assert printed.count(": the model says ") == MAX_LISTED
     assert {path.name for path in Path("out").iterdir()} == {"record.json", "report.html", "suspects.csv"}
     assert Path("d.safetensors").is_file()
     assert json.loads(Path("out/record.json").read_text())["command"].startswith("art-plugins detect weights.pt images")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -181,7 +183,7 @@ def test_choose_twelve_bit_grey_in_sixteen_bit_files_keeps_its_levels(write):
     paths = [write(f"{i}.png", levels) for i in range(20)] + [write("dark.png", levels // 2)]
     reader = choose_image_reader(paths)
     assert reader.depth == 12
-    assert any("12-bit grey" in note and "4,095 becomes white" in note for note in reader.notes)
+    assert any("only 12 bits" in note and "4,095 becomes the brightest" in note for note in reader.notes)
     picture, mended = reader.read(paths[0])
     assert mended == ["16-bit, made 8-bit"]
     assert np.array_equal(picture, np.round(levels * (255 / 4_095)))
@@ -203,4 +205,37 @@ def test_choose_one_file_brighter_than_the_depth_of_the_others_is_clipped_and_sa
 def test_choose_truly_sixteen_bit_files_are_scaled_as_such(write):
     reader = choose_image_reader([write(values=np.linspace(0, 60_000, 96).reshape(8, 12).astype(np.uint16))])
     assert reader.depth == 16
-    assert not any("bit grey" in note for note in reader.notes)
+    assert not any(" bits" in note for note in reader.notes)
+
+
+def sixteen_bit_png(values: np.ndarray) -> bytes:
+    """By hand, since Pillow writes no 16-bit colours: (H, W, 2) grey and alpha, (H, W, 3) colours, (H, W, 4) with alpha."""
+    kind = {2: 4, 3: 2, 4: 6}[values.shape[2]]
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    chunks = [(b"IHDR", head), (b"IDAT", body), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_choose_twelve_bit_colours_in_sixteen_bit_files_keep_their_levels(tmp_path, channels):
+    """Pillow alone gives the high byte: 16 levels, where there are 4,096."""
+    values = np.random.default_rng(6).integers(0, 4_096, size=(8, 12, channels)).astype(np.uint16)
+    values[0, 0] = 4_095
+    (tmp_path / "a.png").write_bytes(sixteen_bit_png(values))
+    reader = choose_image_reader([tmp_path / "a.png"])
+    assert reader.depth == 12
+    picture, mended = reader.read(tmp_path / "a.png")
+    colours = values[..., :3] if channels > 2 else values[..., 0]
+    assert np.array_equal(picture, np.round(colours * (255 / 4_095)))
+    assert mended == [*([] if channels == 3 else ["transparency dropped"]), "16-bit, made 8-bit"]
+
+
+def test_read_truncated_sixteen_bit_colours_are_that_files_error(tmp_path):
+    values = np.random.default_rng(6).integers(0, 4_096, size=(64, 64, 3)).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(sixteen_bit_png(values)[:3_000])
+    with pytest.raises(InvalidInputError, match="damaged or truncated"):
+        COLOUR.read(tmp_path / "a.png")

@@ -284,7 +284,7 @@ def test_load_classifier_damaged_file_is_one_sentence(tmp_path, suffix, script):
     ("factory", "arguments", "sentence"),
     [
         (None, {}, r"holds weights only.*--factory"),
-        ("network", {}, "named package.module:function; received 'network'"),
+        ("network", {}, "given as package.module:function; received 'network'"),
         ("no_such_module_anywhere:network", {}, "cannot be imported .*current folder"),
         ("{here}:nothing", {}, "has no function 'nothing'"),
         ("{here}:broken", {}, "failed: ZeroDivisionError: by nothing"),

@@ -21,13 +21,15 @@ from art_plugins.files.class_folders import find_files
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import load_classifier
 from art_plugins.files.outputs import csv_text
-from art_plugins.inspection import detect, detect_page
-from art_plugins.inspection.detect import ALSO_ABOVE, NOTHING_FOUND, TARGET, detect_folder, judge_files, to_images
-from art_plugins.inspection.detect_words import INDEX_RULE, clean_cautions, detector_cautions, finding, score_rule
+from art_plugins.inspection import detect, detect_inputs, detect_page
+from art_plugins.inspection.detect import detect_folder
+from art_plugins.inspection.detect_record import ALSO_ABOVE, NOTHING_FOUND, TARGET
+from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, finding, score_rule
 from art_plugins.inspection.judge import BATCH_SIZE, Judgement, ModelJudge
-from art_plugins.inspection.judged import Judged
+from art_plugins.inspection.judged import Judged, judge_files, to_images
+from art_plugins.inspection.settings import DetectSettings
 from art_plugins.triggers import search
-from art_plugins.triggers.found import Inversion, InvertedTriggers
+from art_plugins.triggers.found import INDEX_RULE, Inversion, InvertedTriggers
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 STEPS = 150
@@ -47,8 +49,10 @@ class Handed(NamedTuple):
 
     def detect(self, name: str, out: Path, **options: Any) -> dict[str, Any]:
         # In this process, which is quicker: tests/strangers has those of the other one.
-        options = {"nb_steps": STEPS, "verbose": False, "trust_model": True, **options}
-        return detect_folder(self.root / f"{name}.pt", self.root / "images", self.root / "clean", out, **options)
+        rest = {name: options.pop(name) for name in ("command",) if name in options}
+        settings = DetectSettings(**{"nb_steps": STEPS, "trust_model": True, **options})
+        folders = self.root / "images", self.root / "clean", out
+        return detect_folder(self.root / f"{name}.pt", *folders, settings, verbose=False, **rest)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +163,7 @@ def test_detect_page_is_self_contained_and_shows_the_caught_beside_the_others(ha
     assert "is framed" in pictures[0]["alt"]
     caught = {picture["alt"].removeprefix("caught: ") for picture in pictures if picture["alt"].startswith("caught")}
     assert caught == {row["file"] for row in found[1]["suspects"][: detect_page.MAX_SHOWN]}
-    others = [picture["alt"] for picture in pictures if picture["alt"].startswith("let through")]
+    others = [picture["alt"] for picture in pictures if picture["alt"].startswith("not caught")]
     assert len(others) == detect_page.MAX_SHOWN
     assert found[1]["finding"] in page.text
     assert "typed" in page.text
@@ -184,7 +188,7 @@ def test_detect_index_is_the_sum_that_the_page_says(found):
 
 def test_detect_score_rule_says_which_images_are_caught(handed, found):
     record = found[1]
-    assert f"above the margin, {record['margin']:.2f}," in score_rule(record["margin"], "0")
+    assert f"above the margin, {record['margin']:.2f}." in score_rule(record["margin"], "0")
     classifier = load_classifier(handed.root / "white_square.pt", (8, 8), is_grey=True)
     detector = InFlightDetector.load(handed.root / "detector.safetensors", classifier)
     judged = judge_all(detector, handed.root / "images")
@@ -264,7 +268,7 @@ def test_judge_files_nothing_readable_gives_no_rows(tmp_path):
 
 def test_detect_clean_model_says_so_and_lists_nothing(handed, let_go, read_page: Any):
     out, record = let_go
-    assert record["finding"].startswith("No backdoor found")
+    assert record["finding"].startswith("No backdoor was found")
     assert (record["target_class"], record["kind"], record["suspects"]) == (None, None, [])
     assert {row["verdict"] for row in record["classes"]} == {NOTHING_FOUND}
     assert (out / "suspects.csv").read_text(encoding="utf-8") == "file,predicted_class,source_class,score\n"
@@ -297,7 +301,7 @@ def test_clean_cautions_few_images_and_few_classes_are_said():
     y = np.repeat(np.arange(4), 5)
     few, classes = clean_cautions(y, y, "abcd")
     assert "only 5 clean images" in few
-    assert "With 4 classes" in classes
+    assert "With only 4 classes" in classes
 
 
 def made_up(index: list[float], target: int | None = None, success: float = 0.99) -> Inversion:
@@ -319,7 +323,7 @@ def made_up(index: list[float], target: int | None = None, success: float = 0.99
 def test_finding_in_words():
     names = ["ant", "bee", "cat"]
     assert finding(made_up([1.0, 2.0, np.nan]), names, 3, None) == (
-        "No backdoor found: no class stands out. The highest index is 2.00, that of bee, and the threshold is 3. "
+        "No backdoor was found: no class stands out. The highest index is 2.00, that of bee, and the threshold is 3. "
         "No image was judged."
     )
     assert "could not be judged" in finding(made_up([np.nan] * 3), names, 3, None)
@@ -336,17 +340,19 @@ def test_finding_in_words():
 def test_detector_cautions_second_class_above_and_weak_pattern_are_said():
     names = ["ant", "bee", "cat"]
     second, weak = detector_cautions(0.7, made_up([4.0, 5.0, np.nan], target=1), 3, names)
-    assert second.startswith("ant is above the threshold as well")
+    assert second.startswith("The index of ant is also above the threshold")
     assert "at most 0.700" in weak
     assert detector_cautions(0.99, made_up([1.0, 5.0, np.nan], target=1), 3, names) == []
 
 
 def test_detect_many_clean_images_are_drawn_by_the_seed(handed, tmp_path, monkeypatch):
-    monkeypatch.setattr(detect, "MAX_CLEAN", 11)
+    monkeypatch.setattr(detect_inputs, "MAX_CLEAN", 11)
     monkeypatch.setattr(search, "WINDOW", 1)
     record = handed.detect("clean", tmp_path / "out", nb_steps=1)
     assert record["counts"]["clean"] == 110
-    assert record["notes"][0] == "Of the 200 clean images at most 11 a class were drawn, 110 in all."
+    assert record["notes"][0] == (
+        "There are 200 clean images, and at most 11 of each class are used: 110 images, drawn at random."
+    )
 
 
 # What cannot work
@@ -367,17 +373,17 @@ def write_classes(root: Path, names: str, n: int = 2) -> Path:
         ({"folder": "empty"}, {}, "empty holds no png or jpg or jpeg file"),
         ({"clean": "gone"}, {}, "gone does not exist; give a folder that holds one folder"),
         ({"clean": "empty"}, {}, "holds no class folders"),
-        ({"clean": "two"}, {}, "at least 3 are needed, not 2"),
+        ({"clean": "two"}, {}, "at least 3 are needed; there are 2"),
         ({"clean": "four"}, {}, "tells 10 classes apart, and .* holds 4 class folders"),
         ({"clean": "spoilt"}, {}, "No clean image of class k can be read"),
-        ({}, {"classes": ["0", "1", "x"]}, "left out: 2, 3, .*; no folder: x"),
+        ({}, {"classes": ["0", "1", "x"]}, "not named: 2, 3, .*; names without a folder: x"),
         ({}, {"classes": list("00123456789")}, "--classes must name every class folder once"),
         ({}, {"size": (2, 2)}, "size must be a width and a height"),
         ({}, {"size": (9, 9)}, "neither grey nor coloured images of 9 x 9"),
-        ({}, {"threshold": 0.0}, "threshold finite and above 0; received 150 and 0"),
-        ({}, {"nb_steps": 0}, "nb_steps must be at least 1"),
-        ({}, {"timeout_s": 0.0}, "timeout must be a finite number of seconds above 0; received 0"),
-        ({}, {"timeout_s": float("nan")}, "timeout must be a finite number"),
+        ({}, {"threshold": 0.0}, "threshold must be a number above 0; received 0"),
+        ({}, {"nb_steps": 0}, "nb_steps must be a whole number of at least 1; received 0"),
+        ({}, {"timeout_s": 0.0}, "timeout_s must be a number of seconds above 0; received 0"),
+        ({}, {"timeout_s": float("nan")}, "timeout_s must be a number of seconds"),
         ({}, {"std": [0.0]}, "--std must be"),
         ({}, {"factory": "a:b"}, "leave out the factory"),
         ({}, {"save_detector": "clean.pt"}, "exists and is not overwritten"),
@@ -400,10 +406,13 @@ def test_detect_what_cannot_work_is_one_sentence_and_writes_nothing(handed, tmp_
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ModelJudge, "invert", lambda *_, **__: pytest.fail("heavy work has begun"))
     named = {"model": "clean.pt", "folder": "images", "clean": "clean", "out": "out", **what}
+
+    def call() -> None:
+        settings = DetectSettings(**{"nb_steps": STEPS, "trust_model": True, **options})
+        detect_folder(*(Path(named[key]) for key in named), settings, verbose=False)
+
     with pytest.raises(InvalidInputError, match=sentence) as error:
-        detect_folder(
-            *(Path(named[key]) for key in named), **{"nb_steps": STEPS, "verbose": False, "trust_model": True, **options}
-        )
+        call()
     assert "\n" not in str(error.value)
     assert sorted(os.listdir(tmp_path)) == before
 

@@ -9,7 +9,9 @@ import json
 import os
 import re
 import shutil
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,14 +27,23 @@ from art_plugins.files.class_folders import find_class_folders
 from art_plugins.files.folder_data import read_folder
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection import scan_page
-from art_plugins.inspection.scan import LOOK_HERE, order_halves, scan_folder
+from art_plugins.inspection.scan import scan_folder
+from art_plugins.inspection.scan_groups import LOOK_HERE, order_halves
 from art_plugins.inspection.scan_words import file_rows
+from art_plugins.inspection.settings import ScanSettings
 
 RATE_HZ = 1_600
 CLASSES = ("ba", "da", "ga", "ka", "pa")
 N_FILES = 24
 PLANTED = tuple(f"ga/{i:02}.wav" for i in range(8))
 EVIL_NAME = "<script>alert(1)<&'\".wav"
+
+
+def scan(folder: Path, out: Path, **options: Any) -> dict[str, Any]:
+    """A scan whose options are settings of the scan or parameters of the defence."""
+    names = {field.name for field in fields(ScanSettings)}
+    settings = ScanSettings(**{name: value for name, value in options.items() if name in names})
+    return scan_folder(folder, out, settings, **{name: value for name, value in options.items() if name not in names})
 
 
 def write_sounds(root: Path, planted: bool = True) -> Path:
@@ -87,7 +98,7 @@ SOUND_SETTINGS = {  # of the quickest scan that finds the planted cluster, whate
 def scanned(tmp_path_factory):
     """A folder with a planted cluster, scanned once: its root, the results' folder and the record."""
     root = write_sounds(tmp_path_factory.mktemp("sounds") / "words")
-    record = scan_folder(root, root.parent / "out", save_autoencoder=root.parent / "a.safetensors", **SOUND_SETTINGS)
+    record = scan(root, root.parent / "out", save_autoencoder=root.parent / "a.safetensors", **SOUND_SETTINGS)
     return root, root.parent / "out", record
 
 
@@ -113,7 +124,7 @@ def scanned_odd(scanned, tmp_path_factory):
     (root / "spoilt" / "a.wav").write_bytes(b"not a sound")
     before = sorted(path.relative_to(root) for path in root.rglob("*"))
     autoencoder, keep = scanned[0].parent / "a.safetensors", root.parent / "keep.txt"
-    record = scan_folder(root, root.parent / "out", autoencoder=autoencoder, apply_to=keep, verbose=False, **SCORING)
+    record = scan(root, root.parent / "out", autoencoder=autoencoder, apply_to=keep, verbose=False, **SCORING)
     assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
     return root, root.parent / "out", record
 
@@ -208,7 +219,7 @@ def test_scan_page_and_table_show_untrusted_names_as_text(scanned, tmp_path, rea
     for name in PLANTED:
         (folder / name).rename(folder / f"{name}{EVIL_NAME}")
     (folder / "ga").rename(folder / "=ga")
-    scan_folder(folder, tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False, **SCORING)
+    scan(folder, tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False, **SCORING)
     page = read_page(tmp_path / "out" / "report.html")
     assert page.all("script") == []
     assert EVIL_NAME in page.text
@@ -221,11 +232,11 @@ def test_scan_page_and_table_show_untrusted_names_as_text(scanned, tmp_path, rea
 
 def test_scan_same_seed_gives_equal_results_and_saved_autoencoder_judges_alike(scanned, tmp_path):
     root, out, record = scanned
-    again = scan_folder(root, tmp_path / "again", **SOUND_SETTINGS)
+    again = scan(root, tmp_path / "again", **SOUND_SETTINGS)
     assert again["classes"] == record["classes"]
     assert rows_of(tmp_path / "again") == rows_of(out)
     autoencoder = root.parent / "a.safetensors"
-    loaded = scan_folder(root, tmp_path / "loaded", autoencoder=autoencoder, verbose=False, **SCORING)
+    loaded = scan(root, tmp_path / "loaded", autoencoder=autoencoder, verbose=False, **SCORING)
     assert [row["name"] for row in loaded["classes"]] == [row["name"] for row in record["classes"]]
     np.testing.assert_allclose(
         [row["mad_index"] for row in loaded["classes"]], [row["mad_index"] for row in record["classes"]], atol=1e-4
@@ -234,7 +245,7 @@ def test_scan_same_seed_gives_equal_results_and_saved_autoencoder_judges_alike(s
 
 def test_scan_nothing_poisoned_lists_the_top_class_as_no_verdict(scanned, tmp_path, read_page):
     root, _, record = scanned
-    quiet = scan_folder(
+    quiet = scan(
         root,
         tmp_path / "out",
         autoencoder=root.parent / "a.safetensors",
@@ -249,7 +260,7 @@ def test_scan_nothing_poisoned_lists_the_top_class_as_no_verdict(scanned, tmp_pa
     assert len((tmp_path / "keep.txt").read_text(encoding="utf-8").splitlines()) == record["counts"]["read"]
     page = read_page(tmp_path / "out" / "report.html")
     assert len(page.all("audio")) == 4
-    assert "Worth a look, not a verdict: ga" in page.text
+    assert "Worth a look, but no verdict: ga" in page.text
 
 
 def test_scan_classes_too_small_to_judge_give_only_a_header(scanned, tmp_path):
@@ -259,7 +270,7 @@ def test_scan_classes_too_small_to_judge_give_only_a_header(scanned, tmp_path):
         for i in range(4):
             content = (root / name / f"{i:02}.wav").read_bytes()
             (tmp_path / "words" / name / f"{i}.wav").write_bytes(content)
-    record = scan_folder(tmp_path / "words", tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False)
+    record = scan(tmp_path / "words", tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False)
     assert record["finding"] == "No class could be judged."
     assert all(row["verdict"].startswith("not judged: 4 samples") for row in record["classes"])
     assert (tmp_path / "out" / "suspects.csv").read_text(encoding="utf-8") == "file,class,score,verdict\n"
@@ -270,7 +281,7 @@ def test_scan_images_planted_cluster_is_found_and_shown(tmp_path, read_page):
     root = write_images(tmp_path / "pictures")
     Image.fromarray(np.full((16, 16), 9, dtype=np.uint8)).save(root / "0" / "large.png")
     (root / "0" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
-    record = scan_folder(
+    record = scan(
         root, tmp_path / "out", nb_epochs=12, latent_dim=4, channels=4, batch_size=16, learning_rate=5e-3, verbose=False
     )
     assert record["classes"][0]["name"] == "2"
@@ -285,7 +296,7 @@ def test_scan_images_planted_cluster_is_found_and_shown(tmp_path, read_page):
 def test_page_beyond_its_size_names_samples_only(scanned, tmp_path, monkeypatch, read_page):
     root = scanned[0]
     monkeypatch.setattr(scan_page, "MAX_PAGE_BYTES", 5_000)
-    scan_folder(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False, **SCORING)
+    scan(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False, **SCORING)
     page = read_page(tmp_path / "out" / "report.html")
     assert len(page.all("audio")) == 3  # of 1,644 bytes each
     assert "13 samples are shown by name only" in page.text
@@ -306,9 +317,9 @@ def fill(root: Path, names: tuple[str, ...]) -> Path:
         ((), {}, "does not exist; give a folder"),
         (("a.wav",), {}, "holds no class folders"),
         (("a/a.txt", "b/b.txt"), {}, "No class folder .* holds a wav, flac, png, jpg or jpeg file"),
-        (("a/a.wav", "b/b.txt"), {}, "holds 1 class folder with wav or flac files; .* at least 2"),
+        (("a/a.wav", "b/b.txt"), {}, "holds 1 class folder with wav or flac files. .* at least 2"),
         (("a/a.wav", "_b/b.wav"), {}, "holds 1 class folder"),
-        (("a/a.wav", "b/b.png"), {}, "1 sound files and 1 images; say which"),
+        (("a/a.wav", "b/b.png"), {}, "1 sound files and 1 images; choose one kind"),
         (("a/a.wav", "b/b.wav"), {"kind": "image"}, "holds 0 class folder with png or jpg or jpeg files"),
         (("a/a.wav", "b/b.wav"), {"kind": "text"}, "kind must be one of"),
         (("a/a.wav", "b/b.wav"), {}, "None of the 2 sound files can be read"),
@@ -329,7 +340,7 @@ def fill(root: Path, names: tuple[str, ...]) -> Path:
 def test_scan_what_cannot_work_is_one_sentence_and_writes_nothing(tmp_path, names, kwargs, sentence):
     fill(tmp_path / "words", names)
     with pytest.raises(InvalidInputError, match=sentence) as error:
-        scan_folder(tmp_path / "words", tmp_path / "out", **kwargs)
+        scan(tmp_path / "words", tmp_path / "out", **kwargs)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
@@ -338,7 +349,7 @@ def test_scan_one_class_left_after_reading_is_refused(scanned, tmp_path):
     fill(tmp_path / "words", ("a/0.wav", "b/0.wav"))
     (tmp_path / "words" / "a" / "0.wav").write_bytes((scanned[0] / "ba" / "00.wav").read_bytes())
     with pytest.raises(InvalidInputError, match=r"Only 1 class .* at least 2 are needed; 1 files were skipped"):
-        scan_folder(tmp_path / "words", tmp_path / "out", verbose=False)
+        scan(tmp_path / "words", tmp_path / "out", verbose=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -348,19 +359,19 @@ def test_scan_existing_outputs_are_refused_before_any_file_is_read(scanned, tmp_
     keep = tmp_path / "keep.txt"
     keep.write_text("precious")
     with pytest.raises(InvalidInputError, match=r"keep\.txt exists and is not overwritten"):
-        scan_folder(root, tmp_path / "out", apply_to=keep)
+        scan(root, tmp_path / "out", apply_to=keep)
     with pytest.raises(InvalidInputError, match=r"keep\.txt exists and is not overwritten"):
-        scan_folder(root, tmp_path / "out", save_autoencoder=keep)
+        scan(root, tmp_path / "out", save_autoencoder=keep)
     with pytest.raises(InvalidInputError, match="is a file; name a folder"):
-        scan_folder(root, keep)
+        scan(root, keep)
     with pytest.raises(InvalidInputError, match="cannot be written"):
-        scan_folder(root, keep / "below")
+        scan(root, keep / "below")
     with pytest.raises(InvalidInputError, match="already the name of another output"):
-        scan_folder(root, tmp_path / "out", apply_to=tmp_path / "out" / "report.html")
+        scan(root, tmp_path / "out", apply_to=tmp_path / "out" / "report.html")
     with pytest.raises(InvalidInputError, match="already the name of another output"):
-        scan_folder(root, tmp_path / "out", apply_to=tmp_path / "new", save_autoencoder=tmp_path / "new")
-    with pytest.raises(InvalidInputError, match="leave out one of the two"):
-        scan_folder(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", save_autoencoder=tmp_path / "new")
+        scan(root, tmp_path / "out", apply_to=tmp_path / "new", save_autoencoder=tmp_path / "new")
+    with pytest.raises(InvalidInputError, match="leave out autoencoder or save_autoencoder"):
+        scan(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", save_autoencoder=tmp_path / "new")
     assert keep.read_text() == "precious"
     assert os.listdir(tmp_path) == ["keep.txt"]
 
@@ -369,17 +380,17 @@ def test_scan_autoencoder_of_another_kind_or_file_is_refused(scanned, tmp_path):
     root = scanned[0]
     images = write_images(tmp_path / "pictures")
     with pytest.raises(InvalidInputError, match=r"fitted on data of kind 'waveform', and the folder holds images"):
-        scan_folder(images, tmp_path / "out", autoencoder=root.parent / "a.safetensors")
+        scan(images, tmp_path / "out", autoencoder=root.parent / "a.safetensors")
     with pytest.raises(InvalidInputError, match="leave out seconds and size"):
-        scan_folder(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", seconds=1.0)
+        scan(root, tmp_path / "out", autoencoder=root.parent / "a.safetensors", seconds=1.0)
     with pytest.raises(FileFormatError, match="not a readable safetensors file"):
-        scan_folder(root, tmp_path / "out", autoencoder=root / "pa" / "00.wav")
+        scan(root, tmp_path / "out", autoencoder=root / "pa" / "00.wav")
     unit_range = np.random.default_rng(0).uniform(size=(20, 8, 8)).astype(np.float32)
     defence = VAELatentDefence(None, unit_range, np.arange(20) % 2, kind="image", channels=2, latent_dim=2, verbose=False)
     defence.detect_poison(nb_epochs=1)
     defence.autoencoder_.save(tmp_path / "unit.safetensors")
     with pytest.raises(InvalidInputError, match="values 0 to 255"):
-        scan_folder(images, tmp_path / "out", autoencoder=tmp_path / "unit.safetensors")
+        scan(images, tmp_path / "out", autoencoder=tmp_path / "unit.safetensors")
     assert not (tmp_path / "out").exists()
 
 
@@ -395,7 +406,7 @@ def test_scan_without_a_package_says_so_before_any_file_is_read(scanned, tmp_pat
     monkeypatch.setattr(SoundReader, "read", lambda *_: pytest.fail("heavy work has begun"))
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingPackageError, match=rf'pip install "art-plugins\[{extra}\]"'):
-        scan_folder(scanned[0], tmp_path / "out")
+        scan(scanned[0], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -406,7 +417,7 @@ def test_scan_failure_while_the_page_is_made_leaves_no_results(scanned, tmp_path
     monkeypatch.setattr(scan_page, "wav_bytes", fail)
     root = scanned[0]
     with pytest.raises(RuntimeError, match="planted"):
-        scan_folder(
+        scan(
             root,
             tmp_path / "out",
             autoencoder=root.parent / "a.safetensors",
@@ -422,7 +433,7 @@ def test_scan_full_disk_at_the_end_leaves_nothing_and_the_same_call_is_accepted(
     def call():
         keep = tmp_path / "keep.txt"
         autoencoder = root.parent / "a.safetensors"
-        return scan_folder(root, tmp_path / "out", autoencoder=autoencoder, apply_to=keep, verbose=False, **SCORING)
+        return scan(root, tmp_path / "out", autoencoder=autoencoder, apply_to=keep, verbose=False, **SCORING)
 
     def full(path, text, **kwargs):
         if path.name == "record.json":

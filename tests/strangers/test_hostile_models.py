@@ -25,6 +25,7 @@ from art_plugins.inspection import judge_messages, landlock, sandbox, seccomp
 from art_plugins.inspection.detect import detect_folder
 from art_plugins.inspection.judge import ModelFacts, ModelJudge
 from art_plugins.inspection.judge_process import JudgeProcess
+from art_plugins.inspection.settings import DetectSettings
 
 needs_sandbox = pytest.mark.skipif(not sandbox.sandbox_is_possible(), reason="only Linux can lock a process down")
 VICTIM = "victim.txt"  # relative: tests run in a folder of their own
@@ -391,7 +392,7 @@ def test_judge_process_endless_model_is_ended_in_time(here):
     path = saved(make(Endless), here / "m.pt")
     options = {"is_grey": True, "mean": None, "std": None}
     start = time.monotonic()
-    with pytest.raises(InvalidInputError, match=r"did not answer within 3 s, so it was ended: .*--timeout 3 "):
+    with pytest.raises(InvalidInputError, match=r"did not answer within 3 s, so it was ended\. .*--timeout 3 "):
         JudgeProcess(path, (8, 8), options, timeout_s=3)
     assert time.monotonic() - start < 200  # most of it for importing torch in the process
 
@@ -425,10 +426,8 @@ def test_detect_in_a_process_finds_what_it_finds_here(here, digits):
                 "images",
                 "clean",
                 out,
-                nb_steps=150,
+                DetectSettings(nb_steps=150, trust_model=trust, save_detector=detector),
                 verbose=False,
-                trust_model=trust,
-                save_detector=detector,
             )
         )
     for key in ("finding", "target_class", "counts", "clean_accuracy"):

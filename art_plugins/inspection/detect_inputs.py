@@ -1,0 +1,137 @@
+"""What a detection is given: the images to judge, the clean images by class, and how both are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.files.class_folders import ClassFolders, find_class_folders, find_files
+from art_plugins.files.folder_data import FolderData, read_folder
+from art_plugins.files.image_files import ImageReader, check_size, choose_image_reader
+from art_plugins.inspection.detect_words import input_note
+from art_plugins.inspection.judge import ModelFacts
+from art_plugins.inspection.judged import to_images
+from art_plugins.inspection.settings import DetectSettings
+from art_plugins.triggers.inversion import MIN_CLASSES
+
+MAX_CLEAN = 100  # images of each class, as in Li et al. 2022; more would cost time and tell little
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """
+    ``folder`` and ``found``: the images to judge; ``clean`` and ``found_clean``: the clean images that are used;
+    ``class_names``: in the order of the model's outputs; ``reader``: reads both; ``notes``: what was noticed about the
+    files.
+    """
+
+    folder: Path
+    found: ClassFolders
+    clean: Path
+    found_clean: ClassFolders
+    class_names: list[str]
+    reader: ImageReader
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class CleanImages:
+    """``x`` (n, ...): values 0 to 1; ``y`` (n,): positions in the class names; ``data``: the files that were read."""
+
+    x: np.ndarray
+    y: np.ndarray
+    data: FolderData
+
+
+def find_inputs(folder: str | Path, clean: str | Path, settings: DetectSettings) -> Inputs:
+    """
+    List the files, and choose how they are read; no picture is decoded.
+
+    :raises InvalidInputError: If a folder cannot be used, or the class names are not those of the class folders.
+    """
+    found = find_files(folder, "image")
+    all_clean = find_class_folders(clean, "image")
+    found_clean = _drawn(all_clean, settings.random_state)
+    names = _class_names(found_clean.class_names, settings.classes)
+    reader = _reader([Path(clean) / file for file in found_clean.files], settings.size)
+    notes = [*found.notes, *found_clean.notes]
+    if len(found_clean.files) < len(all_clean.files):
+        notes.append(
+            f"There are {len(all_clean.files):,} clean images, and at most {MAX_CLEAN} of each class are used: "
+            f"{len(found_clean.files):,} images, drawn at random."
+        )
+    return Inputs(Path(folder), found, Path(clean), found_clean, names, reader, [*notes, *reader.notes])
+
+
+def read_clean(inputs: Inputs, facts: ModelFacts, verbose: bool) -> CleanImages:
+    """
+    The clean images as the model takes them.
+
+    :raises InvalidInputError: If no image of a class can be read.
+    """
+    names = inputs.class_names
+    with read_folder(inputs.clean, inputs.found_clean, inputs.reader, verbose) as data:
+        gone = sorted(set(names) - set(data.class_names))
+        if gone:
+            raise InvalidInputError(f"No clean image of class {', '.join(gone)} can be read; every class needs some.")
+        x = to_images(data.x, facts.channels_first)
+        y = np.array([names.index(name) for name in data.class_names])[data.labels]
+        return CleanImages(x, y, replace(data, x=x))  # without the map, which holds room on the disk
+
+
+def fit_reader(inputs: Inputs, facts: ModelFacts, model: str | Path) -> str:
+    """
+    Let the reader give the colours that the model takes.
+
+    :return: A sentence on how the model gets the images.
+    :raises InvalidInputError: If the model has another number of classes than there are folders of clean images.
+    """
+    names = inputs.class_names
+    if facts.nb_classes != len(names):
+        raise InvalidInputError(
+            f"{model} tells {facts.nb_classes} classes apart, and {inputs.clean} holds {len(names)} class folders; give "
+            "one folder for each class."
+        )
+    inputs.reader.is_grey = facts.input_shape[0 if facts.channels_first else -1] == 1
+    return input_note(inputs.reader, facts.channels_first, names)
+
+
+def _drawn(found: ClassFolders, random_state: int) -> ClassFolders:
+    """At most ``MAX_CLEAN`` files of each class."""
+    labels = np.array(found.labels)
+    random = np.random.default_rng(random_state)
+    kept: list[int] = []
+    for label in range(len(found.class_names)):
+        rows = np.flatnonzero(labels == label)
+        kept += sorted(rows.tolist() if len(rows) <= MAX_CLEAN else random.choice(rows, MAX_CLEAN, replace=False).tolist())
+    return replace(found, files=[found.files[row] for row in kept], labels=[found.labels[row] for row in kept])
+
+
+def _class_names(found: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    names = list(found) if wanted is None else list(wanted)
+    if sorted(names) != sorted(found):
+        missing, unknown = sorted(set(found) - set(names)), sorted(set(names) - set(found))
+        raise InvalidInputError(
+            "--classes must name every class folder once, in the order of the model's outputs; "
+            f"folders that are not named: {', '.join(missing) or 'none'}; names without a folder: "
+            f"{', '.join(unknown) or 'none'}."
+        )
+    if len(names) < MIN_CLASSES:
+        raise InvalidInputError(
+            f"Classes are compared with each other, so at least {MIN_CLASSES} are needed; there are {len(names)}."
+        )
+    return names
+
+
+def _reader(paths: Sequence[Path], size: tuple[int, int] | None) -> ImageReader:
+    """For the most common size, however large: the model should see what it was trained on."""
+    reader = choose_image_reader(paths, size)
+    if size is None and reader.size != reader.common_size:
+        check_size(reader.common_size)
+        reader = choose_image_reader(paths, reader.common_size)
+    reader.notes = reader.notes[:-1]  # without the note on colours, which the model decides
+    return reader

@@ -1,0 +1,168 @@
+"""The record of a detection: every number and name that the page, the table and the terminal show."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from art_plugins.evaluation.running.environment import versions
+from art_plugins.files.class_folders import ClassFolders
+from art_plugins.files.folder_data import FolderData
+from art_plugins.files.outputs import csv_text
+from art_plugins.inspection.detect_inputs import CleanImages, Inputs
+from art_plugins.inspection.detect_words import finding
+from art_plugins.inspection.judge import FittedDetector, ModelFacts
+from art_plugins.inspection.judged import Judged
+from art_plugins.inspection.settings import DetectSettings
+from art_plugins.reports.trigger_figures import most_suspicious_first
+from art_plugins.triggers.found import Inversion
+
+TARGET = "target of a backdoor"  # verdicts on a class
+ALSO_ABOVE = "also above the threshold"
+NOTHING_FOUND = "nothing found"
+NOT_JUDGED = "not judged: no pattern works"
+UNDECIDED = "not decided: the search broke off"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What a detection found out; ``predicted`` (n,): the model's classes of the clean images; ``detector`` and ``judged``:
+    ``None`` where no backdoor was found; ``notes``: what a reader must know, in sentences.
+    """
+
+    facts: ModelFacts
+    clean: CleanImages
+    predicted: np.ndarray
+    inversion: Inversion
+    detector: FittedDetector | None
+    judged: Judged | None
+    notes: list[str]
+
+    @property
+    def caught(self) -> tuple[int, int] | None:
+        """Number of images that are caught, and of all that were judged; ``None``: none was judged."""
+        return None if self.judged is None else (int(self.judged.is_trigger.sum()), len(self.judged.files))
+
+
+def detect_record(model: str | Path, inputs: Inputs, settings: DetectSettings, outcome: Outcome) -> dict[str, Any]:
+    """The record, JSON-safe."""
+    inversion, judged, names = outcome.inversion, outcome.judged, inputs.class_names
+    suspects = [] if judged is None else _suspects(judged, names)
+    target = None if inversion.target_class is None else names[inversion.target_class]
+    judged_files = file_lists(inputs.found if judged is None else judged, inputs.found)
+    return {
+        "model": str(model),
+        "model_sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest(),
+        "folder": str(inputs.folder),
+        "finding": finding(inversion, names, settings.threshold, outcome.caught),
+        "notes": outcome.notes,
+        "target_class": target,
+        "undecided_classes": [names[label] for label in inversion.undecided],
+        "kind": inversion.kind,
+        "success_rate": inversion.success_rate,
+        "margin": None if outcome.detector is None else outcome.detector.margin,
+        "clean_accuracy": float((outcome.predicted == outcome.clean.y).mean()),
+        "classes": rank_classes(inversion, names, settings.threshold),
+        "suspects": suspects,
+        "counts": {
+            "found": len(inputs.found.files) + len(inputs.found.skipped_files),
+            "read": 0 if judged is None else len(judged.files),
+            "called_target": 0 if judged is None or target is None else int(np.isfinite(judged.scores).sum()),
+            "caught": len(suspects),
+            "clean": len(outcome.clean.x),
+        },
+        "judged_files": judged_files,
+        "clean_files": file_lists(outcome.clean.data, inputs.found_clean),
+        "settings": _settings(inputs, settings, outcome),
+        "versions": versions(),
+    }
+
+
+def rank_classes(inversion: Inversion, names: Sequence[str], threshold: float) -> list[dict[str, Any]]:
+    """The classes as JSON-safe rows, the most suspicious first, those that could not be judged last."""
+    rows = []
+    for label in most_suspicious_first(inversion.anomaly_index):
+        index = _known(inversion.anomaly_index[label])
+        if label == inversion.target_class:
+            verdict = TARGET
+        elif label in inversion.undecided:
+            verdict = UNDECIDED
+        else:
+            verdict = NOT_JUDGED if index is None else ALSO_ABOVE if index > threshold else NOTHING_FOUND
+        patterns = {
+            one.kind: {
+                "norm": float(one.norms[label]),
+                "success_rate": float(one.success_rates[label]),
+                "index": _known(one.anomaly_index[label]),
+                "broke_off": bool(len(one.broke_off) and one.broke_off[label]),
+            }
+            for one in inversion.inverted
+        }
+        rows.append({"name": names[label], "label": label, "index": index, "verdict": verdict, "patterns": patterns})
+    return rows
+
+
+def suspects_csv(suspects: Sequence[dict[str, Any]]) -> str:
+    """The caught images, one in each row, the most suspicious first."""
+    header = ("file", "predicted_class", "source_class", "score")
+    return csv_text(
+        header, [(row["file"], row["predicted_class"], row["source_class"], f"{row['score']:.4f}") for row in suspects]
+    )
+
+
+def file_lists(read: Judged | FolderData | ClassFolders, found: ClassFolders) -> dict[str, Any]:
+    """
+    What became of the files, in the form in which the pages and the terminal show it.
+
+    :param read: What was read; what was found, if nothing was read.
+    """
+    folders = read.skipped_folders if isinstance(read, FolderData) else found.skipped_folders
+    mended = {} if isinstance(read, ClassFolders) else read.mended_files
+    return {
+        "skipped_files": [{"file": file, "reason": reason} for file, reason in sorted(read.skipped_files.items())],
+        "skipped_folders": [{"folder": name, "reason": reason} for name, reason in sorted(folders.items())],
+        "ignored_files": found.ignored_files,
+        "mended_files": dict(sorted(mended.items())),
+    }
+
+
+def _suspects(judged: Judged, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The caught images, the most suspicious first."""
+    return [
+        {
+            "file": judged.files[row],
+            "predicted_class": names[judged.predicted[row]],
+            "source_class": names[judged.source[row]],
+            "score": float(judged.scores[row]),
+        }
+        for row in judged.by_score(judged.is_trigger)
+    ]
+
+
+def _settings(inputs: Inputs, settings: DetectSettings, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "clean": str(inputs.clean),
+        "class_names": inputs.class_names,
+        "input_shape": list(outcome.facts.input_shape),
+        "channels_first": outcome.facts.channels_first,
+        "mean": None if settings.mean is None else list(settings.mean),
+        "std": None if settings.std is None else list(settings.std),
+        "factory": settings.factory,
+        "factory_args": None if settings.factory_args is None else dict(settings.factory_args),
+        "threshold": settings.threshold,
+        "nb_steps": settings.nb_steps,
+        "random_state": settings.random_state,
+        "trust_model": settings.trust_model,
+        "timeout_s": settings.timeout_s,
+        **({} if outcome.detector is None else outcome.detector.parameters),
+    }
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

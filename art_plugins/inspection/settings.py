@@ -1,0 +1,124 @@
+"""What a person can set for a detection and for a scan; the command line fills in the same settings."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.files.image_files import check_size
+from art_plugins.files.sound_files import check_seconds
+from art_plugins.parameters import check_count, check_flag, check_number
+
+S = TypeVar("S", "DetectSettings", "ScanSettings")
+
+
+@dataclass(frozen=True)
+class DetectSettings:
+    """
+    How a detection reads the model and the images, and how long it searches.
+
+    :param classes: Names of the class folders in the order of the model's outputs; ``None``: sorted by name.
+    :param size: Width and height in pixels of the images that the model gets; ``None``: the most common size of the clean
+        images.
+    :param mean: What is subtracted from the images, whose values are 0 to 1: one number, or one for each channel;
+        ``None``: 0.
+    :param std: What the images are then divided by, in the same form; ``None``: 1.
+    :param factory: For a file of weights: ``"package.module:function"``, the function that returns the network. It is your
+        own code, and it is run as such.
+    :param factory_args: Keyword arguments of this function.
+    :param trust_model: Run a TorchScript file in this process, with your rights, whatever it does.
+    :param timeout_s: Most seconds that a TorchScript file may take in its own process, in total.
+    :param save_detector: New file for the fitted :class:`InFlightDetector`, written if a backdoor is found; ``None``: none.
+    :param threshold: A class whose index is above it is called the target of a backdoor.
+    :param nb_steps: Most optimisation steps of the trigger inversion.
+    :param random_state: Random seed of the trigger inversion and of the choice of clean images.
+    :raises InvalidInputError: For a value that is out of its range.
+    """
+
+    classes: Sequence[str] | None = None
+    size: tuple[int, int] | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    factory: str | None = None
+    factory_args: Mapping[str, Any] | None = None
+    trust_model: bool = False
+    timeout_s: float = 3600.0
+    save_detector: str | Path | None = None
+    threshold: float = 4.2
+    nb_steps: int = 400
+    random_state: int = 0
+
+    def __post_init__(self) -> None:
+        check_size(self.size)
+        check_flag("trust_model", self.trust_model)
+        check_number("timeout_s", self.timeout_s, "a number of seconds", above=0)
+        check_number("threshold", self.threshold, above=0)
+        check_count("nb_steps", self.nb_steps)
+        check_count("random_state", self.random_state, 0)
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """
+    Which files a scan reads and how, and what it writes besides its results.
+
+    :param kind: ``"sound"``, ``"image"``, or ``"auto"``: whichever kind of file the folder holds.
+    :param split: Where the folder holds splits such as ``train`` and ``test``: the only split to scan; ``None``: all of
+        them, class by class.
+    :param seconds: Length of the clips; ``None``: the 95th percentile of the folder, at most 10 s.
+    :param size: Width and height of the images in pixels; ``None``: the most common size.
+    :param autoencoder: File of a saved :class:`Autoencoder`, which is used instead of training one; it determines how the
+        files are read.
+    :param save_autoencoder: New file for the autoencoder that is trained. An interrupted training continues from the
+        checkpoint beside it.
+    :param apply_to: New file for the keep-list: the path of every file that was read and is not called poison, relative to
+        the folder, one on each line.
+    :param max_listed: Number of suspects that the page shows for a class, and of typical samples beside them.
+    :raises InvalidInputError: For a value that is out of its range.
+    """
+
+    kind: str = "auto"
+    split: str | None = None
+    seconds: float | None = None
+    size: tuple[int, int] | None = None
+    autoencoder: str | Path | None = None
+    save_autoencoder: str | Path | None = None
+    apply_to: str | Path | None = None
+    max_listed: int = 8
+
+    def __post_init__(self) -> None:
+        check_seconds(self.seconds)
+        check_size(self.size)
+        check_count("max_listed", self.max_listed)
+        if self.autoencoder is not None and self.save_autoencoder is not None:
+            raise InvalidInputError(
+                "There is no new autoencoder to save when a saved one is used; leave out autoencoder or save_autoencoder."
+            )
+
+
+def settings_from(kind: type[S], settings: S | None, keywords: Mapping[str, Any], function: str, stacklevel: int = 3) -> S:
+    """
+    The settings of a call, where some may come as keyword arguments of the function, as in the release before.
+
+    :param keywords: Names and values of fields of ``kind``.
+    :param function: Name of the function, for the warning.
+    :param stacklevel: Number of calls from here up to the caller of the function, as for ``warnings.warn``.
+    :raises InvalidInputError: If a keyword is no setting.
+    """
+    names = [field.name for field in fields(kind)]
+    unknown = [name for name in keywords if name not in names]
+    if unknown:
+        raise InvalidInputError(f"Unknown parameter {unknown[0]}; the settings of {function} are {', '.join(names)}.")
+    if keywords:
+        form = ", ".join(f"{name}=..." for name in keywords)
+        warnings.warn(
+            f"{function} takes {', '.join(keywords)} as settings={kind.__name__}({form}); the next release will not accept "
+            "them as keyword arguments.",
+            FutureWarning,
+            stacklevel=stacklevel,
+        )
+    return replace(settings if settings is not None else kind(), **keywords)
