@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import logging
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +19,8 @@ import safetensors
 import safetensors.numpy
 
 from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.locks import held_folder, remove_leftovers
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: what a killed process leaves there stays
-    fcntl = None  # type: ignore[assignment]
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
@@ -49,8 +44,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise InvalidInputError(f"{target} cannot be written: it is a folder; give the path of a file.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
-        folder, held = _held_folder(target)
+        remove_leftovers(target)
+        folder, held = held_folder(target)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise InvalidInputError(f"{target} cannot be written ({error}); name a folder that can be.") from error
     partial = folder / target.name
@@ -67,27 +62,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if held is not None:
             os.close(held)
-
-
-def hold(path: Path) -> int | None:
-    """
-    Hold a file or folder until the descriptor is closed, at the latest by the end of the process, however that ends.
-
-    :return: The descriptor; ``None``: another process, or another part of this one, holds it.
-    :raises OSError: If the path cannot be opened, or nothing can be held on this system.
-    """
-    if fcntl is None:
-        raise OSError("this operating system has no locks of this kind")
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -217,34 +191,6 @@ def _existing(path: str | Path) -> Path:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def _held_folder(target: Path) -> tuple[Path, int | None]:
-    """A new hidden folder beside the target, and what holds it; ``None`` where nothing can be held."""
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial"))
-        try:
-            held = hold(folder)
-        except FileNotFoundError:  # taken for a leftover between its making and its holding
-            continue
-        except OSError:
-            return folder, None
-        if held is not None:
-            if folder.exists():
-                return folder, held
-            os.close(held)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove the temporary folders of the same target that no living process holds."""
-    for folder in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
-        try:
-            held = hold(folder)
-        except OSError:  # somebody else's, gone already, or nothing can be held here
-            continue
-        if held is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(held)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> str:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
-import torch
-from art.estimators.classification import PyTorchClassifier
 from scipy.special import log_softmax
-from torch.nn import functional
 
-from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations
-from art_plugins.features.classifiers import torch_module
-from art_plugins.features.training import seeded
-from art_plugins.parameters import check_count, check_number, plain
-from art_plugins.statistics.labels import class_labels
-from art_plugins.triggers.trigger import Trigger, check_trigger, stamped
-
-PATCHING_BATCH, PATCHING_MOMENTUM = 32, 0.9  # neither paper says
+from art_plugins.parameters import check_count, check_number
+from art_plugins.triggers.trigger import Trigger, stamped
 
 
 class STRIP(ForDetectorClassifier, ThresholdDetector):
@@ -178,86 +168,3 @@ class NeuralCleanseFilter(ForDetectorClassifier, ThresholdDetector):
         super()._check(values)
         top = values["top"]
         check_number("top", top, "a share", above=0, most=1)
-
-
-def neural_cleanse_patching(
-    classifier: Any,
-    trigger: Trigger,
-    x_clean: np.ndarray,
-    y_clean: np.ndarray,
-    learning_rate: float,
-    fraction_stamped: float = 0.2,
-    nb_epochs: int = 1,
-    random_state: int = 0,
-) -> PyTorchClassifier:
-    """
-    A copy of the model that has unlearned the backdoor: fine-tuned on clean images, a part of which carry the trigger and
-    their true labels (Wang et al. 2019, section VI-C). What it says of a triggered image is its guess of the source class.
-
-    Stochastic gradient descent on the cross-entropy, momentum .9, batches of about 32.
-
-    When this breaks: at a learning rate that is too high (the weights may become NaN) or too low (the backdoor stays);
-    Table 3 of Li et al. 2022 shows how narrow the way between is.
-
-    :param classifier: ART ``PyTorchClassifier`` that returns logits; it stays as it is.
-    :param trigger: The estimated (or true) trigger, a callable that stamps a batch of images.
-    :param x_clean: Clean images of all classes, (n, ...), n >= 2.
-    :param y_clean: Their labels, (n,), (n, 1) or one-hot.
-    :param learning_rate: Above 0.
-    :param fraction_stamped: Share of the images that carry the trigger, 0 to 1.
-    :param nb_epochs: Passes over the images.
-    :param random_state: Seed of the choice of images, of their order and of dropout.
-    :return: The patched copy, in evaluation mode.
-    :raises InvalidInputError: For bad images, labels or parameters.
-    """
-    learning_rate, fraction_stamped = plain(learning_rate), plain(fraction_stamped)
-    nb_epochs, random_state = plain(nb_epochs), plain(random_state)
-    check_number("learning_rate", learning_rate, above=0)
-    check_number("fraction_stamped", fraction_stamped, "a share", least=0, most=1)
-    check_count("nb_epochs", nb_epochs)
-    check_count("random_state", random_state, 0)
-    check_trigger(trigger)
-    original = torch_module(classifier)
-    if "forward" in vars(original):
-        raise InvalidInputError(
-            f"The network of a {type(classifier).__name__} cannot be copied, since its forward is set on the object; give "
-            "a PyTorchClassifier around it."
-        )
-    check_samples(x_clean)
-    check_finite(x_clean, "images", "remove such images first")
-    if len(x_clean) < 2:
-        raise InvalidInputError("At least two clean images are needed; received one.")
-    labels, _ = class_labels(y_clean, len(x_clean), int(classifier.nb_classes))
-    random = np.random.default_rng(random_state)
-    x = np.array(x_clean, dtype=np.float32)
-    chosen = random.permutation(len(x))[: round(fraction_stamped * len(x))]
-    if len(chosen):
-        x[chosen] = stamped(trigger, x[chosen])
-
-    network = copy.deepcopy(original).requires_grad_(True)
-    optimiser = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=PATCHING_MOMENTUM)
-    network.train()
-    with seeded(random_state):
-        for _ in range(nb_epochs):
-            # Batches of nearly equal size: batch normalisation cannot take a last one of one image.
-            for rows in np.array_split(random.permutation(len(x)), -(-len(x) // PATCHING_BATCH)):
-                batch, _ = classifier._apply_preprocessing(x[rows], y=None, fit=False)
-                outputs = network(torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device))
-                loss = functional.cross_entropy(outputs, torch.from_numpy(labels[rows]).to(outputs.device))
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-    optimiser.zero_grad()
-    return PyTorchClassifier(
-        model=network.eval(),
-        loss=classifier.loss,
-        input_shape=classifier.input_shape,
-        nb_classes=classifier.nb_classes,
-        optimizer=optimiser,
-        channels_first=classifier.channels_first,
-        clip_values=classifier.clip_values,
-        preprocessing_defences=classifier.preprocessing_defences,
-        postprocessing_defences=classifier.postprocessing_defences,
-        preprocessing=classifier.preprocessing,
-        device_type="cpu" if classifier.device.type == "cpu" else "gpu",
-    )

@@ -9,7 +9,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays
 from art_plugins.statistics.density import ClassDensities, density_rules
-from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 from art_plugins.triggers.trigger import Trigger
 
 SETTINGS = {

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from art_plugins.attacks.success import ratio
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
+from art_plugins.baselines.patching import neural_cleanse_patching
+from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.features.activations import hidden_layers, logits_and_hidden

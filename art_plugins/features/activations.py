@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import as_samples, class_outputs, evaluating, forward, predicted_classes, torch_module
-
-PRECISIONS = ("32-true", "bf16-mixed")
+from art_plugins.features.classifiers import class_outputs, predicted_classes, torch_module
+from art_plugins.features.forward_pass import (
+    PRECISIONS,
+    first_tensor,
+    hooks,
+    not_finite_message,
+    not_finite_rows,
+    run_batch,
+)
 
 
 class ActivationBatch(NamedTuple):
@@ -162,46 +167,6 @@ def logits_and_hidden(
     return collected["outputs"], collected["hidden"]
 
 
-@contextmanager
-def hooks(handles: list[Any]) -> Iterator[None]:
-    """Remove the hooks when the block ends, also by an error."""
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def run_batch(classifier: Any, x: np.ndarray, precision: str = "32-true") -> Any:
-    """
-    What the network gives for one batch, in evaluation mode and without gradients; every module gets its mode back.
-
-    :param x: As the classifier takes it, of any real type; ART's preprocessing is applied, and Hugging Face's processor.
-    :param precision: One of ``PRECISIONS``.
-    """
-    network = torch_module(classifier)
-    with evaluating(network):
-        batch, _ = classifier._apply_preprocessing(as_samples(np.asarray(x), network), y=None, fit=False)
-        tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device)
-        with torch.autocast(tensor.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
-            return forward(classifier, network, tensor)
-
-
-def first_tensor(output: Any) -> Tensor:
-    """
-    The first tensor in what a module gave: itself, or from a tuple, a list or a mapping.
-
-    :raises InvalidInputError: If there is none.
-    """
-    if isinstance(output, Tensor):
-        return output
-    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, (tuple, list)) else ()
-    for part in parts:
-        if isinstance(part, (Tensor, Mapping, tuple, list)):
-            return first_tensor(part)
-    raise InvalidInputError(f"A module gave {type(output).__name__} without a tensor; choose another layer.")
-
-
 def _modules(classifier: Any, layers: Sequence[str]) -> dict[str, list[nn.Module]]:
     modules = dict(torch_module(classifier).named_modules())
     unknown = [name for name in layers if name not in modules]
@@ -268,40 +233,7 @@ def _stream(
             yield ActivationBatch(start, outputs, predicted_classes(classifier, outputs.cpu().numpy()), activations)
         activations.clear()
     if wrong:
-        raise InvalidInputError(_not_finite(wrong, len(x)))
-
-
-def not_finite_rows(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
-    """
-    Which samples of a batch have NaN or infinity in which tensor; names without any are left out.
-
-    Sums tell at once that all is well, since one value that is not finite makes its sum so.
-
-    :param tensors: Name -> (B, ...), floating.
-    """
-    sums = torch.stack([tensor.sum() for tensor in tensors.values()])
-    if bool(sums.isfinite().all()):
-        return {}
-    n_samples = len(next(iter(tensors.values())))
-    found = {}
-    for name, tensor in tensors.items():
-        finite = (
-            tensor.isfinite().reshape(n_samples, -1).all(dim=1) if len(tensor) == n_samples else tensor.isfinite().all()
-        )
-        if not bool(finite.all()):
-            found[name] = torch.nonzero(~finite.expand(n_samples)).flatten().tolist()
-    return found
-
-
-def _not_finite(wrong: Mapping[str, Sequence[int]], n_samples: int) -> str:
-    rows = sorted({row for of_name in wrong.values() for row in of_name})
-    names = ", ".join("its outputs" if name == "outputs" else f"layer {name!r}" for name in wrong)
-    shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-    remedy = "mend the model: its weights may be NaN" if len(rows) == n_samples else "remove these samples, or scale them"
-    return (
-        f"The model gives NaN or infinity for {len(rows)} of {n_samples} samples (rows {shown}; in {names}). What is not "
-        f"finite cannot be judged, and is not clean; {remedy}."
-    )
+        raise InvalidInputError(not_finite_message(wrong, len(x)))
 
 
 def _store(collected: dict[str, np.ndarray], name: str, output: Tensor, batch: ActivationBatch, n_total: int) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 
 INDEX_RULE = (
     "The index of a class is the sum of its indices by each kind of pattern, divided by the square root of the number of "

@@ -11,7 +11,8 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
+from art_plugins.baselines.patching import neural_cleanse_patching
+from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
@@ -19,9 +20,6 @@ from art_plugins.statistics.density import cross_fitted_log_likelihoods
 from art_plugins.statistics.labels import class_labels
 from art_plugins.triggers.inversion import invert_triggers
 from art_plugins.triggers.patterns import (
-    AdditiveTrigger,
-    MaskedTrigger,
-    WarpTrigger,
     blended,
     chessboard,
     single_pixel,
@@ -31,6 +29,7 @@ from art_plugins.triggers.patterns import (
     white_box,
 )
 from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger, WarpTrigger
 from art_plugins.triggers.trigger import stamped
 
 SHAPE = (1, 8, 8)

@@ -13,9 +13,6 @@ from scipy.ndimage import map_coordinates
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers.patterns import (
-    AdditiveTrigger,
-    MaskedTrigger,
-    WarpTrigger,
     blended,
     chessboard,
     single_pixel,
@@ -24,6 +21,7 @@ from art_plugins.triggers.patterns import (
     watermark,
     white_box,
 )
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger, WarpTrigger
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 SHAPE = (3, 10, 12)
