@@ -1,4 +1,4 @@
-"""Activations of any modules of a PyTorch model, all in one forward pass; hooks are removed whatever happens."""
+"""Activations of any modules of a PyTorch model, all in one forward pass."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from art_plugins.features.forward_pass import (
 
 class ActivationBatch(NamedTuple):
     """
-    What a model made of one batch. The tensors are float32 and on the model's device.
+    Outputs and activations of one batch. The tensors are float32 and on the model's device.
 
     :param start: Row of ``x`` with which the batch starts.
-    :param outputs: The network's outputs, (B, K).
-    :param predicted: The classes that ``classifier.predict`` gives, (B,), int64, on the host.
-    :param activations: Layer -> (B, ...), as the module gave it. Emptied when the next batch is asked for, so that two are
-        never held at once: take out what you want to keep.
+    :param outputs: Outputs of the network, (B, K).
+    :param predicted: Classes that ``classifier.predict`` gives, (B,), int64, a NumPy array.
+    :param activations: Layer -> output of the module, (B, ...). The mapping is emptied before the next batch is computed,
+        so that only one batch is in memory: copy what you want to keep.
     """
 
     start: int
@@ -42,22 +42,21 @@ def stream_activations(
     classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128, precision: str = "32-true"
 ) -> Iterator[ActivationBatch]:
     """
-    Outputs of several modules and of the model, a batch at a time: reduce each batch, and memory does not grow with ``x``.
+    Give the outputs of several modules and of the model, one batch at a time, so that memory does not grow with ``x``.
 
-    A module that runs several times in a pass gives its last output. Of a tuple, a list or a mapping the first tensor
-    counts. A module whose output is overwritten later in the pass (``out += identity``, ``ReLU(inplace=True)``) still gives
-    what it put out itself: such outputs are copied. Between two batches the model has no hooks, and the training mode that
-    it had before.
+    If a module runs several times in a pass, its last output is given. If the output is a tuple, a list or a mapping, its
+    first tensor is given. If an output is overwritten later in the pass (``out += identity``, ``ReLU(inplace=True)``), the
+    value before is given. Between two batches, the model has no hooks and its former training mode.
 
-    :param classifier: ART ``PyTorchClassifier``; its preprocessing is applied, on its device, in evaluation mode and
-        without gradients.
+    :param classifier: ART ``PyTorchClassifier``. Its preprocessing is applied; the pass runs on its device, in evaluation
+        mode and without gradients.
     :param x: Inputs as the classifier takes them, shape (n, ...).
     :param layers: Names from ``classifier.model.named_modules()``; ``""`` is the whole model.
-    :param batch_size: At least 1.
-    :param precision: ``"32-true"``, or ``"bf16-mixed"``: the pass runs under PyTorch's autocast.
-    :raises InvalidInputError: At once for a name that the model does not have, a bad batch size or precision; in the first
-        batch for a module that did not run, or whose output holds no tensor. What is not finite is given as it is: whoever
-        judges by it must not call it clean.
+    :param batch_size: Number of inputs in one pass, at least 1.
+    :param precision: ``"32-true"``, or ``"bf16-mixed"`` to run the pass under PyTorch's autocast in bfloat16.
+    :return: The batches. Values that are not finite are given unchanged; a caller must not call such samples clean.
+    :raises InvalidInputError: At once for an unknown layer, a bad batch size or precision; in the first batch for a module
+        that did not run, or whose output holds no tensor.
     """
     watched = _modules(classifier, layers)
     _checked(batch_size)
@@ -70,13 +69,14 @@ def collect_activations(
     classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128
 ) -> dict[str, np.ndarray]:
     """
-    Outputs of several modules, each flattened to one row a sample, for all of ``x`` at once.
+    Give the outputs of several modules for all of ``x``, each flattened to one row for each sample.
 
-    ART's ``get_activations`` gives one layer a pass, with gradients, and leaves its hooks on the model.
+    The method ``get_activations`` of ART gives only one layer in a pass, with gradients, and leaves its hooks on the model.
+    The parameters are those of :func:`stream_activations`.
 
     :return: Name -> array (n, features), float32.
-    :raises InvalidInputError: As :func:`stream_activations`, which also says what the parameters are; and if an output or
-        an activation is not finite, saying of how many samples and in which layers.
+    :raises InvalidInputError: As :func:`stream_activations`; also if an output or an activation is not finite. The message
+        says for how many samples and in which layers.
     """
     collected: dict[str, np.ndarray] = {}
     watched = _modules(classifier, layers)
@@ -88,7 +88,8 @@ def collect_activations(
 
 def collect_outputs(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """
-    The network's outputs for all of ``x``, before ART's postprocessing.
+    Give the network's outputs for all of ``x``, before ART's postprocessing. The parameters are those of
+    :func:`stream_activations`.
 
     :return: Shape (n, K), float32.
     :raises InvalidInputError: As :func:`stream_activations`.
@@ -98,12 +99,13 @@ def collect_outputs(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np
 
 def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """
-    What the classification head sees: the input of the last linear layer that runs, flattened.
+    Give the penultimate features: the flattened input of the last linear layer that runs.
 
     :param classifier: ART ``PyTorchClassifier``.
     :param x: Inputs as the classifier takes them, shape (n, ...).
+    :param batch_size: Number of inputs in one pass.
     :return: Shape (n, features), float32.
-    :raises InvalidInputError: If no linear layer runs.
+    :raises InvalidInputError: If no linear layer runs, or a feature is not finite.
     """
     linear = [module for module in torch_module(classifier).modules() if isinstance(module, nn.Linear)]
     complaint = "No linear layer runs in the model, so it has no penultimate features."
@@ -117,13 +119,15 @@ def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 12
 
 def hidden_layers(classifier: Any, x: np.ndarray, n_layers: int) -> list[str]:
     """
-    The linear layers whose inputs are the last ``n_layers`` hidden vectors, in the order in which they run.
+    Find the linear layers whose inputs are the last ``n_layers`` hidden vectors, in the order in which they run.
 
-    The last of them is the classification head, so its input is the penultimate layer. A layer counts when it is given
-    one vector a sample (in a transformer the layers over tokens do not). A model with fewer gives those that it has.
+    The last one is the classification head, so its input is the penultimate layer. A layer counts only if its input is one
+    vector for each sample, so the layers over the tokens of a transformer do not count. If the model has fewer such layers,
+    all of them are given.
 
     :param classifier: ART ``PyTorchClassifier``.
     :param x: At least one input, shape (n, ...); the first is used.
+    :param n_layers: Number of layers.
     :return: Names from ``named_modules()``.
     :raises InvalidInputError: If no such layer runs.
     """
@@ -150,9 +154,12 @@ def logits_and_hidden(
     classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    The model's outputs, and the inputs of the named layers side by side, in one pass.
+    Give the model's outputs and the inputs of the named layers, side by side, in one pass.
 
-    :param layers: From :func:`hidden_layers`.
+    :param classifier: ART ``PyTorchClassifier``.
+    :param x: Inputs as the classifier takes them, shape (n, ...).
+    :param layers: Names that :func:`hidden_layers` gave.
+    :param batch_size: Number of inputs in one pass.
     :return: Outputs (n, K) and features (n, D), float32.
     :raises InvalidInputError: For a name that the model does not have, or a module that did not run.
     """
@@ -193,10 +200,12 @@ def _stream(
     strict: bool = False,
 ) -> Iterator[ActivationBatch]:
     """
-    :param watched: Name -> modules; of several the last one that runs counts.
-    :param of_inputs: The modules' first inputs instead of their outputs.
-    :param complaint: Said if a name has no tensor at the end of a pass.
-    :param strict: Refuse what is not finite, after the last batch.
+    Run the batches of :func:`stream_activations`. It has eight parameters because its callers differ in all of them.
+
+    :param watched: Name -> modules; if there are several, the last one that runs counts.
+    :param of_inputs: Whether the first inputs of the modules are given instead of their outputs.
+    :param complaint: Message of the error if a name has no tensor at the end of a pass.
+    :param strict: Whether values that are not finite raise an error, after the last batch.
     """
     seen: dict[str, tuple[Tensor, int]] = {}
     overwritten: set[str] = set()
