@@ -1,4 +1,4 @@
-"""What the in-flight detector is measured against (Li et al. 2022, sections 2 and 5.2): STRIP, B3D and Neural Cleanse."""
+"""The baselines of the in-flight detector (Li et al. 2022, sections 2 and 5.2): STRIP, B3D and Neural Cleanse."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from art_plugins.triggers.trigger import Trigger, stamped
 
 class STRIP(ForDetectorClassifier, ThresholdDetector):
     """
-    A trigger survives blending: minus the mean entropy of the model's class probabilities over blends
-    ``weight * image + (1 - weight) * clean image``.
+    STRIP: a trigger still works after the image is blended with clean images, so the prediction stays certain. The score is
+    minus the mean entropy of the class probabilities over blends ``weight * image + (1 - weight) * clean image``.
 
     | Paper: Y. Gao et al., STRIP: a defence against trojan attacks on deep neural networks, ACSAC 2019, section IV; blends
       as in Li et al. 2022, section 5.2.
 
-    Deviates from the paper: all images are blended with the same clean ones, drawn once, so that an image's score does
-    not depend on the images beside it. ART's STRIP takes the entropy over the blends in place of the classes.
+    Deviates from the paper: all images are blended with the same clean images, which are drawn once, so the score of an
+    image does not depend on the other images. (The STRIP of ART computes the entropy over the blends instead of the
+    classes.)
 
     When this breaks: triggers that blending weakens (faint ones over the whole image), triggers that work on images of
-    one class only, and models that are sure of every blend.
+    one class only, and models that are certain for every blend.
 
-    :param n_blends: Number of clean images, 1 to those that :meth:`fit` is given.
-    :param weight: Of the judged image, above 0 and below 1.
-    :param random_state: Seed of the choice of clean images.
+    :param n_blends: Number of clean images in the blends, from 1 to the number that :meth:`fit` receives.
+    :param weight: Weight of the judged image in a blend, above 0 and below 1.
+    :param random_state: Random seed of the choice of clean images.
 
     Scores are in nats, 0 or below. The other parameters are those of :class:`ThresholdDetector`.
 
@@ -85,14 +86,15 @@ class STRIP(ForDetectorClassifier, ThresholdDetector):
 
 class B3D(ForDetectorClassifier, ThresholdDetector):
     """
-    On an image that carries the trigger already, a second one changes nothing: minus the Kullback-Leibler divergence, in
-    nats, of the model's class probabilities with the trigger embedded from those without it, KL(without || with).
+    B3D: a second trigger changes nothing on an image that already carries the trigger. The score is minus the
+    Kullback-Leibler divergence, KL(without || with), in nats, between the class probabilities of the image without and with
+    the trigger stamped on it.
 
     | Paper: Y. Dong et al., Black-box detection of backdoor attacks with limited information and data, ICCV 2021; as
       described in Li et al. 2022, section 2.
 
-    When this breaks: clean images of the target class are hardly changed by the trigger either; where only images that
-    the model sends there are judged, the two are hard to tell apart.
+    When this breaks: the trigger hardly changes the predictions for clean images of the target class either. If only images
+    that are predicted as the target are judged, clean and triggered ones are hard to distinguish.
 
     :param trigger: The estimated (or true) trigger, a callable that stamps a batch of images.
 
@@ -113,7 +115,7 @@ class B3D(ForDetectorClassifier, ThresholdDetector):
         self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
-        stamped(self.trigger, x[:1])  # an unfit trigger shows here also when the threshold is given
+        stamped(self.trigger, x[:1])  # a trigger that does not work raises its error here, even if the threshold is given
 
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
         log_p = log_softmax(self._outputs(x, batch_size), axis=1)
@@ -123,19 +125,20 @@ class B3D(ForDetectorClassifier, ThresholdDetector):
 
 class NeuralCleanseFilter(ForDetectorClassifier, ThresholdDetector):
     """
-    Some neurons work for the backdoor: the mean activation of those penultimate neurons that the trigger raises most.
+    The filter of Neural Cleanse: some neurons serve the backdoor. The score is the mean activation of the penultimate
+    neurons whose activation the trigger raises most.
 
     | Paper: B. Wang et al., Neural Cleanse: identifying and mitigating backdoor attacks in neural networks, IEEE S&P 2019,
       section VI-A.
 
-    When this breaks: a backdoor that shares its neurons with the target class, whose clean images activate them as well.
+    When this breaks: the backdoor uses the same neurons as the target class, so that its clean images activate them too.
 
     :param trigger: The estimated (or true) trigger, a callable that stamps a batch of images.
-    :param top: Share of the neurons taken, above 0 and at most 1; at least one is taken.
+    :param top: Share of the neurons that are used, above 0 and at most 1; at least one is used.
 
-    Scores are in units of the activations. The other parameters are those of :class:`ThresholdDetector`.
+    Scores have the unit of the activations. The other parameters are those of :class:`ThresholdDetector`.
 
-    :ivar neurons_: The neurons taken, the most raised first.
+    :ivar neurons_: Indices of the neurons that are used, in the order of decreasing rise.
     """
 
     defence_params = [*ThresholdDetector.defence_params, "top"]
