@@ -1,4 +1,7 @@
-"""Files that are whole or absent: written to a temporary name and renamed; arrays as safetensors, the rest as JSON."""
+"""
+Atomic writing of files: a file is complete or absent. It is written under a temporary name and then renamed. Arrays are
+saved as safetensors, everything else as JSON.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ from art_plugins.locks import held_folder, remove_leftovers
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-MOST_BYTES = 4 * 2**30  # of a file: the largest that this package saves are some hundred megabytes
-DENSE_FROM, LEAST_DENSE = 64 * 2**20, 1 / 64  # a larger file of which less than this share is on the disk is mostly holes
+MOST_BYTES = 4 * 2**30  # largest size of a file that is read; the package saves files of some hundred megabytes
+DENSE_FROM, LEAST_DENSE = 64 * 2**20, 1 / 64  # a larger file with less than this share on the disk is mostly empty
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used-up quota, a limit on the size of files
 
 
@@ -34,8 +37,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     Yield a temporary path beside ``path``; rename it to ``path`` when the block ends well, remove it when it does not.
 
-    The temporary file lies in a hidden folder of its own, which is held while the block runs. What processes that were
-    killed have left of the same ``path`` is removed first.
+    The temporary file lies in a hidden folder of its own, which is locked while the block runs. Leftovers of killed
+    processes for the same ``path`` are removed first.
 
     :raises InvalidInputError: If the folder cannot be created or written, or the disk is full.
     """
@@ -76,7 +79,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def json_safe(value: Any) -> Any:
-    """A copy in which ``None`` stands for every NaN and infinity, which JSON has no word for."""
+    """Give a copy in which ``None`` replaces NaN and infinity, which JSON does not have."""
     if isinstance(value, Mapping):
         return {key: json_safe(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -86,8 +89,10 @@ def json_safe(value: Any) -> Any:
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
     """
-    What :func:`write_json` wrote of a mapping; ``None``: there is no such file, or it is damaged, which is logged, so that
-    one that a crash left empty is made anew.
+    Read a mapping that :func:`write_json` wrote.
+
+    :return: The mapping; ``None`` if there is no such file, or if it is damaged, which is logged, so that the caller can
+        compute it again.
     """
     source = Path(path)
     try:
@@ -107,8 +112,11 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], s
     """
     Save named arrays with JSON settings and a checksum, in one safetensors file.
 
-    :param kind: What the file holds; :func:`load_arrays` refuses another kind.
-    :param settings: JSON-safe values.
+    :param path: Path of the file.
+    :param kind: Name of what the file holds; :func:`load_arrays` refuses another kind.
+    :param arrays: Arrays by name.
+    :param settings: Values that JSON can hold, by name.
+    :raises InvalidInputError: If the file cannot be written.
     """
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     header = {
@@ -126,7 +134,7 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], s
 
 def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
-    Read what :func:`save_arrays` wrote.
+    Read a file that :func:`save_arrays` wrote.
 
     :return: Arrays by name, and the settings.
     :raises FileFormatError: If the file is absent, of another format, kind or version, or damaged.
@@ -156,10 +164,10 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
 
 def target_file(filename: str | Path, path: str | Path | None) -> Path:
     """
-    The file of ``save(filename, path)``, as ART calls it, and of ``save(filename)``, where the first may be a whole path.
+    Give the path of the file for ``save(filename, path)``, as ART calls it, or for ``save(filename)`` with a whole path.
 
     :param filename: Name of the file, or its path.
-    :param path: The folder; ``None``: none is put before the name (ART would take its own data folder).
+    :param path: Folder; ``None`` if ``filename`` is the whole path. (ART would use its own data folder.)
     :raises InvalidInputError: If one of them is no path.
     """
     for name, value in (("filename", filename), ("path", path)):
@@ -170,7 +178,9 @@ def target_file(filename: str | Path, path: str | Path | None) -> Path:
 
 def _existing(path: str | Path) -> Path:
     """
-    :raises FileFormatError: If there is no file, or one that would fill the memory.
+    Check that a file exists and has a plausible size.
+
+    :raises FileFormatError: If it does not.
     """
     if not isinstance(path, (str, Path)):
         raise FileFormatError(f"The path of a saved file is needed; received {type(path).__name__}.")

@@ -1,4 +1,4 @@
-"""Tables of what Armory's results JSON says, over the runs of a record."""
+"""Tables of the results that Armory reports, over the runs of a record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATES |= {"SIA": "sia", "SIA of all": "sia_of_all"}
 
 
 def armory_report(record: Mapping[str, Any]) -> str:
-    """All tables of a record, as Markdown."""
+    """Give all tables of a record as Markdown."""
     return "\n".join(map(markdown, armory_tables(record)))
 
 
