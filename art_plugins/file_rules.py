@@ -19,9 +19,9 @@ class ArrayRule(NamedTuple):
     """
     The rule that a saved array must meet.
 
-    ``kind``: NumPy's letters of the types allowed, such as ``"f"`` or ``"iu"``; ``shape``: sizes, or names of sizes, where a
-    name stands for the same size wherever it occurs; ``low`` and ``high``: range of the values; ``also``: infinities or NaN
-    that are allowed too. All other values must be finite.
+    ``kind``: NumPy's letters of the types allowed, such as ``"f"`` or ``"iu"``; ``shape``: sizes, or names of sizes, where
+    a name stands for the same size wherever it occurs; ``low`` and ``high``: range of the values; ``also``: infinities or
+    NaN that are allowed too. All other values must be finite.
     """
 
     kind: str

@@ -214,7 +214,7 @@ def _stacked(parts: Sequence[Part], has_samples: Sequence[bool]) -> tuple[np.nda
     means = np.zeros((len(parts), n_components, n_dims))
     whitening = np.zeros((len(parts), n_components, *parts[0][2].shape[1:]))
     log_scales = np.zeros((len(parts), n_components))
-    for label in np.flatnonzero(has_samples):
+    for label in np.flatnonzero(has_samples).tolist():
         weights, centres, factors = parts[label]
         count = len(weights)
         log_weights[label, :count] = np.log(weights)
