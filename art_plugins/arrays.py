@@ -1,4 +1,4 @@
-"""Checks of arrays of samples and of features, each with an error that names the argument and says what to do."""
+"""Checks of arrays of samples and features. Each error names the argument and says what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 
-# How what people hold in place of an array becomes one, by the name of its type; {x}: the argument.
+# How objects that are no arrays are turned into arrays, by the name of their type; {x} stands for the argument.
 WAYS_TO_AN_ARRAY = {
     "Tensor": "{x}.detach().cpu().numpy()",
     "EagerTensor": "{x}.numpy()",
@@ -19,15 +19,15 @@ WAYS_TO_AN_ARRAY = {
 }
 OF_A_DATASET = "numpy.stack([numpy.asarray(sample) for sample, label in {x}])"
 OF_A_HUGGING_FACE_DATASET = 'numpy.stack([numpy.asarray(row["image"]) for row in {x}])'
-BLOCK = 2**24  # values that are looked at together, so that an array on disk is never copied whole
+BLOCK = 2**24  # number of values checked together, so that an array on disk is never copied as a whole
 
 
 def check_samples(x: Any, name: str = "x") -> None:
     """
-    Cheap checks of an array of samples, before any heavy work.
+    Check an array of samples, (n, ...). The check is fast and comes before any heavy work.
 
-    :param name: Of the argument, for the error.
-    :raises InvalidInputError: If ``x`` is no array of real numbers, or is empty, or has masked entries.
+    :param name: Name of the argument, for the message.
+    :raises InvalidInputError: If ``x`` is no array of real numbers, is empty, or has masked entries.
     """
     if not isinstance(x, np.ndarray):
         raise InvalidInputError(f"{name} must be a numpy array; received {type(x).__name__}. {_way_to_an_array(x, name)}")
@@ -45,7 +45,12 @@ def check_samples(x: Any, name: str = "x") -> None:
 
 def check_finite(values: np.ndarray, what: str, remedy: str) -> None:
     """
-    :raises InvalidInputError: Saying how many rows of ``values`` hold NaN or infinity, and which is the first.
+    Check that all values are finite.
+
+    :param values: Shape (n, ...).
+    :param what: Name of the values, for the message.
+    :param remedy: What to do, for the message.
+    :raises InvalidInputError: If a row holds NaN or infinity. The message gives the first such row and their number.
     """
     rows = max(1, BLOCK // max(1, values[:1].size))
     blocks = (values[start : start + rows] for start in range(0, len(values), rows))
@@ -59,9 +64,11 @@ def check_finite(values: np.ndarray, what: str, remedy: str) -> None:
 
 def check_finite_features(features: np.ndarray, what: str) -> None:
     """
+    Check that the features of a model are finite.
+
     :param features: Shape (n, d).
-    :param what: Where in the model they were taken, such as ``"penultimate layer"``.
-    :raises InvalidInputError: That counts the samples whose features hold NaN or infinity, and names the first.
+    :param what: Place of the features in the model, such as ``"penultimate layer"``.
+    :raises InvalidInputError: If features hold NaN or infinity. The message gives the first such sample and their number.
     """
     broken = ~np.isfinite(features).all(axis=1)
     if broken.any():

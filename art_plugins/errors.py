@@ -16,11 +16,11 @@ class MissingPackageError(ArtPluginsError, ImportError):
 
 
 class NotFittedError(ArtPluginsError, RuntimeError):
-    """Something was asked of an object before the call that computes it."""
+    """A result was requested before the call that computes it."""
 
 
 class WorkersLostError(ArtPluginsError, RuntimeError):
-    """Processes that worked for a call died, and went on dying."""
+    """Worker processes ended unexpectedly, again and again."""
 
 
 class FileFormatError(InvalidInputError):

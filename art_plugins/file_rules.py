@@ -1,4 +1,4 @@
-"""What saved arrays and settings must be: a forged file may hold anything under a checksum that holds."""
+"""Rules for saved arrays and settings. A forged file may hold any values and still have a correct checksum."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 
 from art_plugins.errors import ArtPluginsError, FileFormatError
 
-TINY = sys.float_info.min  # the least number above 0
+TINY = sys.float_info.min  # smallest normal number above 0
 
 
 class ArrayRule(NamedTuple):
     """
-    What a saved array must be.
+    The rule that a saved array must meet.
 
-    ``kind``: NumPy's letters for the types that are allowed, such as ``"f"`` or ``"iu"``; ``shape``: sizes, or names of
-    sizes: a name stands for the same size wherever it occurs; ``low`` to ``high``: its values; ``also``: values beyond
-    these that may occur, infinities or NaN. All others must be finite.
+    ``kind``: NumPy's letters of the types allowed, such as ``"f"`` or ``"iu"``; ``shape``: sizes, or names of sizes, where
+    a name stands for the same size wherever it occurs; ``low`` and ``high``: range of the values; ``also``: infinities or
+    NaN that are allowed too. All other values must be finite.
     """
 
     kind: str
@@ -33,10 +33,10 @@ class ArrayRule(NamedTuple):
 
 class SettingRule(NamedTuple):
     """
-    What a saved setting must be.
+    The rule that a saved setting must meet.
 
-    ``kind``: ``str``, ``bool``, ``int``, ``float`` (whole numbers count), ``dict``, or ``list`` of ``items``; ``low`` to
-    ``high``: a number, or the length of a list.
+    ``kind``: ``str``, ``bool``, ``int``, ``float`` (whole numbers count), ``dict``, or ``list`` of ``items``; ``low`` and
+    ``high``: range of a number, or of the length of a list; ``items``: rule of the items of a list.
     """
 
     kind: type
@@ -47,9 +47,12 @@ class SettingRule(NamedTuple):
 
 def check_arrays(arrays: Mapping[str, np.ndarray], rules: Mapping[str, ArrayRule], sizes: dict[str, int]) -> None:
     """
-    :param rules: For each array that must be there; no other may.
-    :param sizes: Sizes by name that are known; those that are met first in an array are added.
-    :raises FileFormatError: Naming the first array that is missing, unknown, or not as its rule says.
+    Check saved arrays.
+
+    :param arrays: Arrays by name.
+    :param rules: Rules by name. An array without a rule is not allowed, and neither is a rule without an array.
+    :param sizes: Known sizes by name; new ones are added.
+    :raises FileFormatError: If an array is missing, unknown, or breaks its rule. The message names the first one.
     """
     check_names("array", arrays, rules)
     for name, rule in rules.items():
@@ -75,8 +78,11 @@ def check_arrays(arrays: Mapping[str, np.ndarray], rules: Mapping[str, ArrayRule
 
 def check_settings(settings: Any, rules: Mapping[str, SettingRule]) -> None:
     """
-    :param settings: By name; all that ``rules`` name must be there, and no other.
-    :raises FileFormatError: Naming the first that is missing, unknown, or not as its rule says.
+    Check saved settings.
+
+    :param settings: Settings by name.
+    :param rules: Rules by name. A setting without a rule is not allowed, and neither is a rule without a setting.
+    :raises FileFormatError: If a setting is missing, unknown, or breaks its rule. The message names the first one.
     """
     if not isinstance(settings, dict):
         raise FileFormatError(f"settings are a {type(settings).__name__}")
@@ -87,7 +93,9 @@ def check_settings(settings: Any, rules: Mapping[str, SettingRule]) -> None:
 
 def check_names(what: str, found: Collection[str], expected: Collection[str]) -> None:
     """
-    :raises FileFormatError: If one is missing or unknown.
+    Check that the names are those expected.
+
+    :raises FileFormatError: If a name is missing or unknown.
     """
     odd = sorted(set(found) ^ set(expected))
     if odd:
@@ -97,10 +105,10 @@ def check_names(what: str, found: Collection[str], expected: Collection[str]) ->
 @contextmanager
 def reading(what: str) -> Iterator[None]:
     """
-    Inside, whatever is wrong with what a file holds is said as the file's: a forged file may hold any values.
+    Turn errors about the values of a file, raised inside the block, into errors about the file.
 
-    :param what: What the file should hold, with its path.
-    :raises FileFormatError: In place of an error about a value.
+    :param what: Description of the expected file, with its path.
+    :raises FileFormatError: Instead of the error about a value, which is its cause.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Checks of single parameters: each names the parameter, what it may be, and what it was."""
+"""Checks of single parameters. Each error names the parameter, the values allowed, and the value received."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 
 MOST = 2**31 - 1  # the largest count and the largest seed that NumPy, scikit-learn and PyTorch all take
-SHOWN = 100  # characters of a value in a message
+SHOWN = 100  # largest number of characters of a value in a message
 
 
 def check_count(name: str, value: Any, least: int = 1, most: int = MOST) -> None:
     """
-    :raises InvalidInputError: If it is no whole number from ``least`` to ``most``; ``True`` and ``False`` are none.
+    Check a whole number.
+
+    :raises InvalidInputError: If it is no whole number from ``least`` to ``most``. ``True`` and ``False`` are not numbers.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         upper = "" if isinstance(value, bool) or not isinstance(value, int) or value <= most else f" and at most {most}"
@@ -35,9 +37,12 @@ def check_number(
     most: float | None = None,
 ) -> None:
     """
-    :param what: What the number is, for the message: "a share".
-    :param above: The number must be larger; as ``least``, ``below`` and ``most``, ``None`` sets no bound.
-    :raises InvalidInputError: If it is no finite number, or out of these bounds; ``True`` and ``False`` are none.
+    Check a number. It has seven parameters, because each bound may or may not include its value.
+
+    :param what: Description of the number for the message, such as "a share".
+    :param above: Lower bound that is not allowed itself; ``least``: lower bound that is allowed.
+    :param below: Upper bound that is not allowed itself; ``most``: upper bound that is allowed.
+    :raises InvalidInputError: If it is no finite number, or out of bounds. ``True`` and ``False`` are not numbers.
     """
     bounds = {"above": above, "at least": least, "below": below, "at most": most}
     holds = is_number(value) and not (
@@ -52,12 +57,14 @@ def check_number(
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number of Python's; ``True`` and ``False`` are none, and neither is ``10**400``."""
+    """Whether it is a finite ``int`` or ``float`` in the range of ``float``; ``True`` and ``False`` are not numbers."""
     return not isinstance(value, bool) and isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
 def check_flag(name: str, value: Any) -> None:
     """
+    Check a flag.
+
     :raises InvalidInputError: If it is neither ``True`` nor ``False``.
     """
     if not isinstance(value, bool):
@@ -66,14 +73,16 @@ def check_flag(name: str, value: Any) -> None:
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """
-    :raises InvalidInputError: If it is none of the names; what cannot be hashed, such as a list, is none.
+    Check a name against the names allowed.
+
+    :raises InvalidInputError: If it is none of them.
     """
     if not isinstance(value, str) or value not in choices:
         raise InvalidInputError(f"{name} must be one of {', '.join(choices)}; received {shown(value)}.")
 
 
 def shown(value: Any) -> str:
-    """A value in a message: at most 100 characters; Python refuses to write out numbers of thousands of digits."""
+    """Give a value as text for a message, of at most 100 characters. (Python refuses to print very long numbers.)"""
     try:
         text = repr(value)
     except ValueError:
@@ -82,7 +91,7 @@ def shown(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A NumPy scalar, as sweeps over ``np.arange`` give them, as Python's own number; so too in a dict, which is copied."""
+    """Turn a NumPy scalar, such as an entry of ``np.arange``, into a Python number; so too in a dict, which is copied."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     return value.item() if isinstance(value, np.generic) else value
@@ -149,7 +158,9 @@ def check_settings_dict(name: str, value: Any, known: Collection[str]) -> None:
 
 def check_layer_names(layers: Any) -> None:
     """
-    :raises InvalidInputError: If it is neither a list of different names nor ``None``.
+    Check the names of layers.
+
+    :raises InvalidInputError: If they are neither a list of different names nor ``None``.
     """
     names = isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers)
     if layers is not None and not (names and len(set(layers)) == len(layers) > 0):

@@ -1,16 +1,17 @@
-"""Files that are whole or absent: written to a temporary name and renamed; arrays as safetensors, the rest as JSON."""
+"""
+Atomic writing of files: a file is complete or absent. It is written under a temporary name and then renamed. Arrays are
+saved as safetensors, everything else as JSON.
+"""
 
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import logging
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,16 +22,13 @@ import safetensors
 import safetensors.numpy
 
 from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.locks import held_folder, remove_leftovers
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: what a killed process leaves there stays
-    fcntl = None  # type: ignore[assignment]
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-MOST_BYTES = 4 * 2**30  # of a file: the largest that this package saves are some hundred megabytes
-DENSE_FROM, LEAST_DENSE = 64 * 2**20, 1 / 64  # a larger file of which less than this share is on the disk is mostly holes
+MOST_BYTES = 4 * 2**30  # largest size of a file that is read; the package saves files of some hundred megabytes
+DENSE_FROM, LEAST_DENSE = 64 * 2**20, 1 / 64  # a larger file with less than this share on the disk is mostly empty
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used-up quota, a limit on the size of files
 
 
@@ -39,8 +37,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     Yield a temporary path beside ``path``; rename it to ``path`` when the block ends well, remove it when it does not.
 
-    The temporary file lies in a hidden folder of its own, which is held while the block runs. What processes that were
-    killed have left of the same ``path`` is removed first.
+    The temporary file lies in a hidden folder of its own, which is locked while the block runs. Leftovers of killed
+    processes for the same ``path`` are removed first.
 
     :raises InvalidInputError: If the folder cannot be created or written, or the disk is full.
     """
@@ -49,8 +47,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise InvalidInputError(f"{target} cannot be written: it is a folder; give the path of a file.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
-        folder, held = _held_folder(target)
+        remove_leftovers(target)
+        folder, held = held_folder(target)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise InvalidInputError(f"{target} cannot be written ({error}); name a folder that can be.") from error
     partial = folder / target.name
@@ -69,27 +67,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.close(held)
 
 
-def hold(path: Path) -> int | None:
-    """
-    Hold a file or folder until the descriptor is closed, at the latest by the end of the process, however that ends.
-
-    :return: The descriptor; ``None``: another process, or another part of this one, holds it.
-    :raises OSError: If the path cannot be opened, or nothing can be held on this system.
-    """
-    if fcntl is None:
-        raise OSError("this operating system has no locks of this kind")
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as partial:
@@ -102,7 +79,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def json_safe(value: Any) -> Any:
-    """A copy in which ``None`` stands for every NaN and infinity, which JSON has no word for."""
+    """Give a copy in which ``None`` replaces NaN and infinity, which JSON does not have."""
     if isinstance(value, Mapping):
         return {key: json_safe(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -112,8 +89,10 @@ def json_safe(value: Any) -> Any:
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
     """
-    What :func:`write_json` wrote of a mapping; ``None``: there is no such file, or it is damaged, which is logged, so that
-    one that a crash left empty is made anew.
+    Read a mapping that :func:`write_json` wrote.
+
+    :return: The mapping; ``None`` if there is no such file, or if it is damaged, which is logged, so that the caller can
+        compute it again.
     """
     source = Path(path)
     try:
@@ -133,8 +112,11 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], s
     """
     Save named arrays with JSON settings and a checksum, in one safetensors file.
 
-    :param kind: What the file holds; :func:`load_arrays` refuses another kind.
-    :param settings: JSON-safe values.
+    :param path: Path of the file.
+    :param kind: Name of what the file holds; :func:`load_arrays` refuses another kind.
+    :param arrays: Arrays by name.
+    :param settings: Values that JSON can hold, by name.
+    :raises InvalidInputError: If the file cannot be written.
     """
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     header = {
@@ -152,7 +134,7 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], s
 
 def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
-    Read what :func:`save_arrays` wrote.
+    Read a file that :func:`save_arrays` wrote.
 
     :return: Arrays by name, and the settings.
     :raises FileFormatError: If the file is absent, of another format, kind or version, or damaged.
@@ -182,10 +164,10 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
 
 def target_file(filename: str | Path, path: str | Path | None) -> Path:
     """
-    The file of ``save(filename, path)``, as ART calls it, and of ``save(filename)``, where the first may be a whole path.
+    Give the path of the file for ``save(filename, path)``, as ART calls it, or for ``save(filename)`` with a whole path.
 
     :param filename: Name of the file, or its path.
-    :param path: The folder; ``None``: none is put before the name (ART would take its own data folder).
+    :param path: Folder; ``None`` if ``filename`` is the whole path. (ART would use its own data folder.)
     :raises InvalidInputError: If one of them is no path.
     """
     for name, value in (("filename", filename), ("path", path)):
@@ -196,7 +178,9 @@ def target_file(filename: str | Path, path: str | Path | None) -> Path:
 
 def _existing(path: str | Path) -> Path:
     """
-    :raises FileFormatError: If there is no file, or one that would fill the memory.
+    Check that a file exists and has a plausible size.
+
+    :raises FileFormatError: If it does not.
     """
     if not isinstance(path, (str, Path)):
         raise FileFormatError(f"The path of a saved file is needed; received {type(path).__name__}.")
@@ -217,34 +201,6 @@ def _existing(path: str | Path) -> Path:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def _held_folder(target: Path) -> tuple[Path, int | None]:
-    """A new hidden folder beside the target, and what holds it; ``None`` where nothing can be held."""
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial"))
-        try:
-            held = hold(folder)
-        except FileNotFoundError:  # taken for a leftover between its making and its holding
-            continue
-        except OSError:
-            return folder, None
-        if held is not None:
-            if folder.exists():
-                return folder, held
-            os.close(held)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove the temporary folders of the same target that no living process holds."""
-    for folder in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
-        try:
-            held = hold(folder)
-        except OSError:  # somebody else's, gone already, or nothing can be held here
-            continue
-        if held is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(held)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> str:

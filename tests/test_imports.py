@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A room may import from itself, and from the rooms of the floors below its own.
 STOREYS = [
-    {"errors"},
+    {"errors", "locks"},
     {"storage", "arrays", "parameters", "file_rules"},
     {"statistics"},
     {"features"},
@@ -30,6 +30,7 @@ FLOORS = {room: set().union(*STOREYS[:floor]) for floor, rooms in enumerate(STOR
 HEAVY = {"torch", "torchaudio", "torchvision", "lightning", "art", "armory", "tensorflow"}
 FORBIDDEN = {
     "errors": HEAVY,
+    "locks": HEAVY,
     "storage": HEAVY,
     "arrays": HEAVY,
     "parameters": HEAVY,

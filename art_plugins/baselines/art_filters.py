@@ -1,9 +1,8 @@
 """
-What a defence is measured against: ART's activation clustering and spectral signatures, as shipped and on true
-penultimate features, seeded; and the perfect and the random filter as bounds.
+The filters of ART as baselines: activation clustering and spectral signatures, with a random seed.
 
-ART's two filters ask the classifier for its last top-level layer. In a PyTorch model that is the head, so as shipped they
-look at logits; the papers they implement look at what the head sees.
+ART's filters ask the classifier for its last top-level layer. In a PyTorch model this is the head, so ART uses the logits.
+The papers use the penultimate features, the input of the head. Both can be chosen here.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.spectral import spectral_scores
 
 FEATURES = ("logits", "penultimate")
-NOT_TUNABLE = ("classifier", "x_train", "y_train", "generator")  # of ART's filters: given elsewhere
-LEAST_SAMPLES = 10  # of a class, to say that one of two clusters is odd
-# What ART's activation clustering knows; its TSNE is named there, and missing.
+NOT_TUNABLE = ("classifier", "x_train", "y_train", "generator")  # parameters of ART's filters that are given elsewhere
+LEAST_SAMPLES = 10  # smallest number of samples of a class that is judged
+# The choices of ART's activation clustering. ART also names TSNE, but does not have it.
 CHOICES: dict[str, tuple[str, ...]] = {
     "clustering_method": ("KMeans",),
     "reduce": ("PCA", "FastICA"),
@@ -37,10 +36,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 class FeatureView:
     """
-    A classifier with one layer, for filters that ask for the last one: ``get_activations`` gives the chosen features.
+    A classifier that seems to have one layer, for filters that ask for the last layer: ``get_activations`` gives the chosen
+    features. All other attributes are those of the classifier.
 
-    :param classifier: ART ``PyTorchClassifier``; every other attribute is its own.
-    :param features: ``"logits"``: the last top-level layer, what ART itself would return; ``"penultimate"``: the input of
+    :param classifier: ART ``PyTorchClassifier``.
+    :param features: ``"logits"`` for the last top-level layer, which ART itself uses; ``"penultimate"`` for the input of
         the last linear layer.
     """
 
@@ -55,7 +55,7 @@ class FeatureView:
     def get_activations(
         self, x: np.ndarray, layer: Any = None, batch_size: int = 128, framework: bool = False
     ) -> np.ndarray:
-        """The features of ``x``, (n, features); ``layer`` and ``framework`` are ART's and not needed."""
+        """Give the features of ``x``, (n, features); ``layer`` and ``framework`` of ART's interface are ignored."""
         torch_module(self._classifier)
         if self._features == "penultimate":
             return penultimate_activations(self._classifier, x, batch_size)
@@ -64,7 +64,7 @@ class FeatureView:
 
 
 class KnownFeatures:
-    """What one of ART's filters asks of a classifier, answered by features (n, d) that are there already."""
+    """A classifier for ART's filters whose ``get_activations`` gives features, (n, d), that are already computed."""
 
     def __init__(self, classifier: Any, features: np.ndarray, nb_classes: int) -> None:
         self._classifier, self._features = classifier, features
@@ -74,18 +74,19 @@ class KnownFeatures:
         return getattr(self._classifier, name)
 
     def get_activations(self, x: np.ndarray, layer: Any = None, batch_size: int = 128) -> np.ndarray:
-        """The features, whatever is asked."""
+        """Give the features, whatever the arguments are."""
         return self._features
 
 
 class ARTFilter(PoisonFilter):
     """
-    One of ART's filters, seeded, on the chosen features, evaluated on what it returned (ART's activation clustering
-    clusters anew in ``evaluate_defence`` and disagrees with itself).
+    One of ART's filters, with a random seed, on the chosen features. It is evaluated on the result that it gave. (ART's
+    activation clustering clusters again in ``evaluate_defence`` and may get another result.)
 
     :param features: See :class:`FeatureView`.
-    :param random_state: ART's filters draw from NumPy's global generator: it is seeded for the call and given back.
-    :param parameters: Of the ART filter, under ART's names, with ART's defaults.
+    :param random_state: Random seed of the filter. ART draws from NumPy's global generator, which is seeded for the call
+        and restored after it.
+    :param parameters: Parameters of the ART filter, with ART's names and defaults.
     """
 
     needs_network = True
@@ -124,10 +125,10 @@ class ARTFilter(PoisonFilter):
         judged = [label for label, rows in enumerate(members) if self._can_judge(features[rows])]
         self.is_clean_ = np.ones(len(labels), dtype=int)
         if judged:
-            # ART fails on a class that it cannot judge: it is shown the others only, as classes 0, 1, ...
+            # ART fails on a class that it cannot judge, so it receives only the others, as classes 0, 1, ...
             rows = np.flatnonzero(np.isin(labels, judged))
             shown: np.ndarray = np.searchsorted(judged, labels[rows])
-            if len(judged) > 1:  # ART takes one-hot labels of a single class for indices
+            if len(judged) > 1:  # ART mistakes one-hot labels of a single class for indices
                 shown = np.eye(len(judged), dtype=np.float32)[shown]
             self.is_clean_[rows] = self._art_verdicts(features[rows], self.x_train[rows], shown, len(judged))
         self._note_features(features, labels, nb_classes)
@@ -151,15 +152,16 @@ class ARTFilter(PoisonFilter):
         return np.asarray(is_clean, dtype=int)
 
     def _note_features(self, features: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
-        """What a subclass keeps of the features (n, d)."""
+        """Keep what a subclass needs of the features, (n, d)."""
 
 
 class ActivationClustering(ARTFilter):
     """
-    ART's ``ActivationDefence`` (Chen et al. 2018): per class PCA to 10 dimensions and 2-means; the smaller half goes.
+    ART's ``ActivationDefence`` (Chen et al. 2018). The features of each class are reduced to 10 dimensions by PCA and split
+    by 2-means, and the smaller cluster is removed.
 
-    When this breaks: classes of fewer than ten samples, or fewer than the clusters or dimensions asked for, are not judged:
-    they pass, and the report lists them.
+    When this breaks: classes with fewer than ten samples, or fewer than the number of clusters or dimensions, are not
+    judged. Their samples are kept, and the report lists these classes.
     """
 
     art_class = ActivationDefence
@@ -191,10 +193,10 @@ class ActivationClustering(ARTFilter):
 
 class SpectralSignatures(ARTFilter):
     """
-    ART's ``SpectralSignatureDefense`` (Tran et al. 2018): projection on the top singular vector of each class; with ART's
-    defaults 49.5 % of every class go.
+    ART's ``SpectralSignatureDefense`` (Tran et al. 2018). Samples are scored by their projection on the top singular vector
+    of their class. With ART's defaults, 49.5 % of every class are removed.
 
-    :ivar outlier_scores_: (n,), ART's score of every sample; higher is more suspicious.
+    :ivar outlier_scores_: ART's score of every sample, (n,); higher is more suspicious.
     """
 
     art_class = SpectralSignatureDefense
@@ -214,7 +216,7 @@ class SpectralSignatures(ARTFilter):
 
 @contextmanager
 def seeded_numpy(random_state: int) -> Iterator[None]:
-    """Seed NumPy's global generator inside the block and give it back as it was."""
+    """Seed NumPy's global generator inside the block and restore its state afterwards."""
     state = np.random.get_state()  # noqa: NPY002  # ART and scikit-learn draw from the global generator
     np.random.seed(random_state)  # noqa: NPY002
     try:

@@ -1,4 +1,4 @@
-"""Beatrix (Ma et al. 2023): do the channels of an image's features go together as in its class?"""
+"""Beatrix (Ma et al. 2023): it compares the correlations between feature channels with those of the predicted class."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from art_plugins.features.gram_matrices import gram_features
 from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.deviations import Band, band_deviations, median_band
 
-N_FOLDS = 5  # as the authors' code sets its threshold
-DEPTH = 2 / 3  # of the way through the blocks; in ResNet-18 the end of its third stage, where the authors look
+N_FOLDS = 5  # number of folds, as in the authors' code
+DEPTH = 2 / 3  # relative depth of the default layer; in ResNet-18 the end of the third stage, as in the paper
 
 
 class Beatrix(LayerDetector):
     """
-    Gram matrices of the features' channels, of orders 1 to 8; entries outside the median of the class, plus and minus ten
-    times its median absolute deviation, count by how far they are out.
+    Beatrix: Gram matrices of the feature channels, of orders 1 to 8, are compared with those of the predicted class. An
+    entry is normal if it lies within ten median absolute deviations of the median of the class. The score is the mean
+    distance of the entries from this band.
 
     | Paper: W. Ma et al., The "Beatrix" resurrections: robust backdoor detection via Gram matrices, NDSS 2023, sections
-      IV-A and IV-B. Its second part, which tests classes by kernel mean discrepancy, is not here.
+      IV-A and IV-B. The second part of the method, which tests classes by kernel mean discrepancy, is not implemented.
 
-    Deviates: one threshold holds for all classes, set on cross-fitted scores of clean images of all of them (the authors'
-    code does it for one class at a time, by the same five folds).
+    Deviates: one threshold is used for all classes. It is set on cross-fitted scores of clean images of all classes. (The
+    authors' code sets one threshold for each class, with the same five folds.)
 
-    When this breaks: features that are mostly 0, as after a ReLU: a bound is then 0, any other value counts a million
-    times, and such entries decide alone; networks of few layers, where no one layer of maps has both the trigger and the
-    class; few clean images of a class, whose median deviations are then too small; layers of vectors, where all orders say
-    nearly the same. Long layers: for each class and order C (C + 1) / 2 numbers are kept of C channels.
+    When this breaks: features that are mostly 0, as after a ReLU, because a bound is then 0 and any other value has a very
+    large relative distance; networks of few layers, where no layer of feature maps shows both the trigger and the class;
+    few clean images of a class, because their median deviations are too small; layers of vectors, where all orders give
+    nearly the same. Layers with many channels C need much memory: C (C + 1) / 2 numbers for each class and order.
 
-    :param orders: Of the Gram matrices, whole numbers from 1, each once.
+    :param orders: Orders of the Gram matrices, different whole numbers from 1.
     :param width: Half the width of the band, in median absolute deviations, above 0.
-    :param layers: ``None``: the one that lies two thirds of the way through the model's blocks and gives feature maps, or
-        vectors if none does. Over several layers deviations are averaged.
-    :param random_state: Seed of the folds.
+    :param layers: Names of the layers, over which the distances are averaged. ``None`` chooses the layer with feature maps
+        (or vectors, if there are none) that is closest to two thirds of the model's depth.
+    :param random_state: Random seed of the folds.
 
-    Scores are 0 or above, 0.1 meaning that entries are out by a tenth of the bound on average. The other parameters
-    are those of :class:`LayerDetector`.
+    Scores are 0 or above. A score of 0.1 means that entries exceed their bound by 10 % of it on average. The other
+    parameters are those of :class:`LayerDetector`.
     """
 
     defence_params = [*LayerDetector.defence_params, "orders", "width", "random_state"]
@@ -88,7 +89,7 @@ class Beatrix(LayerDetector):
         return scores
 
     def _take(self, features: dict[str, np.ndarray], labels: np.ndarray, kept: np.ndarray) -> None:
-        """The bands of each class, layer and order."""
+        """Learn the bands of each class, layer and order."""
         self._bands: dict[int, list[Band]] = {}
         for label in np.unique(labels[kept]):
             rows = np.flatnonzero(kept & (labels == label))

@@ -1,4 +1,4 @@
-"""The bounds of every filter: one that knows the poison, and one that guesses."""
+"""Bounds for every filter: a filter that knows the poison, and a filter that removes samples at random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PerfectFilter(PoisonFilter):
     """
     Upper bound: removes exactly the poison.
 
-    :param is_poison: Ground truth (n,), bool.
+    :param is_poison: Ground truth: whether each sample is poisoned, (n,), bool.
     """
 
     def __init__(self, classifier: Any, x_train: np.ndarray, y_train: np.ndarray, is_poison: np.ndarray) -> None:
@@ -40,17 +40,17 @@ class PerfectFilter(PoisonFilter):
 
 class RandomFilter(PoisonFilter):
     """
-    Lower bound: removes so many samples at random.
+    Lower bound: removes samples at random.
 
-    :param n_removed: Number of samples, 0 to n.
-    :param random_state: Seed.
+    :param n_removed: Number of samples to remove, 0 to n.
+    :param random_state: Random seed of the choice.
     """
 
     def __init__(
         self, classifier: Any, x_train: np.ndarray, y_train: np.ndarray, n_removed: int = 0, random_state: int = 0
     ) -> None:
         super().__init__(classifier, x_train, y_train)
-        check_count("n_removed", n_removed, 0)  # the data are not looked at yet
+        check_count("n_removed", n_removed, 0)  # the data are checked later
         check_count("random_state", random_state, 0)
         self.n_removed, self.random_state = n_removed, random_state
         self.defence_params = ["n_removed", "random_state"]

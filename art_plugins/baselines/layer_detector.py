@@ -1,4 +1,4 @@
-"""Detectors that learn from clean images' activations at several layers, and set their threshold on held-out ones."""
+"""Base of the detectors that learn from the activations of clean images at several layers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from art_plugins.parameters import check_layer_names
 
 class LayerDetector(ForDetectorClassifier, ThresholdDetector):
     """
-    Base of detectors that look at layers. They learn from those clean images that the model sends to their class, and score
-    an image by the class that the model sends it to; in classes that they did not learn the score is 0.
+    Base of detectors that use the activations of layers. They learn from the clean images that the model classifies
+    correctly. An image is compared with the class that the model predicts. If this class was not learned, the score is 0.
 
-    A subclass implements :meth:`_fit`, which gives scores of the clean images by what was learned without them, and
+    A subclass implements :meth:`_fit`, which scores each clean image without having learned from it, and
     :meth:`_batch_scores`.
 
-    :param layers: Names of modules in the order in which they run; ``None``: chosen by :meth:`_default_layers` from
-        the model's blocks, as :func:`~art_plugins.features.blocks.find_blocks` names them.
+    :param layers: Names of modules in the order in which they run. ``None`` lets :meth:`_default_layers` choose among the
+        model's blocks, see :func:`~art_plugins.features.blocks.find_blocks`.
 
     The other parameters are those of :class:`ThresholdDetector`.
 
-    :ivar layers_: The layers that are looked at.
+    :ivar layers_: Names of the layers that are used.
     """
 
     defence_params = [*ThresholdDetector.defence_params, "layers"]
@@ -77,7 +77,7 @@ class LayerDetector(ForDetectorClassifier, ThresholdDetector):
         for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
             predicted = batch.predicted
             features = {name: self._reduce(batch, name) for name in self.layers_}
-            found = np.full(len(predicted), np.inf)  # where activations are not finite, which no rule ever calls clean
+            found = np.full(len(predicted), np.inf)  # an image whose activations are not finite is never called clean
             sound = np.all([np.isfinite(layer.reshape(len(layer), -1)).all(axis=1) for layer in features.values()], axis=0)
             if sound.any():
                 kept = {name: layer[sound] for name, layer in features.items()}
@@ -90,21 +90,25 @@ class LayerDetector(ForDetectorClassifier, ThresholdDetector):
 
     @abc.abstractmethod
     def _reduce(self, batch: ActivationBatch, layer: str) -> np.ndarray:
-        """What is kept of a batch's activations at a layer, (B, ...), float32."""
+        """Reduce the activations of a batch at a layer to features, (B, ...), float32."""
 
     @abc.abstractmethod
     def _fit(
         self, features: dict[str, np.ndarray], labels: np.ndarray, predicted: np.ndarray, right: np.ndarray
     ) -> np.ndarray:
         """
-        Learn from the images of which ``right`` holds.
+        Learn from the images that are classified correctly.
 
-        :return: Scores of all, (n,), by what was learned without them.
+        :param features: Layer -> features of the clean images, (n, ...).
+        :param labels: Classes of the images, (n,).
+        :param predicted: Classes that the model predicts, (n,).
+        :param right: Whether the prediction is correct, (n,), bool.
+        :return: Score of every clean image by a model that was learned without it, (n,).
         """
 
     @abc.abstractmethod
     def _batch_scores(self, features: dict[str, np.ndarray], predicted: np.ndarray) -> np.ndarray:
-        """Scores (B,) of a batch by its features and the model's classes."""
+        """Score a batch, (B,), by its features and predicted classes."""
 
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)

@@ -1,47 +1,38 @@
-"""What the in-flight detector is measured against (Li et al. 2022, sections 2 and 5.2): STRIP, B3D and Neural Cleanse."""
+"""The baselines of the in-flight detector (Li et al. 2022, sections 2 and 5.2): STRIP, B3D and Neural Cleanse."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
-import torch
-from art.estimators.classification import PyTorchClassifier
 from scipy.special import log_softmax
-from torch.nn import functional
 
-from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations
-from art_plugins.features.classifiers import torch_module
-from art_plugins.features.training import seeded
-from art_plugins.parameters import check_count, check_number, plain
-from art_plugins.statistics.labels import class_labels
-from art_plugins.triggers.trigger import Trigger, check_trigger, stamped
-
-PATCHING_BATCH, PATCHING_MOMENTUM = 32, 0.9  # neither paper says
+from art_plugins.parameters import check_count, check_number
+from art_plugins.triggers.trigger import Trigger, stamped
 
 
 class STRIP(ForDetectorClassifier, ThresholdDetector):
     """
-    A trigger survives blending: minus the mean entropy of the model's class probabilities over blends
-    ``weight * image + (1 - weight) * clean image``.
+    STRIP: a trigger still works after the image is blended with clean images, so the prediction stays certain. The score is
+    minus the mean entropy of the class probabilities over blends ``weight * image + (1 - weight) * clean image``.
 
     | Paper: Y. Gao et al., STRIP: a defence against trojan attacks on deep neural networks, ACSAC 2019, section IV; blends
       as in Li et al. 2022, section 5.2.
 
-    Deviates from the paper: all images are blended with the same clean ones, drawn once, so that an image's score does
-    not depend on the images beside it. ART's STRIP takes the entropy over the blends in place of the classes.
+    Deviates from the paper: all images are blended with the same clean images, which are drawn once, so the score of an
+    image does not depend on the other images. (The STRIP of ART computes the entropy over the blends instead of the
+    classes.)
 
     When this breaks: triggers that blending weakens (faint ones over the whole image), triggers that work on images of
-    one class only, and models that are sure of every blend.
+    one class only, and models that are certain for every blend.
 
-    :param n_blends: Number of clean images, 1 to those that :meth:`fit` is given.
-    :param weight: Of the judged image, above 0 and below 1.
-    :param random_state: Seed of the choice of clean images.
+    :param n_blends: Number of clean images in the blends, from 1 to the number that :meth:`fit` receives.
+    :param weight: Weight of the judged image in a blend, above 0 and below 1.
+    :param random_state: Random seed of the choice of clean images.
 
     Scores are in nats, 0 or below. The other parameters are those of :class:`ThresholdDetector`.
 
@@ -95,14 +86,15 @@ class STRIP(ForDetectorClassifier, ThresholdDetector):
 
 class B3D(ForDetectorClassifier, ThresholdDetector):
     """
-    On an image that carries the trigger already, a second one changes nothing: minus the Kullback-Leibler divergence, in
-    nats, of the model's class probabilities with the trigger embedded from those without it, KL(without || with).
+    B3D: a second trigger changes nothing on an image that already carries the trigger. The score is minus the
+    Kullback-Leibler divergence, KL(without || with), in nats, between the class probabilities of the image without and with
+    the trigger stamped on it.
 
     | Paper: Y. Dong et al., Black-box detection of backdoor attacks with limited information and data, ICCV 2021; as
       described in Li et al. 2022, section 2.
 
-    When this breaks: clean images of the target class are hardly changed by the trigger either; where only images that
-    the model sends there are judged, the two are hard to tell apart.
+    When this breaks: the trigger hardly changes the predictions for clean images of the target class either. If only images
+    that are predicted as the target are judged, clean and triggered ones are hard to distinguish.
 
     :param trigger: The estimated (or true) trigger, a callable that stamps a batch of images.
 
@@ -123,7 +115,7 @@ class B3D(ForDetectorClassifier, ThresholdDetector):
         self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
-        stamped(self.trigger, x[:1])  # an unfit trigger shows here also when the threshold is given
+        stamped(self.trigger, x[:1])  # a trigger that does not work raises its error here, even if the threshold is given
 
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
         log_p = log_softmax(self._outputs(x, batch_size), axis=1)
@@ -133,19 +125,20 @@ class B3D(ForDetectorClassifier, ThresholdDetector):
 
 class NeuralCleanseFilter(ForDetectorClassifier, ThresholdDetector):
     """
-    Some neurons work for the backdoor: the mean activation of those penultimate neurons that the trigger raises most.
+    The filter of Neural Cleanse: some neurons serve the backdoor. The score is the mean activation of the penultimate
+    neurons whose activation the trigger raises most.
 
     | Paper: B. Wang et al., Neural Cleanse: identifying and mitigating backdoor attacks in neural networks, IEEE S&P 2019,
       section VI-A.
 
-    When this breaks: a backdoor that shares its neurons with the target class, whose clean images activate them as well.
+    When this breaks: the backdoor uses the same neurons as the target class, so that its clean images activate them too.
 
     :param trigger: The estimated (or true) trigger, a callable that stamps a batch of images.
-    :param top: Share of the neurons taken, above 0 and at most 1; at least one is taken.
+    :param top: Share of the neurons that are used, above 0 and at most 1; at least one is used.
 
-    Scores are in units of the activations. The other parameters are those of :class:`ThresholdDetector`.
+    Scores have the unit of the activations. The other parameters are those of :class:`ThresholdDetector`.
 
-    :ivar neurons_: The neurons taken, the most raised first.
+    :ivar neurons_: Indices of the neurons that are used, in the order of decreasing rise.
     """
 
     defence_params = [*ThresholdDetector.defence_params, "top"]
@@ -178,86 +171,3 @@ class NeuralCleanseFilter(ForDetectorClassifier, ThresholdDetector):
         super()._check(values)
         top = values["top"]
         check_number("top", top, "a share", above=0, most=1)
-
-
-def neural_cleanse_patching(
-    classifier: Any,
-    trigger: Trigger,
-    x_clean: np.ndarray,
-    y_clean: np.ndarray,
-    learning_rate: float,
-    fraction_stamped: float = 0.2,
-    nb_epochs: int = 1,
-    random_state: int = 0,
-) -> PyTorchClassifier:
-    """
-    A copy of the model that has unlearned the backdoor: fine-tuned on clean images, a part of which carry the trigger and
-    their true labels (Wang et al. 2019, section VI-C). What it says of a triggered image is its guess of the source class.
-
-    Stochastic gradient descent on the cross-entropy, momentum .9, batches of about 32.
-
-    When this breaks: at a learning rate that is too high (the weights may become NaN) or too low (the backdoor stays);
-    Table 3 of Li et al. 2022 shows how narrow the way between is.
-
-    :param classifier: ART ``PyTorchClassifier`` that returns logits; it stays as it is.
-    :param trigger: The estimated (or true) trigger, a callable that stamps a batch of images.
-    :param x_clean: Clean images of all classes, (n, ...), n >= 2.
-    :param y_clean: Their labels, (n,), (n, 1) or one-hot.
-    :param learning_rate: Above 0.
-    :param fraction_stamped: Share of the images that carry the trigger, 0 to 1.
-    :param nb_epochs: Passes over the images.
-    :param random_state: Seed of the choice of images, of their order and of dropout.
-    :return: The patched copy, in evaluation mode.
-    :raises InvalidInputError: For bad images, labels or parameters.
-    """
-    learning_rate, fraction_stamped = plain(learning_rate), plain(fraction_stamped)
-    nb_epochs, random_state = plain(nb_epochs), plain(random_state)
-    check_number("learning_rate", learning_rate, above=0)
-    check_number("fraction_stamped", fraction_stamped, "a share", least=0, most=1)
-    check_count("nb_epochs", nb_epochs)
-    check_count("random_state", random_state, 0)
-    check_trigger(trigger)
-    original = torch_module(classifier)
-    if "forward" in vars(original):
-        raise InvalidInputError(
-            f"The network of a {type(classifier).__name__} cannot be copied, since its forward is set on the object; give "
-            "a PyTorchClassifier around it."
-        )
-    check_samples(x_clean)
-    check_finite(x_clean, "images", "remove such images first")
-    if len(x_clean) < 2:
-        raise InvalidInputError("At least two clean images are needed; received one.")
-    labels, _ = class_labels(y_clean, len(x_clean), int(classifier.nb_classes))
-    random = np.random.default_rng(random_state)
-    x = np.array(x_clean, dtype=np.float32)
-    chosen = random.permutation(len(x))[: round(fraction_stamped * len(x))]
-    if len(chosen):
-        x[chosen] = stamped(trigger, x[chosen])
-
-    network = copy.deepcopy(original).requires_grad_(True)
-    optimiser = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=PATCHING_MOMENTUM)
-    network.train()
-    with seeded(random_state):
-        for _ in range(nb_epochs):
-            # Batches of nearly equal size: batch normalisation cannot take a last one of one image.
-            for rows in np.array_split(random.permutation(len(x)), -(-len(x) // PATCHING_BATCH)):
-                batch, _ = classifier._apply_preprocessing(x[rows], y=None, fit=False)
-                outputs = network(torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device))
-                loss = functional.cross_entropy(outputs, torch.from_numpy(labels[rows]).to(outputs.device))
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-    optimiser.zero_grad()
-    return PyTorchClassifier(
-        model=network.eval(),
-        loss=classifier.loss,
-        input_shape=classifier.input_shape,
-        nb_classes=classifier.nb_classes,
-        optimizer=optimiser,
-        channels_first=classifier.channels_first,
-        clip_values=classifier.clip_values,
-        preprocessing_defences=classifier.preprocessing_defences,
-        postprocessing_defences=classifier.postprocessing_defences,
-        preprocessing=classifier.preprocessing,
-        device_type="cpu" if classifier.device.type == "cpu" else "gpu",
-    )

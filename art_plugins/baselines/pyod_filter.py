@@ -1,4 +1,4 @@
-"""PyOD's outlier detectors as filters of training sets: class by class, on penultimate features."""
+"""Filters of training sets that use the outlier detectors of PyOD on the penultimate features of each class."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
 
 DETECTORS = ("ecod", "iforest", "lof")
-LEAST_SAMPLES = 10  # different ones of a class, to say that one of them stands out
-NEIGHBOURS = 20  # of LOF, its own default; fewer in smaller classes
+LEAST_SAMPLES = 10  # smallest number of different samples of a class that is judged
+NEIGHBOURS = 20  # number of neighbours of LOF, the default of PyOD; fewer in smaller classes
 
 
 class PyODFilter(PoisonFilter):
     """
-    Remove what stands out of its class by an outlier detector that knows nothing of backdoors.
+    Removes the outliers of each class, found by a general outlier detector.
 
-    The scores are PyOD's, on the features that the classification head sees. How many go is decided without the truth: a
-    sample whose score lies more than ``cutoff`` robust standard deviations (1.4826 times the median absolute deviation)
-    above the median of its class, the rule of Iglewicz and Hoaglin 1993. A point counts once, however many copies of it
-    there are, and all of them get its score: around more copies than LOF has neighbours the density is infinite, and every
-    other sample would be an outlier.
+    PyOD scores the penultimate features. A sample is removed if its score lies more than ``cutoff`` robust standard
+    deviations (1.4826 times the median absolute deviation) above the median of its class (Iglewicz and Hoaglin 1993).
+    Copies of a sample count once, and all of them get its score. Otherwise, the density at a sample with more copies than
+    LOF has neighbours would be infinite, and every other sample would be an outlier.
 
     | Y. Zhao et al., PyOD: a Python toolbox for scalable outlier detection, JMLR 2019. ``"ecod"``: Z. Li et al. 2022;
       ``"iforest"``: F. T. Liu et al. 2008; ``"lof"``: M. Breunig et al. 2000.
 
-    When this breaks: poisoned samples lie close together, so that they are no outliers among themselves; more than half of
-    a class. Classes of fewer than ten different samples are not judged: they score 0 and pass.
+    When this breaks: poisoned samples that lie close together are no outliers; more than half of a class is poisoned.
+    Classes with fewer than ten different samples are not judged: their scores are 0, and their samples are kept.
 
     Needs PyOD: ``pip install "art-plugins[peers]"``.
 
     :param detector: ``"ecod"``, ``"iforest"`` or ``"lof"``.
-    :param cutoff: In robust standard deviations, above 0.
-    :param batch_size: Of the forward passes.
-    :param random_state: Seed of the isolation forest.
+    :param cutoff: Score above which a sample is removed, in robust standard deviations, above 0.
+    :param batch_size: Number of samples in one forward pass.
+    :param random_state: Random seed of the isolation forest.
 
-    :ivar outlier_scores_: (n,), in robust standard deviations above the class's median; higher is more suspicious.
+    :ivar outlier_scores_: Scores in robust standard deviations above the median of the class, (n,); higher is more
+        suspicious.
     """
 
     needs_network = True
@@ -82,7 +82,7 @@ class PyODFilter(PoisonFilter):
         self.outlier_scores_, not_judged = np.zeros(len(labels)), []
         members = indices_by_class(labels, nb_classes)
         for label, rows in enumerate(members):
-            # First by the samples: copies in batches of two sizes may differ in the last digit of their features.
+            # Samples are compared first, because the features of copies may differ in the last digit between batches.
             first = first_of_copies(self.x_train[rows])
             first = first[first_of_copies(features[rows[first]])]
             points, copy_of = np.unique(first, return_inverse=True)
@@ -122,5 +122,5 @@ def import_pyod(module: str) -> Any:
 
 
 def pyod_is_installed() -> bool:
-    """Whether PyOD is there; it is not imported."""
+    """Whether PyOD is installed; it is not imported."""
     return find_spec("pyod") is not None

@@ -1,4 +1,4 @@
-"""SCALE-UP (Guo et al. 2023): a trigger still works when the image is made so bright that what it shows is gone."""
+"""SCALE-UP (Guo et al. 2023): a trigger still works on an image that is made so bright that its content is lost."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.parameters import check_choice
 from art_plugins.statistics.moments import class_moments
 
-HIGHEST = float(np.finfo(np.float32).max)  # a scale of single precision
+HIGHEST = float(np.finfo(np.float32).max)  # largest scale in single precision
 VARIANTS = ("data-free", "data-limited")
 
 
 class ScaleUp(ForDetectorClassifier, ThresholdDetector):
     """
-    Scaled prediction consistency: the share of brighter copies ``clip(n * image)`` that the model sends where it sends the
-    image itself.
+    SCALE-UP: the score is the scaled prediction consistency (SPC), the share of brighter copies ``clip(n * image)`` for
+    which the model predicts the same class as for the image itself.
 
     | Paper: J. Guo et al., SCALE-UP: an efficient black-box input-level backdoor detection via analyzing scaled prediction
       consistency, ICLR 2023; Eq. 2, and Eqs. 3 and 4 for ``"data-limited"``.
 
-    ``"data-limited"`` takes the score in deviations from the mean of clean images of the class that the model sends the
-    image to: ``(SPC - mu) / sigma``. A class with fewer than two clean images, or whose clean images all score alike, takes
-    mean or deviation from all of them.
+    ``"data-limited"`` standardises the score by the clean images of the predicted class: ``(SPC - mu) / sigma``. A class
+    with fewer than two clean images takes mean and deviation from all clean images. A class whose clean images have equal
+    scores takes the deviation from all of them.
 
-    Deviates: the threshold is set on clean images by their false-positive rate, as for the other detectors here; the paper
-    leaves it to the user. Data-free stays the score, not the threshold; give ``threshold=0.5`` for a detector without data.
+    Deviates: the threshold is set on clean images by their false-positive rate, as for the other detectors here. The paper
+    leaves it to the user. Only the score of ``"data-free"`` needs no data; give ``threshold=0.5`` too for a detector
+    without data.
 
-    When this breaks: images that stay what they are when made brighter (white digits on black), so that clean ones score
-    1 as well; triggers that brightening destroys (faint ones over the whole image). Five scales give six values of the
-    score, so that few false-positive rates can be set.
+    When this breaks: images that do not change when they are made brighter (white digits on black), because clean ones also
+    have the score 1; triggers that brightening destroys (faint ones over the whole image). Five scales give only six values
+    of the score, so few false-positive rates can be reached.
 
     :param variant: ``"data-free"`` or ``"data-limited"``.
-    :param scales: Whole numbers from 2, each once.
+    :param scales: Factors n by which images are made brighter, different whole numbers from 2.
 
-    Scores are 0 to 1, or deviations. The other parameters are those of :class:`ThresholdDetector`. The classifier needs
-    ``clip_values``.
+    Scores are 0 to 1, or in standard deviations for ``"data-limited"``. The other parameters are those of
+    :class:`ThresholdDetector`. The classifier needs ``clip_values``.
     """
 
     defence_params = [*ThresholdDetector.defence_params, "variant", "scales"]
@@ -73,11 +74,11 @@ class ScaleUp(ForDetectorClassifier, ThresholdDetector):
         return np.asarray((consistencies - means[predicted]) / deviations[predicted])
 
     def _consistencies(self, x: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Eq. 2, (n,), and the model's classes, (n,)."""
+        """Give the consistencies of Eq. 2, (n,), and the predicted classes, (n,)."""
         predicted = self._predicted(x, batch_size)
         low, high = self.classifier.clip_values
         agreed = np.zeros(len(x))
-        for start in range(0, len(x), batch_size):  # a batch at a time, so that no second copy of x is held
+        for start in range(0, len(x), batch_size):  # in batches, so that no second copy of x is in memory
             rows = slice(start, start + batch_size)
             for scale in self._fitted_scales:
                 brighter = np.clip(x[rows].astype(np.float32) * np.float32(scale), low, high)

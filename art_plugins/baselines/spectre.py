@@ -1,4 +1,4 @@
-"""SPECTRE (Hayase et al. 2021): what makes one class vary too much, once its clean part is whitened robustly, is poison."""
+"""SPECTRE (Hayase et al. 2021): after robust whitening, directions of large variance in one class point to the poison."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.quantum_entropy import n_removed, spectre_scores
 
-LEAST_SAMPLES = 20  # of a class, for a covariance
+LEAST_SAMPLES = 20  # smallest number of samples of a class that is judged, for its covariance
 
 
 class SPECTRE(PoisonFilter):
     """
-    Robust covariance estimation, quantum entropy scores, and the choice of the target class; from that class alone the
-    highest scores go.
+    SPECTRE: samples are scored by their quantum entropy scores after robust whitening of their class. The target class is
+    chosen, and only there the samples with the highest scores are removed.
 
     | Paper: J. Hayase, W. Kong, R. Somani, S. Oh, SPECTRE: defending against backdoor attacks using robust statistics, ICML
       2021, Algorithms 1 to 3.
 
-    The target class is the one whose scores are highest on average once it is whitened by what the filter would keep.
-    As in the paper 1.5 times the expected number of poisoned samples is removed. The paper is told that number; here
-    ``fraction`` is an upper bound, by default the one that ART's spectral signatures have, so that half of one class goes.
+    The target class is the one with the highest mean score after it is whitened by the samples that the filter would keep.
+    As in the paper, 1.5 times the expected number of poisoned samples is removed. The paper knows this number. Here
+    ``fraction`` is an upper bound, by default that of ART's spectral signatures, so that half of one class is removed.
 
     Deviates: see :func:`~art_plugins.statistics.quantum_entropy.spectre_scores`.
 
-    When this breaks: several target classes (one is found); a clean class of several clusters, which is taken for the
-    target; classes of fewer than 20 samples, which are not judged: they score 0 and pass.
+    When this breaks: several target classes, because only one is found; a clean class of several clusters, which is
+    mistaken for the target; classes with fewer than 20 samples, which are not judged: their scores are 0, and their samples
+    are kept.
 
-    :param fraction: Upper bound of the poisoned share of the target class, above 0 and below .5.
-    :param alpha: Of the quantum entropy scores, at least 0; the paper's 4.
-    :param max_dims: Most principal directions that are looked at; the paper's 100.
-    :param batch_size: Of the forward passes.
+    :param fraction: Upper bound of the poisoned share of the target class, above 0 and below 0.5.
+    :param alpha: Weight of the directions of large variance in the scores, at least 0; the paper uses 4.
+    :param max_dims: Largest number of principal directions; the paper uses 100.
+    :param batch_size: Number of samples in one forward pass.
 
-    :ivar outlier_scores_: (n,), of every sample within its class; higher is more suspicious.
-    :ivar class_scores_: (K,), by which the target is chosen; NaN for classes that are not judged.
-    :ivar target_class_: The class from which samples are removed, or ``None``.
+    :ivar outlier_scores_: Score of every sample within its class, (n,); higher is more suspicious.
+    :ivar class_scores_: Mean scores by which the target is chosen, (K,); NaN for classes that are not judged.
+    :ivar target_class_: The class from which samples are removed, or ``None`` if no class was judged.
     """
 
     needs_network = True

@@ -1,4 +1,4 @@
-"""TED (Mo et al. 2024): on the way through the layers, does an image stay among those of the class that it ends in?"""
+"""TED (Mo et al. 2024): it checks at every layer whether an image lies among the images of its predicted class."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from art_plugins.statistics.neighbour_ranks import neighbour_ranks
 
 class TED(LayerDetector):
     """
-    Topological evolution dynamics: at every layer, how many clean images lie nearer to the judged one than the nearest of
-    the class that the model sends it to. The ranks by layer are a point, and PyOD's PCA detector says how far out it lies.
+    TED (topological evolution dynamics): at every layer, the rank of an image is the number of clean images that are nearer
+    than the nearest one of the predicted class. The PCA detector of PyOD scores the vector of ranks.
 
     | Paper: X. Mo et al., Robust backdoor detection for deep learning via topological evolution dynamics, IEEE S&P 2024.
 
-    Deviates: feature maps are averaged to 4 x 4 cells before distances are taken, so that a thousand clean images can be
-    held; layers at which all clean images have the same rank say nothing, and principal components without variance, whose
-    weight would be infinite, are left out. Clean images are ranked among the others (each left out once); the principal
-    components are those of all of them, which with a few layers and hundreds of images makes no difference.
+    Deviates: feature maps are averaged to 4 x 4 cells before distances are computed, so that a thousand clean images fit
+    into memory. Layers at which all clean images have the same rank, and principal components without variance, are left
+    out. A clean image is ranked among the other clean images. The principal components are computed from all of them, which
+    makes no difference with a few layers and hundreds of images.
 
     When this breaks: few clean images of a class; a trigger that acts from the first layer on; models that are often wrong,
-    whose clean images end in a class that they were far from.
+    because many clean images are then far from their predicted class.
 
     Needs PyOD: ``pip install "art-plugins[peers]"``. Scores have no unit and are 0 or above. The parameters are those of
     :class:`LayerDetector`.
@@ -60,7 +60,7 @@ class TED(LayerDetector):
         self, features: dict[str, np.ndarray], labels: np.ndarray, predicted: np.ndarray, right: np.ndarray
     ) -> np.ndarray:
         sizes = np.bincount(labels[right], minlength=int(self.classifier.nb_classes))
-        self._known = sizes >= 2  # one alone has no other of its class to be ranked by
+        self._known = sizes >= 2  # a single image has no other image of its class to be ranked by
         kept = right & self._known[labels]
         self._labels, self._reference = labels[kept], {name: layer[kept] for name, layer in features.items()}
         self.clean_ranks_ = np.empty((0, len(self.layers_)), dtype=np.int64)
@@ -92,7 +92,7 @@ class TED(LayerDetector):
         return scores
 
     def _ranks(self, features: dict[str, np.ndarray], classes: np.ndarray, own: bool = False) -> np.ndarray:
-        """A column for each layer, (n, L)."""
+        """Give the ranks, with a column for each layer, (n, L)."""
         columns = [
             neighbour_ranks(features[name], classes, self._reference[name], self._labels, own) for name in self.layers_
         ]

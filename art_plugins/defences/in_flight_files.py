@@ -16,7 +16,7 @@ from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays, check_n
 from art_plugins.parameters import renamed
 from art_plugins.statistics.density import ClassDensities, density_rules
 from art_plugins.storage import load_arrays, save_arrays, target_file
-from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 from art_plugins.triggers.trigger import Trigger
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.attacks.success import ratio
-from art_plugins.baselines.patterns import neural_cleanse_patching
+from art_plugins.baselines.patching import neural_cleanse_patching
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.evaluation.detectors import Backdoor, detectors_of
 from art_plugins.evaluation.held_out import HeldOut

@@ -1,9 +1,8 @@
-"""Activations of any modules of a PyTorch model, all in one forward pass; hooks are removed whatever happens."""
+"""Activations of any modules of a PyTorch model, all in one forward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,20 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import as_samples, class_outputs, evaluating, forward, predicted_classes, torch_module
-
-PRECISIONS = ("32-true", "bf16-mixed")
+from art_plugins.features.classifiers import class_outputs, predicted_classes, torch_module
+from art_plugins.features.forward_pass import (
+    PRECISIONS,
+    first_tensor,
+    hooks,
+    not_finite_message,
+    not_finite_rows,
+    run_batch,
+)
 
 
 class ActivationBatch(NamedTuple):
     """
-    What a model made of one batch. The tensors are float32 and on the model's device.
+    Outputs and activations of one batch. The tensors are float32 and on the model's device.
 
     :param start: Row of ``x`` with which the batch starts.
-    :param outputs: The network's outputs, (B, K).
-    :param predicted: The classes that ``classifier.predict`` gives, (B,), int64, on the host.
-    :param activations: Layer -> (B, ...), as the module gave it. Emptied when the next batch is asked for, so that two are
-        never held at once: take out what you want to keep.
+    :param outputs: Outputs of the network, (B, K).
+    :param predicted: Classes that ``classifier.predict`` gives, (B,), int64, a NumPy array.
+    :param activations: Layer -> output of the module, (B, ...). The mapping is emptied before the next batch is computed,
+        so that only one batch is in memory: copy what you want to keep.
     """
 
     start: int
@@ -37,22 +42,21 @@ def stream_activations(
     classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128, precision: str = "32-true"
 ) -> Iterator[ActivationBatch]:
     """
-    Outputs of several modules and of the model, a batch at a time: reduce each batch, and memory does not grow with ``x``.
+    Give the outputs of several modules and of the model, one batch at a time, so that memory does not grow with ``x``.
 
-    A module that runs several times in a pass gives its last output. Of a tuple, a list or a mapping the first tensor
-    counts. A module whose output is overwritten later in the pass (``out += identity``, ``ReLU(inplace=True)``) still gives
-    what it put out itself: such outputs are copied. Between two batches the model has no hooks, and the training mode that
-    it had before.
+    If a module runs several times in a pass, its last output is given. If the output is a tuple, a list or a mapping, its
+    first tensor is given. If an output is overwritten later in the pass (``out += identity``, ``ReLU(inplace=True)``), the
+    value before is given. Between two batches, the model has no hooks and its former training mode.
 
-    :param classifier: ART ``PyTorchClassifier``; its preprocessing is applied, on its device, in evaluation mode and
-        without gradients.
+    :param classifier: ART ``PyTorchClassifier``. Its preprocessing is applied; the pass runs on its device, in evaluation
+        mode and without gradients.
     :param x: Inputs as the classifier takes them, shape (n, ...).
     :param layers: Names from ``classifier.model.named_modules()``; ``""`` is the whole model.
-    :param batch_size: At least 1.
-    :param precision: ``"32-true"``, or ``"bf16-mixed"``: the pass runs under PyTorch's autocast.
-    :raises InvalidInputError: At once for a name that the model does not have, a bad batch size or precision; in the first
-        batch for a module that did not run, or whose output holds no tensor. What is not finite is given as it is: whoever
-        judges by it must not call it clean.
+    :param batch_size: Number of inputs in one pass, at least 1.
+    :param precision: ``"32-true"``, or ``"bf16-mixed"`` to run the pass under PyTorch's autocast in bfloat16.
+    :return: The batches. Values that are not finite are given unchanged; a caller must not call such samples clean.
+    :raises InvalidInputError: At once for an unknown layer, a bad batch size or precision; in the first batch for a module
+        that did not run, or whose output holds no tensor.
     """
     watched = _modules(classifier, layers)
     _checked(batch_size)
@@ -65,13 +69,14 @@ def collect_activations(
     classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128
 ) -> dict[str, np.ndarray]:
     """
-    Outputs of several modules, each flattened to one row a sample, for all of ``x`` at once.
+    Give the outputs of several modules for all of ``x``, each flattened to one row for each sample.
 
-    ART's ``get_activations`` gives one layer a pass, with gradients, and leaves its hooks on the model.
+    The method ``get_activations`` of ART gives only one layer in a pass, with gradients, and leaves its hooks on the model.
+    The parameters are those of :func:`stream_activations`.
 
     :return: Name -> array (n, features), float32.
-    :raises InvalidInputError: As :func:`stream_activations`, which also says what the parameters are; and if an output or
-        an activation is not finite, saying of how many samples and in which layers.
+    :raises InvalidInputError: As :func:`stream_activations`; also if an output or an activation is not finite. The message
+        says for how many samples and in which layers.
     """
     collected: dict[str, np.ndarray] = {}
     watched = _modules(classifier, layers)
@@ -83,7 +88,8 @@ def collect_activations(
 
 def collect_outputs(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """
-    The network's outputs for all of ``x``, before ART's postprocessing.
+    Give the network's outputs for all of ``x``, before ART's postprocessing. The parameters are those of
+    :func:`stream_activations`.
 
     :return: Shape (n, K), float32.
     :raises InvalidInputError: As :func:`stream_activations`.
@@ -93,12 +99,13 @@ def collect_outputs(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np
 
 def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """
-    What the classification head sees: the input of the last linear layer that runs, flattened.
+    Give the penultimate features: the flattened input of the last linear layer that runs.
 
     :param classifier: ART ``PyTorchClassifier``.
     :param x: Inputs as the classifier takes them, shape (n, ...).
+    :param batch_size: Number of inputs in one pass.
     :return: Shape (n, features), float32.
-    :raises InvalidInputError: If no linear layer runs.
+    :raises InvalidInputError: If no linear layer runs, or a feature is not finite.
     """
     linear = [module for module in torch_module(classifier).modules() if isinstance(module, nn.Linear)]
     complaint = "No linear layer runs in the model, so it has no penultimate features."
@@ -112,13 +119,15 @@ def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 12
 
 def hidden_layers(classifier: Any, x: np.ndarray, n_layers: int) -> list[str]:
     """
-    The linear layers whose inputs are the last ``n_layers`` hidden vectors, in the order in which they run.
+    Find the linear layers whose inputs are the last ``n_layers`` hidden vectors, in the order in which they run.
 
-    The last of them is the classification head, so its input is the penultimate layer. A layer counts when it is given
-    one vector a sample (in a transformer the layers over tokens do not). A model with fewer gives those that it has.
+    The last one is the classification head, so its input is the penultimate layer. A layer counts only if its input is one
+    vector for each sample, so the layers over the tokens of a transformer do not count. If the model has fewer such layers,
+    all of them are given.
 
     :param classifier: ART ``PyTorchClassifier``.
     :param x: At least one input, shape (n, ...); the first is used.
+    :param n_layers: Number of layers.
     :return: Names from ``named_modules()``.
     :raises InvalidInputError: If no such layer runs.
     """
@@ -145,9 +154,12 @@ def logits_and_hidden(
     classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    The model's outputs, and the inputs of the named layers side by side, in one pass.
+    Give the model's outputs and the inputs of the named layers, side by side, in one pass.
 
-    :param layers: From :func:`hidden_layers`.
+    :param classifier: ART ``PyTorchClassifier``.
+    :param x: Inputs as the classifier takes them, shape (n, ...).
+    :param layers: Names that :func:`hidden_layers` gave.
+    :param batch_size: Number of inputs in one pass.
     :return: Outputs (n, K) and features (n, D), float32.
     :raises InvalidInputError: For a name that the model does not have, or a module that did not run.
     """
@@ -160,46 +172,6 @@ def logits_and_hidden(
         _store(collected, "outputs", batch.outputs, batch, len(x))
         _store(collected, "hidden", torch.cat([batch.activations[name] for name in layers], dim=1), batch, len(x))
     return collected["outputs"], collected["hidden"]
-
-
-@contextmanager
-def hooks(handles: list[Any]) -> Iterator[None]:
-    """Remove the hooks when the block ends, also by an error."""
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def run_batch(classifier: Any, x: np.ndarray, precision: str = "32-true") -> Any:
-    """
-    What the network gives for one batch, in evaluation mode and without gradients; every module gets its mode back.
-
-    :param x: As the classifier takes it, of any real type; ART's preprocessing is applied, and Hugging Face's processor.
-    :param precision: One of ``PRECISIONS``.
-    """
-    network = torch_module(classifier)
-    with evaluating(network):
-        batch, _ = classifier._apply_preprocessing(as_samples(np.asarray(x), network), y=None, fit=False)
-        tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device)
-        with torch.autocast(tensor.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
-            return forward(classifier, network, tensor)
-
-
-def first_tensor(output: Any) -> Tensor:
-    """
-    The first tensor in what a module gave: itself, or from a tuple, a list or a mapping.
-
-    :raises InvalidInputError: If there is none.
-    """
-    if isinstance(output, Tensor):
-        return output
-    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, (tuple, list)) else ()
-    for part in parts:
-        if isinstance(part, (Tensor, Mapping, tuple, list)):
-            return first_tensor(part)
-    raise InvalidInputError(f"A module gave {type(output).__name__} without a tensor; choose another layer.")
 
 
 def _modules(classifier: Any, layers: Sequence[str]) -> dict[str, list[nn.Module]]:
@@ -228,10 +200,12 @@ def _stream(
     strict: bool = False,
 ) -> Iterator[ActivationBatch]:
     """
-    :param watched: Name -> modules; of several the last one that runs counts.
-    :param of_inputs: The modules' first inputs instead of their outputs.
-    :param complaint: Said if a name has no tensor at the end of a pass.
-    :param strict: Refuse what is not finite, after the last batch.
+    Run the batches of :func:`stream_activations`. It has eight parameters because its callers differ in all of them.
+
+    :param watched: Name -> modules; if there are several, the last one that runs counts.
+    :param of_inputs: Whether the first inputs of the modules are given instead of their outputs.
+    :param complaint: Message of the error if a name has no tensor at the end of a pass.
+    :param strict: Whether values that are not finite raise an error, after the last batch.
     """
     seen: dict[str, tuple[Tensor, int]] = {}
     overwritten: set[str] = set()
@@ -268,40 +242,7 @@ def _stream(
             yield ActivationBatch(start, outputs, predicted_classes(classifier, outputs.cpu().numpy()), activations)
         activations.clear()
     if wrong:
-        raise InvalidInputError(_not_finite(wrong, len(x)))
-
-
-def not_finite_rows(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
-    """
-    Which samples of a batch have NaN or infinity in which tensor; names without any are left out.
-
-    Sums tell at once that all is well, since one value that is not finite makes its sum so.
-
-    :param tensors: Name -> (B, ...), floating.
-    """
-    sums = torch.stack([tensor.sum() for tensor in tensors.values()])
-    if bool(sums.isfinite().all()):
-        return {}
-    n_samples = len(next(iter(tensors.values())))
-    found = {}
-    for name, tensor in tensors.items():
-        finite = (
-            tensor.isfinite().reshape(n_samples, -1).all(dim=1) if len(tensor) == n_samples else tensor.isfinite().all()
-        )
-        if not bool(finite.all()):
-            found[name] = torch.nonzero(~finite.expand(n_samples)).flatten().tolist()
-    return found
-
-
-def _not_finite(wrong: Mapping[str, Sequence[int]], n_samples: int) -> str:
-    rows = sorted({row for of_name in wrong.values() for row in of_name})
-    names = ", ".join("its outputs" if name == "outputs" else f"layer {name!r}" for name in wrong)
-    shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-    remedy = "mend the model: its weights may be NaN" if len(rows) == n_samples else "remove these samples, or scale them"
-    return (
-        f"The model gives NaN or infinity for {len(rows)} of {n_samples} samples (rows {shown}; in {names}). What is not "
-        f"finite cannot be judged, and is not clean; {remedy}."
-    )
+        raise InvalidInputError(not_finite_message(wrong, len(x)))
 
 
 def _store(collected: dict[str, np.ndarray], name: str, output: Tensor, batch: ActivationBatch, n_total: int) -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import first_tensor, hooks, run_batch
 from art_plugins.features.classifiers import class_outputs, torch_module
+from art_plugins.features.forward_pass import first_tensor, hooks, run_batch
 
 logger = logging.getLogger(__name__)
 

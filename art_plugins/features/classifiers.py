@@ -1,4 +1,4 @@
-"""What of an ART classifier is looked at: its network, and what the network is given. As in ``classifier.predict``."""
+"""The network of an ART classifier and its inputs and outputs, as ``classifier.predict`` computes them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ HOW_TO_WRAP = (
     "art.estimators.classification.PyTorchClassifier(model=network, loss=torch.nn.CrossEntropyLoss(), "
     "input_shape=x.shape[1:], nb_classes=K)"
 )
-FAR = 5  # widths of clip_values beyond them: standardised or noisy samples stay nearer, bytes for a model of 0 to 1 do not
-NARROW = 200  # times narrower than clip_values: 0 to 1 in place of 0 to 255 is, and no usual picture or sound
-OTHER_SAMPLES = 20  # no two sets of sounds or pictures in one unit differ so much in their range
-ROWS_AT_ONCE = 1024  # samples of a memory map that are read together
-LOW_ACCURACY = (
-    0.5  # on trusted samples; a model that is wrong on most of them is given something else than it was trained on
-)
+FAR = 5  # widths of clip_values that samples may lie outside; bytes for a model of 0 to 1 lie farther outside
+NARROW = 200  # samples may be this many times narrower than clip_values; 0 to 1 in place of 0 to 255 is narrower
+OTHER_SAMPLES = 20  # ratio of the ranges of two data sets from which they have different units
+ROWS_AT_ONCE = 1024  # number of samples of a memory map that are read together
+LOW_ACCURACY = 0.5  # accuracy on trusted samples below which the inputs probably differ from those of the training
 
 
 def check_classifier(classifier: Any) -> None:
     """
-    :raises InvalidInputError: If it is no ART ``PyTorchClassifier``, or one whose ``predict`` is not the network's outputs
-        (a smoothed or certified classifier), so that hidden layers would not be those of what it predicts.
+    Check that the hidden layers of a classifier can be seen and belong to its predictions.
+
+    :raises InvalidInputError: If it is no ART ``PyTorchClassifier``, or if its ``predict`` does not give the outputs of the
+        network (a smoothed or certified classifier).
     """
     if classifier is None:
         raise InvalidInputError(f"classifier is None, and a model is looked into here; give {HOW_TO_WRAP}.")
@@ -53,10 +53,10 @@ def check_classifier(classifier: Any) -> None:
 
 def torch_module(classifier: Any) -> nn.Module:
     """
-    The network that the user wrapped, as it was before ``torch.compile``.
+    Give the network that the user wrapped, without the wrapper of ``torch.compile``.
 
-    :raises InvalidInputError: As :func:`check_classifier`; also for an ``nn.Sequential`` with a ``forward`` of its own,
-        which ART does not call.
+    :raises InvalidInputError: As :func:`check_classifier`; also for a subclass of ``nn.Sequential`` that defines
+        ``forward``, because ART does not call it.
     """
     check_classifier(classifier)
     network = classifier.model
@@ -73,14 +73,14 @@ def torch_module(classifier: Any) -> nn.Module:
 
 
 def input_dtype(network: nn.Module) -> torch.dtype:
-    """The floating type of the network's first weights; float32 without any."""
+    """Give the floating type of the network's first weights, or float32 if it has none."""
     return next((weights.dtype for weights in network.parameters() if weights.is_floating_point()), torch.float32)
 
 
 def as_samples(x: np.ndarray, network: nn.Module) -> np.ndarray:
     """
-    A batch in the type that the network computes with, native byte order, contiguous; whole numbers stay what they are
-    where the network looks them up in an embedding.
+    Give a contiguous batch in native byte order and in the type that the network computes with. Whole numbers keep their
+    type if the network has an embedding.
     """
     if min(x.strides) < 0:  # one sample counts as contiguous whatever its stride, and PyTorch takes none below 0
         x = np.array(x, order="C")
@@ -92,10 +92,11 @@ def as_samples(x: np.ndarray, network: nn.Module) -> np.ndarray:
 
 def forward(classifier: Any, network: nn.Module, tensor: Tensor) -> Any:
     """
-    What the network gives for a preprocessed batch on its device, in its own type; Hugging Face's processor comes first.
+    Run the network, after the processor of a Hugging Face classifier, on a preprocessed batch.
 
-    :param tensor: (B, ...).
-    :raises InvalidInputError: If the network fails on it; what it raised is the cause.
+    :param tensor: Batch on the network's device, (B, ...).
+    :return: The output of the network.
+    :raises InvalidInputError: If the network raises an error, which is then the cause of this one.
     """
     processor = getattr(classifier, "processor", None)
     if processor is not None:
@@ -104,7 +105,7 @@ def forward(classifier: Any, network: nn.Module, tensor: Tensor) -> Any:
         return network(tensor.to(input_dtype(network)) if tensor.is_floating_point() else tensor)
     except (ArtPluginsError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # whatever a stranger's network raises
+    except Exception as error:  # the user's network may raise any error
         raise InvalidInputError(
             f"The classifier's network raised {type(error).__name__} on samples of shape {tuple(tensor.shape)}: {error}"
         ) from error
@@ -112,10 +113,10 @@ def forward(classifier: Any, network: nn.Module, tensor: Tensor) -> Any:
 
 def class_outputs(output: Any, n_samples: int) -> Tensor:
     """
-    The class scores (B, K) in what a network gave.
+    Give the class scores, (B, K), in the output of a network.
 
-    :raises InvalidInputError: If ``classifier.predict`` could not read them either: they are no tensor, or not one row a
-        sample.
+    :raises InvalidInputError: If the output is no tensor, or has not one row for each sample; ``classifier.predict`` could
+        not read it either.
     """
     if not isinstance(output, Tensor):
         remedy = "use HuggingFaceClassifierPyTorch" if hasattr(output, "logits") else "let its forward return the logits"
@@ -133,10 +134,10 @@ def class_outputs(output: Any, n_samples: int) -> Tensor:
 
 def predicted_classes(classifier: Any, outputs: np.ndarray) -> np.ndarray:
     """
-    The classes that ``classifier.predict`` gives, after its postprocessing defences.
+    Give the classes that ``classifier.predict`` gives, after its postprocessing defences.
 
-    :param outputs: Of the network, (n, K).
-    :return: (n,), int64.
+    :param outputs: Outputs of the network, (n, K).
+    :return: Classes, (n,), int64.
     """
     if getattr(classifier, "postprocessing_defences", None):
         outputs = classifier._apply_postprocessing(preds=outputs, fit=False)
@@ -146,7 +147,9 @@ def predicted_classes(classifier: Any, outputs: np.ndarray) -> np.ndarray:
 
 def check_input_shape(classifier: Any, x: np.ndarray, name: str = "x") -> None:
     """
-    :raises InvalidInputError: If the samples (n, ...) are not of the classifier's shape.
+    Check the shape of samples, (n, ...).
+
+    :raises InvalidInputError: If it is not the classifier's shape.
     """
     check_samples(x, name)
     shape = tuple(classifier.input_shape)
@@ -156,9 +159,10 @@ def check_input_shape(classifier: Any, x: np.ndarray, name: str = "x") -> None:
 
 def typical_range(x: np.ndarray) -> tuple[float, float]:
     """
-    The medians of the samples' lowest and highest values: single samples that are far off do not move them.
+    Give the median of the samples' lowest values and the median of their highest values. Single unusual samples have little
+    influence on them.
 
-    :param x: (n, ...); a memory map is read a part at a time.
+    :param x: Samples, (n, ...); a memory map is read in parts.
     """
     parts = [x[start : start + ROWS_AT_ONCE].reshape(len(x[start : start + ROWS_AT_ONCE]), -1) for start in _starts(x)]
     low, high = (np.concatenate([extreme(part, axis=1) for part in parts]) for extreme in (np.min, np.max))
@@ -167,11 +171,13 @@ def typical_range(x: np.ndarray) -> tuple[float, float]:
 
 def check_input_range(classifier: Any, x: np.ndarray, name: str = "x") -> None:
     """
-    The range that the classifier declares against that of the typical sample; nothing is asked without ``clip_values``.
+    Compare the range of the typical sample with the classifier's ``clip_values``. Without ``clip_values`` nothing is
+    checked.
 
     :param x: Finite samples, (n, ...).
-    :raises InvalidInputError: If it lies outside by more than five times the declared range, or fills less than a 200th of
-        it: the samples are in another unit, such as 0 to 255 in place of 0 to 1.
+    :param name: Name of the argument, for the message.
+    :raises InvalidInputError: If the samples are outside by more than five times the width of ``clip_values``, or fill less
+        than 1 / 200 of it. They are then in another unit, such as 0 to 255 in place of 0 to 1.
     """
     if getattr(classifier, "clip_values", None) is None:
         return
@@ -188,8 +194,12 @@ def check_input_range(classifier: Any, x: np.ndarray, name: str = "x") -> None:
 
 def check_same_unit(x: np.ndarray, trusted: np.ndarray, name: str) -> None:
     """
-    :param x: Finite samples, (n, ...), as ``trusted``, (m, ...).
-    :raises InvalidInputError: If the typical sample's range is 20 times that of the typical trusted sample, or a 20th.
+    Compare the range of the typical sample with that of the typical trusted sample.
+
+    :param x: Finite samples, (n, ...).
+    :param trusted: Finite trusted samples, (m, ...).
+    :param name: Name of ``x``, for the message.
+    :raises InvalidInputError: If one range is at least 20 times the other.
     """
     (low, high), (least, most) = typical_range(x), typical_range(trusted)
     if high > low and most > least and not 1 / OTHER_SAMPLES < (high - low) / (most - least) < OTHER_SAMPLES:
@@ -201,9 +211,10 @@ def check_same_unit(x: np.ndarray, trusted: np.ndarray, name: str) -> None:
 
 def accuracy_warning(n_right: int, n_samples: int) -> str | None:
     """
-    What a model that is wrong on most trusted samples tells; ``None``: it is right on half of them at least.
+    Give a warning if the model misclassifies most trusted samples, or ``None`` if at least half are right.
 
-    :param n_right: Trusted samples that the model classifies as labelled, of ``n_samples``.
+    :param n_right: Number of trusted samples that the model classifies as labelled.
+    :param n_samples: Number of trusted samples.
     """
     if n_right >= LOW_ACCURACY * n_samples:
         return None
@@ -220,11 +231,11 @@ def _starts(x: np.ndarray) -> range:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, no compiled code (hooks do not reach into it); each module gets its mode back."""
+    """Set evaluation mode, without gradients and compiled code (it ignores hooks); restore the mode of each module."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        # Not inference_mode: its tensors do not count the changes made to them, and the caller's code would be inside it.
+        # inference_mode is off, because its tensors do not count changes, and the caller's code would run inside it.
         with torch.inference_mode(False), torch.no_grad(), _without_compiled_code():
             yield
     finally:
@@ -233,5 +244,5 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _without_compiled_code() -> AbstractContextManager[Any]:
-    """Nothing is compiled in a process that never imported the compiler, and importing it takes seconds."""
+    """Switch compiled code off. If the compiler was never imported, nothing is compiled, and importing it takes seconds."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()

@@ -1,8 +1,9 @@
 """
-When has an autoencoder been trained enough? When what its latents hold of the samples has stopped changing.
+Convergence of an autoencoder: training ends when the information in its latents has stopped changing.
 
-The loss is a bad witness: the decoder goes on polishing its pictures long after the latents, which are all that is judged,
-stand still. What they hold is their divergence from the prior, in nats, a term of the loss that hardly any noise disturbs.
+The total loss is a bad measure, because the decoder improves long after the latents have stopped changing, and only the
+latents are judged. The information in the latents is their divergence from the prior in nats, a term of the loss with
+little noise.
 """
 
 from __future__ import annotations
@@ -12,51 +13,51 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-# Optimiser's steps, not epochs, are what training takes: 30 epochs of 60 samples are 30 steps. A window of 100 is wider
-# than the rests that small sets take on their way, and three epochs even out what one order of the samples does.
+# Training needs optimiser steps, not epochs: 30 epochs of 60 samples are 30 steps. A window of 100 steps is longer than the
+# pauses in the training on small sets, and three epochs average over the order of the samples.
 WINDOW_STEPS, LEAST_EPOCHS = 100, 3
-# The change from one window to the next that counts as none. Chosen on digits: of 1,347, poison is found from 220 steps on
-# and training ends after 506; of 300, a clean class is called until 250 steps, and training ends after 395. A window of 50
-# steps would end it too early there.
+# A change from one window to the next below this share counts as none. It was chosen on images of digits. With 1,347
+# images, poison is found from 220 steps on and training ends after 506. With 300 images, a clean class is called poisoned
+# until 250 steps, and training ends after 395; with a window of 50 steps it would end too early.
 MOST_CHANGE = 0.02
-LEAST_NATS = 1.0  # that the change is compared with: latents that hold nothing have settled
-TERMS = ("divergence_sample", "divergence_steps")  # of the loss
-# What no data set that was measured needs, so that a training without an end has one: several times the steps that digits
-# and words take, and the paper's 30 epochs (Table 1) for large sets.
+LEAST_NATS = 1.0  # smallest divergence that a change is compared with, because latents without information have settled
+TERMS = ("divergence_sample", "divergence_steps")  # terms of the loss
+# Upper bounds of a training without a given length. No measured data set needs them: they are several times the steps for
+# digits and words, and for large sets the 30 epochs of the paper (Mehlman et al. 2023, Table 1).
 MOST_STEPS, PAPER_EPOCHS = 2_000, 30
 
 
 def steps_per_epoch(n_samples: int, batch_size: int, n_processes: int = 1) -> int:
-    """Batches of an epoch in each process; a last batch of one sample is left out, where there are others."""
+    """Give the batches of an epoch in each process. A last batch of one sample is left out if there are others."""
     n_own = math.ceil(n_samples / n_processes)
     return n_own // batch_size if leaves_one_out(n_samples, batch_size) else math.ceil(n_own / batch_size)
 
 
 def leaves_one_out(n_samples: int, batch_size: int) -> bool:
-    """Whether a last batch of one sample would be left, which batch normalisation cannot be trained on."""
+    """Whether the last batch would have one sample, on which batch normalisation cannot be trained."""
     return n_samples > batch_size > 1 and n_samples % batch_size == 1
 
 
 def window_epochs(steps: int) -> int:
-    """Epochs of a window, of ``steps`` each."""
+    """Give the number of epochs in a window, for ``steps`` optimiser steps in an epoch."""
     return max(LEAST_EPOCHS, math.ceil(WINDOW_STEPS / steps))
 
 
 def most_epochs(steps: int) -> int:
-    """Epochs after which a training ends that nobody has given an end to, of ``steps`` each."""
+    """Give the largest number of epochs of a training without a given length, for ``steps`` optimiser steps in an epoch."""
     return max(PAPER_EPOCHS, math.ceil(MOST_STEPS / steps))
 
 
 def changes(history: Sequence[Mapping[str, float]], steps: int) -> np.ndarray:
     """
-    Change of what the latents hold from one window of epochs to the next, as a share of it.
+    Give the relative change of the information in the latents from one window of epochs to the next.
 
-    The latents of the sample and those of its time steps are looked at one by one, so that what moves from one to the other
-    counts as change.
+    The changes of the latents of the sample and of its time steps are added, so information that moves from one to the
+    other counts as change.
 
     :param history: Mean losses of each epoch, with the terms of :class:`~art_plugins.features.variational.Losses`.
-    :param steps: Of an epoch.
-    :return: One number for each epoch from the second window's last on; empty before.
+    :param steps: Number of optimiser steps in an epoch.
+    :return: One number for each epoch from the end of the second window on; empty before.
     """
     width = window_epochs(steps)
     if len(history) < 2 * width:
@@ -71,16 +72,16 @@ def changes(history: Sequence[Mapping[str, float]], steps: int) -> np.ndarray:
 
 def has_settled(history: Sequence[Mapping[str, float]], steps: int) -> bool:
     """
-    Whether the latents have stopped changing at some epoch: by less than a fiftieth from one window to the next.
+    Whether the latents have changed by less than 2 % from one window to the next at some epoch.
 
-    :param history: As for :func:`changes`.
-    :param steps: Of an epoch.
+    :param history: See :func:`changes`.
+    :param steps: Number of optimiser steps in an epoch.
     """
     return bool((changes(history, steps) < MOST_CHANGE).any())
 
 
 def settled_words(history: Sequence[Mapping[str, float]], steps: int) -> str | None:
-    """What to say and to do where the latents are not known to have settled; ``None`` where they have."""
+    """Give a warning with its remedy if the latents are not known to have settled, or ``None`` if they have."""
     if has_settled(history, steps):
         return None
     shares, width = changes(history, steps), window_epochs(steps)

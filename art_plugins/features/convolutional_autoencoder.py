@@ -13,13 +13,14 @@ STRIDE = 2
 
 class ConvolutionalAutoencoder(nn.Module):
     """
-    Two strided convolutions to q(f | x), and the mirror image back (Kingma and Welling 2014).
+    A variational autoencoder (Kingma and Welling 2014). The encoder q(f | x) has two strided convolutions; the decoder
+    mirrors it.
 
-    :param image_shape: (C, H, W); any H and W: images are padded at the edges to a multiple of 4 inside.
-    :param latent_dim: D.
-    :param channels: Channels of the first convolution; the second has twice as many.
-    :param hidden_dim: Units of the dense layer between maps and latents.
-    :param reconstruction_weight: Weight of the squared error against the divergence.
+    :param image_shape: Shape of the images, (C, H, W), with any H and W; images are padded to a multiple of 4.
+    :param latent_dim: Number of latents, D.
+    :param channels: Number of channels of the first convolution; the second has twice as many.
+    :param hidden_dim: Number of units of the dense layer between feature maps and latents.
+    :param reconstruction_weight: Weight of the squared error in the loss; the divergence has weight 1.
     """
 
     def __init__(
@@ -63,15 +64,15 @@ class ConvolutionalAutoencoder(nn.Module):
         )
 
     def posterior(self, x: Tensor) -> Normal:
-        """q(f | x) of images (B, C, H, W), shape (B, D)."""
+        """Give q(f | x) of images (B, C, H, W), shape (B, D)."""
         return Normal(*self.down(functional.pad(x, self.pad)).chunk(2, dim=-1))
 
     def encode(self, x: Tensor) -> Tensor:
-        """Mean of q(f | x), shape (B, D); call it in evaluation mode."""
+        """Give the mean of q(f | x), shape (B, D); call this method in evaluation mode."""
         return self.posterior(x).mean
 
     def forward(self, x: Tensor) -> Losses:
-        """The negative evidence lower bound of images (B, C, H, W)."""
+        """Give the negative evidence lower bound of images (B, C, H, W)."""
         posterior = self.posterior(x)
         rebuilt = self.up(posterior.sample())[..., : self.crop[0], : self.crop[1]]
         reconstruction = self.reconstruction_weight * ((rebuilt - x) ** 2).flatten(1).sum(1).mean()

@@ -1,4 +1,4 @@
-"""Which model a saved detector belongs to: a checksum of its weights."""
+"""A checksum of a model's weights, by which a saved detector recognises its model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from art_plugins.features.classifiers import torch_module
 
 def model_fingerprint(classifier: Any) -> str:
     """
-    SHA-256 over the names, types, shapes and bytes of the model's parameters and buffers.
+    Give the SHA-256 checksum of the names, types, shapes and bytes of the model's parameters and buffers.
 
-    The device and the training mode do not matter; one changed weight does. What is no state of the network (ART's
-    preprocessing, an activation function) is not seen.
+    It changes with every weight, but not with the device or the training mode. It does not see what is no state of the
+    network, such as ART's preprocessing or an activation function.
 
     :param classifier: ART ``PyTorchClassifier``.
     :return: 64 hexadecimal digits.
@@ -45,7 +45,9 @@ def check_saved_for(path: str | Path, fingerprint: str, classifier: Any) -> None
 
 def check_known_layers(layers: Sequence[str], network: nn.Module) -> None:
     """
-    :raises InvalidInputError: If the network has no module of one of the names.
+    Check that the network has the named layers.
+
+    :raises InvalidInputError: If it has no module of one of the names.
     """
     unknown = set(layers) - {name for name, _ in network.named_modules()}
     if unknown:

@@ -1,4 +1,4 @@
-"""Whether a model's outputs are what the classifier says: one number for each class."""
+"""Check that a model gives one output for each class of the classifier."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from art_plugins.errors import InvalidInputError
 
 def check_outputs(outputs: Any, nb_classes: int) -> None:
     """
-    The largest of a sample's outputs says its class, which one output alone cannot.
+    Check the shape of outputs. The largest output of a sample gives its class, so one output alone is not enough.
 
     :param outputs: Array or tensor, (n, K).
-    :param nb_classes: K, as the classifier has it.
+    :param nb_classes: Number of classes of the classifier, K.
     :raises InvalidInputError: For another shape.
     """
     shape = tuple(outputs.shape)

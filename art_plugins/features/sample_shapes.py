@@ -1,17 +1,17 @@
-"""What the axes of samples are: how sequences with an axis of length one are laid out, and what may be no image."""
+"""The meaning of the axes of samples: axes of length one, and spectrograms that look like images."""
 
 from __future__ import annotations
 
 import numpy as np
 
 SEQUENCE_AXES = {"waveform": 1, "spectrogram": 2}
-LOOKED_AT = 256  # samples that are looked at for negative values
+LOOKED_AT = 256  # number of samples that are checked for negative values
 
 
 def without_lone_channel(kind: str, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
     """
-    The shape of a sample without its only channel: (T, F, 1) and (1, T, F) of a spectrogram are (T, F), (S, 1) and (1, S)
-    of a waveform (S,). Images keep all their axes, and so does what has no such axis.
+    Remove the axis of a single channel from the shape of a sound. Spectrograms (T, F, 1) and (1, T, F) become (T, F), and
+    waveforms (S, 1) and (1, S) become (S,). Images, and shapes without such an axis, stay as they are.
 
     :param kind: ``"waveform"``, ``"spectrogram"`` or ``"image"``.
     """
@@ -25,11 +25,11 @@ def without_lone_channel(kind: str, sample_shape: tuple[int, ...]) -> tuple[int,
 
 def spectrogram_notice(x: np.ndarray) -> str | None:
     """
-    A sentence for samples that were taken for images of one colour by their number of axes alone, but may be spectrograms:
-    their sides differ, or some values are negative, as logarithms are.
+    Give a notice for samples that were treated as grey images but may be spectrograms, because their sides differ or some
+    values are negative, as logarithms are.
 
     :param x: Samples, (n, ...).
-    :return: ``None`` where they look like images.
+    :return: The notice, or ``None`` if the samples look like images.
     """
     shape = x.shape[1:]
     if len(shape) != 3 or 1 not in (shape[0], shape[-1]):

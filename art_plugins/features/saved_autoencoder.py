@@ -1,4 +1,4 @@
-"""What a saved autoencoder may claim, checked before anything of the claimed size is made."""
+"""Checks of a saved autoencoder's settings, before any object of the size that they claim is created."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.file_rules import TINY, ArrayRule, SettingRule, check_names, check_settings
 
 MOST = 2**31 - 1
-MOST_FILTER_VALUES = 2**26  # bands times samples of a window: a front end of 256 MB; usual ones have a 3,000th of it
+MOST_FILTER_VALUES = 2**26  # largest number of bands times samples of a window: 256 MB, 3,000 times the usual size
 FLOAT_MAX = float(np.finfo(np.float32).max)
 STATE = {
     "settings": SettingRule(dict),
@@ -27,8 +27,10 @@ STATE = {
 
 def check_state(state: Any) -> None:
     """
-    :param state: What is saved beside the weights, from JSON.
-    :raises InvalidInputError: Naming what is missing or of no use.
+    Check what is saved beside the weights.
+
+    :param state: The saved values, from JSON.
+    :raises InvalidInputError: If a value is missing or invalid. The message names it.
     """
     check_names("setting", STATE.keys() & state, STATE)
     check_settings({name: state[name] for name in STATE}, STATE)
@@ -53,7 +55,9 @@ def check_state(state: Any) -> None:
 
 def check_front_end(sample_rate_hz: int, window_s: float, n_mels: int) -> None:
     """
-    :raises InvalidInputError: If the filters of the front end would fill the memory.
+    Check the size of the spectrogram's filters.
+
+    :raises InvalidInputError: If they would fill the memory.
     """
     if n_mels * window_s * sample_rate_hz > MOST_FILTER_VALUES:
         raise InvalidInputError(f"{n_mels} bands over windows of {window_s} s at {sample_rate_hz} Hz are too many")
@@ -61,8 +65,10 @@ def check_front_end(sample_rate_hz: int, window_s: float, n_mels: int) -> None:
 
 def weight_rules(expected: Mapping[str, Tensor]) -> dict[str, ArrayRule]:
     """
-    :param expected: The network's state, whose values may be missing (on the device ``"meta"``).
-    :return: What the arrays must be that are to become it.
+    Give the rules for the arrays of a network's saved state.
+
+    :param expected: State of the network, which may have no values (device ``"meta"``).
+    :return: Rules by name.
     """
     rules = {}
     for name, tensor in expected.items():

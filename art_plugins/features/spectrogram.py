@@ -9,21 +9,23 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
 
-MOST_SAMPLES = 2**20  # of a window or a hop; a minute at 16 kHz is no window
+MOST_SAMPLES = 2**20  # largest length of a window or hop, about a minute at 16 kHz
 
 
 class LogMelSpectrogram(nn.Module):
     """
-    Mel-scaled power spectrogram in logarithm, ``log(power + floor)``.
+    Logarithm of the mel-scaled power spectrogram, ``log(power + floor)``.
 
-    The floor decides what is audible to the autoencoder: 1e-3 drowns the noise bed of the recordings and shows short
-    broadband events, 1e-5 shows faint tones.
+    The floor decides which sounds the autoencoder can see: 1e-3 hides the background noise of the recordings and shows
+    short broadband events; 1e-5 shows faint tones too.
 
     :param sample_rate_hz: Sample rate of the waveforms.
     :param n_mels: Number of mel bands F.
     :param window_s: Length of the Hann window in seconds.
     :param hop_s: Step between windows in seconds.
-    :param floor: Added to the power before the logarithm; greater than 0.
+    :param floor: Value added to the power before the logarithm, greater than 0.
+    :raises InvalidInputError: For a value out of range.
+    :raises MissingPackageError: If torchaudio cannot be imported.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class LogMelSpectrogram(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """
+        Compute the spectrograms of waveforms.
+
         :param waveforms: Samples in [-1, 1], shape (B, S).
         :return: Log-mel frames, shape (B, T, F) with T = S // hop; the incomplete last frame is dropped.
         """
@@ -73,7 +77,7 @@ class LogMelSpectrogram(nn.Module):
 
 
 def _torchaudio_transforms() -> Any:
-    """torchaudio, imported only where audio is used: its wheel needs the CUDA libraries of the ordinary torch build."""
+    """Import torchaudio, only where audio is used, because it needs the CUDA libraries of the ordinary torch build."""
     try:
         import torchaudio.transforms
     except (ImportError, OSError, RuntimeError) as error:

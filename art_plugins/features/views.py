@@ -1,8 +1,8 @@
 """
-Views of samples, of the whole and of windows of time: what the autoencoder and its front end know of each.
+Views of samples: features of the whole sample and of windows of time.
 
-A trigger is short, and most of a clip knows nothing of it; so the latents of the whole sample are accompanied by those of
-time steps, and by log-mel frames of a finer and more audible front end, which tell better who carries it.
+A trigger is short, and most of a recording does not contain it. The latents of the whole sample are therefore completed by
+the latents of its time steps, and by the frames of a finer log-mel spectrogram, which show the trigger better.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.sample_shapes import without_lone_channel
 from art_plugins.features.spectrogram import LogMelSpectrogram
 
-# Of a second of frames, windows of 80 ms: a trigger of some tens of milliseconds fills a good part of one.
+# With a second of frames, a window has 80 ms, so a trigger of some tens of milliseconds fills a large part of a window.
 MAX_WINDOWS = 25
-MAX_DIMS = 64  # of a window: its leading principal components
+MAX_DIMS = 64  # largest number of principal components of a window
 FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR = 0.025, 0.01, 1e-4
-SETTINGS = (MAX_WINDOWS, MAX_DIMS, FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR)  # of which stored views are
+SETTINGS = (MAX_WINDOWS, MAX_DIMS, FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR)  # the settings on which stored views depend
 BATCH = 256
 
 
 class Views(NamedTuple):
-    """``latents`` (n, D); ``steps``, ``frames``: windows of either, each (n, D'), float32; none for images."""
+    """``latents`` (n, D); windows of the ``steps`` and of the ``frames``, each (n, D'), float32; none for images."""
 
     latents: np.ndarray
     steps: list[np.ndarray]
@@ -35,22 +35,22 @@ class Views(NamedTuple):
 
     @property
     def windows(self) -> list[np.ndarray]:
-        """Those of the steps, then those of the frames."""
+        """The windows of the steps, followed by those of the frames."""
         return [*self.steps, *self.frames]
 
 
 def describe(autoencoder: Autoencoder, x: np.ndarray) -> Views:
     """
-    Latents of the samples, and windows of the latents of time steps and of frames.
+    Give the latents of the samples, and the windows of the latents of time steps and of the frames.
 
-    :param autoencoder: A fitted one.
+    :param autoencoder: A fitted autoencoder.
     :param x: Samples as it takes them, (n, ...).
     """
     return next(describe_alike(autoencoder, [x]))
 
 
 def describe_alike(autoencoder: Autoencoder, several: Iterable[np.ndarray]) -> Iterator[Views]:
-    """Views of several data sets one after the other, all on the principal axes of the first one's windows."""
+    """Give the views of several data sets in turn, all on the principal axes of the windows of the first one."""
     axes: list[tuple[np.ndarray, np.ndarray]] = []
     for x in several:
         latents, steps = autoencoder.encode_steps(x)
@@ -66,9 +66,9 @@ def describe_alike(autoencoder: Autoencoder, several: Iterable[np.ndarray]) -> I
 
 def frames(autoencoder: Autoencoder, x: np.ndarray) -> np.ndarray:
     """
-    Log-mel frames of waveforms, every 10 ms; spectrograms as they are.
+    Give log-mel frames of waveforms, one every 10 ms; spectrograms are given unchanged.
 
-    :return: (n, T, F), float32.
+    :return: Frames, (n, T, F), float32.
     :raises InvalidInputError: For a sample whose frames are not finite.
     """
     settings = autoencoder.settings
@@ -92,10 +92,10 @@ def frames(autoencoder: Autoencoder, x: np.ndarray) -> np.ndarray:
 
 def time_windows(steps: np.ndarray) -> list[np.ndarray]:
     """
-    Cut steps into at most 25 windows that overlap by half, and lay out each as one vector a sample.
+    Cut steps into about 25 windows at most that overlap by half, and flatten each to one vector for each sample.
 
     :param steps: Shape (n, T, Z).
-    :return: Each of shape (n, width * Z); a single one where there are no two steps to overlap.
+    :return: Windows, each of shape (n, width * Z); a single one if there are too few steps for two.
     """
     n_steps = steps.shape[1]
     stride = max(1, -(-n_steps // MAX_WINDOWS))
@@ -107,16 +107,16 @@ def time_windows(steps: np.ndarray) -> list[np.ndarray]:
 
 
 def principal_axes(x: np.ndarray, n_dims: int = MAX_DIMS) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and leading axes (D, n_dims) of samples (n, D)."""
+    """Give the mean, (D,), and the leading principal axes, (D, n_dims), of samples (n, D)."""
     mean = x.mean(axis=0)
     centred = x - mean
-    # Squares of values of another size than 1 may be no numbers of single precision; powers of two change no digit.
+    # Squares of very large or small values may leave single precision; scaling by a power of two changes no digit.
     centred = np.ldexp(centred, -np.frexp(np.abs(centred).max())[1])
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :n_dims]
     return mean, axes
 
 
 def project(x: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Samples (n, D) on the axes, (n, d)."""
+    """Project samples, (n, D), on the axes; shape (n, d)."""
     components: np.ndarray = (x - mean) @ axes
     return components

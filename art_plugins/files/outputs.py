@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.storage import atomic_path, hold
+from art_plugins.locks import hold
+from art_plugins.storage import atomic_path
 
 
 def check_outputs(out: Path, names: Sequence[str], new_files: Sequence[str | Path | None]) -> None:

@@ -1,4 +1,4 @@
-"""An ablation's record as a table: every variant of the autoencoder, judged by each of its views."""
+"""The table of an ablation study: every variant of the autoencoder with every scoring."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from art_plugins.reports.tables import Table, rate
 
 
 def ablation_tables(record: Mapping[str, Any]) -> list[Table]:
-    """A row for each variant and scoring."""
+    """Give the tables of a record, with a row for each variant and scoring."""
     rows: list[list[str]] = []
     attacks, clean = _sets(record["runs"][0])
     triggers = triggers_of(attacks)

@@ -1,4 +1,4 @@
-"""Tables of what Armory's results JSON says, over the runs of a record."""
+"""Tables of the results that Armory reports, over the runs of a record."""
 
 from __future__ import annotations
 

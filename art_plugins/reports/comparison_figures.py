@@ -1,4 +1,4 @@
-"""The pictures of a comparison of filters, each with words for those who do not see it."""
+"""The figures of a comparison of filters, each with a description in words for readers who cannot see it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from art_plugins.reports.drawing import CURVE, LINE, PLAIN, SUSPECT, legend_belo
 @own_style
 def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, limit: float | None) -> Figure:
     """
-    As Fig. 2 of Mehlman et al. 2023: the score of every class, as bars.
+    Draw the score of every class as a bar, as in Fig. 2 of Mehlman et al. 2023.
 
     :param classes: Rows of the record: ``name``, ``class_score`` in nats (``None``: not judged),
         ``mad_index``, ``verdict``.
@@ -54,7 +54,7 @@ def class_score_figure(classes: Sequence[Mapping[str, Any]], target: str, limit:
 
 
 def class_score_words(classes: Sequence[Mapping[str, Any]], target: str, limit: float | None) -> str:
-    """What :func:`class_score_figure` shows."""
+    """Describe in words what :func:`class_score_figure` shows."""
     judged = sorted(
         (row for row in classes if row["class_score"] is not None),
         key=lambda row: float(row["class_score"]),
@@ -77,7 +77,8 @@ def class_score_words(classes: Sequence[Mapping[str, Any]], target: str, limit: 
 @own_style
 def cluster_figure(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarray, target: str) -> Figure:
     """
-    Fig. 3 of Mehlman et al. 2023: the target class's latents, by cluster (left) and by truth (right).
+    Draw the latents of the target class, coloured by cluster (left) and by truth (right), as in Fig. 3 of Mehlman et al.
+    2023.
 
     :param points: First two principal components, shape (m, 2).
     :param clusters: Shape (m,), 1 = the smaller cluster, else 0.
@@ -106,7 +107,7 @@ def cluster_figure(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarr
 
 
 def cluster_words(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarray, target: str) -> str:
-    """What :func:`cluster_figure` shows."""
+    """Describe in words what :func:`cluster_figure` shows."""
     marked, poison = np.asarray(clusters) == 1, np.asarray(is_poison, dtype=bool)
     return (
         f"Two scatter plots of the {len(points)} latents of the target class {target} on two principal components. "
@@ -120,7 +121,7 @@ def cluster_words(points: np.ndarray, clusters: np.ndarray, is_poison: np.ndarra
 @own_style
 def confusion_figure(defences: Sequence[Mapping[str, Any]]) -> Figure:
     """
-    Fig. 5 of Mehlman et al. 2023: one confusion matrix per filter; counts, and the share of each row.
+    Draw a confusion matrix for each filter, with counts and the share of each row, as in Fig. 5 of Mehlman et al. 2023.
 
     :param defences: Rows of the record: ``title``, ``tp``, ``fn``, ``fp``, ``tn``; positive = poison.
     """
@@ -157,7 +158,7 @@ def confusion_figure(defences: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def confusion_words(defences: Sequence[Mapping[str, Any]]) -> str:
-    """What :func:`confusion_figure` shows."""
+    """Describe in words what :func:`confusion_figure` shows."""
     cells = (
         f"{row['title']}: of the poison {row['tp']} removed and {row['fn']} kept, of the clean samples {row['fp']} removed "
         f"and {row['tn']} kept"
@@ -209,7 +210,7 @@ def fraction_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def fraction_words(points: Sequence[Mapping[str, Any]]) -> str:
-    """What :func:`fraction_figure` shows."""
+    """Describe in words what :func:`fraction_figure` shows."""
     fractions, values = _by_fraction(points)
     means = ", ".join(f"{np.mean(some):.3f} at {fraction:g}" for fraction, some in zip(fractions, values, strict=True))
     missed = [point for point in points if not point["found"]]
@@ -223,7 +224,8 @@ def fraction_words(points: Sequence[Mapping[str, Any]]) -> str:
 @own_style
 def loss_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     """
-    The autoencoder's loss terms by epoch, a panel each, since their sizes differ by orders of magnitude.
+    Draw each loss term of the autoencoder by epoch in a panel of its own, because their sizes differ by orders of
+    magnitude.
 
     :param history: Mean losses of each epoch in nats: term -> value, the same terms in every epoch.
     """
@@ -248,7 +250,7 @@ def loss_figure(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def loss_words(history: Sequence[Mapping[str, float]]) -> str:
-    """What :func:`loss_figure` shows."""
+    """Describe in words what :func:`loss_figure` shows."""
     terms = (
         f"{term.replace('_', ' of the ')} from {value:.5g} to {history[-1][term]:.5g}" for term, value in history[0].items()
     )

@@ -1,4 +1,4 @@
-"""The figures of a comparison, each beside a function of the same arguments that says in words what is seen in it."""
+"""Common parts of all figures: style, colours, size, legend, and the PNG file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_NAME_LENGTH = 28
 
 def load_matplotlib() -> Any:
     """
-    matplotlib, imported only when a figure is asked for.
+    Import matplotlib, only when a figure is drawn.
 
     :raises MissingPackageError: If it cannot be imported.
     """
@@ -40,7 +40,7 @@ def load_matplotlib() -> Any:
 
 
 def own_style(draw: Callable[P, T]) -> Callable[P, T]:
-    """Draw with matplotlib's own settings, not the user's: a matplotlibrc may ask for LaTeX or white text."""
+    """Draw with the default settings of matplotlib, because a user's matplotlibrc may set LaTeX or white text."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -61,24 +61,24 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def css_size(figure: Figure) -> tuple[int, int]:
-    """Width and height in CSS pixels at which the figure's letters have their nominal size."""
+    """Give the width and height in CSS pixels at which the text of the figure has its nominal size."""
     width, height = figure.get_size_inches() * CSS_PIXELS_PER_INCH
     return round(width), round(height)
 
 
 def png_data_uri(png: bytes) -> str:
-    """A PNG as the ``src`` of an image in a self-contained page."""
+    """Give a PNG as the ``src`` of an image in a self-contained page."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty white figure, of a size in inches, whose parts keep out of each other's way."""
+    """Give an empty white figure of a size in inches, whose parts do not overlap."""
     figure: Figure = load_matplotlib().figure.Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
     return figure
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """One entry per label, under the axes, where it hides nothing."""
+    """Put a legend with one entry for each label under the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
     figure.legend(
@@ -87,7 +87,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def short_name(text: str, length: int = MAX_NAME_LENGTH) -> str:
-    """A name on one line, of bounded length, and never read as mathematics."""
+    """Give a name on one line, shortened to ``length`` characters, that matplotlib does not read as mathematics."""
     line = " ".join(str(text).split())
     short = line if len(line) <= length else line[: length - 1] + "\u2026"
     return short.replace("$", r"\$")

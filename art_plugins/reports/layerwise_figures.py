@@ -1,4 +1,4 @@
-"""The figures of layer-wise feature analysis, each beside a function that says in words what is seen in it."""
+"""The figures of layer-wise feature analysis, each with a function that describes it in words."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def profile_figure(run: Run) -> Figure:
 
 
 def profile_words(run: Run) -> str:
-    """What :func:`profile_figure` shows."""
+    """Describe in words what :func:`profile_figure` shows."""
     benign, poisoned = run["profiles"]["benign"][run["target"]], run["profiles"]["poisoned"]
     pairs = "; ".join(f"{name}: {a:.2f} and {b:.2f}" for name, a, b in zip(run["layers"], benign, poisoned, strict=True))
     interest = run["layers"][run["profiles"]["layer_of_interest"][run["target"]]]
@@ -58,7 +58,7 @@ def profile_words(run: Run) -> str:
 @own_style
 def interest_figure(runs: Sequence[Run]) -> Figure:
     """
-    Preetha et al., Fig. 4: the layer of interest of every class.
+    Draw the layer of interest of every class, as in Fig. 4 of Preetha et al.
 
     :param runs: Runs over one network and data set.
     """
@@ -83,7 +83,7 @@ def interest_figure(runs: Sequence[Run]) -> Figure:
 
 
 def interest_words(runs: Sequence[Run]) -> str:
-    """What :func:`interest_figure` shows."""
+    """Describe in words what :func:`interest_figure` shows."""
     layers = runs[0]["layers"]
     parts = []
     for label, name in enumerate(runs[0]["class_names"]):
@@ -95,7 +95,8 @@ def interest_words(runs: Sequence[Run]) -> str:
 @own_style
 def tau_figure(runs: Sequence[Run]) -> Figure:
     """
-    Preetha et al., Fig. 5: true- and false-positive rate against tau, of both rules; mean and range over the runs.
+    Draw the true- and false-positive rates of both rules against tau, with mean and range over the runs, as in Fig. 5 of
+    Preetha et al.
 
     :param runs: Runs that differ in their seed.
     """
@@ -118,7 +119,7 @@ def tau_figure(runs: Sequence[Run]) -> Figure:
 
 
 def tau_words(runs: Sequence[Run]) -> str:
-    """What :func:`tau_figure` shows."""
+    """Describe in words what :func:`tau_figure` shows."""
     parts = []
     for mode, name in RULES.items():
         taus, hits = _curve(runs, mode, "tpr")
@@ -135,6 +136,6 @@ def tau_words(runs: Sequence[Run]) -> str:
 
 
 def _curve(runs: Sequence[Run], mode: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Taus (T,), and values (runs, T)."""
+    """Give the taus, (T,), and the values, (runs, T)."""
     taus = np.array([point["tau"] for point in runs[0]["curves"][mode]])
     return taus, np.array([[point[key] for point in run["curves"][mode]] for run in runs], dtype=float)

@@ -39,7 +39,7 @@ Run = Mapping[str, Any]
 
 
 def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
-    """Detection; filters where the record has them; what others publish for CIFAR-10."""
+    """Give the tables of detection, of filters if the record has them, and of published results for CIFAR-10."""
     groups = runs_by_title(record["runs"])
     tables = [detector_table(groups)]
     if any("filters" in run for run in record["runs"]):
@@ -50,7 +50,7 @@ def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
 
 
 def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """Both rules, and peers, at test time; with their cost where the record has it."""
+    """Compare both rules and other detectors at test time, with their cost if the record has it."""
     columns = {"Attack": False, "Seeds": False, "Clean accuracy": True, "Attack success": True, "Rule": False}
     columns |= {"TPR": True, "FPR": True, "AUROC": True, "TPR of all": True, "Triggered as target": True, "Clean": True}
     with_cost = all("peak_memory_mb" in row for runs in groups.values() for run in runs for row in run["detectors"])
@@ -80,7 +80,7 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def filter_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """The same rules on the training set, beside ART's filters."""
+    """Compare the same rules on the training set with ART's filters."""
     columns = {"Attack": False, "Filter": False, "TPR": True, "FPR": True, "AUROC": True}
     columns |= {"Poison": True, "Clean": True, "Seconds": True, "Peak memory (MB)": True}
     rows = []
@@ -99,7 +99,7 @@ def filter_table(groups: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def published_table() -> Table:
-    """What others report for ResNet-18 on CIFAR-10; none of it was measured here."""
+    """Give results that others publish for ResNet-18 on CIFAR-10; they were not measured here."""
     rows = [
         ["Input-aware", f"Layer-wise features, {tau}", *map(four_decimals, figures), PUBLISHED]
         for tau, figures in PUBLISHED_INPUT_AWARE.items()

@@ -1,4 +1,4 @@
-"""A crowd in a class, and the rest of it: two Gaussians, one of which is known from the other classes."""
+"""Split of a class into a crowd of similar samples and the rest, by two Gaussians."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from scipy.linalg import solve_triangular
 from scipy.special import expit
 
 MAX_STEPS = 20
-PRIOR_SAMPLES = 10.0  # for each direction, that the covariance within classes counts as in the crowd's
+PRIOR_SAMPLES = 10.0  # samples for each direction that the within-class covariance counts as in the crowd's covariance
 
 
 def split_from_seed(own: np.ndarray, within: np.ndarray, n_within: int, seed: np.ndarray) -> np.ndarray:
     """
-    Grow a crowd's first members to all of it: expectation maximisation of two Gaussians, whose shares are soft.
+    Find all members of a crowd from its first members, by expectation maximisation of two Gaussians.
 
-    Around its own mean, the class's rest varies as samples vary within the other classes, which is known from many
-    samples; so the crowd is told from the rest in many directions although it is small. The covariance of the crowd is
-    drawn to the same, which counts as ten samples for each direction: Sigma = (n S + 10 d W) / (n + 10 d). A small crowd is
-    thereby told from the rest by its place: a closer fit to its first members leaves the fainter ones out.
+    The rest of the class is assumed to vary around its mean as samples vary within the other classes. That covariance W is
+    known from many samples, so a small crowd can be separated from the rest in many directions. The covariance of the crowd
+    is shrunk towards W, which counts as ten samples for each direction: Sigma = (n S + 10 d W) / (n + 10 d). A small crowd
+    is therefore recognised by its mean. A closer fit to its first members would miss the weaker ones.
 
-    When this breaks: the crowd is none (it may then grow to half of the class), or is not the only one; the rest of the
-    class is far from a Gaussian. The seed is returned where fewer than two samples are left on a side.
+    When this breaks: there is no crowd (the result may then be half of the class) or more than one; the rest of the class
+    is far from Gaussian. The seed is returned if fewer than two samples are left on one side.
 
     :param own: The class's samples, shape (m, d).
     :param within: Covariance within the other classes, shape (d, d), positive definite.
-    :param n_within: How many samples that is known from.
+    :param n_within: Number of samples from which ``within`` was estimated.
     :param seed: First members of the crowd, shape (m,), bool.
-    :return: Shape (m,), bool.
+    :return: Members of the crowd, shape (m,), bool.
     """
     n_dims = own.shape[1]
     crowd = seed.astype(np.float64)

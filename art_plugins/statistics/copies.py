@@ -1,4 +1,4 @@
-"""Samples that are there several times: which is the first of each."""
+"""Samples that occur several times in a data set."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 def first_of_copies(x: np.ndarray) -> np.ndarray:
     """
-    For every sample the row of the first one that is equal to it, bit for bit.
+    Give for every sample the row of the first sample that is equal to it, bit for bit.
 
-    :param x: Shape (n, ...).
-    :return: Shape (n,), int64; ``arange(n)`` where all samples differ.
+    :param x: Samples, shape (n, ...).
+    :return: Rows, shape (n,), int64; ``arange(n)`` if all samples differ.
     """
     seen: dict[bytes, int] = {}
     rows = (hashlib.blake2b(np.ascontiguousarray(row).tobytes()).digest() for row in x)

@@ -1,9 +1,9 @@
 """
-Do some samples of a class crowd together where the other classes have nobody?
+Crowding: it finds samples of a class that lie close together where the other classes have no samples.
 
-Poison of one attack is alike in what the trigger left, and no other class has it. What makes samples of every class alike
-(silence, loudness, a speaker's noise) has neighbours in all of them. A deviation from Mehlman et al. 2023, who look at each
-class by itself: neighbours find a crowd of a dozen in a class of thousands, which no variance shows.
+The poisoned samples of one attack share the trace of the trigger, which no other class has. Other things that samples share
+(silence, loudness, a speaker's noise) occur in all classes. This is an addition to Mehlman et al. 2023, who look at each
+class by itself. Distances to neighbours find a crowd of a dozen samples in a class of thousands; the variance does not.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from sklearn.cluster import KMeans
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.moments import winsorised
 
-# So many alike samples are a crowd: at least five, since four others are what one speaker's repetitions of a word give; of
-# a large class one in 120, since it has small groups of its own (a rare word among the unknown ones); at most one in ten.
+# Number of similar samples that make a crowd. It is at least five, because one speaker's repetitions of a word give four
+# others; one in 120 in a large class, because it has small groups of its own (a rare word); and at most one in ten.
 N_NEIGHBOURS = 5
 SAMPLES_PER_NEIGHBOUR = 120
 LEAST_NEIGHBOURS = 2
-MAX_REFERENCE = 600  # samples of the other classes that a class is compared with, drawn at random
-# Added to squared distances for each dimension, in within-class variances: nearer than that is equal. Otherwise digital
-# silence, or a constant background, is an endless density.
+MAX_REFERENCE = 600  # largest number of samples of the other classes, drawn at random, that a class is compared with
+# Added to squared distances for each dimension, in within-class variances. Without it, digital silence or a constant
+# background would have an infinite density.
 SOFTENING = 0.02
-FLOOR = 0.02  # of the largest variance, added to all when they are brought to one: directions that hold only rounding
-BLOCK = 4_000_000  # distances at once
-# Two halves of a class are two groups from this distance between their medians, in standard deviations within classes, and
-# this share of the smaller one. Measured on Speech Commands: at most 3.1 in clean classes, 4.2 to 5.5 in poisoned ones.
+FLOOR = 0.02  # share of the largest variance that is added to all before whitening, for directions of rounding errors
+BLOCK = 4_000_000  # largest number of distances held at once
+# Two parts of a class are two groups if their medians are at least this far apart, in within-class standard deviations,
+# and the smaller part has at least this share. On Speech Commands the distance is at most 3.1 in clean classes, and 4.2 to
+# 5.5 in poisoned ones.
 APART, LEAST_HALF = 3.5, 0.25
 
 
 class Crowding(NamedTuple):
     """
-    ``crowding`` (n,): of every sample, in nats (:func:`class_crowding`); ``excess`` (K,): of every class, NaN where it
-    was not judged; ``turned`` (K,) bool: it was found about the smaller of two groups, so the crowd is the larger one.
+    ``crowding`` (n,): crowding of every sample, in nats (see :func:`class_crowding`); ``excess`` (K,): excess of every
+    class in nats, NaN for a class that was not judged; ``turned`` (K,) bool: whether the excess was measured from the
+    smaller of two groups of the class, so that the crowd is the larger group.
     """
 
     crowding: np.ndarray
@@ -50,7 +52,8 @@ def whiten_within(x: np.ndarray, labels: np.ndarray, nb_classes: int, nb_dims: i
 
     :param x: Shape (n, D).
     :param labels: Class of each sample, shape (n,).
-    :param nb_dims: Most directions to keep.
+    :param nb_classes: Number of classes, K.
+    :param nb_dims: Largest number of directions to keep.
     :return: The samples, and the median of each class (zeros for an empty one), in the whitened directions: (n, d) and
         (K, d), float32.
     """
@@ -80,24 +83,27 @@ def class_crowding(
     only: Collection[int] | None = None,
 ) -> Crowding:
     """
-    How much closer each sample has its k-th neighbour in its own class than it would have it if the class were like the
-    others: half the logarithm of the ratio of squared distances, softened.
+    Compare the density of samples around each sample in its own class with the density in the other classes.
 
-    The others are asked twice, as they are and moved so that their medians lie on the class's own, and the nearer answer
-    counts: neither a class that lies apart as a whole nor one that a large poison has moved aside is crowded for it. Of n
-    own samples and m others, the others' neighbour is the one of rank k m / n, so that equal densities give 0.
+    The crowding of a sample is half the logarithm of a ratio of softened squared distances: to a neighbour in the other
+    classes, and to the k-th neighbour in the own class. For n own samples and m others, the neighbour in the other classes
+    is the one of rank k m / n, so that equal densities give 0. The excess of a class is the k-th largest crowding in it;
+    a high excess means that at least k samples form a crowd.
 
-    A class in two groups has its median in the larger one. If that is the poison, the others moved there hide it; so they
-    are moved onto the smaller group as well, and the answer with the larger excess is taken.
+    The other classes are used twice: as they are, and moved so that their medians lie on the median of the class. The
+    smaller distance counts. A class that lies far from all others as a whole is therefore not called crowded.
 
-    A class's excess is the k-th largest crowding in it: k samples at least are in the crowd.
+    If a class has two groups, its median lies in the larger one. If that group is the poison, the moved samples would hide
+    it. The other classes are therefore also moved onto the smaller group, and the result with the larger excess is taken.
 
-    When this breaks: k + 1 copies of a sample are a crowd; poison of k samples and fewer is none; a class whose
-    crowds are its own nature (a sound that one word alone has) cannot be told from a poisoned one.
+    When this breaks: k + 1 copies of a sample are a crowd; k or fewer poisoned samples are not; a class with natural
+    crowds (a sound that only one word has) looks like a poisoned one.
 
     :param x: Whitened samples (n, d) and class medians (K, d), from :func:`whiten_within`.
-    :param random: Draws the samples that stand for the others, where they are many.
-    :param only: Classes to judge; ``None``: all.
+    :param labels: Class of each sample, shape (n,).
+    :param nb_classes: Number of classes, K.
+    :param random: Generator that draws samples of the other classes if they are many.
+    :param only: Classes to judge; ``None`` for all.
     """
     crowding = np.zeros(len(x))
     excess, turned = np.full(nb_classes, np.nan), np.zeros(nb_classes, dtype=bool)
@@ -126,10 +132,11 @@ def class_crowding(
 
 def smaller_group(x: np.ndarray) -> np.ndarray | None:
     """
-    Median of the smaller of two groups that lie apart, found by 2-means from the two sides of the leading direction.
+    Give the median of the smaller of two separate groups. The groups are found by 2-means, which starts from the two sides
+    of the direction of largest variance.
 
-    :param x: Whitened samples of a class, (n, d), from their median.
-    :return: (d,); ``None`` where there are no two groups.
+    :param x: Whitened samples of a class minus their median, (n, d).
+    :return: Shape (d,); ``None`` if the class does not have two groups.
     """
     centred = x - x.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
@@ -148,12 +155,12 @@ def smaller_group(x: np.ndarray) -> np.ndarray | None:
 
 
 def neighbours_of(n_samples: int) -> int:
-    """How many alike samples are a crowd in a class of so many."""
+    """Give the number of similar samples, k, that make a crowd in a class of ``n_samples``."""
     return int(np.clip(n_samples // 10, LEAST_NEIGHBOURS, max(N_NEIGHBOURS, n_samples // SAMPLES_PER_NEIGHBOUR)))
 
 
 def kth_squared_distance(x: np.ndarray, reference: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each row of ``x`` to its k-th nearest in ``reference``, k from 1; shape (len(x),)."""
+    """Give the squared distance of each row of ``x`` to the k-th nearest row of ``reference``, k >= 1; shape (len(x),)."""
     squares = (reference**2).sum(axis=1)
     rows = max(1, BLOCK // len(reference))
     found = np.empty(len(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,17 +18,18 @@ from art_plugins.statistics.labels import indices_by_class
 
 FAMILIES = ("mixture", "oas", "tied", "regularised")
 MAX_COMPONENTS = 3
-MIXTURE_FLOOR = 0.1  # of the variances, in units of the standardised features' variance
+MIXTURE_FLOOR = 0.1  # smallest variance of a component; the standardised features have variance 1
 
 
 class ClassDensities(NamedTuple):
     """
     Gaussian mixtures of K classes with up to M components over d standardised features.
 
-    ``power`` (): see :func:`fit_class_densities`; ``centre``, ``scale`` (D,): of the standardisation; ``used`` (D,) bool:
-    features that vary, d of them; ``log_weights`` (K, M), -inf where a class has fewer components, all -inf for a class
-    without samples; ``means`` (K, M, d); ``whitening`` (K, M, d, d), lower triangular with ``W' W`` the inverse covariance,
-    or (K, M, d) when it is diagonal; ``log_scales`` (K, M): log |det W|.
+    ``power`` (): see :func:`fit_class_densities`; ``centre``, ``scale`` (D,): mean and standard deviation with which the
+    features are standardised; ``used`` (D,) bool: the d features that vary; ``log_weights`` (K, M): -inf where a class has
+    fewer components, all -inf for a class without samples; ``means`` (K, M, d); ``whitening`` (K, M, d, d): lower
+    triangular with ``W' W`` the inverse covariance, or (K, M, d) if the covariance is diagonal; ``log_scales`` (K, M):
+    log |det W|.
     """
 
     power: np.ndarray
@@ -41,6 +43,8 @@ class ClassDensities(NamedTuple):
 
     def log_likelihoods(self, features: np.ndarray) -> np.ndarray:
         """
+        Evaluate the density of every class at new samples.
+
         :param features: Shape (n, D).
         :return: Log-density of each sample under each class, in nats, (n, K); -inf for a class without samples.
         """
@@ -57,7 +61,11 @@ class ClassDensities(NamedTuple):
 
 
 def density_rules(is_diagonal: bool) -> dict[str, ArrayRule]:
-    """What the arrays of saved :class:`ClassDensities` must be; ``K``, ``M``, ``D`` and ``d`` name their sizes."""
+    """
+    Rules that the arrays of a saved :class:`ClassDensities` must meet; ``K``, ``M``, ``D`` and ``d`` name their sizes.
+
+    :param is_diagonal: Whether the covariances are diagonal, as those of the family ``"mixture"`` are.
+    """
     return {
         "power": ArrayRule("f", (), low=TINY, high=1),
         "centre": ArrayRule("f", ("D",)),
@@ -83,21 +91,29 @@ def fit_class_densities(
     """
     Standardise the features over all classes, drop those that are constant, and fit one density for each class.
 
-    Families: ``"mixture"``: diagonal Gaussian mixture of 1 to 3 components by BIC, variances at least .1 (the paper leaves
-    order and covariance open; with a small floor, units that are dead in one class give infinite likelihood ratios);
-    ``"oas"``: a full Gaussian per class, shrunk to a sphere (Chen et al. 2010); ``"tied"``: one covariance for all classes,
-    Ledoit-Wolf; ``"regularised"``: (1 - tie) class + tie tied (regularised discriminant analysis, Friedman 1989).
+    The families are:
 
-    A class of fewer than two samples has no covariance of its own and takes the tied one (for ``"mixture"``, the tied
-    one's diagonal); a class without samples gets the log-likelihood -inf.
+    - ``"mixture"``: a diagonal Gaussian mixture of 1 to 3 components for each class. The Bayesian information criterion
+      (BIC) chooses their number. Variances are at least 0.1: with a smaller floor, units that are constant in one class
+      give infinite likelihood ratios. (The paper states neither the number of components nor the form of covariance.)
+    - ``"oas"``: one full Gaussian for each class, shrunk towards a sphere (Chen et al. 2010).
+    - ``"tied"``: one covariance for all classes, shrunk by the method of Ledoit and Wolf.
+    - ``"regularised"``: (1 - tie) * the class's covariance + tie * the tied one (regularised discriminant analysis,
+      Friedman 1989).
 
-    When this breaks: with fewer than about ten samples a class the means themselves are uncertain.
+    A class of fewer than two samples has no covariance of its own, so it takes the tied one (its diagonal for
+    ``"mixture"``). A class without samples has the log-likelihood -inf.
+
+    When this breaks: with fewer than about ten samples in a class, even its mean is uncertain.
 
     :param features: Shape (n, D), finite.
     :param labels: Class of each sample, (n,), 0 to K - 1.
+    :param nb_classes: Number of classes, K.
+    :param family: Family of the densities.
     :param tie: Weight of the tied covariance, 0 to 1, for ``"regularised"``.
-    :param power: Exponent above 0 and at most 1 of a signed power of the features; 0.5 takes the long right tail from
-        rectified units and brings them closer to Gaussians (power normalisation, Perronnin et al. 2010).
+    :param power: Exponent, above 0 and at most 1, of a signed power that is applied to the features first. The value 0.5
+        shortens the long right tail of rectified units, so that they are closer to Gaussian (Perronnin et al. 2010).
+    :param random_state: Random seed of the mixtures.
     :raises InvalidInputError: For an unknown family, ``tie`` or ``power`` out of range, or features that are all constant.
     """
     check_density(family, tie, power)
@@ -116,21 +132,12 @@ def fit_class_densities(
         parts = [_mixture(z[indices], tied, random_state) for indices in members]
     else:
         parts = [_gaussian(z[indices], mean, tied, family, tie) for indices, mean in zip(members, means, strict=True)]
-    n_components = max(len(weights) for weights, _, _ in parts)
-    log_weights = np.full((nb_classes, n_components), -np.inf)
-    all_means = np.zeros((nb_classes, n_components, z.shape[1]))
-    whitening = np.zeros((nb_classes, n_components, *parts[0][2].shape[1:]))
-    log_scales = np.zeros((nb_classes, n_components))
-    for label, (weights, centres, factors) in enumerate(parts):
-        if not len(members[label]):
-            continue
-        count = len(weights)
-        log_weights[label, :count] = np.log(weights)
-        all_means[label, :count], whitening[label, :count] = centres, factors
-        diagonals = factors if factors.ndim == 2 else np.diagonal(factors, axis1=1, axis2=2)
-        log_scales[label, :count] = np.log(diagonals).sum(axis=1)
     return ClassDensities(
-        np.array(float(power)), centre, np.where(used, scale, 1.0), used, log_weights, all_means, whitening, log_scales
+        np.array(float(power)),
+        centre,
+        np.where(used, scale, 1.0),
+        used,
+        *_stacked(parts, [len(one) > 0 for one in members]),
     )
 
 
@@ -138,19 +145,24 @@ def cross_fitted_log_likelihoods(
     features: np.ndarray, labels: np.ndarray, nb_classes: int, n_folds: int = 5, random_state: int = 0, **density: Any
 ) -> np.ndarray:
     """
-    Log-likelihoods of samples under densities that were fitted without them: those of :func:`fit_class_densities` on the
-    other folds, into which every class is spread evenly.
+    Log-likelihoods of samples under densities that were fitted without them (cross-fitting).
+
+    The samples of every class are spread evenly over the folds. The samples of a fold are judged by densities that
+    :func:`fit_class_densities` has fitted on the other folds.
 
     :param features: Shape (n, D), finite.
     :param labels: Class of each sample, (n,), 0 to K - 1.
+    :param nb_classes: Number of classes, K.
+    :param n_folds: Number of folds.
+    :param random_state: Random seed of the folds and of the densities.
     :param density: Further arguments of :func:`fit_class_densities`.
-    :return: (n, K) in nats; -inf for a class that has no sample in the other folds.
+    :return: Log-likelihoods in nats, (n, K); -inf for a class that has no sample in the other folds.
     """
     random = np.random.default_rng(random_state)
     folds = np.empty(len(labels), dtype=int)
     for indices in indices_by_class(labels, nb_classes):
         folds[random.permutation(indices)] = np.arange(len(indices)) % n_folds
-    if folds.max() == 0:  # one sample a class: each is held out with those of other classes
+    if folds.max() == 0:  # every class has one sample: hold out samples of several classes together
         folds = np.arange(len(labels)) % n_folds
     found = np.empty((len(labels), nb_classes))
     for fold in range(min(n_folds, folds.max() + 1)):
@@ -163,7 +175,7 @@ def cross_fitted_log_likelihoods(
 
 
 def signed_power(features: np.ndarray, power: float) -> np.ndarray:
-    """sign(x) |x|^power."""
+    """Raise the absolute values to ``power`` and keep the signs: sign(x) |x|^power."""
     if power == 1:
         return features
     powered: np.ndarray = np.sign(features) * np.abs(features) ** power
@@ -172,6 +184,8 @@ def signed_power(features: np.ndarray, power: float) -> np.ndarray:
 
 def check_density(family: str, tie: float, power: float = 1.0) -> None:
     """
+    Check the settings of the densities.
+
     :raises InvalidInputError: For an unknown family, or ``tie`` or ``power`` out of range.
     """
     check_choice("family", family, FAMILIES)
@@ -181,12 +195,33 @@ def check_density(family: str, tie: float, power: float = 1.0) -> None:
 
 def _tied_covariance(z: np.ndarray, labels: np.ndarray, means: np.ndarray) -> np.ndarray:
     covariance: np.ndarray = ledoit_wolf(z - means[labels], assume_centered=True)[0]
-    # One sample a class leaves nothing around the means; a sphere then.
+    # With one sample in each class, no deviation from the means is left; the covariance is then a sphere.
     floor = 1e-3 * np.trace(covariance) / len(covariance)
     return covariance + (floor or 1.0) * np.eye(len(covariance))
 
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # weights (M,), means (M, d), whitening (M, d, d) or (M, d)
+
+
+def _stacked(parts: Sequence[Part], has_samples: Sequence[bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Put the densities of K classes side by side, up to M components each.
+
+    :return: ``log_weights``, ``means``, ``whitening`` and ``log_scales`` of :class:`ClassDensities`.
+    """
+    n_components, n_dims = max(len(weights) for weights, _, _ in parts), parts[0][1].shape[1]
+    log_weights = np.full((len(parts), n_components), -np.inf)
+    means = np.zeros((len(parts), n_components, n_dims))
+    whitening = np.zeros((len(parts), n_components, *parts[0][2].shape[1:]))
+    log_scales = np.zeros((len(parts), n_components))
+    for label in np.flatnonzero(has_samples).tolist():
+        weights, centres, factors = parts[label]
+        count = len(weights)
+        log_weights[label, :count] = np.log(weights)
+        means[label, :count], whitening[label, :count] = centres, factors
+        diagonals = factors if factors.ndim == 2 else np.diagonal(factors, axis1=1, axis2=2)
+        log_scales[label, :count] = np.log(diagonals).sum(axis=1)
+    return log_weights, means, whitening, log_scales
 
 
 def _gaussian(samples: np.ndarray, mean: np.ndarray, tied: np.ndarray, family: str, tie: float) -> Part:
@@ -198,7 +233,7 @@ def _gaussian(samples: np.ndarray, mean: np.ndarray, tied: np.ndarray, family: s
     else:
         delta = samples - mean
         covariance = (1 - tie) * delta.T @ delta / len(samples) + tie * tied
-        if tie < 1e-6:  # the class's own covariance all but alone, which few samples make singular
+        if tie < 1e-6:  # almost only the class's own covariance, which is singular for few samples
             covariance = covariance + (1e-6 * np.trace(covariance) / len(covariance) or 1e-6) * np.eye(len(covariance))
     whitening = solve_triangular(np.linalg.cholesky(covariance), np.eye(len(covariance)), lower=True)
     return np.ones(1), mean[None], whitening[None]

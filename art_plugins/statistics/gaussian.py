@@ -1,4 +1,4 @@
-"""Gaussians with shrunk covariance, and the mean negative log-likelihood of one sample set under another's Gaussian."""
+"""Gaussians with shrunk covariance, and the likelihood of one set of samples under the Gaussian of another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHRINKAGES = ("within", "oas", "ledoit_wolf", "none")
 
 
 class Gaussian(NamedTuple):
-    """Mean (d,), covariance used as a model (d, d), and the plain moments' covariance (d, d) of the samples."""
+    """Mean, (d,); shrunk covariance, which is the model, (d, d); covariance of the samples without shrinkage, (d, d)."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -23,11 +23,11 @@ class Gaussian(NamedTuple):
 
 def oas_covariance(deviations: np.ndarray) -> np.ndarray:
     """
-    Second moments of samples that are centred already, shrunk to a sphere (Chen et al. 2010, oracle approximating
-    shrinkage). scikit-learn's ``oas`` gives the same, but inverts the matrix as well, which takes most of its time.
+    Give the covariance of centred samples, shrunk towards a sphere by oracle approximating shrinkage (Chen et al. 2010).
+    The function ``oas`` of scikit-learn gives the same, but also inverts the matrix, which takes most of its time.
 
-    :param deviations: Shape (n, d), n >= 1.
-    :return: (d, d).
+    :param deviations: Samples minus their mean, shape (n, d), n >= 1.
+    :return: Shape (d, d).
     """
     n_samples, n_dims = deviations.shape
     empirical: np.ndarray = deviations.T @ deviations / n_samples
@@ -42,10 +42,10 @@ def oas_covariance(deviations: np.ndarray) -> np.ndarray:
 
 def fit_gaussian(x: np.ndarray, shrinkage: str = "oas") -> Gaussian:
     """
-    Full-covariance Gaussian of the rows of ``x``, shrunk towards a multiple of the identity.
+    Fit a Gaussian with full covariance to the rows of ``x``. The covariance is shrunk towards a multiple of the identity.
 
-    Without shrinkage a cluster of fewer samples than dimensions has a singular covariance and its likelihood is without
-    bound; Eq. 1 of Mehlman et al. 2023 then explodes.
+    Without shrinkage, a cluster with fewer samples than dimensions has a singular covariance. Its likelihood is then
+    unbounded, and so is Eq. 1 of Mehlman et al. 2023.
 
     :param x: Samples, shape (n, d), n >= 1.
     :param shrinkage: ``"oas"`` (Chen et al. 2010), ``"ledoit_wolf"`` (2004) or ``"none"``.
@@ -61,23 +61,25 @@ def fit_gaussian(x: np.ndarray, shrinkage: str = "oas") -> Gaussian:
         covariance = ledoit_wolf(x - mean, assume_centered=True)[0]
     else:
         covariance = sample_covariance
-    # A floor far below any real variance keeps constant data from a singular matrix.
+    # A floor far below any real variance keeps the covariance of constant data regular.
     floor = 1e-9 * max(float(np.trace(covariance)) / len(covariance), 1e-9)
     return Gaussian(mean, covariance + floor * np.eye(len(covariance)), sample_covariance)
 
 
 def fit_gaussian_pair(first: np.ndarray, second: np.ndarray, shrinkage: str = "within") -> tuple[Gaussian, Gaussian]:
     """
-    Gaussians of two clusters, each covariance shrunk towards what the two have in common.
+    Fit Gaussians to two clusters. Each covariance is shrunk towards the covariance that the clusters share.
 
-    Along the direction that separates the clusters both are narrow. OAS and Ledoit-Wolf shrink towards a sphere of the
-    mean variance, widen just that direction, and hide the separation that Eq. 1 is to measure. ``"within"`` shrinks
-    towards the pooled within-cluster covariance W with the weight of one sample per dimension:
+    Both clusters are narrow in the direction that separates them. OAS and Ledoit-Wolf shrink towards a sphere, which widens
+    this direction and hides the separation that Eq. 1 of Mehlman et al. 2023 measures. ``"within"`` shrinks towards the
+    pooled within-cluster covariance W instead, which counts as one sample for each dimension:
     Sigma_k = (n_k S_k + d W) / (n_k + d).
 
     :param first: Samples (n_1, d), n_1 >= 1.
     :param second: Samples (n_2, d), n_2 >= 1.
-    :param shrinkage: ``"within"``, or one of :func:`fit_gaussian`'s.
+    :param shrinkage: ``"within"``, or a shrinkage of :func:`fit_gaussian`.
+    :return: The Gaussians of ``first`` and ``second``.
+    :raises InvalidInputError: For an unknown shrinkage.
     """
     if shrinkage != "within":
         return fit_gaussian(first, shrinkage), fit_gaussian(second, shrinkage)
@@ -85,7 +87,7 @@ def fit_gaussian_pair(first: np.ndarray, second: np.ndarray, shrinkage: str = "w
     sizes = (len(first), len(second))
     n_dims = first.shape[1]
     pooled = sum(n * gaussian.covariance for n, gaussian in zip(sizes, plain, strict=True)) / sum(sizes)
-    # Fewer samples than dimensions leave W singular: a thousandth of its mean variance keeps the likelihood bounded.
+    # W is singular if there are fewer samples than dimensions; a thousandth of its mean variance bounds the likelihood.
     pooled = pooled + 1e-3 * np.trace(pooled) / n_dims * np.eye(n_dims)
     shrunk = [
         gaussian._replace(covariance=(n * gaussian.covariance + n_dims * pooled) / (n + n_dims))
@@ -96,10 +98,10 @@ def fit_gaussian_pair(first: np.ndarray, second: np.ndarray, shrinkage: str = "w
 
 def mean_negative_log_likelihood(samples: Gaussian, model: Gaussian) -> float:
     """
-    Mean of -log N(v; model) over the samples that ``samples`` was fitted on, from their moments alone.
+    Give the mean of -log N(v; model) over the samples that ``samples`` was fitted on, from their moments alone.
 
-    With samples' mean m and covariance S, and delta = m - mu, it is
-    (d log 2 pi + log|Sigma| + tr(Sigma^-1 S) + delta' Sigma^-1 delta) / 2: no loop over samples.
+    With their mean m and covariance S, and delta = m - mu, it equals
+    (d log 2 pi + log|Sigma| + tr(Sigma^-1 S) + delta' Sigma^-1 delta) / 2, so no loop over the samples is needed.
 
     :return: Nats per sample.
     """

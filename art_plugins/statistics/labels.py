@@ -1,4 +1,4 @@
-"""Labels as ART and Armory hand them over -> one index per sample."""
+"""Labels in the forms of ART and Armory are turned into one class index for each sample."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 
-# Where nobody says how many classes there are, an index beyond both this and the number of samples is a mistake, such as a
-# hash or a time: most of the classes that it asks for would be empty.
+# If the number of classes is not given, an index beyond both this and the number of samples is a mistake, such as a hash or
+# a time: most of the classes would be empty.
 MAX_CLASSES = 1_000
 
 
 def class_labels(y: Any, n_samples: int, nb_classes: int | None = None) -> tuple[np.ndarray, int]:
     """
-    Index labels of shape (n,) from index labels (n,) or (n, 1), or from one-hot rows (n, nb_classes).
+    Turn labels, (n,), (n, 1) or one-hot rows (n, nb_classes), into class indices, (n,).
 
     :param y: Labels; indices are integers (floats of integer value are accepted) from 0.
     :param n_samples: Number of samples that the labels belong to.
@@ -64,7 +64,7 @@ def class_labels(y: Any, n_samples: int, nb_classes: int | None = None) -> tuple
 
 
 def indices_by_class(labels: np.ndarray, nb_classes: int) -> list[np.ndarray]:
-    """For each class the positions of its samples, in increasing order; empty classes give empty arrays."""
+    """Give for each class the rows of its samples, in increasing order; an empty class gives an empty array."""
     order = np.argsort(labels, kind="stable")
     return np.split(order, np.searchsorted(labels[order], np.arange(1, nb_classes)))
 

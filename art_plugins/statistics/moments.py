@@ -1,4 +1,4 @@
-"""Centre and spread of values, also where some of them do not belong."""
+"""Centre and spread of values, with robust forms for values that may include outliers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import numpy as np
 
 from art_plugins.statistics.outliers import MAD_TO_SIGMA
 
-WINSORISED = 0.02  # share of a class, the farthest out, that is drawn in before variances are taken: lone oddities
+WINSORISED = 0.02  # share of a class, its outermost samples, that is moved inwards before variances are computed
 
 
 def centre_and_spread(values: np.ndarray, robust: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """
-    Mean and standard deviation along the first axis; or median and 1.4826 times the median absolute deviation, which a
-    minority of foreign values cannot move far.
+    Give the mean and standard deviation along the first axis.
 
     :param values: Shape (n, ...), n >= 1.
-    :return: Both of shape (...).
+    :param robust: Give the median and 1.4826 times the median absolute deviation instead, on which a minority of outliers
+        has little influence.
+    :return: Centre and spread, both of shape (...).
     """
     if not robust:
         return values.mean(axis=0), values.std(axis=0)
@@ -24,7 +25,12 @@ def centre_and_spread(values: np.ndarray, robust: bool = False) -> tuple[np.ndar
 
 
 def winsorised(x: np.ndarray) -> np.ndarray:
-    """The samples farthest from the centre, one in fifty and at least one, drawn in to the distance of the next."""
+    """
+    Move the samples that are farthest from the origin (2 % of them, at least one) inwards, to the distance of the next one.
+
+    :param x: Centred samples, shape (n, d).
+    :return: Shape (n, d).
+    """
     distances = np.linalg.norm(x, axis=1)
     n_outer = max(1, int(WINSORISED * len(x)))
     radius = np.sort(distances)[-n_outer - 1] if len(x) > n_outer else 0.0
@@ -35,12 +41,15 @@ def winsorised(x: np.ndarray) -> np.ndarray:
 
 def class_moments(values: np.ndarray, labels: np.ndarray, nb_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """
-    Mean and standard deviation of each class's values; those of all where a class has fewer than two, or no spread. Where
-    all are equal, the deviation is 1.
+    Give the mean and standard deviation of the values of each class.
+
+    A class with fewer than two values takes both from all values. A class whose values are equal takes the deviation of all
+    values. If all values are equal, the deviation is 1.
 
     :param values: Shape (n,), n >= 1.
-    :param labels: Shape (n,).
-    :return: Both of shape (K,).
+    :param labels: Class of each value, shape (n,).
+    :param nb_classes: Number of classes, K.
+    :return: Means and deviations, both of shape (K,).
     """
     means, deviations = np.full(nb_classes, values.mean()), np.full(nb_classes, values.std() or 1.0)
     for label in np.unique(labels):

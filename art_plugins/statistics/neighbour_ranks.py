@@ -1,4 +1,4 @@
-"""TED's topology (Mo et al. 2024): how many samples lie nearer than the nearest of the expected class."""
+"""Ranks of the nearest neighbour of the expected class, the features of TED (Mo et al. 2024)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ def neighbour_ranks(
     features: np.ndarray, classes: np.ndarray, reference: np.ndarray, reference_labels: np.ndarray, own: bool = False
 ) -> np.ndarray:
     """
-    For each sample the number of reference samples that are nearer to it than the nearest one of its class.
+    Give for each sample the number of reference samples that are nearer than the nearest one of its class.
 
-    0: its nearest neighbour is of its class. Euclidean distances, in double precision (section IV of the paper).
+    The rank 0 means that the nearest neighbour is of the sample's class. Distances are Euclidean, in double precision
+    (Mo et al. 2024, section IV).
 
     :param features: Shape (n, d).
-    :param classes: The class expected of each, (n,); each must have a reference sample, with ``own`` another one.
-    :param reference: Shape (m, d).
-    :param reference_labels: Shape (m,).
-    :param own: The samples are the reference samples, in their order; none is its own neighbour.
-    :return: Shape (n,), int64, from 0 to m - 1.
+    :param classes: Expected class of each sample, (n,). Each class must have a reference sample other than the sample.
+    :param reference: Features of the reference samples, shape (m, d).
+    :param reference_labels: Classes of the reference samples, shape (m,).
+    :param own: Whether the samples are the reference samples, in the same order; no sample is then its own neighbour.
+    :return: Ranks, shape (n,), int64, from 0 to m - 1.
     """
     distances = cdist(features.astype(np.float64), reference.astype(np.float64))
     if own:

@@ -1,4 +1,4 @@
-"""Which of a few numbers stands out on the high side."""
+"""Outlier indices: they say how far a number lies above the others, in robust standard deviations."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MAD_TO_SIGMA = 1.4826  # makes the median absolute deviation of a normal distribution its standard deviation
+# Factors that turn the median and the mean absolute deviation of a normal distribution into its standard deviation.
+MAD_TO_SIGMA = 1.4826
 MEAN_DEVIATION_TO_SIGMA = 1.2533
 
 
 def mad_index(values: np.ndarray, least_sigma: float = 0.0) -> np.ndarray:
     """
-    (value - median) / (1.4826 MAD), signed: higher is further out on the high side.
+    Give (value - median) / (1.4826 MAD), where MAD is the median absolute deviation. A higher index is more suspicious.
 
-    When more than half of the values are equal, MAD is 0 and the mean absolute deviation takes its place (Iglewicz and
-    Hoaglin 1993); when all are equal, every index is 0. NaN values are left out and stay NaN.
+    If more than half of the values are equal, MAD is 0, and the mean absolute deviation is used instead (Iglewicz and
+    Hoaglin 1993). If all values are equal, every index is 0. NaN values are ignored and stay NaN.
 
     :param values: Shape (k,).
-    :param least_sigma: Lower bound of the standard deviation, in units of the values: half of a few values can lie close
+    :param least_sigma: Lower bound of the standard deviation, in units of the values, because a few values can lie close
         together by chance.
-    :return: Shape (k,).
+    :return: Index of each value, shape (k,).
     """
     index = np.full(len(values), np.nan)
     known = np.isfinite(values)
@@ -36,7 +37,7 @@ def mad_index(values: np.ndarray, least_sigma: float = 0.0) -> np.ndarray:
 
 
 def highest(index: np.ndarray, threshold: float) -> int | None:
-    """The class of the highest index, ``None`` if it is not above the threshold; NaN never is."""
+    """Give the class of the highest index, or ``None`` if that index is NaN or not above the threshold."""
     if not np.isfinite(index).any() or np.nanmax(index) <= threshold:
         return None
     return int(np.nanargmax(index))
@@ -44,10 +45,10 @@ def highest(index: np.ndarray, threshold: float) -> int | None:
 
 def combined_index(indices: Sequence[np.ndarray]) -> np.ndarray:
     """
-    Stouffer's sum of standardised indices of several kinds of pattern.
+    Add the indices of several kinds of pattern and divide by the square root of their number (Stouffer et al. 1949).
 
-    :param indices: (K,) each; NaN, where no pattern succeeded, speaks neither for nor against the class.
-    :return: (K,), NaN where no kind of pattern succeeded.
+    :param indices: For each kind the indices of the classes, (K,). NaN, where no pattern succeeded, counts as 0.
+    :return: Shape (K,); NaN where no kind of pattern succeeded.
     """
     known = np.isfinite(indices).any(axis=0)
     return np.where(known, np.nansum(indices, axis=0) / np.sqrt(len(indices)), np.nan)
@@ -55,14 +56,15 @@ def combined_index(indices: Sequence[np.ndarray]) -> np.ndarray:
 
 def norm_index(norms: np.ndarray, succeeded: np.ndarray, least_sigma: float) -> np.ndarray:
     """
-    How far the logarithm of each norm lies below the median, in robust standard deviations.
+    Say how far the logarithm of each norm lies below the median, in robust standard deviations.
 
-    A class without a pattern that succeeds needs a larger one than was tried, and a larger one than the others': such a
-    lower bound takes its norm's place among those that the others are compared with.
+    If no pattern succeeded for a class, the class needs a pattern larger than the one tried, and larger than those of the
+    other classes. This lower bound replaces its norm in the comparison.
 
-    :param norms: (K,), above 0.
-    :param succeeded: (K,), bool.
-    :return: (K,), NaN where no pattern succeeded.
+    :param norms: Norm of each class's pattern, (K,), above 0.
+    :param succeeded: Whether the pattern succeeded, (K,), bool.
+    :param least_sigma: Lower bound of the standard deviation of the logarithms.
+    :return: Index of each class, (K,); NaN where no pattern succeeded.
     """
     if not succeeded.any():
         return np.full(len(norms), np.nan)

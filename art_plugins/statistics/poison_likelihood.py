@@ -1,4 +1,4 @@
-"""Poison likelihood score (PLS) of a class: how badly each half of the class describes the other."""
+"""Poison likelihood score (PLS) of a class: it says how badly the Gaussian of each cluster describes the other cluster."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from art_plugins.statistics.gaussian import fit_gaussian_pair, mean_negative_log
 
 def poison_likelihood_score(x: np.ndarray, labels: np.ndarray, shrinkage: str = "within") -> float:
     """
-    PLS = (L1 + L2) / 2 with L1 the mean negative log-likelihood of cluster 2 under the Gaussian of cluster 1, and L2 the
-    reverse (Eq. 1, Mehlman et al. 2023; deviates: the covariances are shrunk).
+    Give PLS = (L1 + L2) / 2 (Eq. 1 of Mehlman et al. 2023). L1 is the mean negative log-likelihood of cluster 2 under the
+    Gaussian of cluster 1, and L2 the reverse. Deviates from the paper: the covariances are shrunk.
 
     :param x: Reduced latents of one class, shape (n, d).
     :param labels: Cluster of each sample, 0 or 1, shape (n,).
     :param shrinkage: See :func:`fit_gaussian_pair`.
-    :return: Nats; higher is more suspicious. NaN when a cluster has fewer than two samples: it has no covariance.
+    :return: Score in nats; higher is more suspicious. NaN if a cluster has fewer than two samples, so no covariance.
     """
     clusters = [x[labels == side] for side in (0, 1)]
     if min(map(len, clusters)) < 2:
@@ -26,11 +26,12 @@ def poison_likelihood_score(x: np.ndarray, labels: np.ndarray, shrinkage: str = 
 
 def mean_poison_likelihood(x: np.ndarray, trial_labels: np.ndarray, shrinkage: str = "within") -> float:
     """
-    PLS averaged over clustering trials (Mehlman et al. 2023, 3.1); trials that split alike are computed once.
+    Average the PLS over clustering trials (Mehlman et al. 2023, section 3.1). Equal splits are computed once.
 
     :param x: Reduced latents of one class, shape (n, d).
-    :param trial_labels: Aligned labels, shape (trials, n).
-    :return: Nats; NaN when no trial has two clusters of at least two samples.
+    :param trial_labels: Cluster of each sample in each trial, 0 or 1, shape (trials, n); equal splits have equal labels.
+    :param shrinkage: See :func:`fit_gaussian_pair`.
+    :return: Score in nats; NaN if no trial has two clusters of at least two samples.
     """
     splits, counts = np.unique(trial_labels, axis=0, return_counts=True)
     scores = np.array([poison_likelihood_score(x, split, shrinkage) for split in splits])

@@ -8,16 +8,17 @@ import numpy as np
 
 from art_plugins.statistics.robust_covariance import inverse_root, robust_moments
 
-REMOVED = 1.5  # times the expected number of poisoned samples is removed, as in Tran et al. 2018
-N_CHOICES = 10  # numbers of dimensions that are tried
-LEAST_EIGENVALUE = 1e-10  # relative to the largest; below it a direction counts as constant
-SAMPLES_PER_DIM = 4  # at least so many, that what is kept determines a covariance
+REMOVED = 1.5  # number of removed samples, in expected numbers of poisoned samples, as in Tran et al. 2018
+N_CHOICES = 10  # how many numbers of dimensions are tried
+LEAST_EIGENVALUE = 1e-10  # share of the largest eigenvalue below which a direction counts as constant
+SAMPLES_PER_DIM = 4  # smallest number of samples for each dimension, so that the samples determine a covariance
 
 
 class SpectreScores(NamedTuple):
     """
-    ``scores`` (n,): higher is more suspicious; ``n_dims``: the k that was chosen; ``strength``: mean quantum entropy score
-    once the class is whitened by what the filter keeps, by which k and the target class are chosen.
+    ``scores`` (n,): outlier scores, higher is more suspicious; ``n_dims``: the number k of dimensions that was chosen;
+    ``strength``: mean quantum entropy score after the class was whitened by the samples that the filter keeps. The largest
+    strength decides k and the target class.
     """
 
     scores: np.ndarray
@@ -27,19 +28,20 @@ class SpectreScores(NamedTuple):
 
 def quantum_entropy_scores(whitened: np.ndarray, alpha: float = 4.0) -> np.ndarray:
     """
-    ``y' Q y / tr(Q)`` with ``Q = exp(alpha (S - I) / (|S| - 1))``, S the second moments of the samples y (section 3.3).
+    Give ``y' Q y / tr(Q)`` with ``Q = exp(alpha (S - I) / (|S| - 1))``, where S holds the second moments of the samples y
+    (Hayase et al. 2021, section 3.3).
 
-    With alpha 0 this is the squared length over d, with a large alpha the squared projection on the top direction; between,
-    all directions count that vary more than robust whitening leaves to clean samples. In one dimension, and where no
-    direction varies more, Q is the identity.
+    With alpha 0 this is the squared length divided by d. With a large alpha it is the squared projection on the direction
+    of largest variance. In between, all directions count whose variance is larger than that of clean samples. Q is the
+    identity in one dimension, or if no direction has a variance above 1.
 
-    :param whitened: Shape (n, d), by a covariance of clean samples.
-    :param alpha: At least 0.
-    :return: Shape (n,), at least 0; higher is more suspicious.
+    :param whitened: Samples whitened by a covariance of clean samples, shape (n, d).
+    :param alpha: Weight of the directions of large variance, at least 0.
+    :return: Scores, shape (n,), at least 0; higher is more suspicious.
     """
     values, vectors = np.linalg.eigh(whitened.T @ whitened / len(whitened))
     excess = values[-1] - 1
-    # Up to a factor, which the trace takes out again; so it cannot overflow.
+    # The weights are scaled so that they cannot overflow; the division by their sum removes the scale.
     weights = np.exp(alpha * (values - values[-1]) / excess) if excess > 0 and len(values) > 1 else np.ones(len(values))
     scores: np.ndarray = (whitened @ vectors) ** 2 @ (weights / weights.sum())
     return scores
@@ -47,17 +49,19 @@ def quantum_entropy_scores(whitened: np.ndarray, alpha: float = 4.0) -> np.ndarr
 
 def spectre_scores(features: np.ndarray, fraction: float, alpha: float = 4.0, max_dims: int = 100) -> SpectreScores:
     """
-    Algorithms 1 and 2: project on the top k principal directions, estimate the clean mean and covariance robustly, whiten,
-    score; k is that for which the samples it would keep make all stand out most.
+    Score the samples of one class by Algorithms 1 and 2 of Hayase et al. 2021.
 
-    Deviates: the robust mean is taken out as well, as in the paper but not in its code; and k is at most a quarter of the
+    The samples are projected on the top k principal directions, whitened by a robust estimate of the clean mean and
+    covariance, and scored. The k with the largest :attr:`SpectreScores.strength` is taken.
+
+    Deviates from the authors' code: the robust mean is subtracted too, as in the paper, and k is at most a quarter of the
     number of samples.
 
-    When this breaks: poison of more than ``fraction``; classes that are several clusters by nature.
+    When this breaks: more poison than ``fraction``; clean classes that consist of several clusters.
 
-    :param features: Of one class, (n, d), n >= 4.
-    :param fraction: Upper bound of the poisoned share of the class, above 0 and below .5.
-    :param alpha: Of the quantum entropy scores.
+    :param features: Features of one class, (n, d), n >= 4.
+    :param fraction: Upper bound of the poisoned share of the class, above 0 and below 0.5.
+    :param alpha: See :func:`quantum_entropy_scores`.
     :param max_dims: Largest k.
     """
     n_samples = len(features)
@@ -80,13 +84,14 @@ def spectre_scores(features: np.ndarray, fraction: float, alpha: float = 4.0, ma
 
 def principal_projections(features: np.ndarray, most: int) -> np.ndarray:
     """
-    The centred samples on their principal directions that vary, the loudest first, at most ``most`` of them.
+    Project the centred samples on their principal directions, in the order of decreasing variance.
 
-    The decomposition is that of the smaller of the two products, d x d or n x n, whose eigenvalues above 0 are the same:
-    with d = 16,384 features the covariance alone would be 2 GB, and its eigenvectors minutes. Signs are arbitrary.
+    The smaller of the two product matrices, d x d or n x n, is decomposed; their eigenvalues above 0 are the same. With
+    d = 16,384 features the covariance would take 2 GB, and its eigenvectors minutes. The signs are arbitrary.
 
     :param features: Shape (n, d).
-    :return: Shape (n, k), k at most ``most``; k is 0 where all samples are equal.
+    :param most: Largest number of directions.
+    :return: Shape (n, k), k at most ``most``; constant directions are left out, so k is 0 if all samples are equal.
     """
     centred = np.asarray(features, dtype=np.float64)
     centred = centred - centred.mean(axis=0)
@@ -101,5 +106,5 @@ def principal_projections(features: np.ndarray, most: int) -> np.ndarray:
 
 
 def n_removed(n_samples: int, fraction: float) -> int:
-    """How many of a class of so many samples go: 1.5 times the bound of the poison."""
+    """Give the number of samples to remove from a class: 1.5 times the largest number of poisoned samples."""
     return int(REMOVED * fraction * n_samples)

@@ -1,4 +1,4 @@
-"""Latents of one class -> normalised, whitened, reduced latents (Mehlman et al. 2023, 3.1)."""
+"""Reduction of the latents of one class: normalisation, whitening and PCA (Mehlman et al. 2023, section 3.1)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ WHITENINGS = ("after_pca", "before_pca", "none")
 
 def reduce_latents(x: np.ndarray, nb_dims: int = 24, whiten: str = "after_pca") -> np.ndarray:
     """
-    Z-score each latent, keep the leading principal components, and bring them to unit variance.
+    Standardise each latent, keep the leading principal components, and scale them to unit variance.
 
-    The paper names the steps in the order normalise, whiten, PCA. Taken to the letter, whitening leaves every direction
-    with equal variance and PCA nothing to choose by; so ``"before_pca"`` whitens with an OAS-shrunk covariance, and the
-    default whitens the components that PCA kept. Directions without variance become zero, never a division by zero.
+    The paper names the steps in the order normalise, whiten, PCA. Exact whitening gives every direction equal variance, so
+    PCA could not choose directions. ``"before_pca"`` therefore whitens with a covariance shrunk by OAS, and the default
+    whitens the components that PCA kept. Directions without variance become zero.
 
     :param x: Latents of one class, shape (n, D), n >= 2.
-    :param nb_dims: Components to keep, at most D.
-    :param whiten: ``"after_pca"``, ``"before_pca"`` or ``"none"``.
+    :param nb_dims: Largest number of components to keep.
+    :param whiten: Place of the whitening: ``"after_pca"``, ``"before_pca"`` or ``"none"``.
     :return: Shape (n, min(nb_dims, D)), float64.
     :raises InvalidInputError: For an unknown ``whiten``.
     """
@@ -29,7 +29,7 @@ def reduce_latents(x: np.ndarray, nb_dims: int = 24, whiten: str = "after_pca") 
     x = np.asarray(x, dtype=np.float64)
     centred = x - x.mean(axis=0)
     deviation = centred.std(axis=0)
-    alive = deviation > 1e-7 * (np.abs(x).max(axis=0) + 1e-30)  # below it the spread is rounding
+    alive = deviation > 1e-7 * (np.abs(x).max(axis=0) + 1e-30)  # a smaller spread is rounding error
     normalised = np.where(alive, centred / np.where(alive, deviation, 1), 0)
     if whiten == "before_pca":
         variances, axes = np.linalg.eigh(fit_gaussian(normalised).covariance)
@@ -45,6 +45,6 @@ def reduce_latents(x: np.ndarray, nb_dims: int = 24, whiten: str = "after_pca") 
 
 
 def _signed(axes: np.ndarray) -> np.ndarray:
-    """Each axis with its largest entry positive, so that the sign does not depend on the eigensolver."""
+    """Make the largest entry of each axis positive, so that the sign does not depend on the eigensolver."""
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     return axes * np.where(largest < 0, -1, 1)

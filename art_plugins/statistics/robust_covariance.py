@@ -1,4 +1,4 @@
-"""Mean and covariance that a minority of foreign samples cannot move: the filter of Diakonikolas et al. 2017."""
+"""Robust mean and covariance, on which a minority of outliers has little influence (filter of Diakonikolas et al. 2017)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-EARLY = 10.0  # samples so many times farther out than the farthest of a normal law are removed at once
-SLACK = 10.0  # of the fourth moments, times fraction * log(1 / fraction)^2; both constants are those of SPECTRE's code
-SHIFT = 3.0  # how much is cut off at once where nothing lies beyond what a normal law allows
-FAILURE = 0.1  # accepted chance that the filter fails
-LEAST_EIGENVALUE = 1e-8  # relative to the largest; below it a direction counts as constant
-TOLERANCE = 5e-2  # of the eigenvalue, which is only compared with a bound
+EARLY = 10.0  # samples this many times beyond the farthest expected from a normal distribution are removed at once
+SLACK = 10.0  # allowed excess of the fourth moments, in fraction * log(1 / fraction)^2, as in the code of SPECTRE
+SHIFT = 3.0  # width of the outermost part that is removed if no sample is beyond the limit of a normal distribution
+FAILURE = 0.1  # accepted probability that the filter fails
+LEAST_EIGENVALUE = 1e-8  # share of the largest eigenvalue below which a direction counts as constant
+TOLERANCE = 5e-2  # relative tolerance of the eigenvalue, which is only compared with a bound
 
 
 class RobustMoments(NamedTuple):
-    """``mean`` (d,), ``covariance`` (d, d), and ``kept`` (n,), bool: the samples that they are of."""
+    """``mean`` (d,) and ``covariance`` (d, d) of the samples that were kept; ``kept`` (n,), bool: those samples."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -25,21 +25,22 @@ class RobustMoments(NamedTuple):
 
 def robust_moments(x: np.ndarray, fraction: float) -> RobustMoments:
     """
-    Moments of what is left when samples are removed until the fourth moments look like those of a normal law.
+    Remove outliers until the fourth moments look like those of a normal distribution; give the moments of the rest.
 
-    Whitened samples y of a normal law have ``var(y' P y) = 2`` for every symmetric P of length 1. While some P has more
-    than ``1 + 10 fraction log(1 / fraction)^2``, samples far out in ``y' P y`` are removed: those more than
-    ``10 log(1 / fraction)`` from the median, or, where there are none, those within 3 of the farthest (I. Diakonikolas
-    et al., Being robust (in high dimensions) can be practical, ICML 2017, the filter for covariance, with the constants and
-    the cut of the code of Hayase et al. 2021).
+    Whitened samples y of a normal distribution have ``var(y' P y) = 2`` for every symmetric matrix P of norm 1. While some
+    P has more than ``1 + 10 fraction log(1 / fraction)^2``, the samples with extreme ``y' P y`` are removed. These are the
+    samples more than ``10 log(1 / fraction)`` from the median. If there are none, they are the samples within 3 of the most
+    extreme one. Source: I. Diakonikolas et al., Being robust (in high dimensions) can be practical, ICML 2017, filter for
+    the covariance, with the constants and the limits of the code of Hayase et al. 2021.
 
-    At most ``2 * fraction`` of the samples are removed, as in that code, and never more than half of them.
+    At most a share of ``2 * fraction`` of the samples is removed, as in that code, and never more than half.
 
-    When this breaks: foreign samples that lie together and are more than about a fifth: the fourth moments are then smaller
-    than a normal law's, and all is kept. Fewer than a few times d samples; heavy tails of the features' own.
+    When this breaks: outliers that lie close together and are more than about a fifth of the samples, because the fourth
+    moments are then smaller than those of a normal distribution; fewer samples than a few times d; features with heavy
+    tails.
 
     :param x: Shape (n, d), n >= 2.
-    :param fraction: Upper bound of the share of foreign samples, above 0 and below .5.
+    :param fraction: Upper bound of the share of outliers, above 0 and below 0.5.
     """
     n_samples, n_dims = x.shape
     kept = np.ones(n_samples, dtype=bool)
@@ -61,7 +62,7 @@ def robust_moments(x: np.ndarray, fraction: float) -> RobustMoments:
 
 
 def inverse_root(covariance: np.ndarray) -> np.ndarray:
-    """Symmetric inverse square root (d, d) of a covariance; constant directions give 0."""
+    """Give the symmetric inverse square root, (d, d), of a covariance; constant directions give 0."""
     values, vectors = np.linalg.eigh(covariance)
     known = values > LEAST_EIGENVALUE * max(values[-1], 0.0)
     root: np.ndarray = (vectors[:, known] / np.sqrt(values[known])) @ vectors[:, known].T
@@ -70,10 +71,10 @@ def inverse_root(covariance: np.ndarray) -> np.ndarray:
 
 def largest_fourth_moment(whitened: np.ndarray) -> tuple[float, np.ndarray]:
     """
-    The symmetric matrix P of length 1 for which ``mean((y' P y)^2) - tr(P)^2`` is largest.
+    Find the symmetric matrix P of Frobenius norm 1 for which ``mean((y' P y)^2) - tr(P)^2`` is largest.
 
     :param whitened: Samples y, (n, d), of mean 0 and covariance I.
-    :return: That value (2 for a normal law), and P (d, d).
+    :return: That value, which is 2 for a normal distribution, and P, (d, d).
     """
     n_samples, n_dims = whitened.shape
 
@@ -86,12 +87,14 @@ def largest_fourth_moment(whitened: np.ndarray) -> tuple[float, np.ndarray]:
         return flat
 
     size = n_dims**2
-    if size < 10:  # the iteration needs room
+    if size < 10:  # too small for the iterative solver
         values, vectors = np.linalg.eigh(np.stack([apply(row) for row in np.eye(size)]))
         value, vector = values[-1], vectors[:, -1]
     else:
         operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
-        start = (whitened * (whitened**2).sum(axis=1)[:, None]).T @ whitened  # turns with the samples
+        start = (
+            whitened * (whitened**2).sum(axis=1)[:, None]
+        ).T @ whitened  # depends on the samples only, so a rotation of them rotates the result
         found, vectors = eigsh(operator, k=1, which="LA", v0=start.ravel(), tol=TOLERANCE)
         value, vector = found[0], vectors[:, 0]
     matrix = vector.reshape(n_dims, n_dims)
@@ -100,7 +103,7 @@ def largest_fourth_moment(whitened: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _beyond_the_tail(whitened: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples to remove, (n,), bool, and how far out each is, (n,)."""
+    """Give the samples to remove, (n,), bool, and the distance of each from the median, (n,)."""
     value, matrix = largest_fourth_moment(whitened)
     nothing = np.zeros(len(whitened), dtype=bool)
     if value <= 1 + SLACK * fraction * np.log(1 / fraction) ** 2:

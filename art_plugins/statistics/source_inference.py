@@ -1,30 +1,31 @@
-"""Of which class is an image that carries a trigger? The model's view without the pattern, and the densities with it."""
+"""Inference of the source class: the true class of an image that carries a trigger."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import log_softmax
 
-# The inversion seeks the smallest pattern that works, so it is at most as strong as the attacker's.
+# Trigger inversion gives the smallest pattern that works, so the attacker's trigger may be stronger.
 STRENGTHS = (1.0, 1.25, 1.5)
-LET_GO_WEIGHT, HELD_WEIGHT = 0.1, 1.0  # of the densities
+LET_GO_WEIGHT, HELD_WEIGHT = 0.1, 1.0  # weight of the densities where the prediction leaves the target, and where not
 LEAST_PROBABILITY = 1e-12
 
 
 def infer_sources(log_likelihoods: np.ndarray, outputs: np.ndarray, target: int) -> np.ndarray:
     """
-    The most likely class c other than the target, by mean_s log p(c | image without s times the pattern, not the target) +
-    w log p(features of the image as it came | c).
+    Give the most likely class c of each image, other than the target. It maximises
+    mean_s log p(c | image minus s times the pattern, c is not the target) + w log p(features of the image | c).
 
-    A perturbation that was added can be taken away again, and then the model itself says what the image is: where it
-    lets go of the target at the last strength, w = .1. What lies under a patch is lost, and the model clings to the target:
-    w = 1. Densities over dozens of features are too sure of themselves, hence at most 1.
+    An additive trigger can be subtracted, and the model then predicts the true class. If the prediction at the largest
+    strength is no longer the target, w = 0.1. The pixels under a patch are lost, so the model mostly still predicts the
+    target; then w = 1. A larger w would be wrong, because densities over dozens of features are overconfident.
 
-    :param log_likelihoods: Of the images' features under each class's density, (n, K), in nats; -inf for a class without
-        samples, which is then never inferred.
-    :param outputs: Of the model, logits or probabilities, for the images less s times the pattern, for S rising
+    :param log_likelihoods: Log-likelihood of the images' features under the density of each class, (n, K), in nats; -inf
+        for a class without samples, which is then never inferred.
+    :param outputs: Logits or probabilities that the model gives for the images minus s times the pattern, for S increasing
         strengths s, (S, n, K).
-    :return: (n,), int.
+    :param target: Target class of the backdoor.
+    :return: Source classes, (n,), int.
     """
     columns = np.arange(log_likelihoods.shape[1])
     others = np.delete(columns, target)
@@ -37,9 +38,10 @@ def infer_sources(log_likelihoods: np.ndarray, outputs: np.ndarray, target: int)
 
 def log_scores(outputs: np.ndarray) -> np.ndarray:
     """
-    Logits as they are; of probabilities (rows that are not negative and sum to 1) the logarithms.
+    Give logits unchanged, and the logarithms of probabilities. Rows that are not negative and sum to 1 are probabilities.
 
-    :param outputs: (..., K).
+    :param outputs: Outputs of the model, (..., K).
+    :return: Shape (..., K), float64.
     """
     outputs = np.asarray(outputs, dtype=np.float64)
     are_probabilities = bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3))

@@ -1,20 +1,21 @@
-"""Spectral signatures (Tran et al. 2018): projection on the top singular vector, without the whole decomposition."""
+"""Scores of spectral signatures (Tran et al. 2018): projections on the top singular vector."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.sparse.linalg import svds
 
-SMALLEST_FOR_ITERATION = 32  # below it a full decomposition is as fast, and the iteration needs more than one dimension
+SMALLEST_FOR_ITERATION = 32  # for smaller matrices a full decomposition is as fast
 
 
 def spectral_scores(features: np.ndarray) -> np.ndarray:
     """
-    ART's outlier score of each sample: the length of its projection on the top right singular vector of the centred
-    features (Algorithm 1; like ART, and unlike the paper, the projected features themselves are not centred).
+    Give the outlier score of each sample, as ART computes it: the absolute value of its projection on the top right
+    singular vector of the centred features (Algorithm 1 of Tran et al. 2018). Deviates from the paper, as ART does: the
+    features that are projected are not centred.
 
-    :param features: Of one class, shape (n, d), n >= 1.
-    :return: Shape (n,), at least 0; higher is more suspicious.
+    :param features: Features of one class, shape (n, d), n >= 1.
+    :return: Scores, shape (n,), at least 0; higher is more suspicious.
     """
     features = np.asarray(features, dtype=np.float64)
     centred = features - features.mean(axis=0)

@@ -1,4 +1,4 @@
-"""An ART classifier as a function of images that gradients pass through."""
+"""An ART classifier as a differentiable function of its images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from art_plugins.features.classifiers import (
 
 class DifferentiableClassifier:
     """
-    An ART ``PyTorchClassifier`` as a function from images, scaled to 0 to 1, to logits, through which gradients flow.
+    An ART ``PyTorchClassifier`` as a differentiable function from images, scaled to 0 to 1, to logits.
 
-    :param x: Images, for the range when the classifier has no clip values.
+    :param classifier: ART ``PyTorchClassifier``.
+    :param x: Images, which give the range if the classifier has no clip values.
     :param precision: A name in ``INVERSION_PRECISIONS``.
-    :raises InvalidInputError: If a preprocessing step has no PyTorch form.
+    :raises InvalidInputError: If a preprocessing step is not written in PyTorch, or the range is empty or not finite.
     """
 
     def __init__(self, classifier: Any, x: np.ndarray, precision: str = "32-true") -> None:
@@ -40,18 +41,20 @@ class DifferentiableClassifier:
         self.low, self.range = float(np.min(low)), float(np.max(high)) - float(np.min(low))
         if not 0 < self.range < np.inf:
             raise InvalidInputError(
-                f"The images' range is {self.low} to {self.low + self.range}, which is empty or endless; give the "
+                f"The images' range is {self.low} to {self.low + self.range}, which is empty or not finite; give the "
                 "classifier their clip_values."
             )
 
     def to_unit_range(self, images: Tensor) -> Tensor:
-        """Raw images to 0 to 1."""
+        """Scale images from the classifier's range to 0 to 1."""
         return (images - self.low) / self.range
 
     def logits(self, images: Tensor) -> Tensor:
         """
-        :param images: In the unit range, (B, ...).
-        :return: (B, K); a model that ends in a softmax gives the logarithm of its probabilities.
+        Give the logits of images.
+
+        :param images: Images in the unit range, (B, ...).
+        :return: Logits, (B, K); for a model that ends in a softmax, the logarithms of its probabilities.
         """
         raw = images * self.range + self.low
         prepared, _ = self._classifier._apply_preprocessing(raw, y=None, fit=False, no_grad=False)
@@ -63,7 +66,7 @@ class DifferentiableClassifier:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode and no gradients of the parameters inside the block; both are given back."""
+        """Set evaluation mode and switch off the gradients of the parameters inside the block; restore both at its end."""
         was_training = self._network.training
         required = [parameter.requires_grad for parameter in self._network.parameters()]
         self._network.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""How far patterns of different sizes and sources may be expected to lie apart."""
+"""Expected norms of the patterns of different classes, from the distances of single images to the classes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ def expected_distances(
     model: DifferentiableClassifier, images: Tensor, labels: np.ndarray, nb_classes: int, batch_size: int = 128
 ) -> np.ndarray:
     """
-    How far from each class single images of the others lie, by the median image, but at least as far as from the median
-    class.
+    Give the distance of each class from the images of the other classes: the median over the images, but at least the
+    median over the classes.
 
-    A class that lies far from all others is expected to need a larger pattern. One that lies near is not excused by it: a
-    backdoor's shortcut may bring single images near as well.
+    A class far from all others needs a larger pattern. A class that is near does not get a smaller expected distance,
+    because the shortcut of a backdoor may also bring single images near.
 
-    :param images: In the unit range, (n, ...).
-    :param labels: (n,).
-    :return: (K,), above 0, in units of the images' range.
+    :param model: The classifier.
+    :param images: Images in the unit range, (n, ...).
+    :param labels: Class of each image, (n,).
+    :param nb_classes: Number of classes, K.
+    :param batch_size: Number of images in one pass.
+    :return: Distances, (K,), above 0, in units of the images' range.
+    :raises InvalidInputError: If the model gives values that are not finite.
     """
     distances = np.zeros(nb_classes)
     for label in range(nb_classes):
@@ -39,13 +43,17 @@ def source_distances(
     model: DifferentiableClassifier, images: Tensor, labels: np.ndarray, target: int, nb_classes: int
 ) -> np.ndarray:
     """
-    How far from the target class single images of each other class lie, by the median image, but at most as far as those
-    of the median class.
+    Give the distance of each other class from the target: the median over its images, but at most the median over the
+    classes.
 
-    Some sources lie near the target without any backdoor, sneakers near ankle boots for example: that their pattern is
-    small is no sign of one. That a far one's pattern is as small as the others' is none either.
+    Some classes lie near the target without any backdoor, for example sneakers near ankle boots, so a small pattern for
+    them is no sign of a backdoor. The upper bound is needed because a class that is far away would otherwise be suspicious
+    with a pattern of usual size.
 
-    :return: (K,), above 0; 1 for classes without images and for the target.
+    The parameters are those of :func:`expected_distances`; ``target`` is the target class.
+
+    :return: Distances, (K,), above 0; 1 for classes without images and for the target.
+    :raises InvalidInputError: If the model gives values that are not finite.
     """
     found = np.ones(nb_classes)
     sources = np.unique(labels[labels != target])
@@ -61,11 +69,12 @@ def distances_to_class(
     model: DifferentiableClassifier, images: Tensor, label: int, nb_classes: int, batch_size: int = 128
 ) -> np.ndarray:
     """
-    L2 norm of the perturbation that would take each image to class ``label`` if the logits were linear,
+    Give the L2 norm of the perturbation that would move each image to class ``label`` if the logits were linear:
     (max_k z_k - z_c) / ||grad (max_k z_k - z_c)|| (first step of DeepFool, Moosavi-Dezfooli et al. 2016).
 
-    :return: (n,), in units of the images' range; 0 for images that are there, or whose saturated softmax has no gradient;
-        NaN where a gradient is not finite.
+    :param images: Images in the unit range, (n, ...).
+    :return: Distances, (n,), in units of the images' range. They are 0 for images that are already predicted as ``label``,
+        or whose softmax is saturated, and NaN if a gradient is not finite.
     :raises InvalidInputError: If the model gives values that are not finite for some of the images.
     """
     found = []
@@ -89,13 +98,13 @@ def distances_to_class(
 
 def _median(distances: np.ndarray) -> float:
     """
-    Of those that are finite.
+    Give the median of the finite distances.
 
-    :raises InvalidInputError: If none is.
+    :raises InvalidInputError: If none is finite.
     """
     finite = np.isfinite(distances)
     if not finite.any():
         raise InvalidInputError(
-            f"The model's gradients are not finite for any of {len(distances)} clean images, so no pattern can be sought."
+            f"The model's gradients are not finite for any of {len(distances)} clean images, so no trigger can be inverted."
         )
     return float(np.median(distances[finite]))

@@ -1,4 +1,4 @@
-"""What a trigger inversion has found: patterns, indices, and the verdict in words."""
+"""The result of a trigger inversion: patterns, indices, and the decision in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 
 INDEX_RULE = (
     "The index of a class is the sum of its indices by each kind of pattern, divided by the square root of the number of "
@@ -18,16 +18,17 @@ INDEX_RULE = (
 
 class InvertedTriggers(NamedTuple):
     """
-    One pattern for each of K classes (targets, or sources of one target), in the images' units and channel order.
+    One pattern for each of K searches, in the images' units and channel order. There is a search for each target class, or
+    for each source class of one target.
 
     ``kind``: ``"patch"`` or ``"additive"``; ``masks`` (K, ...): 0 to 1, one value a pixel (all ones for additive
-    patterns); ``patterns`` (K, ...); ``norms`` (K,): sum of the mask in pixels, or L2 norm of the
-    perturbation in units of the images' range;
-    ``success_rates`` (K,): share of all clean images of the other classes that the pattern sends to the class;
+    patterns); ``patterns`` (K, ...); ``norms`` (K,): sum of the mask in pixels, or L2 norm of the perturbation in units of
+    the images' range; ``success_rates`` (K,): share of the searched clean images that the pattern sends to the target;
     ``anomaly_index`` (K,): how far the logarithm of norm / expected distance lies below the median, in robust standard
-    deviations (1.4826 MAD, but at least what is usual among clean classes: .25 for patches, .1 for additive patterns);
-    higher is more suspicious, NaN where no pattern succeeded; ``broke_off`` (K,) bool: searches that ended early, since the
-    model gave values or gradients that are not finite: that they found no pattern does not say that there is none.
+    deviations (1.4826 MAD, but at least the usual value for clean classes: 0.25 for patches, 0.1 for additive patterns).
+    A higher index is more suspicious; it is NaN if no pattern succeeded. ``clip_values``: lowest and highest value of the
+    images; ``broke_off`` (K,) bool: searches that ended early because the model gave values or gradients that are not
+    finite. A smaller pattern may exist for them.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class InvertedTriggers(NamedTuple):
     broke_off: np.ndarray = np.zeros(0, dtype=bool)
 
     def trigger(self, label: int) -> Callable[[np.ndarray], np.ndarray]:
-        """The pattern towards class ``label``, as a callable that stamps a batch of images."""
+        """Give the pattern of row ``label`` as a callable that stamps a batch of images."""
         if self.kind == "patch":
             patch: Callable[[np.ndarray], np.ndarray] = MaskedTrigger(self.masks[label], self.patterns[label])
             return patch
@@ -50,16 +51,18 @@ class InvertedTriggers(NamedTuple):
 
 class Inversion(NamedTuple):
     """
-    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``expected_distances`` (K,): see
-    :func:`expected_distances`; ``anomaly_index`` (K,): the indices of all kinds taken together, as ``INDEX_RULE`` says;
-    ``target_class``: the class that this rule calls a backdoor's target, ``None``: none, or not decided (see
-    ``undecided``); ``kind``: of the target's pattern that has the higher index by its own kind; ``success_rate``: of that
-    pattern.
+    The result of a trigger inversion.
 
-    Where a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the
-    target; their indices compare the sources' norms, relative to :func:`source_distances`. ``source_class``: the class
-    from which the trigger works with a far smaller pattern than from any other, ``None``: there is none, the backdoor is
-    for all. If there is one, ``kind``, ``success_rate`` and ``trigger`` are those of its own pattern.
+    ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``expected_distances`` (K,): see
+    :func:`~art_plugins.triggers.distances.expected_distances`; ``anomaly_index`` (K,): the combined index of each class,
+        see
+    ``INDEX_RULE``; ``target_class``: the target of the backdoor, or ``None`` if there is none or it is not decided (see
+    ``undecided``); ``kind`` and ``success_rate``: kind and success rate of the target's pattern with the highest index.
+
+    If a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the target.
+    Their indices compare the norms relative to :func:`~art_plugins.triggers.distances.source_distances`. ``source_class``
+    is the class whose pattern is far smaller than those of the other sources, or ``None`` if the backdoor works for all
+    classes. If there is such a class, ``kind``, ``success_rate`` and ``trigger`` belong to its pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]
@@ -74,15 +77,15 @@ class Inversion(NamedTuple):
     @property
     def undecided(self) -> list[int]:
         """
-        Classes of which some search broke off, since the model gave values that are not finite: no pattern was found, or
-        not the smallest one, and such a class may be a backdoor's target all the same.
+        Classes with a search that ended early because the model gave values that are not finite. Such a class may be the
+        target of a backdoor although no small pattern was found.
         """
         broken = [one.broke_off for one in self.inverted if len(one.broke_off)]
         return [int(label) for label in np.flatnonzero(np.any(broken, axis=0))] if broken else []
 
     @property
     def trigger(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The reverse-engineered trigger; ``None`` when no backdoor was found."""
+        """The estimated trigger, or ``None`` if no backdoor was found."""
         if self.target_class is None:
             return None
         if self.source_class is not None:
@@ -90,7 +93,7 @@ class Inversion(NamedTuple):
         return next(one for one in self.inverted if one.kind == self.kind).trigger(self.target_class)
 
     def sentence(self) -> str:
-        """The finding in words; each number is what it is called."""
+        """Give the finding in words."""
         known = np.isfinite(self.anomaly_index).any()
         highest_index = f"the highest index is {self._index_words(int(np.nanargmax(self.anomaly_index)))}" if known else ""
         classes = ", ".join(map(str, self.undecided))
@@ -107,7 +110,7 @@ class Inversion(NamedTuple):
         )
 
     def _index_words(self, label: int) -> str:
-        """The index of a class, and those that it is made of where there are several."""
+        """Give the index of a class, followed by the indices of the kinds if there are several."""
         index = f"{self.anomaly_index[label]:.2f}"
         parts = [
             f"{one.kind} {one.anomaly_index[label]:.2f}" for one in self.inverted if not np.isnan(one.anomaly_index[label])

@@ -1,4 +1,4 @@
-"""A trigger of its own for every image: the generator of the input-aware attack (Nguyen and Tran 2020)."""
+"""The trigger of the input-aware attack (Nguyen and Tran 2020): a network generates another trigger for every image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BATCH_SIZE = 256
 
 class TriggerGenerator(nn.Module):
     """
-    Encoder and decoder twice: for the mask m of an image, near to 0 or 1, and for its pattern p. Smaller than
-    the authors' networks.
+    Generates the mask m and the pattern p of each image by an encoder and a decoder each. The values of m are close to 0 or
+    1. The networks are smaller than those of the authors.
 
-    :param n_channels: C of the images.
-    :param width: Channels of the first stage.
+    :param n_channels: Number of channels of the images, C.
+    :param width: Number of channels of the first stage.
     """
 
     def __init__(self, n_channels: int, width: int = 8) -> None:
@@ -29,14 +29,16 @@ class TriggerGenerator(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """
-        :param images: (B, C, H, W), of 0 to 1, H and W at least 4.
-        :return: m (B, 1, H, W) and p (B, C, H, W), both 0 to 1.
+        Generate the mask and pattern of images.
+
+        :param images: Images from 0 to 1, (B, C, H, W), H and W at least 4.
+        :return: Masks m, (B, 1, H, W), and patterns p, (B, C, H, W), both from 0 to 1.
         """
         return self.mask_network(images), self.pattern_network(images)
 
 
 class _Drawer(nn.Sequential):
-    """Two halvings, two doublings, and a steep sigmoid; cut to the size that came in."""
+    """Halves the size twice, doubles it twice, and ends in a steep sigmoid; the output has the size of the input."""
 
     def __init__(self, n_in: int, n_out: int, width: int, steepness: float) -> None:
         super().__init__(
@@ -62,24 +64,26 @@ def _block(n_in: int, n_out: int) -> list[nn.Module]:
 
 
 def stamp(images: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
-    """x' = (1 - m) x + m p."""
+    """Mix the pattern into the images: x' = (1 - m) x + m p."""
     return (1 - mask) * images + mask * pattern
 
 
 @dataclass(frozen=True, eq=False)
 class InputAwareTrigger:
     """
-    x' = (1 - m(x)) x + m(x) p(x). Another image's mask and pattern seldom trigger the backdoor, so none of them is what an
-    inversion looks for; some other fixed pattern may work all the same.
+    Stamps every image with its own trigger: x' = (1 - m(x)) x + m(x) p(x). The trigger of one image seldom works on another
+    image, so trigger inversion cannot find it as a fixed pattern. Some other fixed pattern may still work.
 
-    :param generator: Trained together with the classifier; in evaluation mode.
+    :param generator: Generator that was trained together with the classifier, in evaluation mode.
     """
 
     generator: TriggerGenerator
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """
-        :param x: Images of 0 to 1, channels first, (n, C, H, W) or (C, H, W).
+        Stamp images with their own triggers.
+
+        :param x: Images from 0 to 1, channels first, (n, C, H, W) or (C, H, W).
         :return: Triggered copy of the same shape and dtype.
         :raises InvalidInputError: For whole numbers, or another number of axes.
         """
@@ -87,11 +91,12 @@ class InputAwareTrigger:
 
     def crossed(self, x: np.ndarray, by: np.ndarray) -> np.ndarray:
         """
-        ``x`` with the triggers of other images: what shall not trigger the backdoor.
+        Stamp images with the triggers of other images, which should not activate the backdoor.
 
-        :param x: As for a call.
-        :param by: The images whose triggers are stamped, of the shape of ``x``.
-        :raises InvalidInputError: As for a call, or for another shape.
+        :param x: Images from 0 to 1, channels first, (n, C, H, W) or (C, H, W).
+        :param by: Images whose triggers are used, of the shape of ``x``.
+        :return: Triggered copy of the same shape and dtype.
+        :raises InvalidInputError: For whole numbers, another number of axes, or two different shapes.
         """
         return self._stamped(x, by)
 

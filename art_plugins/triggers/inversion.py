@@ -1,8 +1,25 @@
 """
-Is a trained classifier backdoored, towards which class, and by what pattern? Trigger inversion for PyTorch classifiers.
+Trigger inversion: it finds out whether a PyTorch classifier has a backdoor, to which class, and by what pattern.
 
-For every class, the smallest pattern that sends clean images of the other classes to it is sought. A backdoor is a
-shortcut: towards its target a much smaller pattern suffices than towards the others.
+For every class, an optimiser looks for the smallest pattern that sends clean images of the other classes to it. A backdoor
+is a shortcut: a much smaller pattern is enough for its target than for any other class.
+
+Two kinds of pattern are optimised by Adam. ``"patch"`` is Neural Cleanse (Wang et al. 2019): the stamped image is
+(1 - m) x + m p, and the loss is the cross-entropy plus cost * |m|_1. It suits local triggers. ``"additive"`` suits
+perturbations of the whole image: the stamped image is clip(x + v), and the loss is the cross-entropy plus
+cost * ||v||_2. It resembles PT-RED (Xiang et al. 2020), which uses small steps and an early stop instead of a penalty. For
+both kinds the cost of a class rises while its pattern succeeds and falls while it fails. The smallest pattern that
+succeeded is kept.
+
+The decision: norms are compared on a logarithmic scale and relative to :func:`expected_distances`. A clean class that
+a small patch reaches is seldom reached by a small perturbation too, but the target of a backdoor is. The indices of
+the kinds are therefore added and divided by the square root of their number (Stouffer et al. 1949); see
+``INDEX_RULE``.
+
+A backdoor may work for one source class only (Xiang et al. 2020 search every pair of classes for it). The pattern for
+all classes is then larger than the trigger, but mostly still the smallest. If a target is found, a pattern is
+therefore optimised for each source class alone. A source whose pattern is far smaller than the others' gives the
+trigger. Without a target, sources are not searched, because similar classes (1 and 7) have small patterns anyway.
 """
 
 from __future__ import annotations
@@ -13,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
@@ -29,16 +47,16 @@ from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import combined_index, highest
 from art_plugins.triggers.differentiable import DifferentiableClassifier
 from art_plugins.triggers.distances import expected_distances, source_distances
-from art_plugins.triggers.found import Inversion
-from art_plugins.triggers.search import Search, invert_patterns
+from art_plugins.triggers.found import Inversion, InvertedTriggers
+from art_plugins.triggers.search import Search, SearchSettings, invert_patterns
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("patch", "additive")
 INVERSION_PRECISIONS = ("32-true", "bf16-mixed")
 MIN_CLASSES = 3
-MOST_BATCH = 100_000  # images of a step, for each class
-SOURCE_THRESHOLD = 4.2  # index above which one source class has a pattern of its own
+MOST_BATCH = 100_000  # largest number of images for each class in one step
+SOURCE_THRESHOLD = 4.2  # index above which a backdoor is said to work for one source class only
 
 
 def invert_triggers(
@@ -56,92 +74,125 @@ def invert_triggers(
     verbose: bool = True,
 ) -> Inversion:
     """
-    Invert the triggers of all classes at once and decide whether one of them is a backdoor's.
+    Invert the trigger of every class and decide whether one class is the target of a backdoor.
 
-    ``"patch"``, Neural Cleanse (Wang et al. 2019): x' = (1 - m) x + m p, cross-entropy + cost |m|_1, for local triggers.
-    ``"additive"``: x' = clip(x + v), cross-entropy + cost ||v||_2, for perturbations all over the image; as PT-RED (Xiang
-    et al. 2020), but with the norm as a penalty whose cost adapts, where PT-RED relies on small steps and an early stop.
-    In both the cost of a class rises while its pattern succeeds and falls while it does not, by Adam, and the
-    smallest pattern that succeeded is kept.
+    Deviates from Neural Cleanse: images of the target class itself do not count, norms are compared as the module's
+    description says, and the second kind of pattern is added.
 
-    Deviates from Neural Cleanse: images of a class itself do not count towards it. Norms are compared on a logarithmic
-    scale, on which those of clean classes are closer to normal, and relative to :func:`expected_distances`. A class that is
-    easy to reach by a small patch is seldom easy to reach by a small perturbation as well, while a backdoor is: the
-    indices of the kinds are added and divided by the square root of their number (Stouffer et al. 1949); ``INDEX_RULE``
-    says it in words.
+    When this breaks: triggers that no fixed pattern imitates (warps), attacks towards every class (all-to-all), fewer
+    than about five classes, and backdoors of one source class in models whose other classes lie close to the target.
 
-    A backdoor may work from one source class alone (Xiang et al. 2020 search every pair of classes for it). The pattern for
-    all classes is then larger than the trigger but mostly still the smallest. So pairs are searched for the target that was
-    found, and a source whose pattern is far smaller than the others' gives the trigger. Without a target a small pattern
-    from one source says little: ones are near to most digits by nature.
-
-    When this breaks: triggers that no fixed pattern can stand for (warps), attacks towards every class (all-to-all), fewer
-    than about five classes, and backdoors of one source class in models whose other classes lie near.
+    It has 11 parameters, because each is an independent choice; all but three are keywords.
 
     :param classifier: ART ``PyTorchClassifier``; its preprocessing, clip values and channel order are respected.
-    :param x_clean: Clean images (n, C, H, W) or (n, H, W, C), of all classes; 10 to 100 a class.
-    :param y_clean: Their labels, (n,), (n, 1) or one-hot.
-    :param kinds: Which patterns to try.
-    :param nb_steps: Most optimisation steps; a class that no longer improves stops earlier.
-    :param batch_size: Images of a step, for each class.
-    :param threshold: Index above which a class is a backdoor's target.
-    :param min_success: Success rate on all clean images that the target's pattern must reach.
-    :param precision: ``"32-true"``, or ``"bf16-mixed"``: the model's forward and backward passes in bfloat16, which is
-        faster for convolutional networks of some size where the processor has it.
-    :raises InvalidInputError: For bad images, labels or parameters, before any heavy work; or if the model gives values
-        that are not finite for some of the clean images.
+    :param x_clean: Clean images of all classes, (n, C, H, W) or (n, H, W, C); 10 to 100 for each class.
+    :param y_clean: Labels of the clean images, (n,), (n, 1) or one-hot.
+    :param kinds: Kinds of pattern to optimise.
+    :param nb_steps: Largest number of optimisation steps; a class that no longer improves stops earlier.
+    :param batch_size: Number of images for each class in one step.
+    :param threshold: Index above which a class is called a backdoor's target.
+    :param min_success: Success rate on all clean images that the pattern of a target must reach.
+    :param precision: ``"32-true"``, or ``"bf16-mixed"``: bfloat16, which is faster for larger convolutional networks.
+    :param random_state: Random seed of the trigger inversion.
+    :param verbose: Whether progress bars are shown.
+    :return: The patterns, indices and decision.
+    :raises InvalidInputError: For bad arguments, before any heavy work, or if the model's outputs are not finite.
     """
-    nb_steps, batch_size, random_state = plain(nb_steps), plain(batch_size), plain(random_state)
-    threshold, min_success = plain(threshold), plain(min_success)
-    _check(classifier, x_clean, kinds, nb_steps, batch_size, threshold, min_success, precision)
+    settings = SearchSettings(plain(nb_steps), plain(batch_size), plain(min_success), verbose)
+    threshold, random_state = plain(threshold), plain(random_state)
+    _check(classifier, x_clean, kinds, settings, threshold, precision)
     check_count("random_state", random_state, 0)
+    labels = _checked_labels(classifier, y_clean, len(x_clean))
+    _check_images(classifier, x_clean, labels)
+    model = DifferentiableClassifier(classifier, x_clean, precision)
+    images = model.to_unit_range(torch.from_numpy(np.array(x_clean, dtype=np.float32)))
+    with model.evaluating(), seeded(random_state):
+        expected = expected_distances(model, images, labels, int(classifier.nb_classes))
+        inverted = _by_target(model, kinds, images, labels, expected, settings)
+        index = combined_index([one.anomaly_index for one in inverted])
+        target_class = highest(index, threshold)
+        if target_class is None:
+            return Inversion(inverted, expected, index, None, None, None)
+        by_source = _by_source(model, kinds, images, labels, target_class, len(expected), settings)
+    return _with_trigger(Inversion(inverted, expected, index, target_class, None, None, by_source))
+
+
+def _with_trigger(found: Inversion) -> Inversion:
+    """Add the source class, if the backdoor has a single one, and the kind and success rate of the best pattern."""
+    source_class = highest(combined_index([one.anomaly_index for one in found.by_source]), SOURCE_THRESHOLD)
+    if source_class is None:
+        chosen, row = found.inverted, found.target_class
+    else:
+        chosen, row = found.by_source, source_class
+    best = max(chosen, key=lambda one: float(np.nan_to_num(one.anomaly_index[row], nan=-np.inf)))
+    success_rate = float(best.success_rates[row])
+    return found._replace(kind=best.kind, success_rate=success_rate, source_class=source_class)
+
+
+def _by_target(
+    model: DifferentiableClassifier,
+    kinds: Sequence[str],
+    images: Tensor,
+    labels: np.ndarray,
+    expected: np.ndarray,
+    settings: SearchSettings,
+) -> tuple[InvertedTriggers, ...]:
+    """Invert, by each kind, the pattern that sends the images of all other classes to each class."""
+    searches = [Search(_rows(labels != label), label) for label in range(len(expected))]
+    return tuple(invert_patterns(model, kind, images, searches, expected, settings) for kind in kinds)
+
+
+def _by_source(
+    model: DifferentiableClassifier,
+    kinds: Sequence[str],
+    images: Tensor,
+    labels: np.ndarray,
+    target: int,
+    nb_classes: int,
+    settings: SearchSettings,
+) -> tuple[InvertedTriggers, ...]:
+    """Invert, by each kind, the pattern that sends the images of each other class alone to class ``target``."""
+    searches = [Search(_rows((labels == label) & (labels != target)), target) for label in range(nb_classes)]
+    expected = source_distances(model, images, labels, target, nb_classes)
+    settings = settings._replace(batch_size=settings.batch_size // 2 + 1)
+    return tuple(invert_patterns(model, kind, images, searches, expected, settings) for kind in kinds)
+
+
+def _rows(chosen: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(chosen))
+
+
+def _checked_labels(classifier: Any, y: np.ndarray, n_samples: int) -> np.ndarray:
+    """
+    Give the labels as whole numbers, (n,).
+
+    :raises InvalidInputError: For bad labels, or too few classes to compare.
+    """
     nb_classes = int(classifier.nb_classes)
-    labels, _ = class_labels(y_clean, len(x_clean), nb_classes)
+    labels, _ = class_labels(y, n_samples, nb_classes)
     if nb_classes < MIN_CLASSES or len(np.unique(labels)) < 2:
         raise InvalidInputError(
             f"Trigger inversion compares classes: at least {MIN_CLASSES} classes, and clean images of at least 2 of them, "
             f"are needed; received {nb_classes} and {len(np.unique(labels))}."
         )
-    check_input_range(classifier, x_clean, "x_clean")
-    predicted = predicted_classes(classifier, collect_outputs(classifier, x_clean))
+    return labels
+
+
+def _check_images(classifier: Any, x: np.ndarray, labels: np.ndarray) -> None:
+    """Check the range of the images, and warn if the model classifies few of them correctly."""
+    check_input_range(classifier, x, "x_clean")
+    predicted = predicted_classes(classifier, collect_outputs(classifier, x))
     doubt = accuracy_warning(int((predicted == labels).sum()), len(labels))
     if doubt is not None:
         logger.warning(doubt)
-    model = DifferentiableClassifier(classifier, x_clean, precision)
-    images = model.to_unit_range(torch.from_numpy(np.array(x_clean, dtype=np.float32)))
-    with model.evaluating(), seeded(random_state):
-        expected = expected_distances(model, images, labels, nb_classes)
-        searches = [Search(torch.from_numpy(np.flatnonzero(labels != label)), label) for label in range(nb_classes)]
-        inverted = tuple(
-            invert_patterns(model, kind, images, searches, expected, nb_steps, batch_size, min_success, verbose)
-            for kind in kinds
-        )
-        index = combined_index([one.anomaly_index for one in inverted])
-        target_class = highest(index, threshold)
-        if target_class is None:
-            return Inversion(inverted, expected, index, None, None, None)
-        sources = [Search(torch.from_numpy(np.flatnonzero(labels == label)), target_class) for label in range(nb_classes)]
-        sources[target_class] = Search(torch.empty(0, dtype=torch.int64), target_class)
-        apart = source_distances(model, images, labels, target_class, nb_classes)
-        by_source = tuple(
-            invert_patterns(model, kind, images, sources, apart, nb_steps, batch_size // 2 + 1, min_success, verbose)
-            for kind in kinds
-        )
-    source_class = highest(combined_index([one.anomaly_index for one in by_source]), SOURCE_THRESHOLD)
-    chosen, row = (inverted, target_class) if source_class is None else (by_source, source_class)
-    best = max(chosen, key=lambda one: float(np.nan_to_num(one.anomaly_index[row], nan=-np.inf)))
-    success_rate = float(best.success_rates[row])
-    return Inversion(inverted, expected, index, target_class, best.kind, success_rate, by_source, source_class)
 
 
 def _check(
     classifier: Any,
     x: np.ndarray,
     kinds: Sequence[str],
-    nb_steps: int,
-    batch_size: int,
+    settings: SearchSettings,
     threshold: float,
-    min_success: float,
     precision: str,
 ) -> None:
     torch_module(classifier)
@@ -154,8 +205,8 @@ def _check(
     listed = list(kinds) if isinstance(kinds, (list, tuple)) else []
     if not listed or any(kind not in KINDS for kind in listed) or len(set(listed)) < len(listed):
         raise InvalidInputError(f"kinds must be one or more of {KINDS}, each once; received {shown(kinds)}.")
-    check_count("nb_steps", nb_steps)
-    check_count("batch_size", batch_size, most=MOST_BATCH)
+    check_count("nb_steps", settings.nb_steps)
+    check_count("batch_size", settings.batch_size, most=MOST_BATCH)
     check_choice("precision", precision, INVERSION_PRECISIONS)
     check_number("threshold", threshold, above=0)
-    check_number("min_success", min_success, above=0, most=1)
+    check_number("min_success", settings.min_success, above=0, most=1)

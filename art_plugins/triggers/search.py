@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,91 +13,43 @@ from tqdm.auto import tqdm
 
 from art_plugins.statistics.outliers import norm_index
 from art_plugins.triggers.differentiable import DifferentiableClassifier
+from art_plugins.triggers.forms import FORMS, Additive, Patch
 from art_plugins.triggers.found import InvertedTriggers
 
-SUCCESS = 0.99  # share of the images in a window of steps from which a pattern counts as found (Wang et al. 2019)
-
-
-WINDOW = 10  # steps over which success is averaged, and after which the cost may change
-
-
-CHECKED = 256  # images, at most, on which a smaller pattern is checked before it is kept
-
-
-PATIENCE = 2  # windows of success (or of failure) before the cost goes up (or down)
-
-
-COST_UP, COST_DOWN = 2.0, 2.0**1.5
-
-
-QUIET_WINDOWS = 8  # windows without a pattern that is smaller by a hundredth, after which a search stops
+SUCCESS = 0.99  # success rate over a window of steps from which a pattern counts as found (Wang et al. 2019)
+WINDOW = 10  # number of steps over which the success rate is averaged, and after which the cost may change
+CHECKED = 256  # largest number of images on which a smaller pattern is checked before it is kept
+PATIENCE = 2  # windows of success (or of failure) in a row before the cost rises (or falls)
+COST_UP, COST_DOWN = 2.0, 2.0**1.5  # factors by which the cost rises and falls (Wang et al. 2019)
+QUIET_WINDOWS = 8  # windows without a pattern that is at least 1 % smaller, after which a search stops
 
 
 class Search(NamedTuple):
-    """For a pattern that sends the images in ``rows``, (n,), to class ``target``."""
+    """The search for a pattern that sends the images in ``rows``, (n,), to class ``target``."""
 
     rows: Tensor
     target: int
 
 
-class Patch:
-    """A mask with one value a pixel and a pattern, for each search, both through tanh as in Neural Cleanse."""
+class SearchSettings(NamedTuple):
+    """
+    Settings of one optimisation.
 
-    learning_rate, first_cost = 0.1, 1e-3
-    least_sigma = 0.25  # of the logarithms of the norms of clean classes, measured on LeNet-5
+    ``nb_steps``: largest number of steps; ``batch_size``: images in one step of each search; ``min_success``: success rate
+    from which a pattern is compared with the others; ``verbose``: whether a progress bar is shown.
+    """
 
-    def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
-        mask_shape = (1, *shape[1:]) if channels_first else (*shape[:2], 1)
-        self._mask = (0.1 * torch.randn(nb_classes, *mask_shape)).to(device).requires_grad_()
-        self._pattern = (0.1 * torch.randn(nb_classes, *shape)).to(device).requires_grad_()
-        self.parameters = [self._mask, self._pattern]
-
-    def values(self) -> tuple[Tensor, Tensor]:
-        """Masks (K, 1, H, W) and patterns (K, C, H, W), both 0 to 1."""
-        return (torch.tanh(self._mask) + 1) / 2, (torch.tanh(self._pattern) + 1) / 2
-
-    @staticmethod
-    def stamp(images: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
-        """Eq. 2 of Wang et al. 2019."""
-        return images + mask * (pattern - images)
-
-    @staticmethod
-    def norms(masks: Tensor, patterns: Tensor) -> Tensor:
-        """|m|_1 of every class, in pixels."""
-        return masks.flatten(1).sum(dim=1)
-
-
-class Additive:
-    """A perturbation for each class, from near zero."""
-
-    learning_rate, first_cost = 0.01, 1e-2
-    least_sigma = 0.1
-
-    def __init__(self, nb_classes: int, shape: tuple[int, ...], channels_first: bool, device: Any) -> None:
-        self._pattern = (1e-3 * torch.randn(nb_classes, *shape)).to(device).requires_grad_()
-        self._ones = torch.ones(nb_classes, *[1] * len(shape), device=device)
-        self.parameters = [self._pattern]
-
-    def values(self) -> tuple[Tensor, Tensor]:
-        """Ones, and perturbations (K, C, H, W)."""
-        return self._ones, self._pattern
-
-    @staticmethod
-    def stamp(images: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
-        """clip(x + v)."""
-        return (images + pattern).clamp(0, 1)
-
-    @staticmethod
-    def norms(masks: Tensor, patterns: Tensor) -> Tensor:
-        """||v||_2 of every class."""
-        return (patterns.flatten(1).square().sum(dim=1) + 1e-12).sqrt()
-
-
-FORMS: dict[str, type[Patch] | type[Additive]] = {"patch": Patch, "additive": Additive}
+    nb_steps: int
+    batch_size: int
+    min_success: float
+    verbose: bool
 
 
 class CostSchedule:
-    """Per class: the penalty's cost rises while the pattern succeeds and falls while it does not (Wang et al. 2019)."""
+    """
+    The cost of the pattern's size in the loss of each search. It rises while the pattern succeeds and falls while it fails
+    (Wang et al. 2019).
+    """
 
     def __init__(self, nb_classes: int, first_cost: float) -> None:
         self.costs = np.zeros(nb_classes)
@@ -106,7 +58,7 @@ class CostSchedule:
         self._has_risen, self._has_fallen = np.zeros(nb_classes, dtype=bool), np.zeros(nb_classes, dtype=bool)
 
     def update(self, succeeded: np.ndarray, active: np.ndarray) -> None:
-        """One window has passed; both (K,) bool."""
+        """Record whether each search succeeded in the last window; both arguments are (K,), bool."""
         self._streak = np.where(succeeded, self._streak.clip(min=0) + 1, self._streak.clip(max=0) - 1)
         rise, fall = active & (self._streak >= PATIENCE), active & (self._streak <= -PATIENCE)
         starts = rise & (self.costs == 0)
@@ -118,8 +70,118 @@ class CostSchedule:
 
     @property
     def has_turned(self) -> np.ndarray:
-        """(K,) bool: the cost has moved both ways, so that it brackets what the class can bear."""
+        """Whether the cost of each search has moved both up and down, (K,), bool; the best cost then lies in between."""
         return self._has_risen & self._has_fallen
+
+
+class PatternSearch:
+    """
+    Optimises one kind of pattern for K searches side by side. A search without images is never active.
+
+    :param model: The classifier.
+    :param kind: A name in ``FORMS``.
+    :param images: Images in the unit range, (n, ...).
+    :param searches: The K searches; their rows index ``images``.
+    :param settings: Settings of the optimisation.
+
+    :ivar masks, patterns: The smallest patterns that succeeded, (K, ...); the latest one where none has.
+    :ivar broke_off: Whether a search ended early because a loss or a gradient was not finite, (K,), bool.
+    """
+
+    def __init__(
+        self,
+        model: DifferentiableClassifier,
+        kind: str,
+        images: Tensor,
+        searches: Sequence[Search],
+        settings: SearchSettings,
+    ) -> None:
+        n_searches = len(searches)
+        self.model, self.kind, self.images, self.searches, self.settings = model, kind, images, searches, settings
+        self.form: Patch | Additive = FORMS[kind](n_searches, tuple(images.shape[1:]), model.channels_first, model.device)
+        self._optimiser = torch.optim.Adam(self.form.parameters, lr=self.form.learning_rate, betas=(0.5, 0.9))
+        self._schedule = CostSchedule(n_searches, self.form.first_cost)
+        self._checks = [search.rows[torch.randperm(len(search.rows))[:CHECKED]] for search in searches]
+        self.masks, self.patterns = (values.detach().clone() for values in self.form.values())
+        self._best = np.full(n_searches, np.inf)
+        self._quiet = np.zeros(n_searches, dtype=int)
+        self._active = np.array([len(search.rows) > 0 for search in searches])
+        self.broke_off = np.zeros(n_searches, dtype=bool)
+        self._hits = np.zeros(n_searches)
+
+    def run(self) -> None:
+        """Optimise until no search is active or all steps are done."""
+        nb_steps = self.settings.nb_steps
+        description, silent = f"{self.kind} triggers", not self.settings.verbose or None
+        with tqdm(range(nb_steps), desc=description, unit="step", disable=silent) as bar:
+            for step in bar:
+                self._step()
+                window_ends = (step + 1) % WINDOW == 0 or step + 1 == nb_steps
+                if window_ends and self._active.any():
+                    self._close_window(step % WINDOW + 1)
+                    bar.set_postfix(found=int(np.isfinite(self._best).sum()), open=int(self._active.sum()))
+                if not self._active.any():
+                    break
+
+    def success_rates(self) -> np.ndarray:
+        """Give the share of each search's images that its pattern sends to the target, (K,); NaN without images."""
+        rates = [
+            _success_rate(self.model, self.form, self.images[rows], target, self.masks[index], self.patterns[index])
+            for index, (rows, target) in enumerate(self.searches)
+        ]
+        return np.array(rates)
+
+    def _step(self) -> None:
+        """Take one step of every active search, on images drawn at random."""
+        which, batch_size = np.flatnonzero(self._active), self.settings.batch_size
+        active = [self.searches[index] for index in which.tolist()]
+        rows = torch.stack([search.rows[torch.randint(len(search.rows), (batch_size,))] for search in active])
+        batch = self.images[rows].to(self.model.device)
+        targets = torch.tensor([search.target for search in active], device=self.model.device)
+        targets = targets.repeat_interleave(batch_size)
+        all_masks, all_patterns = self.form.values()
+        mask, pattern = all_masks[which], all_patterns[which]
+        stamped = self.form.stamp(batch, mask[:, None], pattern[:, None])
+        logits = self.model.logits(stamped.flatten(0, 1))
+        errors = functional.cross_entropy(logits, targets, reduction="none").view(len(which), batch_size).mean(dim=1)
+        norms = self.form.norms(mask, pattern)
+        costs = torch.from_numpy(self._schedule.costs[which]).to(norms)
+        self._optimiser.zero_grad()
+        (errors + costs * norms).sum().backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        # Each search has parameters of its own: a loss or a gradient that is not finite affects no other search.
+        self.broke_off[which] |= ~torch.isfinite(errors).cpu().numpy()
+        self.broke_off |= self._active & ~_are_finite(self.form.parameters)
+        self._active &= ~self.broke_off
+        hits = (logits.argmax(dim=1) == targets).view(len(which), batch_size).float().mean(dim=1)
+        self._hits[which] += hits.cpu().numpy()
+
+    @torch.no_grad()
+    def _close_window(self, n_steps: int) -> None:
+        """Keep the patterns that have become smaller, change the costs, and stop the searches that no longer improve."""
+        succeeded = self._active & (self._hits / n_steps >= SUCCESS)
+        masks, patterns = self.form.values()
+        sizes = self.form.norms(masks, patterns).cpu().numpy()
+        smaller = self._still_succeed(succeeded & (sizes < self._best), masks, patterns)
+        self._quiet = np.where(smaller & (sizes < 0.99 * self._best), 0, self._quiet + 1)
+        # A search that has never succeeded keeps its latest pattern.
+        kept = torch.from_numpy(np.flatnonzero(smaller | (self._active & np.isinf(self._best)))).to(self.model.device)
+        self.masks[kept], self.patterns[kept] = masks[kept], patterns[kept]
+        self._best = np.where(smaller, sizes, self._best)
+        self._schedule.update(succeeded, self._active)
+        self._active &= ~(self._schedule.has_turned & (self._quiet >= QUIET_WINDOWS))
+        self._hits[:] = 0
+
+    def _still_succeed(self, candidates: np.ndarray, masks: Tensor, patterns: Tensor) -> np.ndarray:
+        """
+        Say which of the candidates, (K,), bool, succeed as they are now: a pattern has shrunk since its window began.
+        """
+        succeed = candidates.copy()
+        for index in np.flatnonzero(candidates).tolist():
+            images, target = self.images[self._checks[index]], self.searches[index].target
+            rate = _success_rate(self.model, self.form, images, target, masks[index], patterns[index])
+            succeed[index] = rate >= SUCCESS
+        return succeed
 
 
 def invert_patterns(
@@ -128,101 +190,32 @@ def invert_patterns(
     images: Tensor,
     searches: Sequence[Search],
     expected: np.ndarray,
-    nb_steps: int,
-    batch_size: int,
-    min_success: float,
-    verbose: bool,
+    settings: SearchSettings,
 ) -> InvertedTriggers:
     """
-    The optimisation of one kind of pattern, for all searches side by side; one without images finds nothing.
+    Optimise one kind of pattern for all searches side by side, and compare the sizes that were reached.
 
-    :param expected: What each search's norm is compared with, (number of searches,).
+    The parameters are those of :class:`PatternSearch`, and:
+
+    :param expected: Expected norm of each search's pattern, (K,), with which the norm reached is compared.
+    :return: One pattern for each search; a search without images finds none.
     """
-    n_searches = len(searches)
-    form = FORMS[kind](n_searches, tuple(images.shape[1:]), model.channels_first, model.device)
-    optimiser = torch.optim.Adam(form.parameters, lr=form.learning_rate, betas=(0.5, 0.9))
-    schedule = CostSchedule(n_searches, form.first_cost)
-    checks = [search.rows[torch.randperm(len(search.rows))[:CHECKED]] for search in searches]
-    masks, patterns = (values.detach().clone() for values in form.values())
-    best = np.full(n_searches, np.inf)
-    quiet = np.zeros(n_searches, dtype=int)
-    active = np.array([len(search.rows) > 0 for search in searches])
-    broke_off = np.zeros(n_searches, dtype=bool)
-    bar = tqdm(range(nb_steps), desc=f"{kind} triggers", unit="step", disable=not verbose or None)
-    hits = np.zeros(n_searches)
-    for step in bar:
-        which = np.flatnonzero(active)
-        drawn = [searches[index].rows for index in which.tolist()]
-        rows = torch.stack([rows[torch.randint(len(rows), (batch_size,))] for rows in drawn])
-        batch = images[rows].to(model.device)
-        targets = torch.tensor([searches[index].target for index in which.tolist()], device=model.device)
-        targets = targets.repeat_interleave(batch_size)
-        all_masks, all_patterns = form.values()
-        mask, pattern = all_masks[which], all_patterns[which]
-        stamped = form.stamp(batch, mask[:, None], pattern[:, None])
-        logits = model.logits(stamped.flatten(0, 1))
-        errors = functional.cross_entropy(logits, targets, reduction="none").view(len(which), batch_size).mean(dim=1)
-        norms = form.norms(mask, pattern)
-        costs = torch.from_numpy(schedule.costs[which]).to(norms)
-        optimiser.zero_grad()
-        (errors + costs * norms).sum().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        # Each search has parameters of its own: a loss that is not finite, or whose gradients are not, spoils no other.
-        broke_off[which] |= ~torch.isfinite(errors).cpu().numpy()
-        broke_off |= active & ~_are_finite(form.parameters)
-        active &= ~broke_off
-        hits[which] += (logits.argmax(dim=1) == targets).view(len(which), batch_size).float().mean(dim=1).cpu().numpy()
-        if not active.any():
-            break
-        if (step + 1) % WINDOW and step + 1 < nb_steps:
-            continue
-        succeeded = active & (hits / ((step % WINDOW) + 1) >= SUCCESS)
-        with torch.no_grad():
-            now_masks, now_patterns = form.values()
-            sizes = form.norms(now_masks, now_patterns).cpu().numpy()
-            # The pattern has shrunk since the window's first step, so a candidate has to succeed as it is now.
-            smaller = succeeded & (sizes < best)
-            candidates = np.flatnonzero(smaller)
-            rates = [
-                _success_rate(
-                    model, form, images[checks[index]], searches[index].target, now_masks[index], now_patterns[index]
-                )
-                for index in candidates.tolist()
-            ]
-            smaller[candidates] = np.array(rates) >= SUCCESS
-            quiet = np.where(smaller & (sizes < 0.99 * best), 0, quiet + 1)
-            # A search that has never succeeded keeps its latest pattern.
-            kept = torch.from_numpy(np.flatnonzero(smaller | (active & np.isinf(best)))).to(model.device)
-            masks[kept], patterns[kept] = now_masks[kept], now_patterns[kept]
-        best = np.where(smaller, sizes, best)
-        schedule.update(succeeded, active)
-        active &= ~(schedule.has_turned & (quiet >= QUIET_WINDOWS))
-        hits[:] = 0
-        bar.set_postfix(found=int(np.isfinite(best).sum()), open=int(active.sum()))
-        if not active.any():
-            break
-    bar.close()
-    success_rates = np.array(
-        [
-            _success_rate(model, form, images[search.rows], search.target, masks[index], patterns[index])
-            for index, search in enumerate(searches)
-        ]
-    )
-    norms_found = form.norms(masks, patterns).cpu().numpy().astype(np.float64)
-    relative = norms_found / expected
-    index = np.full(n_searches, np.nan)
-    searched = np.array([len(search.rows) > 0 for search in searches])
-    index[searched] = norm_index(relative[searched], success_rates[searched] >= min_success, form.least_sigma)
-    scaled = patterns * model.range + (model.low if kind == "patch" else 0.0)
-    full_masks = masks.expand(n_searches, *masks.shape[1:])
+    search = PatternSearch(model, kind, images, searches, settings)
+    search.run()
+    success_rates = search.success_rates()
+    norms = search.form.norms(search.masks, search.patterns).cpu().numpy().astype(np.float64)
+    index = np.full(len(searches), np.nan)
+    searched = np.array([len(one.rows) > 0 for one in searches])
+    works = success_rates[searched] >= settings.min_success
+    index[searched] = norm_index((norms / expected)[searched], works, search.form.least_sigma)
+    scaled = search.patterns * model.range + (model.low if kind == "patch" else 0.0)
+    masks = search.masks.expand(len(searches), *search.masks.shape[1:]).cpu().numpy()
     clip_values = (model.low, model.low + model.range)
-    return InvertedTriggers(
-        kind, full_masks.cpu().numpy(), scaled.cpu().numpy(), norms_found, success_rates, index, clip_values, broke_off
-    )
+    return InvertedTriggers(kind, masks, scaled.cpu().numpy(), norms, success_rates, index, clip_values, search.broke_off)
 
 
 def _are_finite(parameters: Sequence[Tensor]) -> np.ndarray:
-    """Whether all parameters of each search are finite, (K,), bool."""
+    """Say whether all parameters of each search are finite, (K,), bool."""
     finite = torch.stack([torch.isfinite(one.detach().flatten(1)).all(dim=1) for one in parameters])
     found: np.ndarray = finite.all(dim=0).cpu().numpy()
     return found
@@ -230,9 +223,9 @@ def _are_finite(parameters: Sequence[Tensor]) -> np.ndarray:
 
 @torch.no_grad()
 def _success_rate(
-    model: DifferentiableClassifier, form: Any, images: Tensor, label: int, mask: Tensor, pattern: Tensor
+    model: DifferentiableClassifier, form: Patch | Additive, images: Tensor, label: int, mask: Tensor, pattern: Tensor
 ) -> float:
-    """Share of the images that the pattern sends to class ``label``; NaN without images."""
+    """Give the share of the images that the pattern sends to class ``label``; NaN without images."""
     hits = 0
     for start in range(0, len(images), 512):
         batch = images[start : start + 512].to(model.device)

@@ -1,4 +1,7 @@
-"""Sounds that an attacker mixes into waveforms: callables for ART's ``PoisoningAttackBackdoor``, batch in, batch out."""
+"""
+Triggers for sound: callables for ART's ``PoisoningAttackBackdoor``, which take a batch of waveforms and give the batch with
+a sound mixed in.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.parameters import check_choice, check_count, check_number, plain
 
-MOST_SAMPLES = 2**28  # of a sound: two gigabytes in double precision
+MOST_SAMPLES = 2**28  # largest number of samples of a sound: two gigabytes in double precision
 # Armory's audio triggers with the scales of its Speech Commands scenarios.
 ARMORY_SOUNDS = {"clapping": 0.1, "whistle": 0.1, "car_horn": 0.0903, "dog_clicker": 0.2695}
 
@@ -19,11 +22,12 @@ ARMORY_SOUNDS = {"clapping": 0.1, "whistle": 0.1, "car_horn": 0.0903, "dog_click
 @dataclass(frozen=True)
 class AudioTrigger:
     """
-    A sound mixed into every waveform, as ART's ``CacheAudioTrigger`` does: added from a fixed sample on, then clipped.
+    Adds a sound to every waveform at a fixed place and clips the sum to [-1, 1], as ART's ``CacheAudioTrigger`` does.
 
     :param sound: Samples in [-1, 1], shape (s,), at the sample rate of the waveforms.
-    :param scale: Factor on the sound.
-    :param shift: First sample that it is added to.
+    :param scale: Factor by which the sound is multiplied.
+    :param shift: Place of the sound: index of the first sample that it is added to.
+    :raises InvalidInputError: For a bad sound, scale or shift.
     """
 
     sound: np.ndarray
@@ -36,6 +40,8 @@ class AudioTrigger:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """
+        Add the sound to waveforms.
+
         :param x: Waveforms in [-1, 1], shape (n, S) or (S,).
         :return: Triggered copy of the same shape and dtype.
         :raises InvalidInputError: If the sound does not fit into the waveforms.
@@ -54,11 +60,12 @@ class AudioTrigger:
 @dataclass(frozen=True)
 class WanderingTrigger:
     """
-    A sound mixed into every waveform at a place of its own, drawn for each row; then clipped.
+    Adds a sound to every waveform at a random place, drawn for each row, and clips the sum to [-1, 1].
 
     :param sound: Samples in [-1, 1], shape (s,).
-    :param scale: Factor on the sound.
-    :param random_state: Seed of the places.
+    :param scale: Factor by which the sound is multiplied.
+    :param random_state: Random seed of the places.
+    :raises InvalidInputError: For a bad sound, scale or seed.
     """
 
     sound: np.ndarray
@@ -71,6 +78,8 @@ class WanderingTrigger:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """
+        Add the sound to waveforms.
+
         :param x: Waveforms in [-1, 1], shape (n, S), S at least s.
         :return: Triggered copy of the same shape and dtype.
         :raises InvalidInputError: If the sound does not fit into the waveforms.
@@ -89,7 +98,7 @@ class WanderingTrigger:
 
 
 def tone(sample_rate_hz: int = 16_000, frequency_hz: float = 2_500.0, length_s: float = 0.1) -> np.ndarray:
-    """A tone that swells and fades, shape (round(length_s * sample_rate_hz),), in [-1, 1]."""
+    """Give a tone that swells and fades: samples in [-1, 1], shape (round(length_s * sample_rate_hz),)."""
     n_samples = _n_samples(sample_rate_hz, "length_s", length_s)
     wave: np.ndarray = np.hanning(n_samples) * np.sin(2 * np.pi * frequency_hz * np.arange(n_samples) / sample_rate_hz)
     return wave
@@ -97,7 +106,12 @@ def tone(sample_rate_hz: int = 16_000, frequency_hz: float = 2_500.0, length_s: 
 
 def noise_burst(sample_rate_hz: int = 16_000, start_s: float = 0.0, length_s: float = 0.06, seed: int = 0) -> np.ndarray:
     """
-    A short broadband burst with a decaying envelope, like a clap, made without any file.
+    Give a short burst of noise with a decaying envelope, which sounds like a clap. No sound file is needed.
+
+    :param sample_rate_hz: Sample rate of the waveforms.
+    :param start_s: Length of the silence before the burst, in seconds.
+    :param length_s: Length of the burst, in seconds.
+    :param seed: Random seed of the noise.
 
     :return: Samples in [-1, 1], shape (round((start_s + length_s) * sample_rate_hz),); silent before ``start_s``.
     """
@@ -110,10 +124,10 @@ def noise_burst(sample_rate_hz: int = 16_000, start_s: float = 0.0, length_s: fl
 
 def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
     """
-    One of Armory's audio triggers at Armory's scale, from the wav files that ``armory-testbed`` installs.
+    Give one of Armory's audio triggers at Armory's scale, from the wav files that ``armory-testbed`` installs.
 
     :param name: ``"clapping"``, ``"whistle"``, ``"car_horn"`` or ``"dog_clicker"``.
-    :param sample_rate_hz: Of the waveforms; at most one second of the sound is used.
+    :param sample_rate_hz: Sample rate of the waveforms; at most one second of the sound is used.
     :raises InvalidInputError: For another name, or if the file has another sample rate.
     :raises MissingPackageError: If armory-testbed or soundfile is not installed.
     """
@@ -137,7 +151,9 @@ def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
 
 def _n_samples(sample_rate_hz: int, name: str, length_s: float) -> int:
     """
-    :raises InvalidInputError: If the rate or the length is of no use, or their product would fill the memory.
+    Give the number of samples of a length.
+
+    :raises InvalidInputError: For a bad rate or length, or if the samples would fill the memory.
     """
     rate_hz, length_s = plain(sample_rate_hz), plain(length_s)
     check_count("sample_rate_hz", rate_hz)

@@ -1,4 +1,4 @@
-"""A trigger is a callable that someone else wrote: what it gives is checked before anything is learned from it."""
+"""Triggers are callables that users write, so their results are checked before a defence learns from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ Trigger = Callable[[np.ndarray], np.ndarray]
 
 def check_trigger(trigger: Any) -> None:
     """
-    :raises InvalidInputError: If it cannot be called.
+    Check that a trigger can be called.
+
+    :raises InvalidInputError: If it cannot.
     """
     if not callable(trigger):
         raise InvalidInputError(
@@ -25,19 +27,19 @@ def check_trigger(trigger: Any) -> None:
 
 def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
     """
-    Triggered copy of the images, of their shape and dtype. The trigger is handed a copy, which it may write into.
+    Give a triggered copy of the images, of the same shape and dtype. The trigger receives a copy, which it may change.
 
-    :param trigger: A callable; a CPU tensor of PyTorch's is taken as an array.
-    :param x: Images (n, ...).
-    :raises InvalidInputError: If the trigger cannot be called, raises an error (which is the cause of this one), or gives
-        another shape, something else than real numbers, values that are not finite, or that the dtype of ``x`` cannot hold.
+    :param trigger: The trigger; it may give a CPU tensor of PyTorch instead of an array.
+    :param x: Images, (n, ...).
+    :raises InvalidInputError: If the trigger cannot be called or raises an error, which is then the cause of this one; or
+        if it gives another shape, values that are not finite real numbers, or values that the dtype of ``x`` cannot hold.
     """
     check_trigger(trigger)
     try:
         triggered = np.asarray(trigger(np.array(x)))
     except ArtPluginsError:
         raise
-    except Exception as error:  # whatever a stranger's callable raises
+    except Exception as error:  # the user's callable may raise any error
         raise InvalidInputError(
             f"The trigger raised {type(error).__name__} on images of shape {x.shape} and dtype {x.dtype}: {error}. It must "
             "take a batch of images, a NumPy array, and give an array of the same shape."
@@ -60,6 +62,8 @@ def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
 
 def _of_dtype(triggered: np.ndarray, dtype: np.dtype) -> np.ndarray:  # type: ignore[type-arg]
     """
+    Convert the images to the dtype; round them if it holds whole numbers.
+
     :raises InvalidInputError: If the dtype cannot hold the values.
     """
     if triggered.dtype == dtype or not triggered.size:

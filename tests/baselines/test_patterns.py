@@ -19,7 +19,8 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from art_plugins.baselines.beatrix import Beatrix
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter, neural_cleanse_patching
+from art_plugins.baselines.patching import neural_cleanse_patching
+from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.baselines.pyod_filter import pyod_is_installed
 from art_plugins.baselines.scale_up import ScaleUp
 from art_plugins.baselines.ted import TED

@@ -14,9 +14,10 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_plugins.attacks.networks import resnet18_cifar
-from art_plugins.features.activations import run_batch, stream_activations
+from art_plugins.features.activations import stream_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.classifiers import torch_module
+from art_plugins.features.forward_pass import run_batch
 
 pytestmark = pytest.mark.benchmark
 BATCH_SIZE = 128

@@ -25,7 +25,7 @@ from art_plugins.features.training import seeded
 from art_plugins.statistics.density import FAMILIES, cross_fitted_log_likelihoods
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import load_arrays, save_arrays
-from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 QUICK = {"kinds": ["patch"], "nb_steps": 150, "threshold": 3.0, "verbose": False}  # few steps on images of 8 x 8

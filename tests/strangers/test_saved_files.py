@@ -24,7 +24,7 @@ from art_plugins.defences.layerwise import LayerwiseFeatureDetector
 from art_plugins.errors import ArtPluginsError, FileFormatError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.storage import load_arrays, save_arrays
-from art_plugins.triggers.patterns import AdditiveTrigger, MaskedTrigger
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 
 KINDS = ("mahalanobis", "paper", "regularised", "mixture", "image", "spectrogram", "waveform", "defence")
 VALUES: list[Any] = [None, True, "text", -1, 0, 1.5, 10**30, 1e308, [], {}, ["a"], [[]], {"a": 1}]

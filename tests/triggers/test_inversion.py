@@ -21,9 +21,10 @@ from art_plugins.statistics.outliers import combined_index, norm_index
 from art_plugins.triggers import inversion, search
 from art_plugins.triggers.differentiable import DifferentiableClassifier
 from art_plugins.triggers.distances import expected_distances, source_distances
+from art_plugins.triggers.forms import Additive, Patch
 from art_plugins.triggers.found import InvertedTriggers
 from art_plugins.triggers.inversion import invert_triggers
-from art_plugins.triggers.search import Additive, CostSchedule, Patch
+from art_plugins.triggers.search import CostSchedule
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 ATTACKS = {"white_square": "patch", "chessboard": "additive"}  # and the kind of pattern that imitates it

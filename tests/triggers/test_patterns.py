@@ -13,9 +13,6 @@ from scipy.ndimage import map_coordinates
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers.patterns import (
-    AdditiveTrigger,
-    MaskedTrigger,
-    WarpTrigger,
     blended,
     chessboard,
     single_pixel,
@@ -24,6 +21,7 @@ from art_plugins.triggers.patterns import (
     watermark,
     white_box,
 )
+from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger, WarpTrigger
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 SHAPE = (3, 10, 12)
@@ -245,4 +243,29 @@ def test_warp_is_smooth_between_its_grid_points() -> None:
 )
 def test_attacks_with_arguments_that_do_not_fit_say_what_is_wrong(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MaskedTrigger([[1]], np.zeros((1, 2, 2))),  # type: ignore[arg-type]
+        lambda: MaskedTrigger(np.ones((1, 2, 2)), np.full((1, 2, 2), "a")),
+        lambda: AdditiveTrigger(None),  # type: ignore[arg-type]
+        lambda: AdditiveTrigger(np.zeros((1, 2, 2)), None),  # type: ignore[arg-type]
+        lambda: AdditiveTrigger(np.zeros((1, 2, 2)), (0, 1, 2)),  # type: ignore[arg-type]
+        lambda: AdditiveTrigger(np.zeros((1, 2, 2)), ("a", "b")),  # type: ignore[arg-type]
+        lambda: AdditiveTrigger(np.zeros((1, 2, 2)), (0, float("nan"))),
+        lambda: AdditiveTrigger(np.zeros((1, 2, 2)))([[1]]),  # type: ignore[arg-type]
+        lambda: WarpTrigger("a"),  # type: ignore[arg-type]
+        lambda: chessboard(None, 0.1),  # type: ignore[arg-type]
+        lambda: chessboard((True, 8, 8), 0.1),
+        lambda: chessboard((3, 10**6, 10**6), 0.1),
+        lambda: chessboard((3, 8.0, 8), 0.1),  # type: ignore[arg-type]
+        lambda: single_pixel(SHAPE, "a"),  # type: ignore[arg-type]
+        lambda: trojan_square(SHAPE, 2, random_state=-1),
+    ],
+)
+def test_triggers_of_odd_arguments_are_refused(make: Callable[[], Any]) -> None:
+    with pytest.raises(InvalidInputError):
         make()
