@@ -28,8 +28,8 @@ from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import SETTINGS as VIEW_SETTINGS
 from art_plugins.features.views import Views, describe_alike
 from art_plugins.statistics.contrast import contrast_classes
-from art_plugins.statistics.crowds import find_crowds
-from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_class, split_contrasted
+from art_plugins.statistics.crowds import find_crowds, split_crowd
+from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_contrasted
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
 
@@ -158,9 +158,7 @@ def judge_attack(
         elif windows is None:
             halves = np.zeros(len(is_poison)) if contrast is None else split_contrasted(contrast).labels
         else:
-            halves = split_class(
-                found["crowds"].of_views(_chosen(views, windows)), lambda: found["contrasts"], labels, target
-            ).labels
+            halves = split_crowd(found["crowds"].of_views(_chosen(views, windows)), labels, target).labels
         verdicts = judge_scores(scores, _scoring(name))
         row[name] = {
             "score": float(scores[target]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 from art_plugins.parameters import check_choice, check_count, check_flag, check_number, plain
 from art_plugins.statistics.contrast import SPLIT_DIMS, ContrastedClass, contrast_classes, split_by_mixture
-from art_plugins.statistics.crowds import Crowds, find_crowds, split_crowd
+from art_plugins.statistics.crowds import find_crowds, split_crowd
 from art_plugins.statistics.gaussian import SHRINKAGES
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outliers import mad_index
@@ -23,8 +23,6 @@ from art_plugins.statistics.two_means import TwoMeans, refine_trials, repeated_t
 SCORINGS = ("contrastive", "paper")
 CLASS_RULES = ("auto", "false_alarms", "mad", "argmax")
 MIN_CLASS_SIZE = 8
-LARGE_CROWD = 0.2  # share of a class
-LEAST_HELD, MOST_LARGER = 0.9, 1.25  # of the crowd's members, that the smaller half holds; of their number, that it has
 ALL_EQUAL = "all latents are equal"
 ROUNDING = 1e-6  # of the largest value: some units in the last place of single precision
 # A whitened direction without structure looks bimodal by chance when there are few samples for each dimension. Measured on
@@ -90,9 +88,8 @@ def cluster_latent_classes(
 
     ``scoring="contrastive"`` compares each class with all the others; it deviates from the paper, and needs another class.
     Where there are windows of time, a class's score is its excess of samples that crowd together in one of them where the
-    others have nobody (:func:`~art_plugins.statistics.crowds.find_crowds`), and that crowd is one half; a crowd of a fifth
-    of the class and more may take in a few more by :func:`larger_picture`; one that is the larger of two groups is
-    suspected as it is. A single latent
+    others have nobody (:func:`~art_plugins.statistics.crowds.find_crowds`), and that crowd is one half. A crowd that is
+    the larger of two groups is suspected as it is. A single latent
     of the whole sample shows no crowds, since it holds the sample's content as well: without windows, as for images, the
     score is the logarithm of the class's largest variance ratio
     (:meth:`~art_plugins.statistics.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual
@@ -151,7 +148,7 @@ def cluster_latent_classes(
                 not_judged[label] = "there is no other class to compare with"
                 continue
             scores[label] = crowds.class_scores[label]
-            halves = split_class(crowds, contrasts, labels, label, nb_dims, nb_trials, n_init, random_state)
+            halves = split_crowd(crowds, labels, label, nb_trials)
         elif scoring == "contrastive":
             contrast = contrasts()[label]
             if contrast is None or not contrast.projections.any():
@@ -224,36 +221,6 @@ def judge_scores(
     return Verdicts(index, p_values, class_rule, limit, _called(scores, index, outlying.called, class_rule, threshold))
 
 
-def split_class(
-    crowds: Crowds,
-    contrasts: Callable[[], Sequence[ContrastedClass | None]],
-    labels: np.ndarray,
-    label: int,
-    nb_dims: int = 24,
-    nb_trials: int = 10,
-    n_init: int = 100,
-    random_state: int = 0,
-) -> TwoMeans:
-    """
-    The halves of one class where there are windows; the split of :func:`cluster_latent_classes`, and its parameters.
-
-    :param crowds: What the windows show.
-    :param contrasts: Gives :func:`~art_plugins.statistics.contrast.contrast_classes` of the whole samples; called where the
-        crowd is large.
-    :return: Of the class's samples; the crowd is labelled 1, or the smaller half of the larger picture.
-    """
-    halves = split_crowd(crowds, labels, label, nb_trials)
-    if halves.labels.mean() < LARGE_CROWD or crowds.is_majority(label):
-        return halves
-    contrast = contrasts()[label]
-    if contrast is None or not contrast.projections.any():
-        return halves
-    sizes = np.bincount(labels)
-    n_dims = int(max(SPLIT_DIMS, min(nb_dims, np.median(sizes[sizes > 0]) // SAMPLES_PER_DIM)))
-    mixture = split_by_mixture(contrast.projections, n_dims, nb_trials, n_init, random_state)
-    return larger_picture(halves, mixture)
-
-
 def split_contrasted(
     contrast: ContrastedClass, nb_dims: int = 24, nb_trials: int = 10, n_init: int = 100, random_state: int = 0
 ) -> TwoMeans:
@@ -292,22 +259,6 @@ def check_scoring(
     if scoring == "paper" and class_rule == "false_alarms":
         raise InvalidInputError('The paper\'s scores follow no known law; class_rule must be "auto", "mad" or "argmax".')
     check_number("threshold", limit, above=0)
-
-
-def larger_picture(crowd: TwoMeans, mixture: TwoMeans) -> TwoMeans:
-    """
-    The mixture of the whole samples where its smaller half is the crowd of the windows and little more, else the crowd.
-
-    A crowd of a fifth of its class shows in the whole samples as well, and those of its members that the windows show
-    faintly (a clap under a word) are found there.
-
-    :param crowd: Its members are labelled 1.
-    :param mixture: Of the same samples.
-    """
-    soft = _towards_smaller(mixture.soft_labels, mixture.labels)
-    half, members = soft > 0.5, crowd.labels == 1
-    holds = (half & members).sum() >= LEAST_HELD * members.sum()
-    return mixture if holds and half.sum() <= MOST_LARGER * members.sum() else crowd
 
 
 def _are_equal(x: np.ndarray) -> bool:

@@ -10,13 +10,14 @@ from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics import latent_classes
+from art_plugins.statistics.crowds import find_crowds, split_crowd
 from art_plugins.statistics.gaussian import SHRINKAGES
-from art_plugins.statistics.latent_classes import cluster_latent_classes, larger_picture
+from art_plugins.statistics.latent_classes import cluster_latent_classes
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import LEAST
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood, poison_likelihood_score
 from art_plugins.statistics.reduction import reduce_latents
-from art_plugins.statistics.two_means import TwoMeans, averaged_trials, refine_trials, repeated_two_means
+from art_plugins.statistics.two_means import refine_trials, repeated_two_means
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 K, SIZE, D, TARGET = 6, 60, 8, 4
@@ -274,23 +275,14 @@ def test_towards_smaller_tied_sample_is_no_suspect_of_either_side():
     np.testing.assert_array_equal(latent_classes._towards_smaller(1 - soft, 1 - labels), soft)
 
 
-def split(members: list[int], n: int = 30) -> TwoMeans:
-    labels = np.isin(np.arange(n), members).astype(np.int8)
-    return averaged_trials(labels[None], np.zeros(1))
-
-
-@pytest.mark.parametrize(
-    ("half", "is_taken"),
-    [
-        ([0, 1, 2, 3, 4, 5, 6, 7], True),
-        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], True),
-        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], False),  # more than a quarter larger
-        ([0, 1, 2, 3, 4, 5, 6, 8, 9], False),  # holds 7 of 8 only
-        ([12, 13, 14], False),
-    ],
-)
-def test_larger_picture_is_taken_where_it_is_the_crowd_and_little_more(half, is_taken) -> None:
-    crowd, mixture = split([0, 1, 2, 3, 4, 5, 6, 7]), split(half)
-    assert larger_picture(crowd, mixture) is (mixture if is_taken else crowd)
-    mirrored = split([index for index in range(30) if index not in half])
-    assert larger_picture(crowd, mirrored) is (mirrored if is_taken else crowd)
+def test_cluster_latent_classes_large_crowd_is_split_by_the_windows_alone(random):
+    labels = np.repeat(np.arange(K), SIZE)
+    place = np.arange(K * SIZE) % SIZE
+    windows = [random.normal(size=(K * SIZE, D)) for _ in range(3)]
+    latents = random.normal(size=(K * SIZE, D))
+    windows[0][(labels == TARGET) & (place < 20)] += 6  # a third of the class
+    latents[(labels == TARGET) & (place < 23)] += 6  # the whole samples show a few more
+    found = cluster_latent_classes(latents, labels, K, windows=windows)
+    halves = split_crowd(find_crowds(windows, labels, K), labels, TARGET)
+    np.testing.assert_array_equal(found.suspects[labels == TARGET], halves.labels == 1)
+    np.testing.assert_array_equal(halves.labels == 1, place[labels == TARGET] < 20)
