@@ -27,9 +27,12 @@ from art_plugins.evaluation.running.runs import recorded_runs, run_name
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import SETTINGS as VIEW_SETTINGS
 from art_plugins.features.views import Views, describe_alike
+from art_plugins.statistics.class_verdicts import judge_scores
 from art_plugins.statistics.contrast import contrast_classes
 from art_plugins.statistics.crowds import find_crowds, split_crowd
-from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_contrasted
+from art_plugins.statistics.latent_classes import cluster_latent_classes
+from art_plugins.statistics.scoring_settings import ScoringSettings
+from art_plugins.statistics.scorings import split_contrasted
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
 
@@ -114,7 +117,8 @@ def judge(
             found[name] = crowds.of_views(_chosen(views, windows)).class_scores
     found["contrasts"] = contrast_classes(views.latents, labels, nb_classes)
     found["latents"] = np.array([np.nan if one is None else one.score() for one in found["contrasts"]])
-    judged = cluster_latent_classes(views.latents, labels, nb_classes, scoring="paper", only=changed if known else None)
+    paper, only = ScoringSettings(scoring="paper"), changed if known else None
+    judged = cluster_latent_classes(views.latents, labels, nb_classes, settings=paper, only=only)
     scores = judged.class_scores
     found["paper"] = scores if known is None else np.where(np.isnan(scores), known["paper"], scores)
     found["suspects"] = judged.suspects
