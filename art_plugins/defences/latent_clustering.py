@@ -18,14 +18,8 @@ from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
 from art_plugins.parameters import check_choice, check_flag, shown
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.latent_classes import (
-    FALSE_ALARM_RATE,
-    HETEROGENEOUS_FROM,
-    THRESHOLD,
-    LatentClasses,
-    check_scoring,
-    cluster_latent_classes,
-)
+from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM, LatentClasses, cluster_latent_classes
+from art_plugins.statistics.scoring_settings import FALSE_ALARM_RATE, THRESHOLD, ScoringSettings
 from art_plugins.storage import load_arrays, save_arrays, target_file
 
 if TYPE_CHECKING:
@@ -36,18 +30,7 @@ logger = logging.getLogger(__name__)
 FILE_KIND = "vae_latent_defence"
 ARCHITECTURE = tuple(field.name for field in fields(AutoencoderSettings))
 TRAINING = ("nb_epochs", "batch_size", "learning_rate", "patience")
-SCORING = (
-    "scoring",
-    "nb_dims",
-    "whiten",
-    "shrinkage",
-    "nb_trials",
-    "n_init",
-    "refine",
-    "class_rule",
-    "false_alarm_rate",
-    "threshold",
-)
+SCORING = tuple(field.name for field in fields(ScoringSettings))
 
 
 class VAELatentDefence(PoisonFilter):
@@ -209,7 +192,7 @@ class VAELatentDefence(PoisonFilter):
             nb_classes,
             windows=views.windows,
             random_state=self._value("random_state"),
-            **{name: self._value(name) for name in SCORING},
+            settings=ScoringSettings(**{name: self._value(name) for name in SCORING}),
         )
         evidence = np.nan_to_num(result.class_index, nan=0.0).clip(min=0)
         self.class_scores_, self.class_index_ = result.class_scores, result.class_index
@@ -263,7 +246,7 @@ class VAELatentDefence(PoisonFilter):
 
     def _check(self, values: dict[str, Any]) -> None:
         """The whole set of parameters, without touching the data."""
-        check_scoring(**{name: values[name] for name in SCORING})
+        ScoringSettings(**{name: values[name] for name in SCORING})
         check_training(**{name: values[name] for name in (*TRAINING, "random_state")})
         check_choice("precision", values["precision"], PRECISIONS)
         check_flag("verbose", values["verbose"])

@@ -26,9 +26,12 @@ from art_plugins.evaluation.running.workers import LOCAL_WORKERS, Workers
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import Views
 from art_plugins.reports.record_files import SWEEP
+from art_plugins.statistics.class_verdicts import judge_scores
 from art_plugins.statistics.contrast import contrast_classes
-from art_plugins.statistics.crowds import find_crowds
-from art_plugins.statistics.latent_classes import cluster_latent_classes, judge_scores, split_class, split_contrasted
+from art_plugins.statistics.crowds import find_crowds, split_crowd
+from art_plugins.statistics.latent_classes import cluster_latent_classes
+from art_plugins.statistics.scoring_settings import ScoringSettings
+from art_plugins.statistics.scorings import split_contrasted
 
 RESAMPLED = 0.9  # share of every class that a clean draw has, drawn without replacement
 # Which windows each scoring sees; None: it sees the latents of whole samples instead.
@@ -71,7 +74,8 @@ def judge(
             found[name] = crowds.of_views(_chosen(views, windows)).class_scores
     found["contrasts"] = contrast_classes(views.latents, labels, nb_classes)
     found["latents"] = np.array([np.nan if one is None else one.score() for one in found["contrasts"]])
-    judged = cluster_latent_classes(views.latents, labels, nb_classes, scoring="paper", only=changed if known else None)
+    paper, only = ScoringSettings(scoring="paper"), changed if known else None
+    judged = cluster_latent_classes(views.latents, labels, nb_classes, settings=paper, only=only)
     scores = judged.class_scores
     found["paper"] = scores if known is None else np.where(np.isnan(scores), known["paper"], scores)
     found["suspects"] = judged.suspects
@@ -115,9 +119,7 @@ def judge_attack(
         elif windows is None:
             halves = np.zeros(len(is_poison)) if contrast is None else split_contrasted(contrast).labels
         else:
-            halves = split_class(
-                found["crowds"].of_views(_chosen(views, windows)), lambda: found["contrasts"], labels, target
-            ).labels
+            halves = split_crowd(found["crowds"].of_views(_chosen(views, windows)), labels, target).labels
         verdicts = judge_scores(scores, _scoring(name))
         row[name] = {
             "score": float(scores[target]),

@@ -9,17 +9,24 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics import latent_classes
+from art_plugins.statistics import scorings
+from art_plugins.statistics.crowds import find_crowds, split_crowd
 from art_plugins.statistics.gaussian import SHRINKAGES
-from art_plugins.statistics.latent_classes import cluster_latent_classes, larger_picture
+from art_plugins.statistics.latent_classes import cluster_latent_classes
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import LEAST
 from art_plugins.statistics.poison_likelihood import mean_poison_likelihood, poison_likelihood_score
 from art_plugins.statistics.reduction import reduce_latents
-from art_plugins.statistics.two_means import TwoMeans, averaged_trials, refine_trials, repeated_two_means
+from art_plugins.statistics.scoring_settings import SCORINGS, ScoringSettings
+from art_plugins.statistics.two_means import refine_trials, repeated_two_means
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 K, SIZE, D, TARGET = 6, 60, 8, 4
+
+
+def cluster(latents, labels, nb_classes, windows=(), random_state=0, **settings):
+    chosen = ScoringSettings(**settings)
+    return cluster_latent_classes(latents, labels, nb_classes, windows=windows, settings=chosen, random_state=random_state)
 
 
 def planted(random, share=0.3, gap=12.0):
@@ -38,7 +45,7 @@ def planted(random, share=0.3, gap=12.0):
 )
 def test_cluster_latent_classes_planted_poison_is_found_sample_by_sample(random, scoring, whiten, nb_dims):
     latents, labels, is_poison = planted(random)
-    found = cluster_latent_classes(latents, labels, K, scoring=scoring, whiten=whiten, nb_dims=nb_dims)
+    found = cluster(latents, labels, K, scoring=scoring, whiten=whiten, nb_dims=nb_dims)
     assert found.poisoned_classes == [TARGET]
     assert np.nanargmax(found.class_scores) == TARGET
     np.testing.assert_array_equal(found.suspects[labels == TARGET], is_poison[labels == TARGET])
@@ -49,13 +56,13 @@ def test_cluster_latent_classes_planted_poison_is_found_sample_by_sample(random,
 def test_cluster_latent_classes_whitened_poison_is_still_found_as_a_class(random):
     # Whitening brings the direction of the poison down to the size of the others: the split gets worse, not the verdict.
     latents, labels, _ = planted(random)
-    assert cluster_latent_classes(latents, labels, K, scoring="paper").poisoned_classes == [TARGET]
+    assert cluster(latents, labels, K, scoring="paper").poisoned_classes == [TARGET]
 
 
-@pytest.mark.parametrize("scoring", latent_classes.SCORINGS)
+@pytest.mark.parametrize("scoring", SCORINGS)
 def test_cluster_latent_classes_no_poison_calls_no_class_poisoned(random, scoring):
     latents, labels, _ = planted(random, share=0.0)
-    assert cluster_latent_classes(latents, labels, K, scoring=scoring).poisoned_classes == []
+    assert cluster(latents, labels, K, scoring=scoring).poisoned_classes == []
 
 
 def test_cluster_latent_classes_poison_in_the_shade_of_a_shared_nuisance_is_found_only_against_the_others(random):
@@ -64,10 +71,10 @@ def test_cluster_latent_classes_poison_in_the_shade_of_a_shared_nuisance_is_foun
     aside = random.normal(size=D)
     aside -= aside.mean()
     latents += 40 * random.choice([-1, 1], size=(len(labels), 1)) * aside / np.linalg.norm(aside)
-    found = cluster_latent_classes(latents, labels, K)
+    found = cluster(latents, labels, K)
     assert found.poisoned_classes == [TARGET]
     assert adjusted_rand_score(is_poison[labels == TARGET], found.suspects[labels == TARGET]) > 0.9
-    plain = cluster_latent_classes(latents, labels, K, scoring="paper", whiten="none", refine=False)
+    plain = cluster(latents, labels, K, scoring="paper", whiten="none", refine=False)
     assert adjusted_rand_score(is_poison[labels == TARGET], plain.suspects[labels == TARGET]) < 0.1
 
 
@@ -75,12 +82,12 @@ def test_cluster_latent_classes_poison_in_the_shade_of_a_shared_nuisance_is_foun
 def test_cluster_latent_classes_lone_outlier_does_not_poison_its_class(random, outlier):
     latents, labels, _ = planted(random, share=0.0)
     latents[np.flatnonzero(labels == 2)[7]] += outlier
-    assert cluster_latent_classes(latents, labels, K).poisoned_classes == []
+    assert cluster(latents, labels, K).poisoned_classes == []
 
 
 def test_cluster_latent_classes_one_trial_is_the_paper_step_by_step(random):
     latents, labels, _ = planted(random)
-    found = cluster_latent_classes(latents, labels, K, scoring="paper", nb_dims=5, nb_trials=1)
+    found = cluster(latents, labels, K, scoring="paper", nb_dims=5, nb_trials=1)
     suspects = [found.suspects[labels == label].astype(int) for label in range(K)]
     expected = [poison_likelihood_score(reduce_latents(latents[labels == label], 5), suspects[label]) for label in range(K)]
     np.testing.assert_allclose(found.class_scores, expected, rtol=1e-9)
@@ -91,8 +98,8 @@ def test_cluster_latent_classes_one_trial_is_the_paper_step_by_step(random):
 def test_cluster_latent_classes_permuted_samples_permute_the_verdicts(random):
     latents, labels, _ = planted(random)
     order = random.permutation(len(labels))
-    straight = cluster_latent_classes(latents, labels, K, whiten="none")
-    permuted = cluster_latent_classes(latents[order], labels[order], K, whiten="none")
+    straight = cluster(latents, labels, K, whiten="none")
+    permuted = cluster(latents[order], labels[order], K, whiten="none")
     assert permuted.poisoned_classes == straight.poisoned_classes
     target = labels[order] == TARGET  # the other classes have no clusters, so their split may depend on the starts
     np.testing.assert_array_equal(permuted.suspects[target], straight.suspects[order][target])
@@ -102,8 +109,8 @@ def test_cluster_latent_classes_permuted_samples_permute_the_verdicts(random):
 def test_cluster_latent_classes_permuted_classes_permute_the_scores(random):
     latents, labels, _ = planted(random)
     renamed = random.permutation(K)
-    straight = cluster_latent_classes(latents, labels, K)
-    found = cluster_latent_classes(latents, renamed[labels], K)
+    straight = cluster(latents, labels, K)
+    found = cluster(latents, renamed[labels], K)
     np.testing.assert_allclose(found.class_scores[renamed], straight.class_scores)
     np.testing.assert_array_equal(found.suspects, straight.suspects)
     assert found.poisoned_classes == [renamed[TARGET]]
@@ -111,22 +118,22 @@ def test_cluster_latent_classes_permuted_classes_permute_the_scores(random):
 
 def test_cluster_latent_classes_one_seed_gives_equal_results(random):
     latents, labels, _ = planted(random, share=0.0)
-    first, second = (cluster_latent_classes(latents, labels, K, random_state=3) for _ in range(2))
+    first, second = (cluster(latents, labels, K, random_state=3) for _ in range(2))
     np.testing.assert_array_equal(first.class_scores, second.class_scores)
     np.testing.assert_array_equal(first.soft_labels, second.soft_labels)
 
 
 def test_cluster_latent_classes_argmax_rule_takes_the_highest_score_only(random):
     latents, labels, _ = planted(random, share=0.0)
-    found = cluster_latent_classes(latents, labels, K, class_rule="argmax")
+    found = cluster(latents, labels, K, class_rule="argmax")
     assert found.poisoned_classes == [int(np.argmax(found.class_scores))]
 
 
 def test_cluster_latent_classes_threshold_is_compared_with_the_index(random):
     latents, labels, _ = planted(random, share=0.0)
-    index = cluster_latent_classes(latents, labels, K).class_index
+    index = cluster(latents, labels, K).class_index
     middle = np.sort(index)[-2:].mean()
-    found = cluster_latent_classes(latents, labels, K, class_rule="mad", threshold=max(middle, 1e-6))
+    found = cluster(latents, labels, K, class_rule="mad", threshold=max(middle, 1e-6))
     assert found.poisoned_classes == [int(np.argmax(index))]
 
 
@@ -153,7 +160,7 @@ def odd_classes(random):
 )
 def test_cluster_latent_classes_odd_classes_follow_the_written_rules(random, scoring, whiten, shrinkage):
     latents, labels = odd_classes(random)
-    found = cluster_latent_classes(latents, labels, 7, scoring=scoring, whiten=whiten, shrinkage=shrinkage)
+    found = cluster(latents, labels, 7, scoring=scoring, whiten=whiten, shrinkage=shrinkage)
     assert set(found.not_judged) == {2, 3, 4}
     assert found.not_judged[2].startswith("0 samples")
     assert found.not_judged[3].startswith("3 samples")
@@ -170,7 +177,7 @@ def test_cluster_latent_classes_odd_classes_follow_the_written_rules(random, sco
 def test_cluster_latent_classes_lone_outlier_is_not_judged(random):
     latents, labels, _ = planted(random, share=0.0)
     latents[np.flatnonzero(labels == 2)[7]] += 1e6
-    found = cluster_latent_classes(latents, labels, K, scoring="paper", whiten="none")
+    found = cluster(latents, labels, K, scoring="paper", whiten="none")
     assert np.isnan(found.class_scores[2])
     assert "fewer than 2" in found.not_judged[2]
     assert not found.suspects[labels == 2].any()
@@ -178,7 +185,7 @@ def test_cluster_latent_classes_lone_outlier_is_not_judged(random):
 
 @pytest.mark.parametrize("class_rule", ["mad", "argmax"])
 def test_cluster_latent_classes_nothing_to_judge_finds_nothing(class_rule):
-    found = cluster_latent_classes(np.zeros((12, 3)), np.arange(12) % 4, 4, class_rule=class_rule)
+    found = cluster(np.zeros((12, 3)), np.arange(12) % 4, 4, class_rule=class_rule)
     assert found.poisoned_classes == []
     assert set(found.not_judged) == {0, 1, 2, 3}
     assert not found.suspects.any()
@@ -186,18 +193,18 @@ def test_cluster_latent_classes_nothing_to_judge_finds_nothing(class_rule):
 
 @pytest.mark.parametrize(("nb_dims", "expected"), [(24, 5), (3, 3)])
 def test_cluster_latent_classes_components_follow_the_median_class(random, nb_dims, expected):
-    median = 5 * latent_classes.SAMPLES_PER_DIM + 2
+    median = 5 * scorings.SAMPLES_PER_DIM + 2
     labels = np.repeat(np.arange(4), [20, median, median, 900])
-    assert cluster_latent_classes(random.normal(size=(len(labels), 12)), labels, 4, nb_dims=nb_dims).nb_dims == expected
-    large = np.repeat(np.arange(2), 12 * latent_classes.SAMPLES_PER_DIM + 50)
-    assert cluster_latent_classes(random.normal(size=(len(large), 12)), large, 2, n_init=2).nb_dims == 12
+    assert cluster(random.normal(size=(len(labels), 12)), labels, 4, nb_dims=nb_dims).nb_dims == expected
+    large = np.repeat(np.arange(2), 12 * scorings.SAMPLES_PER_DIM + 50)
+    assert cluster(random.normal(size=(len(large), 12)), large, 2, n_init=2).nb_dims == 12
 
 
 @pytest.mark.parametrize("refine", [True, False])
 def test_cluster_latent_classes_split_is_that_of_the_leading_components_refined_if_asked(random, refine):
     latents, labels, _ = planted(random, share=0.0)
-    found = cluster_latent_classes(latents, labels, K, scoring="paper", refine=refine, random_state=3)
-    nb_clustered = SIZE // latent_classes.SAMPLES_PER_CLUSTERED_DIM
+    found = cluster(latents, labels, K, scoring="paper", refine=refine, random_state=3)
+    nb_clustered = SIZE // scorings.SAMPLES_PER_CLUSTERED_DIM
     assert nb_clustered < found.nb_dims
     both_agree = []
     for label in range(K):
@@ -230,7 +237,7 @@ def test_cluster_latent_classes_any_labels_and_latents_are_judged_without_a_cras
         "tiny": 1e-20 * random.normal(size=shape),
     }[kind].astype(np.float32)
     labels = np.array(labels)
-    found = cluster_latent_classes(latents, labels, 5, nb_trials=3, n_init=2)
+    found = cluster(latents, labels, 5, nb_trials=3, n_init=2)
     assert found.class_scores.shape == found.class_index.shape == (5,)
     assert found.soft_labels.shape == found.suspects.shape == labels.shape
     judged = np.array([label not in found.not_judged for label in range(5)])
@@ -264,33 +271,24 @@ def test_cluster_latent_classes_any_labels_and_latents_are_judged_without_a_cras
 )
 def test_cluster_latent_classes_bad_argument_is_refused_by_name(random, name, value):
     with pytest.raises(InvalidInputError, match=rf"{name} must be .* received .*{value}"):
-        cluster_latent_classes(random.normal(size=(20, 3)), np.arange(20) % 2, 2, **{name: value})
+        cluster(random.normal(size=(20, 3)), np.arange(20) % 2, 2, **{name: value})
 
 
 def test_towards_smaller_tied_sample_is_no_suspect_of_either_side():
     soft = np.array([0.0, 0.0, 0.0, 0.5, 1.0])
     labels = (soft > 0.5).astype(int)
-    np.testing.assert_array_equal(latent_classes._towards_smaller(soft, labels), soft)
-    np.testing.assert_array_equal(latent_classes._towards_smaller(1 - soft, 1 - labels), soft)
+    np.testing.assert_array_equal(scorings._towards_smaller(soft, labels), soft)
+    np.testing.assert_array_equal(scorings._towards_smaller(1 - soft, 1 - labels), soft)
 
 
-def split(members: list[int], n: int = 30) -> TwoMeans:
-    labels = np.isin(np.arange(n), members).astype(np.int8)
-    return averaged_trials(labels[None], np.zeros(1))
-
-
-@pytest.mark.parametrize(
-    ("half", "is_taken"),
-    [
-        ([0, 1, 2, 3, 4, 5, 6, 7], True),
-        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], True),
-        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], False),  # more than a quarter larger
-        ([0, 1, 2, 3, 4, 5, 6, 8, 9], False),  # holds 7 of 8 only
-        ([12, 13, 14], False),
-    ],
-)
-def test_larger_picture_is_taken_where_it_is_the_crowd_and_little_more(half, is_taken) -> None:
-    crowd, mixture = split([0, 1, 2, 3, 4, 5, 6, 7]), split(half)
-    assert larger_picture(crowd, mixture) is (mixture if is_taken else crowd)
-    mirrored = split([index for index in range(30) if index not in half])
-    assert larger_picture(crowd, mirrored) is (mirrored if is_taken else crowd)
+def test_cluster_latent_classes_large_crowd_is_split_by_the_windows_alone(random):
+    labels = np.repeat(np.arange(K), SIZE)
+    place = np.arange(K * SIZE) % SIZE
+    windows = [random.normal(size=(K * SIZE, D)) for _ in range(3)]
+    latents = random.normal(size=(K * SIZE, D))
+    windows[0][(labels == TARGET) & (place < 20)] += 6  # a third of the class
+    latents[(labels == TARGET) & (place < 23)] += 6  # the whole samples show a few more
+    found = cluster(latents, labels, K, windows=windows)
+    halves = split_crowd(find_crowds(windows, labels, K), labels, TARGET)
+    np.testing.assert_array_equal(found.suspects[labels == TARGET], halves.labels == 1)
+    np.testing.assert_array_equal(halves.labels == 1, place[labels == TARGET] < 20)
