@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 START = """
 import sys
@@ -51,3 +52,12 @@ defence.detect_poison(nb_epochs=1)
 print(imported("lightning", "soundfile", "torchaudio", "jinja2"))
 """
     assert said(lines) == "['lightning']"
+
+
+def test_comparison_with_sounds_says_at_once_which_extra_is_missing(tmp_path: Path) -> None:
+    block = "import sys; sys.modules['torchaudio'] = None; from art_plugins.cli import main; main()"
+    command = [sys.executable, "-c", block, "compare", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert 'pip install "art-plugins[audio]"' in " ".join((done.stdout + done.stderr).split())
+    assert not (tmp_path / "out").exists()
