@@ -74,7 +74,7 @@ class LogMelSpectrogram(nn.Module):
 
 def torchaudio_transforms() -> Any:
     """
-    torchaudio's transforms, imported only where sound is used: its wheel needs the CUDA libraries of the ordinary torch build.
+    torchaudio's transforms, imported only where sound is used: its wheel needs the CUDA libraries of torch's usual build.
 
     :raises MissingPackageError: If torchaudio is not installed, or does not fit torch.
     """
