@@ -1,5 +1,5 @@
 SHELL := bash
-.PHONY: help test slow benchmark lint docs constraints
+.PHONY: help test slow benchmark lint docs figures constraints
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -18,6 +18,15 @@ lint:  ## Style and types.
 
 docs:  ## The documentation, with the tutorials executed.
 	DOCS_EXECUTE_NOTEBOOKS=true mkdocs build --strict --site-dir out/docs
+
+# The first line of a drawing is its name for those who do not see it. Lines and letters take the colour of the page's text.
+figures:  ## The drawings of the methods, from their descriptions in docs/figures (graphviz).
+	for file in docs/figures/*.dot; do \
+	    name=$$(sed -n '1s#^// ##p' $$file); \
+	    dot -Tsvg -Gbgcolor=transparent $$file | sed -n '/^<svg/,$$p' | sed -e '/^<!--/d; /<title>/d' \
+	        -e "s#^<svg#<svg class=\"drawing\" role=\"img\" aria-label=\"$$name\"#" \
+	        -e 's/="black"/="currentColor"/g; s/<text /<text fill="currentColor" /' > $${file%.dot}.svg; \
+	done
 
 # torchvision goes with the torch of its own release. TensorFlow's package for Windows has no release that would fit.
 constraints:  ## Choose the versions of constraints.txt anew; then let the tests run on them.

@@ -11,6 +11,8 @@ import pytest
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
+import art_plugins
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -59,3 +61,9 @@ def test_files_that_a_text_names_exist(text: Path) -> None:
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [str(page) for page in PAGES if str(page.relative_to(ROOT / "docs")) not in navigation] == []
+
+
+def test_reference_has_every_public_name() -> None:
+    reference = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.parent.name == "reference")
+    shown = set(re.findall(r"(?m)^::: [\w.]+\.(\w+)$", reference))
+    assert sorted(set(art_plugins.__all__) - shown) == []
