@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,6 +20,9 @@ from art_plugins.attacks.training_loop import IMAGE_TRAINING, ImageTraining, run
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.training import make_fabric, seeded
 from art_plugins.statistics.labels import class_labels
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 

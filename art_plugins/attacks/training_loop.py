@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
 
 from art_plugins.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 PADDING = 4  # zeros on each side before the random crop
 

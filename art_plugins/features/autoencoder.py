@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from art_plugins.arrays import check_finite, check_samples
@@ -25,6 +24,9 @@ from art_plugins.features.spectrogram import LogMelSpectrogram
 from art_plugins.file_rules import check_arrays, reading
 from art_plugins.parameters import check_choice, check_count, check_flag, check_number, plain, shown
 from art_plugins.storage import load_arrays, save_arrays, target_file
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 FILE_KIND = "autoencoder"
 KINDS = ("waveform", "spectrogram", "image")

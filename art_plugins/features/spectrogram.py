@@ -55,7 +55,7 @@ class LogMelSpectrogram(nn.Module):
                 f"A window of {window_s} s and a hop of {hop_s} s are shorter than a sample at {sample_rate_hz} Hz."
             )
         self.n_fft = 1 << (self.window_samples - 1).bit_length()
-        self.mel = _torchaudio_transforms().MelSpectrogram(
+        self.mel = torchaudio_transforms().MelSpectrogram(
             sample_rate=sample_rate_hz,
             n_fft=self.n_fft,
             win_length=self.window_samples,
@@ -76,13 +76,18 @@ class LogMelSpectrogram(nn.Module):
         return torch.log(frames + self.floor).transpose(-1, -2)
 
 
-def _torchaudio_transforms() -> Any:
-    """Import torchaudio, only where audio is used, because it needs the CUDA libraries of the ordinary torch build."""
+def torchaudio_transforms() -> Any:
+    """
+    torchaudio's transforms, imported only where sound is used: its wheel needs the CUDA libraries of torch's usual build.
+
+    :raises MissingPackageError: If torchaudio is not installed, or does not fit torch.
+    """
     try:
         import torchaudio.transforms
     except (ImportError, OSError, RuntimeError) as error:
         raise MissingPackageError(
             "torchaudio cannot be imported, and waveforms need it. Install torch and torchaudio from PyPI in matching "
-            f"versions (torch>=2.11,<2.15 with torchaudio 2.11; not a CPU-only build of torch). Cause: {error}"
+            "versions (torch>=2.11,<2.15 with torchaudio 2.11; not a CPU-only build of torch): "
+            f'pip install "art-plugins[audio]". Cause: {error}'
         ) from error
     return torchaudio.transforms

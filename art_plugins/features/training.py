@@ -7,11 +7,10 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
@@ -20,6 +19,9 @@ from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.convergence import has_settled, leaves_one_out, most_epochs, steps_per_epoch
 from art_plugins.parameters import check_choice, check_count, check_number, shown
 from art_plugins.storage import atomic_path
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 SETTLED = "settled"
 MOST_EPOCHS = 10**6  # what nb_epochs may be; more is a mistake
@@ -57,6 +59,8 @@ def make_fabric(precision: str = "32-true") -> Fabric:
 
     :raises InvalidInputError: For an unknown precision.
     """
+    from lightning.fabric import Fabric  # it takes a second, and who trains nothing has no use for it
+
     check_choice("precision", precision, PRECISIONS)
     return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
 

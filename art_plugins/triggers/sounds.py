@@ -142,7 +142,7 @@ def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
     try:
         import soundfile
     except (ImportError, OSError) as error:
-        raise MissingPackageError("Reading sound files needs soundfile: pip install soundfile") from error
+        raise MissingPackageError('Reading sound files needs soundfile: pip install "art-plugins[audio]"') from error
     sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     if rate_hz != sample_rate_hz:
         raise InvalidInputError(f"{path.name} has {rate_hz} Hz; give waveforms of that rate, not {sample_rate_hz} Hz.")

@@ -140,7 +140,7 @@ def _read(file: Path) -> np.ndarray:
     try:
         import soundfile
     except (ImportError, OSError) as error:
-        raise MissingPackageError("Reading sound files needs soundfile: pip install soundfile") from error
+        raise MissingPackageError('Reading sound files needs soundfile: pip install "art-plugins[audio]"') from error
     try:
         samples, rate_hz = soundfile.read(file, dtype="int16")
     except (soundfile.LibsndfileError, OSError) as error:

@@ -1,0 +1,69 @@
+"""What the documentation shows is what the package does: its examples run, and the files that it names exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from art.estimators.classification import PyTorchClassifier
+from torch import nn
+
+import art_plugins
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+def example(page: str) -> dict[str, Any]:
+    """What the first Python example of a page defines."""
+    (code, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.S)
+    defined: dict[str, Any] = {}
+    exec(compile(code, page, "exec"), defined)
+    return defined
+
+
+@pytest.fixture
+def classifier(digits: Any) -> PyTorchClassifier:
+    network = digits.network("clean")
+    return PyTorchClassifier(network, nn.CrossEntropyLoss(), input_shape=(1, 8, 8), nb_classes=10)
+
+
+def test_example_of_a_filter_removes_so_many_of_each_class(digits: Any, classifier: PyTorchClassifier) -> None:
+    far_from_mean = example("how_to/add_a_filter.md")["FarFromMean"]
+    defence = far_from_mean(classifier, digits.x_clean, digits.y_clean, n_removed=3)
+    report, is_clean = defence.detect_poison()
+    assert report == {"n_removed": 30}
+    assert (np.bincount(digits.y_clean[np.array(is_clean) == 0]) == 3).all()
+    with pytest.raises(ValueError, match="n_removed"):
+        defence.detect_poison(n_removed=0)
+
+
+def test_example_of_a_detector_catches_as_many_clean_images_as_said(digits: Any, classifier: PyTorchClassifier) -> None:
+    detector = example("how_to/add_a_detector.md")["LowEntropy"](classifier, fpr=0.05)
+    detector.fit(digits.x_clean, digits.y_clean)
+    report, is_trigger = detector.detect(digits.x_clean)
+    assert is_trigger.sum() == 10  # of 200
+    assert report["outlier_scores"][is_trigger].min() > report["outlier_scores"][~is_trigger].max()
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_text_names_exist(text: Path) -> None:
+    named = re.findall(
+        r"`((?:art_plugins|armory_scenarios|tests|docs|notebooks)/[\w./]*)`", text.read_text(encoding="utf-8")
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [str(page) for page in PAGES if str(page.relative_to(ROOT / "docs")) not in navigation] == []
+
+
+def test_reference_has_every_public_name() -> None:
+    reference = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.parent.name == "reference")
+    shown = set(re.findall(r"(?m)^::: [\w.]+\.(\w+)$", reference))
+    assert sorted(set(art_plugins.__all__) - shown) == []
