@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,10 @@ from art_plugins.features.sample_shapes import spectrogram_notice
 from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
-from art_plugins.parameters import check_choice, check_flag, shown
+from art_plugins.parameters import Renamed, check_choice, check_flag, check_settings_dict, renamed, shown
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM, LatentClasses, cluster_latent_classes
-from art_plugins.statistics.scoring_settings import FALSE_ALARM_RATE, THRESHOLD, ScoringSettings
+from art_plugins.statistics.scoring_settings import FALSE_ALARM_RATE, ScoringSettings
 from art_plugins.storage import load_arrays, save_arrays, target_file
 
 if TYPE_CHECKING:
@@ -29,8 +30,15 @@ logger = logging.getLogger(__name__)
 
 FILE_KIND = "vae_latent_defence"
 ARCHITECTURE = tuple(field.name for field in fields(AutoencoderSettings))
-TRAINING = ("nb_epochs", "batch_size", "learning_rate", "patience")
-SCORING = tuple(field.name for field in fields(ScoringSettings))
+OF_THE_DATA = ("kind", "channels_first", "sample_rate_hz")  # what x_train is; parameters of the defence itself
+OF_THE_AUTOENCODER = (*(name for name in ARCHITECTURE if name not in OF_THE_DATA), "patience")
+TRAINING = ("nb_epochs", "batch_size", "learning_rate")
+SCORING = ("scoring", "nb_dims", "class_rule", "false_alarm_rate")
+OF_THE_SCORING = tuple(field.name for field in fields(ScoringSettings) if field.name not in SCORING)
+OLD_NAMES = {
+    **{name: Renamed("autoencoder", name) for name in OF_THE_AUTOENCODER},
+    **{name: Renamed("scoring_params", name) for name in OF_THE_SCORING},
+}
 
 
 class VAELatentDefence(PoisonFilter):
@@ -51,7 +59,7 @@ class VAELatentDefence(PoisonFilter):
     itself and at the per-sample latents (``scoring="paper"``: 2-means and the poison likelihood score of Eq. 1, with
     shrunk covariances); frames of a finer front end are looked at beside the latents; a test with a false-alarm rate
     (``"paper"``: a median-based rule) for what "stands out"; convolutions over frequency in place of pictures of copied
-    columns (``video_like=True`` is the paper's form), and 32 channels in place of 256.
+    columns (``autoencoder={"video_like": True}`` is the paper's form), and 32 channels in place of 256.
 
     When this breaks: fewer than seven poisoned samples (in speech, where only those of them crowd whose own sound is faint
     under the trigger, fewer than about fifteen); less than a hundredth of a large class; more than three quarters of a
@@ -64,45 +72,29 @@ class VAELatentDefence(PoisonFilter):
     :param x_train: Waveforms (n, S), spectrograms (n, T, F) or images (n, C, H, W), (n, H, W, C), (n, H, W); may be a
         ``numpy.memmap``, which is streamed.
     :param y_train: Labels (n,), (n, 1) or one-hot (n, nb_classes).
-    :param autoencoder: A fitted :class:`Autoencoder`, or the path of a saved one, that judges ``x_train`` without
-        training (section 4.4); it brings its own architecture and front end. ``None``: train one.
+    :param autoencoder: ``None``: one is trained on ``x_train``. A dict: one of these settings is trained (names as in
+        :class:`~art_plugins.features.autoencoder.AutoencoderSettings`, without those that are parameters here; and
+        ``patience``, see :meth:`Autoencoder.fit`). An :class:`Autoencoder` that is not fitted: one of its settings is
+        trained. A fitted one, or the path of a saved one: it judges ``x_train`` without training (section 4.4).
     :param kind: ``"waveform"``, ``"spectrogram"``, ``"image"``, or ``"auto"``: by the number of axes.
-    :param channels_first: Colour axis of images; ``None``: the classifier's, else inferred from the shape.
-    :param sample_rate_hz: Of waveforms.
-    :param n_mels: Mel bands of the front end; a multiple of 8.
-    :param window_s: Window of the front end, in seconds.
-    :param hop_s: Step of the front end, in seconds.
-    :param floor: Added to the mel power before the logarithm.
-    :param latent_dim: Size of the per-sample latent (Table 1: 64).
-    :param step_latent_dim: Size of the per-time-step latent (Table 1: 24).
-    :param embedding_dim: Size of a frame's embedding (Table 1, "conv. dim": 256).
-    :param hidden_dim: Size of the recurrent states (Table 1: 128).
-    :param channels: Channels of the convolutions.
-    :param posterior: ``"factorised"`` or ``"full"`` posterior of the per-time-step latents.
-    :param video_like: The paper's two-dimensional form.
-    :param reconstruction_weight: Weight of the squared error against the divergences.
+    :param channels_first: Where the colour axis of images is; ``None``: as the classifier has it, else inferred from the
+        shape.
+    :param sample_rate_hz: Sampling rate of waveforms.
     :param nb_epochs: Most training epochs (Table 1: 30); ``None``: as many as it takes until the latents settle, at most
         2,000 steps of the optimiser or 30 epochs, whichever is more. The report warns where they have not settled.
     :param batch_size: Training batch.
-    :param learning_rate: Of Adam (Table 1: 1e-3).
-    :param patience: When training stops before ``nb_epochs``: ``"settled"``: when what the latents hold has stopped
-        changing (:mod:`~art_plugins.features.convergence`); a number: after so many epochs without an improvement of the
-        loss by 0.1 %; ``None``: never.
+    :param learning_rate: Learning rate of Adam (Table 1: 1e-3).
     :param precision: Lightning's name, such as ``"32-true"`` or ``"bf16-mixed"``.
     :param checkpoint: File from which an interrupted training goes on.
-    :param scoring: ``"contrastive"``: each class against the others; ``"paper"``: each class by itself.
+    :param scoring: ``"contrastive"``: compare each class with the others; ``"paper"``: look at each class by itself.
     :param nb_dims: Most directions that describe a class (section 4.2: 24).
-    :param whiten: For ``"paper"``, as ``shrinkage`` and ``refine`` are: ``"after_pca"``, ``"before_pca"`` or ``"none"``.
-    :param shrinkage: Of the clusters' covariances: ``"within"``, ``"oas"``, ``"ledoit_wolf"`` or ``"none"``.
-    :param nb_trials: 2-means trials averaged (section 3.1: 10).
-    :param n_init: k-means++ starts of each trial.
-    :param refine: Refine the split by Fisher's discriminant; ``False``: the paper's plain 2-means.
-    :param class_rule: ``"false_alarms"``: p-value below ``false_alarm_rate``; ``"mad"``: median-based index above
-        ``threshold``; ``"argmax"``: the class of highest score; ``"auto"``: the first for ``"contrastive"``, the second
-        for ``"paper"``.
+    :param class_rule: ``"false_alarms"``: p-value below ``false_alarm_rate``; ``"mad"``: median-based index above the
+        ``threshold`` of ``scoring_params``; ``"argmax"``: the class of highest score; ``"auto"``: the first for
+        ``"contrastive"``, the second for ``"paper"``.
     :param false_alarm_rate: Accepted chance that data without poison have any class called, between 0 and 1.
-    :param threshold: Of the ``"mad"`` rule; greater than 0. 3.5 is the usual cut-off of such an index (Iglewicz and
-        Hoaglin 1993).
+    :param scoring_params: Finer settings of the scoring, as a dict; ``None``: the defaults. The names are those of
+        :class:`~art_plugins.statistics.scoring_settings.ScoringSettings`: ``whiten``, ``shrinkage`` and ``refine`` of
+        ``"paper"``, ``nb_trials`` and ``n_init`` of the clustering, ``threshold`` of the rule ``"mad"``.
     :param random_state: Seed of training and clustering; two runs with one seed agree. Global generators are not touched.
     :param verbose: Show a progress bar while training.
 
@@ -125,11 +117,12 @@ class VAELatentDefence(PoisonFilter):
 
     defence_params = [
         "autoencoder",
-        *ARCHITECTURE,
+        *OF_THE_DATA,
         *TRAINING,
         "precision",
         "checkpoint",
         *SCORING,
+        "scoring_params",
         "random_state",
         "verbose",
     ]
@@ -140,48 +133,42 @@ class VAELatentDefence(PoisonFilter):
         x_train: np.ndarray,
         y_train: np.ndarray,
         *,
-        autoencoder: Autoencoder | str | Path | None = None,
+        autoencoder: Autoencoder | dict[str, Any] | str | Path | None = None,
         kind: str = "auto",
         channels_first: bool | None = None,
         sample_rate_hz: int = 16_000,
-        n_mels: int = 40,
-        window_s: float = 0.032,
-        hop_s: float = 0.03125,
-        floor: float = 1e-3,
-        latent_dim: int = 64,
-        step_latent_dim: int = 24,
-        embedding_dim: int = 256,
-        hidden_dim: int = 128,
-        channels: int = 32,
-        posterior: str = "factorised",
-        video_like: bool = False,
-        reconstruction_weight: float = 192.0,
         nb_epochs: int | None = None,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
-        patience: int | str | None = SETTLED,
         precision: str = "32-true",
         checkpoint: str | Path | None = None,
         scoring: str = "contrastive",
         nb_dims: int = 24,
-        whiten: str = "after_pca",
-        shrinkage: str = "within",
-        nb_trials: int = 10,
-        n_init: int = 100,
-        refine: bool = True,
         class_rule: str = "auto",
         false_alarm_rate: float = FALSE_ALARM_RATE,
-        threshold: float = THRESHOLD,
+        scoring_params: dict[str, Any] | None = None,
         random_state: int = 0,
         verbose: bool = True,
+        **old_names: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in self.defence_params}
         super().__init__(classifier, x_train, y_train)
         for name, value in given.items():
             setattr(self, name, value)
-        self.set_params(**given)
+        self.set_params(**given, **old_names)
         self._trained_with: dict[str, Any] | None = None
         self._trained_on: np.ndarray | None = None
+
+    def set_params(self, **kwargs: Any) -> None:
+        """
+        Check, then take over parameters; nothing is changed if one of them is wrong.
+
+        :raises InvalidInputError: For an unknown name or a value out of range.
+        """
+        autoencoder = kwargs.get("autoencoder", self.autoencoder)
+        if autoencoder is not None and not isinstance(autoencoder, dict):  # it brings its own settings
+            kwargs = {name: value for name, value in kwargs.items() if name not in OF_THE_AUTOENCODER}
+        super().set_params(**renamed(kwargs, OLD_NAMES, self.tunables()))
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         views = describe(self._encoder(), self.x_train)
@@ -191,8 +178,8 @@ class VAELatentDefence(PoisonFilter):
             labels,
             nb_classes,
             windows=views.windows,
-            random_state=self._value("random_state"),
-            settings=ScoringSettings(**{name: self._value(name) for name in SCORING}),
+            random_state=self.random_state,
+            settings=ScoringSettings(**{name: getattr(self, name) for name in SCORING}, **(self.scoring_params or {})),
         )
         evidence = np.nan_to_num(result.class_index, nan=0.0).clip(min=0)
         self.class_scores_, self.class_index_ = result.class_scores, result.class_index
@@ -216,7 +203,9 @@ class VAELatentDefence(PoisonFilter):
         """
         if not hasattr(self, "autoencoder_"):
             raise NotFittedError("There is no fitted autoencoder to save; call detect_poison() first.")
-        parameters = {name: self._value(name) for name in self.defence_params if name not in ("autoencoder", "checkpoint")}
+        parameters = {
+            name: getattr(self, name) for name in self.defence_params if name not in ("autoencoder", "checkpoint")
+        }
         settings = {"parameters": parameters, "autoencoder": self.autoencoder_.state_settings()}
         save_arrays(target_file(filename, path), FILE_KIND, self.autoencoder_.state_arrays(), settings)
 
@@ -236,62 +225,76 @@ class VAELatentDefence(PoisonFilter):
             defence = cls(classifier, x_train, y_train)
             if settings["parameters"].get("checkpoint") is not None:
                 raise InvalidInputError("a file does not say where to write a checkpoint")
-            defence.set_params(autoencoder=autoencoder, **settings["parameters"])
+            with warnings.catch_warnings():  # the file of an earlier release has old names, all of them
+                warnings.simplefilter("ignore", FutureWarning)
+                defence.set_params(autoencoder=autoencoder, **settings["parameters"])
         return defence
 
     def _check_data(self) -> None:
         super()._check_data()
-        if self._value("autoencoder") is None:
+        if self._is_to_train():
             self._settings()
 
     def _check(self, values: dict[str, Any]) -> None:
         """The whole set of parameters, without touching the data."""
-        ScoringSettings(**{name: values[name] for name in SCORING})
-        check_training(**{name: values[name] for name in (*TRAINING, "random_state")})
+        check_settings_dict("scoring_params", values["scoring_params"], OF_THE_SCORING)
+        ScoringSettings(**{name: values[name] for name in SCORING}, **(values["scoring_params"] or {}))
+        check_choice("kind", values["kind"], ("auto", *KINDS))
+        kind = "waveform" if values["kind"] == "auto" else values["kind"]
+        architecture = {"kind": kind, **{name: values[name] for name in OF_THE_DATA[1:]}}
+        autoencoder, patience = values["autoencoder"], SETTLED
+        if autoencoder is None or isinstance(autoencoder, dict):
+            check_settings_dict("autoencoder", autoencoder, OF_THE_AUTOENCODER)
+            architecture |= autoencoder or {}
+            patience = architecture.pop("patience", SETTLED)
+        elif not isinstance(autoencoder, (Autoencoder, str, Path)):
+            raise InvalidInputError(
+                "autoencoder must be an Autoencoder, a dict of its settings or the path of a saved one; received "
+                f"{type(autoencoder).__name__}."
+            )
+        AutoencoderSettings(**architecture)
+        check_training(**{name: values[name] for name in (*TRAINING, "random_state")}, patience=patience)
         check_choice("precision", values["precision"], PRECISIONS)
         check_flag("verbose", values["verbose"])
         if values["checkpoint"] is not None and not isinstance(values["checkpoint"], (str, Path)):
             raise InvalidInputError(
                 f"checkpoint must be None or the path of a file; received {shown(values['checkpoint'])}."
             )
-        autoencoder = values["autoencoder"]
-        if autoencoder is not None and not isinstance(autoencoder, (Autoencoder, str, Path)):
-            raise InvalidInputError(
-                f"autoencoder must be an Autoencoder or the path of a saved one; received {type(autoencoder).__name__}."
-            )
-        architecture = {name: values[name] for name in ARCHITECTURE}
-        check_choice("kind", values["kind"], ("auto", *KINDS))
-        if architecture["kind"] == "auto":
-            architecture["kind"] = "waveform"
-        AutoencoderSettings(**architecture)
 
-    def _value(self, name: str) -> Any:
-        return getattr(self, name)
+    def _is_to_train(self) -> bool:
+        """Whether ``autoencoder`` says what to train, and is none that judges as it is."""
+        given = self.autoencoder
+        return given is None or isinstance(given, dict) or (isinstance(given, Autoencoder) and not given.is_fitted)
 
     def _settings(self) -> AutoencoderSettings:
-        architecture = {name: self._value(name) for name in ARCHITECTURE}
+        """What to train."""
+        if isinstance(self.autoencoder, Autoencoder):
+            return self.autoencoder.settings
+        architecture = {name: getattr(self, name) for name in OF_THE_DATA}
         if architecture["kind"] == "auto":
             architecture["kind"] = infer_kind(self.x_train.shape)
         if architecture["kind"] == "image" and architecture["channels_first"] is None:
             architecture["channels_first"] = getattr(self.classifier, "channels_first", None)
+        architecture |= {name: value for name, value in (self.autoencoder or {}).items() if name != "patience"}
         return AutoencoderSettings(**architecture)
 
     def _encoder(self) -> Autoencoder:
         """The autoencoder handed in, the one trained before with the same settings, or a newly trained one."""
-        given = self._value("autoencoder")
-        if given is not None:
+        given = self.autoencoder
+        if not self._is_to_train():
             self.autoencoder_ = given if isinstance(given, Autoencoder) else Autoencoder.load(given)
             self._trained_with = None
             return self.autoencoder_
         settings = self._settings()
-        training = {name: self._value(name) for name in (*TRAINING, "random_state")}
-        wanted = {"settings": settings, "precision": self._value("precision"), **training}
+        training = {name: getattr(self, name) for name in (*TRAINING, "random_state")}
+        training["patience"] = given.get("patience", SETTLED) if isinstance(given, dict) else SETTLED
+        wanted = {"settings": settings, "precision": self.precision, **training}
         if self._trained_on is not self.x_train or wanted != self._trained_with:
             self.autoencoder_ = Autoencoder(settings).fit(
                 self.x_train,
-                checkpoint=self._value("checkpoint"),
-                fabric=make_fabric(self._value("precision")),
-                verbose=self._value("verbose"),
+                checkpoint=self.checkpoint,
+                fabric=make_fabric(self.precision),
+                verbose=self.verbose,
                 **training,
             )
             self._trained_with, self._trained_on = wanted, self.x_train
@@ -299,7 +302,7 @@ class VAELatentDefence(PoisonFilter):
 
     def _report(self, labels: np.ndarray, nb_classes: int, result: LatentClasses) -> dict[str, Any]:
         encoder = self.autoencoder_
-        was_guessed = self._value("kind") == "auto" and encoder.settings.kind == "image"
+        was_guessed = self.kind == "auto" and encoder.settings.kind == "image"
         notices = [encoder.not_settled, spectrogram_notice(self.x_train) if was_guessed else None]
         report: dict[str, Any] = {
             "kind": encoder.settings.kind,
@@ -336,7 +339,7 @@ class VAELatentDefence(PoisonFilter):
         report["class_rule"] = result.class_rule
         report["score_limit"] = _json_number(result.score_limit)
         report["nb_dims"] = result.nb_dims
-        report["parameters"] = {name: _json_value(self._value(name)) for name in self.defence_params}
+        report["parameters"] = {name: _json_value(getattr(self, name)) for name in self.defence_params}
         return report
 
 
@@ -369,6 +372,8 @@ def _json_number(value: float) -> float | None:
 
 
 def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _json_value(inner) for name, inner in value.items()}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value) if isinstance(value, Path) else type(value).__name__

@@ -63,11 +63,12 @@ def scan_folder(
     import_jinja2()
     with held_folder(Path(out)):
         found = find_class_folders(folder, settings.kind, settings.split)
-        fitted = None if settings.autoencoder is None else Autoencoder.load(settings.autoencoder)
+        architecture = settings.autoencoder if isinstance(settings.autoencoder, dict) else None
+        fitted = None if architecture is settings.autoencoder else Autoencoder.load(settings.autoencoder)
         reader = make_reader(found, folder, settings, fitted)
         with read_folder(folder, found, reader, verbose) as data:
             defence = VAELatentDefence(None, data.x, data.labels)
-            defence.detect_poison(autoencoder=fitted, verbose=verbose, **params, **_kind_of_data(reader))
+            defence.detect_poison(autoencoder=fitted or architecture, verbose=verbose, **params, **_kind_of_data(reader))
             record = {
                 "command": command,
                 "folder": str(folder),
@@ -98,7 +99,8 @@ def _sorted_out(settings: ScanSettings | None, keywords: dict[str, Any]) -> tupl
     if taken:
         raise InvalidInputError(f"{', '.join(taken)} cannot be given to a scan: it is read from the files.")
     # The defence checks its parameters again, but only once the files have been decoded.
-    VAELatentDefence(None, np.zeros((1, 1)), np.zeros(1)).set_params(**params)
+    architecture = settings.autoencoder if isinstance(settings.autoencoder, dict) else None
+    VAELatentDefence(None, np.zeros((1, 1)), np.zeros(1)).set_params(autoencoder=architecture, **params)
     return settings, params
 
 

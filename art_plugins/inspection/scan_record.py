@@ -22,6 +22,7 @@ from art_plugins.inspection.scan_words import (
     warnings_with_names,
 )
 from art_plugins.inspection.settings import ScanSettings
+from art_plugins.statistics.scoring_settings import THRESHOLD
 
 
 def scan_record(
@@ -48,7 +49,7 @@ def scan_record(
         "warnings": report["warnings"],
         "counts": {**file_counts(data, found.ignored_files), "called_poison": int((defence.is_clean_ == 0).sum())},
         "class_rule": report["class_rule"],
-        "threshold": parameters["threshold"],
+        "threshold": (parameters["scoring_params"] or {}).get("threshold", THRESHOLD),
         "false_alarm_rate": parameters["false_alarm_rate"],
         "classes": classes,
         "skipped_files": [{"file": file, "reason": reason} for file, reason in sorted(data.skipped_files.items())],

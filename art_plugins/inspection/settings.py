@@ -72,7 +72,7 @@ class ScanSettings:
     :param seconds: Length of the clips; ``None``: the 95th percentile of the folder, at most 10 s.
     :param size: Width and height of the images in pixels; ``None``: the most common size.
     :param autoencoder: File of a saved :class:`Autoencoder`, which is used instead of training one; it determines how the
-        files are read.
+        files are read. A dict: settings of the one that is trained, as :class:`VAELatentDefence` takes them.
     :param save_autoencoder: New file for the autoencoder that is trained. An interrupted training continues from the
         checkpoint beside it.
     :param apply_to: New file for the keep-list: the path of every file that was read and is not called poison, relative to
@@ -85,7 +85,7 @@ class ScanSettings:
     split: str | None = None
     seconds: float | None = None
     size: tuple[int, int] | None = None
-    autoencoder: str | Path | None = None
+    autoencoder: str | Path | dict[str, Any] | None = None
     save_autoencoder: str | Path | None = None
     apply_to: str | Path | None = None
     max_listed: int = 8
@@ -94,7 +94,7 @@ class ScanSettings:
         check_seconds(self.seconds)
         check_size(self.size)
         check_count("max_listed", self.max_listed)
-        if self.autoencoder is not None and self.save_autoencoder is not None:
+        if isinstance(self.autoencoder, (str, Path)) and self.save_autoencoder is not None:
             raise InvalidInputError(
                 "There is no new autoencoder to save when a saved one is used; leave out autoencoder or save_autoencoder."
             )

@@ -83,7 +83,7 @@ def vae(kind: str, **options: Any) -> Case:
     return Case(
         make,
         SHAPES[kind],
-        changed={"nb_trials": 3, "threshold": 0.5, "class_rule": "argmax", "nb_dims": np.int64(2)},
+        changed={"scoring_params": {"nb_trials": 3, "threshold": 0.5}, "class_rule": "argmax", "nb_dims": np.int64(2)},
         refused=(
             *[(name, 0) for name in ("nb_epochs", "batch_size", "nb_dims", "nb_trials", "n_init", "latent_dim", "n_mels")],
             *[(name, 1.5) for name in ("nb_epochs", "batch_size", "nb_dims", "channels", "patience", "random_state")],
@@ -482,12 +482,40 @@ def test_vae_any_shape_of_samples_is_trained_on_and_judged(shape, n, batch_size,
     assert defence.latents_.shape == (n, SMALL["latent_dim"])
 
 
-def test_vae_parameters_are_all_keywords_of_the_constructor_with_the_autoencoders_defaults():
+def test_vae_parameters_are_few_and_those_of_the_data_have_the_autoencoders_defaults():
     defaults = VAELatentDefence(None, None, None).tunables()
-    assert set(defaults) == set(VAELatentDefence.defence_params)
-    for name, value in vars(AutoencoderSettings()).items():
-        if name != "kind":  # inferred from the data unless given
-            assert defaults[name] == value
+    assert list(defaults) == VAELatentDefence.defence_params
+    assert len(defaults) <= 16
+    assert defaults["autoencoder"] is defaults["scoring_params"] is None
+    settings = AutoencoderSettings()
+    assert [defaults[name] for name in ("channels_first", "sample_rate_hz")] == [
+        settings.channels_first,
+        settings.sample_rate_hz,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("autoencoder", {"latent_dims": 3}),
+        ("autoencoder", {"kind": "image"}),
+        ("scoring_params", {"nb_trial": 3}),
+        ("scoring_params", [3]),
+    ],
+)
+def test_vae_group_of_settings_with_an_unknown_name_is_refused(name, value):
+    with pytest.raises(InvalidInputError, match=rf"{name} must "):
+        VAELatentDefence(None, None, None, **{name: value})
+
+
+def test_vae_old_names_are_carried_over_one_by_one_and_say_the_new_form():
+    defence = VAELatentDefence(None, None, None, scoring_params={"n_init": 5})
+    with pytest.warns(FutureWarning, match=r"write scoring_params=\{'nb_trials': 3\}"):
+        defence.set_params(nb_trials=3)
+    with pytest.warns(FutureWarning, match=r"write autoencoder=\{'patience': None\}"):
+        defence.set_params(patience=None)
+    assert defence.scoring_params == {"n_init": 5, "nb_trials": 3}
+    assert defence.autoencoder == {"patience": None}
 
 
 def test_vae_global_generator_of_torch_is_given_back():

@@ -17,7 +17,7 @@ from art_plugins.baselines.art_filters import seeded_numpy
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features import training
-from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.training import seeded
 from art_plugins.storage import load_arrays, save_arrays
 
@@ -217,10 +217,23 @@ def test_detect_poison_autoencoder_of_another_shape_is_refused(trained):
         defence.detect_poison()
 
 
-def test_detect_poison_autoencoder_that_was_never_fitted_is_refused():
+def test_detect_poison_autoencoder_is_given_as_settings_or_not_fitted_and_stays_as_it_was(trainings):
     x, labels, _ = poisoned_images(3)
-    with pytest.raises(NotFittedError, match=r"call fit\(x\)"):
-        VAELatentDefence(None, x, labels, autoencoder=Autoencoder()).detect_poison()
+    training = {"nb_epochs": 1, "batch_size": 32, "verbose": False}
+    settings = {"latent_dim": 3, "channels": 2}
+    unfitted = Autoencoder(AutoencoderSettings(kind="image", **settings))
+    named = VAELatentDefence(None, x, labels, autoencoder=settings, **training)
+    given = VAELatentDefence(None, x, labels, autoencoder=unfitted, **training)
+    with pytest.warns(FutureWarning, match=r"write autoencoder=\{'latent_dim': 3\} in place of latent_dim=3"):
+        old = VAELatentDefence(None, x, labels, **settings, **training)
+    assert named.detect_poison()[1] == given.detect_poison()[1] == old.detect_poison()[1]
+    assert len(trainings) == 3
+    assert not unfitted.is_fitted
+    np.testing.assert_array_equal(named.latents_, given.latents_)
+    np.testing.assert_array_equal(named.latents_, old.latents_)
+    assert old.get_params() == named.get_params()
+    given.detect_poison()
+    assert len(trainings) == 3  # the same settings on the same data
 
 
 def test_detect_poison_autoencoder_file_that_is_absent_is_refused(tmp_path):
@@ -247,10 +260,10 @@ def test_defence_saved_and_loaded_gives_equal_verdicts_without_training(trained,
 def test_defence_saved_with_numbers_of_numpy_is_read_back(trained, tmp_path):
     x, labels, _ = poisoned_images(3)
     defence = VAELatentDefence(None, x, labels, autoencoder=trained[0].autoencoder_, nb_dims=np.int64(3))
-    defence.detect_poison(threshold=np.float32(2.5), random_state=np.int32(1))
+    defence.detect_poison(scoring_params={"threshold": np.float32(2.5)}, random_state=np.int32(1))
     defence.save(tmp_path / "defence")
     loaded = VAELatentDefence.load(tmp_path / "defence", None, x, labels)
-    assert (loaded.nb_dims, loaded.threshold, loaded.random_state) == (3, 2.5, 1)
+    assert (loaded.nb_dims, loaded.scoring_params, loaded.random_state) == (3, {"threshold": 2.5}, 1)
 
 
 def test_defence_save_before_detection_says_what_to_call(tmp_path):
