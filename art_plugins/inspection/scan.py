@@ -63,12 +63,14 @@ def scan_folder(
     import_jinja2()
     with held_folder(Path(out)):
         found = find_class_folders(folder, settings.kind, settings.split)
-        architecture = settings.autoencoder if isinstance(settings.autoencoder, dict) else None
-        fitted = None if architecture is settings.autoencoder else Autoencoder.load(settings.autoencoder)
+        given = settings.autoencoder
+        fitted = Autoencoder.load(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, folder, settings, fitted)
         with read_folder(folder, found, reader, verbose) as data:
             defence = VAELatentDefence(None, data.x, data.labels)
-            defence.detect_poison(autoencoder=fitted or architecture, verbose=verbose, **params, **_kind_of_data(reader))
+            defence.detect_poison(
+                autoencoder=given if fitted is None else fitted, verbose=verbose, **params, **_kind_of_data(reader)
+            )
             record = {
                 "command": command,
                 "folder": str(folder),
