@@ -1,4 +1,4 @@
-"""Commands that measure: filters and detectors side by side, sweeps, ablations."""
+"""Commands that measure filters of sounds: side by side, over many attacks, and part by part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from art_plugins.cli.app import app, console
 from art_plugins.cli.options import Cap, Precision, Root, Seeds, Source, Target, Trigger, _command
-from art_plugins.cli.shown import _show, _show_comparison, _show_in_flight_run, _show_layerwise_run
+from art_plugins.cli.shown import _show, _show_comparison
 from art_plugins.errors import InvalidInputError
 
 
@@ -83,123 +83,6 @@ def compare(
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}" + (f", {page}" if report_is_possible() else ""))
     if not report_is_possible():
         console.print('For a page with figures: pip install "art-plugins[report]"')
-
-
-@app.command("in-flight")
-def in_flight(
-    root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz or cifar10.npz.")],
-    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist or cifar10; repeat the option for several.")] = [  # noqa: B006
-        "mnist",
-        "fashion_mnist",
-    ],
-    trigger: Annotated[
-        list[str], typer.Option(help="A pattern, such as white_box; none: a model without a backdoor. Repeat for several.")
-    ] = [  # noqa: B006
-        "white_box",
-        "chessboard",
-        "none",
-    ],
-    sources: Annotated[
-        list[str], typer.Option(help="Which classes are poisoned: multi, single or all_to_all; repeat for several.")
-    ] = [  # noqa: B006
-        "multi"
-    ],
-    network: Annotated[
-        Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="The network that is attacked.")
-    ] = "lenet5",
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
-    ] = None,
-    n_poison: Annotated[
-        int | None, typer.Option(min=1, help="Number of poisoned training images; default: the same share as in the paper.")
-    ] = None,
-    nb_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
-    ] = None,
-    n_clean: Annotated[
-        list[int], typer.Option(min=1, help="Clean images of each class that the defender has; repeat for several.")
-    ] = [100],  # noqa: B006
-    nb_steps: Annotated[int, typer.Option(min=1, help="Use at most so many steps to reconstruct a trigger.")] = 400,
-    baselines: Annotated[bool, typer.Option(help="Run the other methods Neural Cleanse, B3D and STRIP as well.")] = True,
-    download: Annotated[
-        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
-    ] = False,
-    seed: Seeds = [0],  # noqa: B006
-    models: Annotated[
-        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
-    ] = Path("out/models"),
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
-) -> None:
-    """Reconstruct the triggers of backdoored models, and catch the images that carry them, beside other methods."""
-    from art_plugins.attacks.cases import Folders, ModelCase, check_case
-    from art_plugins.evaluation.in_flight_run import run_in_flight
-    from art_plugins.evaluation.running.runs import Recording
-
-    cases = [
-        ModelCase(name, pattern, kind, network, n_poison, width, nb_epochs, number)
-        for number in seed
-        for name in dataset
-        for kind in sources
-        for pattern in trigger
-    ]
-    for case in cases:
-        check_case(case)
-    folders, recording = Folders(root, models, download), Recording(out, _command(), _show_in_flight_run)
-    run_in_flight(cases, folders, recording, n_clean=n_clean, nb_steps=nb_steps, with_baselines=baselines)
-    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
-
-
-@app.command()
-def layerwise(
-    root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz, cifar10.npz, gtsrb32.npz.")],
-    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist, cifar10 or gtsrb32; repeat for several.")] = [  # noqa: B006
-        "mnist",
-        "fashion_mnist",
-    ],
-    trigger: Annotated[
-        list[str], typer.Option(help="A pattern, warp, or input_aware (each image has its own trigger); repeat.")
-    ] = ["white_box", "chessboard"],  # noqa: B006
-    network: Annotated[
-        str, typer.Option(help="The network that is attacked: lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")
-    ] = "lenet5",
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
-    ] = None,
-    n_poison: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of poisoned training images; default: the same share as Li et al. 2022."),
-    ] = None,
-    nb_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
-    ] = None,
-    n_trusted: Annotated[int, typer.Option(min=1, help="Images of each class that are known to be clean.")] = 100,
-    filters: Annotated[bool, typer.Option(help="Also filter the training set, and compare with ART's filters.")] = True,
-    peers: Annotated[
-        bool, typer.Option("--peers", help="Also run STRIP, SCALE-UP, Beatrix and TED, and the filters SPECTRE and PyOD's.")
-    ] = False,
-    download: Annotated[
-        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
-    ] = False,
-    seed: Seeds = [0],  # noqa: B006
-    models: Annotated[
-        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
-    ] = Path("out/models"),
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
-) -> None:
-    """Look for triggers in every layer of backdoored models: in test images, and as a filter of training sets."""
-    from art_plugins.attacks.cases import Folders, ModelCase
-    from art_plugins.evaluation.layerwise_run import run_layerwise
-    from art_plugins.evaluation.running.runs import Recording
-
-    cases = [
-        ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number)
-        for number in seed
-        for name in dataset
-        for pattern in trigger
-    ]
-    folders, recording = Folders(root, models, download), Recording(out, _command(), _show_layerwise_run)
-    run_layerwise(cases, folders, recording, n_trusted=n_trusted, with_filters=filters, with_peers=peers)
-    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)
 
 
 @app.command()
