@@ -10,12 +10,9 @@ import numpy as np
 
 from armory_scenarios.cache import cache_folder, fingerprint, saved_model_folder
 from armory_scenarios.datasets import samples
-from art_plugins.defences.latent_clustering import ARCHITECTURE, TRAINING
 from art_plugins.defences.latent_clustering import VAELatentDefence as Uncached
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence as Untrusting
 from art_plugins.errors import InvalidInputError
-
-TRAINED_BY = (*ARCHITECTURE, *TRAINING, "random_state", "precision")
 
 
 class VAELatentDefence(Uncached):
@@ -47,12 +44,11 @@ class VAELatentDefence(Uncached):
         return {**report, "ignored_classes": list(ignored_classes)}, [int(value) for value in self.is_clean_]
 
     def _detect_cached(self) -> tuple[dict[str, Any], list[int]]:
-        if self.autoencoder is not None:
+        if not self.is_to_train():
             if isinstance(self.autoencoder, (str, Path)):
                 self.set_params(autoencoder=find_file(self.autoencoder))
             return super().detect_poison()
-        settings = {name: getattr(self, name) for name in TRAINED_BY}
-        file = cache_folder() / f"autoencoder-{fingerprint(self.x_train, settings)}.safetensors"
+        file = cache_folder() / f"autoencoder-{fingerprint(self.x_train, self.training_settings())}.safetensors"
         if file.is_file():
             self.set_params(autoencoder=file)
             return super().detect_poison()

@@ -51,7 +51,7 @@ def test_readme_shows_what_the_default_run_prints(monkeypatch: pytest.MonkeyPatc
     record = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))
     terminal = Console(width=80, file=io.StringIO())
     monkeypatch.setattr(shown, "console", terminal)
-    for task in record["tasks"]:
+    for task in record["runs"]:
         shown._show_comparison(task)
     assert isinstance(terminal.file, io.StringIO)
     printed = "\n".join(line.rstrip() for line in terminal.file.getvalue().rstrip().splitlines())

@@ -57,7 +57,7 @@ def scan(
     from art_plugins.inspection.settings import ScanSettings
 
     # The page and the record name the classes; the defence's own warnings know only their numbers.
-    logging.getLogger("art_plugins.defences.latent_clustering").setLevel(logging.ERROR)
+    logging.getLogger("art_plugins.defences").setLevel(logging.ERROR)
     settings = ScanSettings(kind, split, seconds, None, autoencoder, save_autoencoder, apply_to, max_listed)
     record = scan_folder(
         folder,
@@ -140,7 +140,7 @@ def detect(
     from art_plugins.inspection.settings import DetectSettings
 
     # The page and the record name the classes; the detector's own warnings know only their numbers.
-    logging.getLogger("art_plugins.defences.in_flight").setLevel(logging.ERROR)
+    logging.getLogger("art_plugins.defences").setLevel(logging.ERROR)
     loading = (names, sides, *numbers, factory, arguments, trust_model)
     settings = DetectSettings(*loading, timeout, save_detector, threshold, nb_steps, seed)
     record = detect_folder(model, folder, clean, out, settings, command=_command())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +232,7 @@ class VAELatentDefence(PoisonFilter):
 
     def _check_data(self) -> None:
         super()._check_data()
-        if self._is_to_train():
+        if self.is_to_train():
             self._settings()
 
     def _check(self, values: dict[str, Any]) -> None:
@@ -261,8 +261,14 @@ class VAELatentDefence(PoisonFilter):
                 f"checkpoint must be None or the path of a file; received {shown(values['checkpoint'])}."
             )
 
-    def _is_to_train(self) -> bool:
-        """Whether ``autoencoder`` says what to train, and is none that judges as it is."""
+    def training_settings(self) -> dict[str, Any]:
+        """All that the trained autoencoder depends on besides ``x_train``, JSON-safe."""
+        training = {name: getattr(self, name) for name in (*TRAINING, "random_state")}
+        training["patience"] = (self.autoencoder if isinstance(self.autoencoder, dict) else {}).get("patience", SETTLED)
+        return {"settings": asdict(self._settings()), "precision": self.precision, "training": training}
+
+    def is_to_train(self) -> bool:
+        """Whether ``autoencoder`` says what to train, instead of being fitted."""
         given = self.autoencoder
         return given is None or isinstance(given, dict) or (isinstance(given, Autoencoder) and not given.is_fitted)
 
@@ -281,21 +287,18 @@ class VAELatentDefence(PoisonFilter):
     def _encoder(self) -> Autoencoder:
         """The autoencoder handed in, the one trained before with the same settings, or a newly trained one."""
         given = self.autoencoder
-        if not self._is_to_train():
+        if not self.is_to_train():
             self.autoencoder_ = given if isinstance(given, Autoencoder) else Autoencoder.load(given)
             self._trained_with = None
             return self.autoencoder_
-        settings = self._settings()
-        training = {name: getattr(self, name) for name in (*TRAINING, "random_state")}
-        training["patience"] = given.get("patience", SETTLED) if isinstance(given, dict) else SETTLED
-        wanted = {"settings": settings, "precision": self.precision, **training}
+        wanted = self.training_settings()
         if self._trained_on is not self.x_train or wanted != self._trained_with:
-            self.autoencoder_ = Autoencoder(settings).fit(
+            self.autoencoder_ = Autoencoder(AutoencoderSettings(**wanted["settings"])).fit(
                 self.x_train,
                 checkpoint=self.checkpoint,
                 fabric=make_fabric(self.precision),
                 verbose=self.verbose,
-                **training,
+                **wanted["training"],
             )
             self._trained_with, self._trained_on = wanted, self.x_train
         return self.autoencoder_

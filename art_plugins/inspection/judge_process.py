@@ -159,7 +159,8 @@ def main(timeout_s: str, bars: str) -> None:
     if bars:
         sys.stderr = _Terminal(sys.stderr.buffer, encoding="utf-8", errors="replace", write_through=True)
     requests, answers = sandbox.private_pipes()
-    logging.getLogger("art_plugins.defences.in_flight").setLevel(logging.ERROR)  # its maker words the cautions
+    logging.getLogger("art_plugins.defences").setLevel(logging.ERROR)  # its maker words the cautions
+    import lightning.fabric  # noqa: F401  the inversion imports it, which afterwards could not look for a temporary folder
     import torch
 
     sandbox.lock_down(float(timeout_s))

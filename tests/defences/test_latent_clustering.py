@@ -140,7 +140,7 @@ def test_detect_poison_attributes_and_report_agree(trained):
         assert entry["class_score"] == defence.class_scores_[label]
         assert entry["mad_index"] == defence.class_index_[label]
         assert entry["verdict"] == ("poisoned" if label == TARGET else "clean")
-    assert report["parameters"]["latent_dim"] == QUICK["latent_dim"]
+    assert report["parameters"]["autoencoder"]["latent_dim"] == QUICK["latent_dim"]
     assert report["parameters"].keys() == defence.tunables().keys()
 
 
