@@ -19,8 +19,8 @@ from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
 from art_plugins.parameters import Renamed, check_choice, check_flag, check_settings_dict, renamed, shown
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM, LatentClasses, cluster_latent_classes
-from art_plugins.statistics.scoring_settings import FALSE_ALARM_RATE, ScoringSettings
+from art_plugins.statistics.latents.latent_classes import HETEROGENEOUS_FROM, LatentClasses, cluster_latent_classes
+from art_plugins.statistics.latents.scoring_settings import FALSE_ALARM_RATE, ScoringSettings
 from art_plugins.storage import load_arrays, save_arrays, target_file
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class VAELatentDefence(PoisonFilter):
         ``"contrastive"``, the second for ``"paper"``.
     :param false_alarm_rate: Accepted chance that data without poison have any class called, between 0 and 1.
     :param scoring_params: Finer settings of the scoring, as a dict; ``None``: the defaults. The names are those of
-        :class:`~art_plugins.statistics.scoring_settings.ScoringSettings`: ``whiten``, ``shrinkage`` and ``refine`` of
-        ``"paper"``, ``nb_trials`` and ``n_init`` of the clustering, ``threshold`` of the rule ``"mad"``.
+        :class:`~art_plugins.statistics.latents.scoring_settings.ScoringSettings`: ``whiten``, ``shrinkage`` and
+        ``refine`` of ``"paper"``, ``nb_trials`` and ``n_init`` of the clustering, ``threshold`` of the rule ``"mad"``.
     :param random_state: Seed of training and clustering; two runs with one seed agree. Global generators are not touched.
     :param verbose: Show a progress bar while training.
 

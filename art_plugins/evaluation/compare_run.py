@@ -16,8 +16,8 @@ import numpy as np
 from art_plugins.attacks.tasks import Task
 from art_plugins.evaluation.compare import compare
 from art_plugins.evaluation.running.environment import versions
-from art_plugins.reports.comparison_page import write_compare_report
-from art_plugins.reports.comparison_tables import markdown_report
+from art_plugins.reports.comparison.comparison_page import write_compare_report
+from art_plugins.reports.comparison.comparison_tables import markdown_report
 from art_plugins.reports.packages import report_is_possible
 from art_plugins.reports.record_files import COMPARISON, heading
 from art_plugins.reports.suspects import write_suspects

@@ -26,12 +26,12 @@ from art_plugins.evaluation.running.workers import LOCAL_WORKERS, Workers
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import Views
 from art_plugins.reports.record_files import SWEEP
-from art_plugins.statistics.class_verdicts import judge_scores
-from art_plugins.statistics.contrast import contrast_classes
-from art_plugins.statistics.crowds import find_crowds, split_crowd
-from art_plugins.statistics.latent_classes import cluster_latent_classes
-from art_plugins.statistics.scoring_settings import ScoringSettings
-from art_plugins.statistics.scorings import split_contrasted
+from art_plugins.statistics.latents.class_verdicts import judge_scores
+from art_plugins.statistics.latents.contrast import contrast_classes
+from art_plugins.statistics.latents.crowds import find_crowds, split_crowd
+from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
+from art_plugins.statistics.latents.scoring_settings import ScoringSettings
+from art_plugins.statistics.latents.scorings import split_contrasted
 
 RESAMPLED = 0.9  # share of every class that a clean draw has, drawn without replacement
 # Which windows each scoring sees; None: it sees the latents of whole samples instead.

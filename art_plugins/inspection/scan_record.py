@@ -22,7 +22,7 @@ from art_plugins.inspection.scan_words import (
     warnings_with_names,
 )
 from art_plugins.inspection.settings import ScanSettings
-from art_plugins.statistics.scoring_settings import THRESHOLD
+from art_plugins.statistics.latents.scoring_settings import THRESHOLD
 
 
 def scan_record(

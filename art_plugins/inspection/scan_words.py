@@ -8,7 +8,7 @@ from typing import Any
 
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.sound_files import CROPPED, PADDED
-from art_plugins.statistics.latent_classes import HETEROGENEOUS_FROM
+from art_plugins.statistics.latents.latent_classes import HETEROGENEOUS_FROM
 
 FEW_CLASSES = 5
 # How the defence names classes, which it knows by number; "and 4 more" is no class.

@@ -9,10 +9,10 @@ from typing import Any
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports import drawing
-from art_plugins.reports.comparison_tables import title
+from art_plugins.reports.comparison.comparison_tables import title
+from art_plugins.reports.comparison.rate_figures import rate_picture
 from art_plugins.reports.pages import Picture, render_page
 from art_plugins.reports.paper_tables import PAPER_TITLES, SIZE_WORDS, summary_table
-from art_plugins.reports.rate_figures import rate_picture
 from art_plugins.reports.record_files import ABLATION, ARMORY, COMPARISON, IN_FLIGHT, LAYERWISE, REPRODUCTION, SWEEP
 from art_plugins.reports.records import Gathered, record_markdown, record_tables
 from art_plugins.reports.suspects import shown_suspects

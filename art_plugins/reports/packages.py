@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from art_plugins.errors import MissingPackageError
-from art_plugins.reports.comparison_page import check_report_packages
+from art_plugins.reports.comparison.comparison_page import check_report_packages
 
 
 def report_is_possible() -> bool:

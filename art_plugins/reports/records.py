@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports.ablation_tables import ablation_tables
 from art_plugins.reports.armory_tables import armory_tables
-from art_plugins.reports.comparison_tables import defence_table, same_but_for_seed, seed_table
+from art_plugins.reports.comparison.comparison_tables import defence_table, same_but_for_seed, seed_table
 from art_plugins.reports.in_flight_tables import in_flight_tables
 from art_plugins.reports.layerwise_tables import layerwise_tables
 from art_plugins.reports.paper_tables import PAPER_TITLES, item_table

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from art_plugins.reports import comparison_figures, sweep_figures
+from art_plugins.reports import sweep_figures
+from art_plugins.reports.comparison import comparison_figures
 from art_plugins.reports.pages import Picture, picture
 from art_plugins.reports.paper_items import Item, Record, Records, Row, counts, values
 from art_plugins.reports.sweep_tables import GOOD_ARI, class_auc, rows_of, triggers_of

@@ -15,7 +15,7 @@ from art_plugins.attacks.tasks import Task
 from art_plugins.evaluation.detectors import DETECTORS, LAYERWISE_DETECTORS, detectors_of
 from art_plugins.evaluation.filters import FILTERS, LAYERWISE_FILTERS, Filter, filter_named, installed_filters
 from art_plugins.evaluation.peers import PEER_FPR
-from art_plugins.reports.rate_figures import BOUNDS
+from art_plugins.reports.comparison.rate_figures import BOUNDS
 
 RECORDS = Path(__file__).parents[1] / "records"
 X, Y = np.zeros((4, 1, 8, 8), dtype=np.float32), np.array([0, 0, 1, 1])

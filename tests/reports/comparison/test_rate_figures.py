@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from art_plugins.reports.comparison_page import write_compare_report
-from art_plugins.reports.comparison_tables import defence_table
+from art_plugins.reports.comparison.comparison_page import write_compare_report
+from art_plugins.reports.comparison.comparison_tables import defence_table
+from art_plugins.reports.comparison.rate_figures import rate_figure, rate_picture, rate_words
 from art_plugins.reports.drawing import png_bytes
 from art_plugins.reports.evaluation_page import write_evaluation_report
-from art_plugins.reports.rate_figures import rate_figure, rate_picture, rate_words
 from art_plugins.reports.records import gather
 from art_plugins.reports.tables import runs_of_one_task
 
-RECORDS = Path(__file__).parents[1] / "records"
+RECORDS = Path(__file__).parents[2] / "records"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 # What sticks out of the page, which boxes scroll, and how far the first column moves when they do, by the browser itself.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from art_plugins.statistics.anchored_split import split_from_seed
-from art_plugins.statistics.crowds import chance_excess, find_crowds, split_crowd
-from art_plugins.statistics.latent_classes import cluster_latent_classes
+from art_plugins.statistics.latents.anchored_split import split_from_seed
+from art_plugins.statistics.latents.crowds import chance_excess, find_crowds, split_crowd
+from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
 
 K, SIZE, D, TARGET, VIEW = 6, 200, 8, 4, 2
 
@@ -102,7 +102,7 @@ def test_find_crowds_one_seed_gives_equal_results(planted):
 
 
 def test_find_crowds_renamed_classes_take_their_scores_along(planted, random, monkeypatch):
-    monkeypatch.setattr("art_plugins.statistics.crowding.MAX_REFERENCE", 10**6)  # no draw, which names would change
+    monkeypatch.setattr("art_plugins.statistics.latents.crowding.MAX_REFERENCE", 10**6)  # no draw, which names would change
     views, labels, _ = planted
     renamed = random.permutation(K)
     before, after = find_crowds(views, labels, K), find_crowds(views, renamed[labels], K)

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics import scorings
-from art_plugins.statistics.crowds import find_crowds, split_crowd
 from art_plugins.statistics.gaussian import SHRINKAGES
-from art_plugins.statistics.latent_classes import cluster_latent_classes
+from art_plugins.statistics.latents import scorings
+from art_plugins.statistics.latents.crowds import find_crowds, split_crowd
+from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
+from art_plugins.statistics.latents.poison_likelihood import mean_poison_likelihood, poison_likelihood_score
+from art_plugins.statistics.latents.reduction import reduce_latents
+from art_plugins.statistics.latents.scoring_settings import SCORINGS, ScoringSettings
+from art_plugins.statistics.latents.two_means import refine_trials, repeated_two_means
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import LEAST
-from art_plugins.statistics.poison_likelihood import mean_poison_likelihood, poison_likelihood_score
-from art_plugins.statistics.reduction import reduce_latents
-from art_plugins.statistics.scoring_settings import SCORINGS, ScoringSettings
-from art_plugins.statistics.two_means import refine_trials, repeated_two_means
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 K, SIZE, D, TARGET = 6, 60, 8, 4

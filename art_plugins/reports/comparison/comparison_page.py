@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.reports import comparison_figures, drawing
-from art_plugins.reports.comparison_tables import (
+from art_plugins.reports import drawing
+from art_plugins.reports.comparison import comparison_figures
+from art_plugins.reports.comparison.comparison_tables import (
     class_table,
     defence_table,
     loss_table,
@@ -21,8 +22,8 @@ from art_plugins.reports.comparison_tables import (
     seed_table,
     title,
 )
+from art_plugins.reports.comparison.rate_figures import BOUNDS, CAUGHT_FPR, CAUGHT_TPR, rate_picture
 from art_plugins.reports.pages import Picture, import_jinja2, picture, render_page
-from art_plugins.reports.rate_figures import BOUNDS, CAUGHT_FPR, CAUGHT_TPR, rate_picture
 from art_plugins.reports.suspects import shown_suspects
 from art_plugins.reports.tables import DASH, one_decimal, pairs_table, rate, runs_of_one_task
 from art_plugins.storage import atomic_path, write_text

@@ -16,8 +16,8 @@ from scipy.special import expit
 
 from art_plugins.statistics.gaussian import oas_covariance
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.latents.two_means import TwoMeans, averaged_trials, repeated_two_means
 from art_plugins.statistics.moments import winsorised
-from art_plugins.statistics.two_means import TwoMeans, averaged_trials, repeated_two_means
 
 SPLIT_DIMS = 2  # directions on which the split is found: a trigger takes one, and a second where its effect is not linear
 VOTING_DIMS = (3, 5, 8, 12, 18, 27)

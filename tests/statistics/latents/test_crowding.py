@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from art_plugins.statistics.crowding import (
+from art_plugins.statistics.latents.crowding import (
     class_crowding,
     kth_squared_distance,
     neighbours_of,
@@ -29,7 +29,7 @@ def excess_of(x, labels, seed=0):
 
 @pytest.mark.parametrize("k", [1, 3, 20])
 def test_kth_squared_distance_agrees_with_scikit_learn(random, k, monkeypatch):
-    monkeypatch.setattr("art_plugins.statistics.crowding.BLOCK", 50)  # several blocks
+    monkeypatch.setattr("art_plugins.statistics.latents.crowding.BLOCK", 50)  # several blocks
     x, reference = random.normal(size=(30, D)), random.normal(size=(20, D))
     theirs = NearestNeighbors(n_neighbors=k).fit(reference).kneighbors(x)[0][:, -1]
     np.testing.assert_allclose(kth_squared_distance(x, reference, k), theirs**2, rtol=1e-9)

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics.reduction import WHITENINGS, reduce_latents
+from art_plugins.statistics.latents.reduction import WHITENINGS, reduce_latents
 
 
 def correlated(random, n=200, d=10):

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.statistics.class_verdicts import judge_scores
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.latents.class_verdicts import judge_scores
+from art_plugins.statistics.latents.scoring_settings import ScoringSettings
+from art_plugins.statistics.latents.scorings import ALL_EQUAL, NotJudged, make_scoring
 from art_plugins.statistics.outlying import LEAST
-from art_plugins.statistics.scoring_settings import ScoringSettings
-from art_plugins.statistics.scorings import ALL_EQUAL, NotJudged, make_scoring
 
 ROUNDING = 1e-6  # of the largest value: some units in the last place of single precision
 HETEROGENEOUS_FROM = 0.35  # share of the smaller cluster from which it is hard to say which of the two is the poison
@@ -58,11 +58,11 @@ def cluster_latent_classes(
 
     ``scoring="contrastive"`` compares each class with all the others; it deviates from the paper, and needs another class.
     Where there are windows of time, a class's score is its excess of samples that crowd together in one of them where the
-    others have nobody (:func:`~art_plugins.statistics.crowds.find_crowds`), and that crowd is one half. A crowd that is
+    others have nobody (:func:`~.crowds.find_crowds`), and that crowd is one half. A crowd that is
     the larger of two groups is suspected as it is. A single latent
     of the whole sample shows no crowds, since it holds the sample's content as well: without windows, as for images, the
     score is the logarithm of the class's largest variance ratio
-    (:meth:`~art_plugins.statistics.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual
+    (:meth:`~.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual
     directions splits it.
 
     ``scoring="paper"`` looks at each class by itself: 2-means finds a first split on the leading components, Fisher's

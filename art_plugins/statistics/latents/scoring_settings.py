@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from art_plugins.errors import InvalidInputError
 from art_plugins.parameters import check_choice, check_count, check_flag, check_number, plain
 from art_plugins.statistics.gaussian import SHRINKAGES
-from art_plugins.statistics.reduction import WHITENINGS
+from art_plugins.statistics.latents.reduction import WHITENINGS
 
 SCORINGS = ("contrastive", "paper")
 CLASS_RULES = ("auto", "false_alarms", "mad", "argmax")

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 from sklearn.covariance import OAS, LedoitWolf
 
 from art_plugins.statistics.gaussian import SHRINKAGES
-from art_plugins.statistics.poison_likelihood import mean_poison_likelihood, poison_likelihood_score
+from art_plugins.statistics.latents.poison_likelihood import mean_poison_likelihood, poison_likelihood_score
 
 
 def halves(random, n=40, d=4, gap=2.0):

@@ -11,8 +11,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.statistics import two_means
-from art_plugins.statistics.two_means import TwoMeans, align_to_first, refine_trials, repeated_two_means
+from art_plugins.statistics.latents import two_means
+from art_plugins.statistics.latents.two_means import TwoMeans, align_to_first, refine_trials, repeated_two_means
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from art_plugins.statistics.latents.scoring_settings import FALSE_ALARM_RATE, THRESHOLD
 from art_plugins.statistics.outliers import mad_index
 from art_plugins.statistics.outlying import LEAST, outlying_scores
-from art_plugins.statistics.scoring_settings import FALSE_ALARM_RATE, THRESHOLD
 
 # Lower bound of the standard deviation of the contrastive scores of clean classes, in nats: half of a few scores can lie
 # close together by chance (measured on Speech Commands: .1 to .2).
@@ -16,7 +16,7 @@ LEAST_SIGMA = 0.25
 
 
 class Verdicts(NamedTuple):
-    """As in :class:`~art_plugins.statistics.latent_classes.LatentClasses`."""
+    """As in :class:`~art_plugins.statistics.latents.latent_classes.LatentClasses`."""
 
     class_index: np.ndarray
     class_p_values: np.ndarray
@@ -34,7 +34,7 @@ def judge_scores(
 ) -> Verdicts:
     """
     Decide which classes stand out; the parameters are those of
-    :class:`~art_plugins.statistics.scoring_settings.ScoringSettings`.
+    :class:`~art_plugins.statistics.latents.scoring_settings.ScoringSettings`.
 
     :param scores: Of the classes, (K,); NaN: not judged.
     """

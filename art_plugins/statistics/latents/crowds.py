@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.statistics.anchored_split import split_from_seed
-from art_plugins.statistics.crowding import class_crowding, whiten_within
-from art_plugins.statistics.two_means import TwoMeans, averaged_trials
+from art_plugins.statistics.latents.anchored_split import split_from_seed
+from art_plugins.statistics.latents.crowding import class_crowding, whiten_within
+from art_plugins.statistics.latents.two_means import TwoMeans, averaged_trials
 
 CHANCE_VIEWS = 3  # views in which classes are drawn at random, to see what size alone does
 MAX_VIEWS = 4  # that describe a crowd: those with most of it
@@ -71,7 +71,7 @@ def find_crowds(
     """
     Score every class by the crowd in it.
 
-    From a class's excess of crowding (:func:`~art_plugins.statistics.crowding.class_crowding`) is taken what classes of
+    From a class's excess of crowding (:func:`class_crowding`) is taken what classes of
     its size show when they are drawn at random (the largest of many is larger), and what the typical class shows in that
     view; its score is the largest excess over the views.
 
@@ -126,7 +126,7 @@ def split_crowd(crowds: Crowds, labels: np.ndarray, label: int, nb_trials: int =
     The crowd of a class (1) and the rest of it (0), from the views in which it is crowded most.
 
     Each of those views names first members of the crowd, by three limits, and they grow to all of it in all those views
-    together (:func:`~art_plugins.statistics.anchored_split.split_from_seed`); the trials are aligned and averaged. A class
+    together (:func:`split_from_seed`); the trials are aligned and averaged. A class
     whose score is not above 0 has no crowd.
 
     :param labels: Class of each sample, shape (n,).

@@ -12,7 +12,7 @@ from PIL import Image
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.reports import drawing
-from art_plugins.reports.comparison_page import (
+from art_plugins.reports.comparison.comparison_page import (
     check_report_packages,
     finding,
     markdown_report,

@@ -12,13 +12,13 @@ from typing import Protocol
 
 import numpy as np
 
-from art_plugins.statistics.contrast import SPLIT_DIMS, ContrastedClass, contrast_classes, split_by_mixture
-from art_plugins.statistics.crowds import find_crowds, split_crowd
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.poison_likelihood import mean_poison_likelihood
-from art_plugins.statistics.reduction import reduce_latents
-from art_plugins.statistics.scoring_settings import ScoringSettings
-from art_plugins.statistics.two_means import TwoMeans, refine_trials, repeated_two_means
+from art_plugins.statistics.latents.contrast import SPLIT_DIMS, ContrastedClass, contrast_classes, split_by_mixture
+from art_plugins.statistics.latents.crowds import find_crowds, split_crowd
+from art_plugins.statistics.latents.poison_likelihood import mean_poison_likelihood
+from art_plugins.statistics.latents.reduction import reduce_latents
+from art_plugins.statistics.latents.scoring_settings import ScoringSettings
+from art_plugins.statistics.latents.two_means import TwoMeans, refine_trials, repeated_two_means
 
 MIN_CLASS_SIZE = 8
 ALL_EQUAL = "all latents are equal"

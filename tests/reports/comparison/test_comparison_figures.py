@@ -11,7 +11,8 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from art_plugins.errors import MissingPackageError
-from art_plugins.reports import comparison_figures, drawing
+from art_plugins.reports import drawing
+from art_plugins.reports.comparison import comparison_figures
 from art_plugins.statistics.outliers import mad_index
 
 SCORES = [30.0, 31.5, 60.25, None, 29.0, 32.0]
@@ -97,7 +98,8 @@ def test_figures_user_settings_of_matplotlib_change_nothing_and_are_kept(drawn):
 
 def test_figures_do_not_import_pyplot():
     code = (
-        "import sys; from art_plugins.reports import comparison_figures as c, drawing as d;"
+        "import sys; from art_plugins.reports import drawing as d;"
+        "from art_plugins.reports.comparison import comparison_figures as c;"
         "assert 'matplotlib' not in sys.modules;"
         "d.png_bytes(c.loss_figure([{'total': 1.0}])); assert 'matplotlib.pyplot' not in sys.modules"
     )
