@@ -67,6 +67,9 @@ class VAELatentDefence(PoisonFilter):
     sample; more than a third of the classes poisoned, or two of them by one trigger; fewer than five classes leave little
     to compare with, and with fewer than four none is judged: the report says so, and every sample passes.
 
+    There are nineteen parameters: three are the model and the data in ART's contract; the others are what a user sets by
+    name, in code or in a config.
+
     :param classifier: Not needed and may be ``None``; ART's argument order. Its ``nb_classes`` and ``channels_first`` are
         used when it is there.
     :param x_train: Waveforms (n, S), spectrograms (n, T, F) or images (n, C, H, W), (n, H, W, C), (n, H, W); may be a

@@ -153,7 +153,7 @@ class Autoencoder:
         verbose: bool = True,
     ) -> Autoencoder:
         """
-        Train on ``x`` from scratch.
+        Train on ``x`` from scratch. There are nine parameters: the data, and what a user sets of a training by name.
 
         :param x: Samples, shape as :class:`AutoencoderSettings` says; a ``numpy.memmap`` is streamed.
         :param nb_epochs: Most passes over ``x``; ``None``: 2,000 steps of the optimiser, but 30 passes at least.

@@ -46,6 +46,8 @@ class SequentialAutoencoder(nn.Module):
         value enter its sum of squared errors one by one, so its weight is the number of copies, 192. With a weight of 1
         the per-sample latent collapses (about 9 nats in 64 dimensions on Speech Commands) and shows no poison.
     :raises InvalidInputError: For a size that the architecture cannot take.
+
+    There are nine parameters: the sizes of the paper's Table 1, and the choices in which this network departs from it.
     """
 
     def __init__(

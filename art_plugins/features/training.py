@@ -82,7 +82,7 @@ def train(
 ) -> list[dict[str, float]]:
     """
     Minimise ``network(batch).total`` with Adam; the network is changed in place and left in evaluation mode on the CPU,
-    with weights in single precision.
+    with weights in single precision. There are twelve parameters: those of :meth:`Autoencoder.fit`, and its network.
 
     :param network: Its forward pass returns a named tuple of scalar losses with ``total`` first.
     :param x: Samples along the first axis; may be a ``numpy.memmap``.
@@ -103,36 +103,41 @@ def train(
     fabric = fabric or make_fabric()
     steps = steps_per_epoch(len(x), batch_size, fabric.world_size)
     nb_epochs = most_epochs(steps) if nb_epochs is None else nb_epochs
-    # Batch normalisation cannot be trained on a single sample: a last batch of one is left out of the epoch.
-    lone = leaves_one_out(len(x), batch_size)
-    loader: Any = DataLoader(Rows(x), batch_size=batch_size, shuffle=True, drop_last=lone, collate_fn=lambda batch: batch)
-    loader = fabric.setup_dataloaders(loader)
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    wrapped, wrapped_optimiser = fabric.setup(network, optimiser)
-    state: dict[str, Any] = {"network": wrapped, "optimiser": wrapped_optimiser, "run": "", "history": []}
+    loader = _loader(x, batch_size, fabric)
+    wrapped, optimiser = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=learning_rate))
+    state: dict[str, Any] = {"network": wrapped, "optimiser": optimiser, "run": "", "history": []}
     run = _run_identity(network, x, batch_size, learning_rate, random_state, identity)
     if checkpoint is not None and Path(checkpoint).is_file():
         _restore(fabric, Path(checkpoint), state, run)
     history: list[dict[str, float]] = state["history"]
-
     epochs = tqdm(range(nb_epochs), initial=len(history), desc="autoencoder", unit="epoch", disable=not verbose or None)
     wrapped.train()
     while len(history) < nb_epochs and not _is_enough(history, patience, steps):
         # Each epoch has its own seed, so that a resumed run draws what the uninterrupted one would have drawn.
         with seeded(random_state + 1 + len(history)):
-            history.append(_epoch(wrapped, wrapped_optimiser, loader, front_end, fabric))
+            history.append(_epoch(wrapped, optimiser, loader, front_end, fabric))
         epochs.update()
         epochs.set_postfix(loss=f"{history[-1]['total']:.1f}")
         if checkpoint is not None:
-            state.update(run=run, history=history)
-            # Every process must call save, but only the first writes: the others must not rename an empty file.
-            with atomic_path(checkpoint) if fabric.is_global_zero else nullcontext(Path(checkpoint)) as partial:
-                fabric.save(partial, state)
+            _write_checkpoint(fabric, Path(checkpoint), {**state, "run": run, "history": history})
     epochs.close()
     network.to("cpu").float().eval()
     if checkpoint is not None and fabric.is_global_zero:
         Path(checkpoint).unlink(missing_ok=True)
     return history
+
+
+def _loader(x: np.ndarray, batch_size: int, fabric: Fabric) -> Any:
+    # Batch normalisation cannot be trained on a single sample: a last batch of one is left out of the epoch.
+    lone = leaves_one_out(len(x), batch_size)
+    loader: Any = DataLoader(Rows(x), batch_size=batch_size, shuffle=True, drop_last=lone, collate_fn=lambda batch: batch)
+    return fabric.setup_dataloaders(loader)
+
+
+def _write_checkpoint(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:
+    # Every process must call save, but only the first writes: the others must not rename an empty file.
+    with atomic_path(checkpoint) if fabric.is_global_zero else nullcontext(checkpoint) as partial:
+        fabric.save(partial, state)
 
 
 def _epoch(

@@ -132,13 +132,8 @@ def fit_class_densities(
         parts = [_mixture(z[indices], tied, random_state) for indices in members]
     else:
         parts = [_gaussian(z[indices], mean, tied, family, tie) for indices, mean in zip(members, means, strict=True)]
-    return ClassDensities(
-        np.array(float(power)),
-        centre,
-        np.where(used, scale, 1.0),
-        used,
-        *_stacked(parts, [len(one) > 0 for one in members]),
-    )
+    stacked = _stacked(parts, [len(one) > 0 for one in members])
+    return ClassDensities(np.array(float(power)), centre, np.where(used, scale, 1.0), used, *stacked)
 
 
 def cross_fitted_log_likelihoods(

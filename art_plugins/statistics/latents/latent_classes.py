@@ -58,12 +58,10 @@ def cluster_latent_classes(
 
     ``scoring="contrastive"`` compares each class with all the others; it deviates from the paper, and needs another class.
     Where there are windows of time, a class's score is its excess of samples that crowd together in one of them where the
-    others have nobody (:func:`~.crowds.find_crowds`), and that crowd is one half. A crowd that is
-    the larger of two groups is suspected as it is. A single latent
-    of the whole sample shows no crowds, since it holds the sample's content as well: without windows, as for images, the
-    score is the logarithm of the class's largest variance ratio
-    (:meth:`~.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual
-    directions splits it.
+    others have nobody (:func:`~.crowds.find_crowds`), and that crowd is one half. A crowd that is the larger of two groups
+    is suspected as it is. A single latent of the whole sample shows no crowds, since it holds the sample's content as well:
+    without windows, as for images, the score is the logarithm of the class's largest variance ratio
+    (:meth:`~.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual directions splits it.
 
     ``scoring="paper"`` looks at each class by itself: 2-means finds a first split on the leading components, Fisher's
     discriminant refines it on all ``nb_dims``, and Eq. 1 describes the halves there. Its scores are comparable only in
@@ -92,12 +90,7 @@ def cluster_latent_classes(
     not_judged: dict[int, str] = {}
     for label, indices in enumerate(members):
         try:
-            if only is not None and label not in only:
-                raise NotJudged("not asked for")
-            if len(indices) < scoring.least:
-                raise NotJudged(f"{len(indices)} samples, {scoring.least} are needed")
-            if nothing_varies:
-                raise NotJudged(ALL_EQUAL)
+            _check_class(len(indices), scoring.least, only is None or label in only, nothing_varies)
             scores[label] = scoring.score(label)
             soft_labels[indices] = scoring.split(label)
         except NotJudged as reason:
@@ -108,6 +101,15 @@ def cluster_latent_classes(
         not_judged[int(unjudged)] = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
     suspects = soft_labels > 0.5
     return LatentClasses(scores, *verdicts, soft_labels, suspects, dict(sorted(not_judged.items())), scoring.nb_dims)
+
+
+def _check_class(n_samples: int, least: int, is_asked_for: bool, nothing_varies: bool) -> None:
+    if not is_asked_for:
+        raise NotJudged("not asked for")
+    if n_samples < least:
+        raise NotJudged(f"{n_samples} samples, {least} are needed")
+    if nothing_varies:
+        raise NotJudged(ALL_EQUAL)
 
 
 def _are_equal(x: np.ndarray) -> bool:
