@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +10,7 @@ import typer
 from art_plugins.cli.app import app
 from art_plugins.cli.options import Precision, _command, _keyword_arguments, _names, _numbers, _size
 from art_plugins.cli.shown import _show_classes, _show_files, _show_patterns, _show_sentences, _show_suspects, _show_written
+from art_plugins.cli.terminal import without_warnings_of
 from art_plugins.errors import InvalidInputError
 
 
@@ -56,19 +56,19 @@ def scan(
     from art_plugins.inspection.scan_words import file_rows, files_sentence
     from art_plugins.inspection.settings import ScanSettings
 
-    # The page and the record name the classes; the defence's own warnings know only their numbers.
-    logging.getLogger("art_plugins.defences").setLevel(logging.ERROR)
     settings = ScanSettings(kind, split, seconds, None, autoencoder, save_autoencoder, apply_to, max_listed)
-    record = scan_folder(
-        folder,
-        out,
-        settings,
-        command=_command(),
-        false_alarm_rate=false_alarm_rate,
-        nb_epochs=nb_epochs,
-        precision=precision,
-        random_state=seed,
-    )
+    # The page and the record name the classes; the defence's own warnings know only their numbers.
+    with without_warnings_of("art_plugins.defences"):
+        record = scan_folder(
+            folder,
+            out,
+            settings,
+            command=_command(),
+            false_alarm_rate=false_alarm_rate,
+            nb_epochs=nb_epochs,
+            precision=precision,
+            random_state=seed,
+        )
     _show_classes(record["classes"])
     _show_sentences([record["finding"], *record["notes"], files_sentence(record["counts"])])
     _show_files(file_rows(record))
@@ -139,11 +139,11 @@ def detect(
     from art_plugins.inspection.scan_words import file_rows
     from art_plugins.inspection.settings import DetectSettings
 
-    # The page and the record name the classes; the detector's own warnings know only their numbers.
-    logging.getLogger("art_plugins.defences").setLevel(logging.ERROR)
     loading = (names, sides, *numbers, factory, arguments, trust_model)
     settings = DetectSettings(*loading, timeout, save_detector, threshold, nb_steps, seed)
-    record = detect_folder(model, folder, clean, out, settings, command=_command())
+    # The page and the record name the classes; the detector's own warnings know only their numbers.
+    with without_warnings_of("art_plugins.defences"):
+        record = detect_folder(model, folder, clean, out, settings, command=_command())
     _show_patterns(record["classes"])
     _show_sentences([record["finding"], *record["notes"]])
     _show_suspects(record["suspects"], out / "suspects.csv")

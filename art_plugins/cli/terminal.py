@@ -100,6 +100,18 @@ def messages_beside_bars() -> Iterator[None]:
             os.environ.pop("TQDM_DISABLE", None)
 
 
+@contextmanager
+def without_warnings_of(name: str) -> Iterator[None]:
+    """Only errors of a logger and of those below it, until the end of the block."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def say(message: str) -> None:
     """Print a line on standard error, above the progress bars."""
     from tqdm import tqdm  # reads TQDM_DISABLE when it is imported
