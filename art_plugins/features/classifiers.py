@@ -149,12 +149,23 @@ def check_input_shape(classifier: Any, x: np.ndarray, name: str = "x") -> None:
     """
     Check the shape of samples, (n, ...).
 
-    :raises InvalidInputError: If it is not the classifier's shape.
+    ART does not hold a classifier to the shape that it declares, and some resize or turn their inputs themselves (Armory's
+    for CIFAR-10 and GTSRB do). So another shape is taken if the classifier predicts a sample of it.
+
+    :raises InvalidInputError: If it is not the classifier's shape, and the classifier cannot predict it.
     """
     check_samples(x, name)
     shape = tuple(classifier.input_shape)
-    if tuple(x.shape[1:]) != shape:
-        raise InvalidInputError(f"{name} must have the classifier's shape {shape}; received {x.shape[1:]}.")
+    if tuple(x.shape[1:]) == shape:
+        return
+    refused = InvalidInputError(f"{name} must have the classifier's shape {shape}; received {x.shape[1:]}.")
+    if x.ndim != len(shape) + 1:
+        raise refused
+    try:
+        with torch.random.fork_rng(devices=[]):
+            classifier.predict(np.asarray(x[:1], dtype=np.float32))
+    except Exception as error:  # whatever a stranger's network raises
+        raise refused from error
 
 
 def typical_range(x: np.ndarray) -> tuple[float, float]:
