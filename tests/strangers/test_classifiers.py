@@ -312,3 +312,31 @@ def test_advice_for_what_is_no_array_makes_one(digits: Any, x: Any, way: str) ->
     if "Make an array" in str(caught.value):
         made = eval(str(caught.value).split("all samples: ")[1].rstrip("."), {"numpy": np, "x": x})
         assert made.shape == (4, 1, 8, 8)
+
+
+class Resizing(nn.Module):
+    """Takes images of any size, as Armory's models do, although its wrapper declares one."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(nn.functional.interpolate(x, size=SHAPE[1:]))
+        return logits
+
+
+def test_shape_that_is_not_declared_is_taken_where_the_classifier_predicts_it(digits):
+    network = Resizing(digits.network("white_square"))
+    classifier = PyTorchClassifier(network, nn.CrossEntropyLoss(), SHAPE, 10, clip_values=(0, 1), device_type="cpu")
+    larger = np.repeat(np.repeat(digits.x_clean, 2, axis=2), 2, axis=3)
+    detector = LayerwiseFeatureDetector(classifier)
+    detector.fit(larger, digits.y_clean)
+    report, _ = detector.detect(larger)
+    np.testing.assert_array_equal(report["predicted_class"], classifier.predict(larger).argmax(axis=1))
+
+
+def test_shape_that_the_classifier_cannot_predict_is_refused(digits):
+    classifier = wrapped(digits.network("white_square"))
+    with pytest.raises(InvalidInputError, match=r"must have the classifier's shape \(1, 8, 8\); received \(1, 16, 16\)"):
+        LayerwiseFeatureDetector(classifier).fit(np.zeros((60, 1, 16, 16), dtype=np.float32), np.arange(60) % 10)
