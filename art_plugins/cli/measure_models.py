@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from art_plugins.cli.app import app, console
-from art_plugins.cli.options import Seeds, _command
+from art_plugins.cli.options import Download, Models, NetworkEpochs, Seeds, Width, _command
 from art_plugins.cli.shown import _show_in_flight_run, _show_layerwise_run
 
 
@@ -34,27 +34,19 @@ def in_flight(
     network: Annotated[
         Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="The network that is attacked.")
     ] = "lenet5",
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
-    ] = None,
+    width: Width = None,
     n_poison: Annotated[
         int | None, typer.Option(min=1, help="Number of poisoned training images; default: the same share as in the paper.")
     ] = None,
-    nb_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
-    ] = None,
+    nb_epochs: NetworkEpochs = None,
     n_clean: Annotated[
         list[int], typer.Option(min=1, help="Clean images of each class that the defender has; repeat for several.")
     ] = [100],  # noqa: B006
     nb_steps: Annotated[int, typer.Option(min=1, help="Use at most so many steps to reconstruct a trigger.")] = 400,
     baselines: Annotated[bool, typer.Option(help="Run the other methods Neural Cleanse, B3D and STRIP as well.")] = True,
-    download: Annotated[
-        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
-    ] = False,
+    download: Download = False,
     seed: Seeds = [0],  # noqa: B006
-    models: Annotated[
-        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
-    ] = Path("out/models"),
+    models: Models = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/in-flight"),
 ) -> None:
     """Reconstruct the triggers of backdoored models, and catch the images that carry them, beside other methods."""
@@ -89,28 +81,20 @@ def layerwise(
     network: Annotated[
         str, typer.Option(help="The network that is attacked: lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")
     ] = "lenet5",
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")
-    ] = None,
+    width: Width = None,
     n_poison: Annotated[
         int | None,
         typer.Option(min=1, help="Number of poisoned training images; default: the same share as Li et al. 2022."),
     ] = None,
-    nb_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")
-    ] = None,
+    nb_epochs: NetworkEpochs = None,
     n_trusted: Annotated[int, typer.Option(min=1, help="Images of each class that are known to be clean.")] = 100,
     filters: Annotated[bool, typer.Option(help="Also filter the training set, and compare with ART's filters.")] = True,
     peers: Annotated[
         bool, typer.Option("--peers", help="Also run STRIP, SCALE-UP, Beatrix and TED, and the filters SPECTRE and PyOD's.")
     ] = False,
-    download: Annotated[
-        bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")
-    ] = False,
+    download: Download = False,
     seed: Seeds = [0],  # noqa: B006
-    models: Annotated[
-        Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")
-    ] = Path("out/models"),
+    models: Models = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/layerwise"),
 ) -> None:
     """Look for triggers in every layer of backdoored models: in test images, and as a filter of training sets."""

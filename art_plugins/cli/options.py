@@ -13,29 +13,21 @@ import typer
 from art_plugins.errors import InvalidInputError
 
 Root = Annotated[Path, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")]
-
-
 Trigger = Annotated[
     Literal["clapping", "whistle", "car_horn", "dog_clicker"],
     typer.Option(help="The sound, one of Armory's, that is mixed into the poisoned clips."),
 ]
-
-
 Source = Annotated[str, typer.Option(help="The class whose samples are poisoned.")]
-
-
 Target = Annotated[str, typer.Option(help="The class that the poisoned samples are labelled as.")]
-
-
 Cap = Annotated[int, typer.Option(min=1, help="Use at most so many training samples of each class.")]
-
-
 Seeds = Annotated[
     list[int], typer.Option("--seed", min=0, help="Number that fixes the random draws; repeat the option for several runs.")
 ]
-
-
 Precision = Annotated[str, typer.Option(help="Number format of the autoencoder's training: 32-true or bf16-mixed.")]
+Width = Annotated[int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")]
+NetworkEpochs = Annotated[int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")]
+Download = Annotated[bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")]
+Models = Annotated[Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")]
 
 
 def _size_of_machine(quick: bool, size: str) -> Any:
