@@ -41,7 +41,7 @@ def open_image(path: Path) -> Iterator[Any]:
         block.
     :raises MissingPackageError: Without Pillow.
     """
-    pillow = import_pillow("Image")
+    pillow = import_pillow()
     what = "it is not a readable png or jpg file"
     try:
         if not path.is_file():
@@ -90,7 +90,7 @@ def sixteen_bit_values(image: Any) -> np.ndarray:
     high = np.asarray(image)
     if image.mode.startswith("I"):
         return high.clip(0, 2**16 - 1).astype(np.uint16)
-    with import_pillow("Image").open(image.filename, formats=("PNG",)) as again:
+    with import_pillow().open(image.filename, formats=("PNG",)) as again:
         again.tile = [tile._replace(args=LOW_BYTES[raw_mode]) for tile in again.tile]
         low = np.asarray(again)
     colours = (0, 1) if raw_mode.startswith("LA") else (slice(0, 3), slice(0, 3))  # the bytes of LA: grey, then alpha
@@ -107,7 +107,7 @@ def eight_bit(values: np.ndarray, depth: int) -> tuple[Any, bool]:
     """
     largest = 2**depth - 1
     scale = (np.arange(2**16).clip(0, largest) * (255 / largest)).round().astype(np.uint8)
-    return import_pillow("Image").fromarray(scale[values]), bool(values.max() > largest)
+    return import_pillow().fromarray(scale[values]), bool(values.max() > largest)
 
 
 def orientation_of(image: Any) -> int:
@@ -133,7 +133,7 @@ def upright(image: Any, orientation: int) -> Any:
     """
     if orientation == 1:
         return image
-    return image.transpose(import_pillow("Image").Transpose[TURNS[orientation]])
+    return image.transpose(import_pillow().Transpose[TURNS[orientation]])
 
 
 def upright_size(image: Any) -> tuple[int, int]:
@@ -142,9 +142,9 @@ def upright_size(image: Any) -> tuple[int, int]:
     return (height, width) if orientation_of(image) >= 5 else (width, height)
 
 
-def import_pillow(module: str) -> Any:
+def import_pillow() -> Any:
     """
-    A module of Pillow, imported only where images are read or written.
+    Pillow's module Image, imported only where images are read or written.
 
     :raises MissingPackageError: If Pillow is not installed.
     """
@@ -154,7 +154,7 @@ def import_pillow(module: str) -> Any:
         raise MissingPackageError(
             f'Images need the package Pillow ({error}); run: pip install "art-plugins[report]"'
         ) from error
-    return {"Image": PIL.Image}[module]
+    return PIL.Image
 
 
 def _raw_mode(image: Any) -> str:

@@ -69,7 +69,7 @@ def detect_folder(
     check_outputs(Path(out), OUTPUTS, (settings.save_detector,))
     import_jinja2()
     load_matplotlib()
-    import_pillow("Image")
+    import_pillow()
     with held_folder(Path(out)):
         inputs = find_inputs(folder, clean, settings)
         with _judge(Path(model), inputs.reader, settings) as judge:

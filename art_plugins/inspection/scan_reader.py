@@ -28,7 +28,7 @@ def make_reader(
     if kind == "sound":
         import_soundfile()
     else:
-        import_pillow("Image")
+        import_pillow()
     if kind == "sound" and settings.size is not None:
         raise InvalidInputError("size is for images, and the folder holds sounds; leave it out.")
     if kind == "image" and settings.seconds is not None:
