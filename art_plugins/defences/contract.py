@@ -150,12 +150,25 @@ class TriggerDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]
     def _check_images(self, x: np.ndarray) -> None:
         """
         :raises InvalidInputError: If the classifier cannot be looked into, or ``x`` is not finite images of its shape and
-            range.
+            range, or has another shape than the images that :meth:`fit` received.
         """
         check_classifier(self.classifier)
         check_input_shape(self.classifier, x)
+        fitted = getattr(self, "_fitted_shape", tuple(x.shape[1:]))
+        if tuple(x.shape[1:]) != fitted:
+            raise InvalidInputError(f"x must have the shape {fitted} of the images in fit(); received {x.shape[1:]}.")
         check_finite(x, "images", "remove such images first")
         check_input_range(self.classifier, x)
+
+    def _check_clean_images(self, x: np.ndarray) -> None:
+        """
+        Check the images of :meth:`fit`, and take their shape as that of all images to come.
+
+        :raises InvalidInputError: As :meth:`_check_images` does.
+        """
+        self.__dict__.pop("_fitted_shape", None)
+        self._check_images(x)
+        self._fitted_shape = tuple(x.shape[1:])
 
     def _target(self) -> int:
         """

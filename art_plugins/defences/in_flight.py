@@ -157,7 +157,7 @@ class InFlightDetector(SavedInFlight, Corrections, ForDetectorClassifier, Trigge
         """
         self.set_params(**kwargs)
         check_trigger(self.trigger)
-        self._check_images(x)
+        self._check_clean_images(x)
         nb_classes = int(self.classifier.nb_classes)
         labels, _ = class_labels(y, len(x), nb_classes)
         target = self._target()

@@ -78,7 +78,7 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
         :raises InvalidInputError: For bad samples, labels or parameters, or too few samples or layers.
         """
         self.set_params(**kwargs)
-        self._check_images(x)
+        self._check_clean_images(x)
         nb_classes = int(self.classifier.nb_classes)
         labels, _ = class_labels(y, len(x), nb_classes)
         options = self.tunables()

@@ -53,7 +53,7 @@ class ThresholdDetector(TriggerDetector):
         """
         self.set_params(**kwargs)
         check_count("batch_size", plain(batch_size))
-        self._check_images(x)
+        self._check_clean_images(x)
         labels, _ = class_labels(y, len(x), int(self.classifier.nb_classes))
         rows, target = np.arange(len(x)), None if self.target_class is None else self._target()
         if self.threshold is None and target is not None:

@@ -7,6 +7,7 @@ in its own file.
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import math
@@ -295,6 +296,16 @@ def test_bad_images_are_refused_by_fit_and_detect(case, digits):
         for call in (lambda one: case.make(digits).fit(one, digits.y_clean), detector.detect):
             with pytest.raises(InvalidInputError, match=match):
                 call(images)
+
+
+@every_case
+def test_another_shape_than_that_of_fit_is_refused_though_the_network_takes_it(case, digits):
+    network = copy.deepcopy(digits.network("white_square"))
+    network.register_forward_pre_hook(lambda module, x: x[0].movedim(-1, 1) if x[0].shape[1] == 8 else x[0])
+    detector, x = case.make(digits, network), np.moveaxis(digits.x_clean, 1, -1)
+    detector.fit(digits.x_clean, digits.y_clean)
+    with pytest.raises(InvalidInputError, match=r"\(1, 8, 8\) of the images in fit"):
+        detector.detect(x)
 
 
 # What is left as it was
