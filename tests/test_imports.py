@@ -17,7 +17,7 @@ STOREYS = [
     {"errors", "locks"},
     {"storage", "arrays", "parameters", "file_rules"},
     {"statistics"},
-    {"features"},
+    {"features", "groups"},
     {"files", "triggers"},
     {"reports", "defences", "attacks"},
     {"baselines"},
@@ -36,6 +36,7 @@ FORBIDDEN = {
     "parameters": HEAVY,
     "file_rules": HEAVY,
     "statistics": HEAVY,
+    "groups": HEAVY,
     "features": {"art", "armory", "tensorflow"},
 }
 

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
+from art_plugins.defences.layerwise_groups import CAUGHT, find_poison
 from art_plugins.defences.layerwise_learning import learn_benign
+from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_model import LayerwiseModel, count_not_finite, listed, show_attributes
 from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.blocks import find_blocks
 from art_plugins.features.classifiers import check_same_unit
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
@@ -57,10 +61,12 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     suspects, at most twice as many. Otherwise nothing is added. Scores and threshold are those of the first look. Mode
     ``"paper"`` has no second look.
 
-    Without trusted data (``x_val=None``) only one question is asked: is a sample far from its class, by the grid? All is
-    learned from the training set, by medians and without the fifth of each class that looks least like it. This is weaker:
-    the first look catches less. It fails when poison is more than about a fifth of a class, or when most classes are
-    poisoned. One threshold then holds for all classes, the median of the thresholds of the classes.
+    Without trusted data (``x_val=None``) mode ``"mahalanobis"`` looks for groups, see
+    :func:`~art_plugins.groups.find.find_groups`: samples of one or more classes that stand apart, at the layers of the
+    network, from the rest of their class and from all other classes. A trigger is something of its own. What sets a
+    sub-population of a class apart is what classes differ in, so that samples of other classes lie between and beside it.
+    A group is removed if its p-value is at most ``fpr``; a group that stands apart from its class alone is in the report
+    as ``"look here"`` and stays. The share of poison does not matter, up to nine tenths of a class.
 
     Rules for hard cases: in mode ``"paper"`` each class needs 20 trusted samples that the model classifies correctly. With
     ``mode_params={"pooled": True}`` smaller classes take the standard deviation of all classes, as every class does in the
@@ -68,8 +74,10 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     more suspicious, everywhere.
 
     When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); faint warps;
-    clean-label and all-to-all attacks where nothing is trusted; trusted data unlike the training data. Where many suspects
-    of a class happen to be of one sub-population, all of it is taken for poison.
+    trusted data unlike the training data. Where many suspects of a class happen to be of one sub-population, the second
+    look takes all of it for poison. Without trusted data: warps; fewer than 8 poisoned samples of a class; poison of which
+    the model has learned nothing; fewer than four classes, where there is little to compare with; and two very different
+    things under one label, such as the digits 0 and 1, which stand apart as poison does.
 
     There are twelve parameters: three are the model and the data in ART's contract, two are the trusted data, and the
     others are those of the detector, whose ``fit`` takes the batch size. The old names ``quantile``, ``pooled``,
@@ -88,7 +96,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     :param layers: Names of modules in the order in which they run, at least four for ``"paper"``; ``None``: the blocks of
         the model, as :func:`~art_plugins.features.blocks.find_blocks` names them.
     :param tau: Threshold in standard deviations above the mean of benign samples' scores.
-    :param fpr: False-positive rate: the share of benign samples that may be caught, 0 to below 1. Give ``tau`` or ``fpr``
+    :param fpr: False-positive rate: the share of benign samples that may be caught, 0 to below 1. Without trusted data, in
+        mode ``"mahalanobis"``, it is the probability that anything is removed from a data set without poison; ``tau`` is
+        turned into it by the normal distribution. Give ``tau`` or ``fpr``
         or neither. The default is ``tau=2.5`` for ``"paper"``, as in the paper, and ``fpr=0.01`` for ``"mahalanobis"``.
     :param batch_size: Number of samples in one forward pass.
     :param random_state: Random seed of folds, projections, and the choice of 500 samples of a class where there are more
@@ -98,7 +108,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     :ivar threshold_: Samples with a higher score are poison.
     :ivar joined_: Samples that only the second look has found to be poison, (n,), bool.
     :ivar outlier_scores_: Scores in standard deviations of benign samples, (n,). They are 0 in classes that are not judged.
-        They are infinite, and the sample is poison, where the features or outputs of a sample are not finite.
+        Where groups are sought, a half is the border of a group, and 1 is its median. They are infinite, and the sample is poison, where the features or outputs of a sample are not finite.
     :ivar layer_scores_: The score at each layer, (n, L); higher is more suspicious.
     :ivar layer_similarities_: Cosine similarities, (n, L); mode ``"paper"`` only.
     :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"`` only.
@@ -135,6 +145,8 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         self.set_params(**given, **old)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
+        if self.x_val is None and self.mode == MahalanobisRule.name:
+            return self._detect_groups(labels, nb_classes)
         x, y, trusted = self.x_train, labels, self.x_val is not None
         if self.x_val is not None:
             x, y = self.x_val, class_labels(self.y_val, len(self.x_val), nb_classes)[0]
@@ -151,6 +163,48 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         show_attributes(self, model.rule, found)
         return self._report(labels, nb_classes, model)
 
+    def _detect_groups(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
+        """Find poison where nothing is trusted."""
+        self.layers_ = list(find_blocks(self.classifier, self.x_train[:1]) if self.layers is None else self.layers)
+        fpr = MahalanobisRule.terms["fpr"] if self.fpr is None and self.tau is None else self.fpr
+        found = find_poison(
+            self.classifier,
+            self.x_train,
+            labels,
+            nb_classes,
+            self.layers_,
+            float(norm.sf(self.tau)) if fpr is None else fpr,
+            batch_size=self.batch_size,
+            random_state=self.random_state,
+        )
+        self.outlier_scores_, self.layer_scores_, self.threshold_ = found.scores, found.layer_scores, CAUGHT
+        self.is_clean_ = (found.scores <= CAUGHT).astype(np.int64)
+        self.joined_ = np.zeros(len(labels), dtype=bool)
+        show_attributes(self, None)
+        report: dict[str, Any] = {
+            "mode": self.mode,
+            "layers": list(self.layers_),
+            "threshold": self.threshold_,
+            "trusted": False,
+            "classes_not_judged": [],
+            "n_not_finite": count_not_finite(found.scores),
+            "groups": [
+                {
+                    "verdict": one.verdict,
+                    "p_value": one.p_value,
+                    "classes": one.group.classes,
+                    "n_members": int(one.group.members.sum()),
+                    "separation": one.group.evidence.separation,
+                    "valley": one.group.evidence.valley,
+                }
+                for one in found.judged
+                if one.verdict != "nothing"
+            ],
+        }
+        return self._with_classes(
+            report, labels, nb_classes, np.bincount(labels, weights=self.is_clean_, minlength=nb_classes)
+        )
+
     def _report(self, labels: np.ndarray, nb_classes: int, model: LayerwiseModel) -> dict[str, Any]:
         report: dict[str, Any] = {
             "mode": self.mode,
@@ -160,11 +214,16 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
             "classes_not_judged": model.not_judged,
             "n_not_finite": count_not_finite(self.outlier_scores_),
         }
+        return self._with_classes(report, labels, nb_classes, model.rule.n_benign)
+
+    def _with_classes(
+        self, report: dict[str, Any], labels: np.ndarray, nb_classes: int, n_benign: np.ndarray
+    ) -> dict[str, Any]:
         for label, rows in enumerate(indices_by_class(labels, nb_classes)):
             n_removed = int((self.is_clean_[rows] == 0).sum())
             report[f"Class_{label}"] = {
                 "n_samples": len(rows),
-                "n_benign": int(model.rule.n_benign[label]),
+                "n_benign": int(n_benign[label]),
                 "n_removed": n_removed,
                 "n_joined": int(self.joined_[rows].sum()),
                 "fraction_removed": n_removed / len(rows) if len(rows) else 0.0,

@@ -113,12 +113,16 @@ class LayerwiseModel:
         return found
 
 
-def show_attributes(owner: Any, rule: LayerRule, found: Judgement | None = None) -> None:
-    """Give the filter or the detector what the rule has to show, and take away what another rule has shown before."""
+def show_attributes(owner: Any, rule: LayerRule | None, found: Judgement | None = None) -> None:
+    """
+    Give the filter or the detector what the rule has to show, and take away what another rule has shown before; ``None``:
+    only take away.
+    """
     for kind in RULES.values():
         for name in kind.attributes:
             vars(owner).pop(f"{name}_", None)
-    for name, value in {**rule.learned_attributes(), **({} if found is None else found.attributes)}.items():
+    shown = {} if rule is None else rule.learned_attributes()
+    for name, value in {**shown, **({} if found is None else found.attributes)}.items():
         setattr(owner, f"{name}_", value)
 
 

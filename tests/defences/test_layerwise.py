@@ -593,7 +593,7 @@ def test_filter_bad_trusted_data_are_refused_before_any_forward_pass(digits, mon
 def test_filter_learns_from_at_most_so_many_samples_a_class(digits, monkeypatch):
     monkeypatch.setattr(layerwise_learning, "MOST_PER_CLASS", 30)
     x, y, _ = poisoned(digits)
-    defence = LayerwiseFeatureDefence(wrapped(digits.network("white_square")), x, y, layers=LAYERS)
+    defence = LayerwiseFeatureDefence(wrapped(digits.network("white_square")), x, y, layers=LAYERS, mode="paper")
     report, is_clean = defence.detect_poison()
     assert max(report[f"Class_{label}"]["n_benign"] for label in range(10)) <= 24  # four fifths of 30
     assert len(is_clean) == len(x)

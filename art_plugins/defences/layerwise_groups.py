@@ -1,0 +1,116 @@
+"""The layer-wise filter where nothing is trusted: groups that stand apart at the layers of the network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.errors import InvalidInputError
+from art_plugins.features.layer_views import layer_views
+from art_plugins.groups.discriminant import SelfTrainedDiscriminant
+from art_plugins.groups.find import Group, find_groups
+from art_plugins.groups.verdict import Judged, judge_groups
+
+logger = logging.getLogger(__name__)
+
+CAUGHT = 0.5  # score above which a sample is poison
+FEWEST_CLASSES = 4  # of fewer, one other class or two have to show what is no group, and they may be poisoned as well
+
+
+class GroupFindings(NamedTuple):
+    """
+    ``scores``: (n,), a half at the border of a group and 1 at its median, infinite where the samples' features are not
+    finite; ``layer_scores``: (n, L), places at each layer alone; ``judged``: the groups; ``not_finite``: layer -> samples.
+    """
+
+    scores: np.ndarray
+    layer_scores: np.ndarray
+    judged: list[Judged]
+    not_finite: dict[str, int]
+
+
+def find_poison(
+    classifier: Any,
+    x: np.ndarray,
+    labels: np.ndarray,
+    nb_classes: int,
+    layers: Sequence[str],
+    fpr: float,
+    **passes: int,
+) -> GroupFindings:
+    """
+    Find the groups of training samples that stand apart at the layers of the network.
+
+    :param x: Training samples, (n, ...).
+    :param labels: Their labels, (n,).
+    :param nb_classes: Number of classes, K.
+    :param layers: Names of the layers.
+    :param fpr: Probability that something is called poison in a data set without any.
+    :param passes: ``batch_size`` and ``random_state``.
+    :raises InvalidInputError: If no sample has finite features.
+    """
+    seen = layer_views(classifier, x, labels, nb_classes, layers, **passes)
+    if not seen.finite.any():
+        raise InvalidInputError(
+            f"All {len(x)} samples give features or outputs that are not finite. Check how the samples are scaled, and "
+            "whether the model's weights hold NaN."
+        )
+    rows = np.flatnonzero(seen.finite)
+    n_classes = int((np.bincount(labels[rows], minlength=nb_classes) > 0).sum())
+    if n_classes < FEWEST_CLASSES:
+        logger.warning(
+            "There are only %d classes. What stands apart is told by comparison with the other classes, so poison is "
+            "missed more easily here: give trusted samples (x_val and y_val) if you have some.",
+            n_classes,
+        )
+    views = {name: view[rows] for name, view in seen.views.items()}
+    random_state = passes.get("random_state", 0)
+    groups = find_groups(views, labels[rows], nb_classes, random_state) if views else []
+    judged = judge_groups(groups, n_classes, fpr)
+    scores = np.full(len(x), np.inf)
+    scores[rows] = _scores(judged, labels[rows])
+    layer_scores = np.where(np.isfinite(scores), 0.0, np.inf)[:, None].repeat(len(layers), axis=1)
+    poison = [one.group for one in judged if one.verdict == "poison"]
+    if poison:
+        for index, layer in enumerate(layers):
+            own = [view for name, view in views.items() if name.rpartition(" ")[0] == layer]
+            if own:
+                layer_scores[rows, index] = _places_at(np.concatenate(own, axis=1), poison, random_state)
+    return GroupFindings(scores, layer_scores, judged, seen.not_finite)
+
+
+def _scores(judged: Sequence[Judged], labels: np.ndarray) -> np.ndarray:
+    """
+    A score for each sample: by the groups that are poison, the largest place, so stretched that a group's cut is at a half.
+    Without any, the clearest group gives an order, below a half.
+    """
+    scores = np.zeros(len(labels))
+    for one in judged:
+        group = one.group
+        stretched = np.where(
+            group.places > group.cut,
+            CAUGHT + (1 - CAUGHT) * (group.places - group.cut) / max(1 - group.cut, 1e-12),
+            CAUGHT * group.places / max(group.cut, 1e-12),
+        )
+        if one.verdict == "poison":
+            own = np.isin(labels, group.classes)
+            scores[own] = np.maximum(scores[own], stretched[own])
+            scores[group.members] = np.maximum(scores[group.members], np.nextafter(CAUGHT, 1))
+    if judged and all(one.verdict != "poison" for one in judged):
+        places = judged[0].group.places
+        scores = CAUGHT * np.clip(places, 0, 1) * np.isin(labels, judged[0].group.classes)
+    return scores
+
+
+def _places_at(x: np.ndarray, groups: Sequence[Group], random_state: int) -> np.ndarray:
+    """The largest place of each sample, 0 to 1, by discriminants of the groups on the views of one layer, (n,)."""
+    discriminant = SelfTrainedDiscriminant(x, random_state=random_state)
+    found = np.zeros(len(x))
+    for group in groups:
+        places = discriminant.places(group.members)
+        if places is not None:
+            found = np.maximum(found, np.clip(places, 0, 1))
+    return found

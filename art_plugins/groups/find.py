@@ -1,0 +1,145 @@
+"""Which samples of a data set make up groups that stand apart from everyone, and how clearly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from art_plugins.groups.candidates import alike
+from art_plugins.groups.cuts import LEAST_MEMBERS, bayes_cut
+from art_plugins.groups.discriminant import SelfTrainedDiscriminant, Settled
+from art_plugins.groups.evidence import Evidence, evidence_of, valley
+from art_plugins.groups.space import Space
+
+MOST_SPLITS = 3  # of a class, the clearest, that everyone is compared with
+MOST_OF_CLASS = 0.9  # a group that takes more of a class is the class itself, or several that look alike
+FULLEST_VALLEY = 0.5  # in a class, for which a group of all classes is one: half as many samples as at the smaller peak
+
+
+class Group(NamedTuple):
+    """
+    Samples that stand apart.
+
+    ``members``: (n,), bool. ``places``: (n,), how far each sample is on the way from the median of the rest (0) to that of
+    the group (1). ``cut``: members have a larger place. ``evidence``: how clearly the group stands apart from everyone,
+    also from the samples of all other classes. ``within``: how clearly it stands apart from the rest of its class alone.
+    ``label``: the class in which it was found first. ``classes``: those of its members, in order.
+    """
+
+    members: np.ndarray
+    places: np.ndarray
+    cut: float
+    evidence: Evidence
+    within: Evidence
+    label: int
+    classes: list[int]
+
+
+def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes: int, random_state: int = 0) -> list[Group]:
+    """
+    Find the groups that stand apart from everyone.
+
+    1. In every class, every view gives candidates: cuts in the directions in which the class varies more than the others.
+    2. From each candidate, a discriminant on all views learns and judges in turn until it settles on a split of the class.
+    3. The suspect side of a split is the one that is rarer among all other classes. For it there are two questions. How
+       clearly does it stand apart, if the samples of all other classes are counted as well? A sub-population of a class
+       differs by what classes differ in, so others lie between and beside it; a trigger is something of its own. And if
+       the discriminant learns again from the samples of all classes: does it settle on a group of several classes?
+
+    When this breaks: a trigger that the views do not show; a group of fewer than 8 samples; poison whose only common trait
+    is the content of another class, which is then a wrong label, and looks like any other wrong label; two very different
+    things under one label, such as two digits, which stand apart like poison.
+
+    :param views: Name -> features of all samples, (n, d), finite, each with about unit variance within the classes.
+    :param labels: Class of each sample, (n,), 0 to K - 1.
+    :param nb_classes: Number of classes, K.
+    :param random_state: Random seed of the folds of the cross-fitting.
+    :return: The groups, the clearest first; of those that are nearly alike, only the clearest.
+    """
+    space = Space(views, labels, nb_classes)
+    everyone = SelfTrainedDiscriminant(space.x, random_state=random_state)
+    found: list[Group] = []
+    for label, rows in enumerate(space.members):
+        if len(rows) < 2 * LEAST_MEMBERS:
+            continue
+        own = SelfTrainedDiscriminant(space.x[rows], space.scatters.scatter_elsewhere(label), random_state)
+        for split in _splits(own, space, label):
+            suspect = _rarer_side(everyone, rows, split.members)
+            found += _of_one_class(own, space, label, suspect)
+            found += _of_all_classes(everyone, space, label, suspect)
+    found.sort(key=lambda group: -group.evidence.clearness)
+    distinct: list[Group] = []
+    for group in found:
+        if not any((group.members != other.members).mean() * len(labels) <= _tolerance(other) for other in distinct):
+            distinct.append(group)
+    return distinct
+
+
+def _tolerance(group: Group) -> float:
+    return 0.1 * float(group.members.sum())
+
+
+def _splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Settled]:
+    """The splits of a class at which self-training comes to rest, the clearest first."""
+    found: list[Settled] = []
+    for candidate in space.candidates(label):
+        settled = own.settle(candidate.members)
+        if settled is not None and not any(alike(settled.members, one.members) for one in found):
+            found.append(settled)
+    return sorted(found, key=lambda one: -evidence_of(one.places, one.members).clearness)[:MOST_SPLITS]
+
+
+def _rarer_side(everyone: SelfTrainedDiscriminant, rows: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """That side of a split, (n,), bool, on which fewer samples of all other classes lie."""
+    sides = np.zeros((2, len(everyone.x)), dtype=bool)
+    sides[0, rows[members]], sides[1, rows[~members]] = True, True
+    projected = everyone.x @ everyone.direction(sides[0], sides[1])
+    middle = (np.median(projected[sides[0]]) + np.median(projected[sides[1]])) / 2
+    others = projected[~sides.any(axis=0)]
+    side: np.ndarray = sides[int(len(others) > 0 and float((others > middle).mean()) > 0.5)]
+    return side
+
+
+def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, suspect: np.ndarray) -> list[Group]:
+    """The suspect side, with the samples of all other classes placed by what was learned in this class."""
+    rows = space.members[label]
+    inside = suspect[rows]
+    within = own.places(inside)
+    if within is None:
+        return []
+    projected = space.x @ own.direction(inside).astype(np.float32)
+    lower, upper = np.median(projected[rows[~inside]]), np.median(projected[rows[inside]])
+    places = (projected - lower) / (upper - lower)
+    places[rows] = within
+    alone = evidence_of(within, inside)
+    clear = Evidence(alone.separation, valley(places, within), alone.n_members, alone.share)
+    return [Group(suspect, places, bayes_cut(within, inside), clear, alone, label, [label])]
+
+
+def _of_all_classes(everyone: SelfTrainedDiscriminant, space: Space, label: int, suspect: np.ndarray) -> list[Group]:
+    """
+    The group at which self-training over the samples of all classes comes to rest, in the classes that have one.
+
+    A group of several classes that has the majority of one is no group in them, but what these classes have in common.
+    """
+    settled = everyone.settle(suspect)
+    if settled is None:
+        return []
+    places, members, classes = settled.places, settled.members.copy(), []
+    for one, rows in enumerate(space.members):
+        inside = members[rows]
+        if inside.sum() > MOST_OF_CLASS * len(rows):
+            return []
+        if inside.sum() >= LEAST_MEMBERS and valley(places[rows]) <= FULLEST_VALLEY:
+            classes.append(one)
+        else:
+            members[rows] = False
+    shares = [float(members[space.members[one]].mean()) for one in classes]
+    if not classes or (len(classes) > 1 and max(shares) > 0.5):
+        return []
+    clear = evidence_of(places, settled.members)
+    rows = space.members[max(classes, key=lambda one: int(members[space.members[one]].sum()))]
+    alone = evidence_of(places[rows], members[rows])
+    return [Group(members, places, bayes_cut(places, settled.members), clear, alone, label, classes)]

@@ -1,0 +1,60 @@
+"""From the clearness of a group to a p-value and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from art_plugins.groups.evidence import Evidence
+from art_plugins.groups.find import Group
+
+# Of 56 classes of four clean data sets (Fashion-MNIST with two seeds, MNIST, EMNIST letters; a network of three
+# convolutions without normalisation), the clearest group of a class had a clearness of at most 6.5, 5.7, 4.8, 4.5, ...
+# This is the smallest scale at which exp(-q / scale) is nowhere below the share of these classes that reach q.
+NULL_SCALE = 1.7
+
+Verdict = Literal["poison", "look here", "nothing"]
+
+
+class Judged(NamedTuple):
+    """A group, its p-value among the classes of the data set, and the verdict on it."""
+
+    group: Group
+    p_value: float
+    verdict: Verdict
+
+
+def p_value(evidence: Evidence, nb_classes: int) -> float:
+    """
+    Give the probability that the clearest of K classes' groups is as clear as this one, if no class has a group.
+
+    The clearness of a class's clearest group is exponential at most, as measured on clean classes. The K classes are
+    counted by Bonferroni's bound.
+
+    :param evidence: Of a group.
+    :param nb_classes: Number of classes, K.
+    :return: 0 to 1.
+    """
+    return float(min(1.0, nb_classes * np.exp(-evidence.clearness / NULL_SCALE)))
+
+
+def judge_groups(groups: Sequence[Group], nb_classes: int, fpr: float) -> list[Judged]:
+    """
+    Judge groups.
+
+    A group that stands apart from everyone is poison. A group that stands apart from the rest of its class, but not from
+    the samples of other classes, is to be looked at: it may be a sub-population of the class, a clean-label attack, or
+    labelled wrongly by its content.
+
+    :param groups: Groups, as :func:`~art_plugins.groups.find.find_groups` gives them.
+    :param nb_classes: Number of classes, K.
+    :param fpr: Probability that something is called poison in a data set without any.
+    """
+    judged = []
+    for group in groups:
+        p, p_within = (p_value(evidence, nb_classes) for evidence in (group.evidence, group.within))
+        verdict: Verdict = "poison" if p <= fpr else "look here" if p_within <= fpr else "nothing"
+        judged.append(Judged(group, p, verdict))
+    return judged
