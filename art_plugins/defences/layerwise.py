@@ -108,7 +108,8 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     :ivar threshold_: Samples with a higher score are poison.
     :ivar joined_: Samples that only the second look has found to be poison, (n,), bool.
     :ivar outlier_scores_: Scores in standard deviations of benign samples, (n,). They are 0 in classes that are not judged.
-        Where groups are sought, a half is the border of a group, and 1 is its median. They are infinite, and the sample is poison, where the features or outputs of a sample are not finite.
+        Where groups are sought, a half is the border of a group, and 1 is its median. They are infinite, and the sample is
+        poison, where the features or outputs of a sample are not finite.
     :ivar layer_scores_: The score at each layer, (n, L); higher is more suspicious.
     :ivar layer_similarities_: Cosine similarities, (n, L); mode ``"paper"`` only.
     :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"`` only.

@@ -26,8 +26,8 @@ def minimum_error_cut(values: np.ndarray, least: int = LEAST_MEMBERS) -> float |
     """
     n = len(values)
     ordered = np.sort(values.astype(np.float64))
-    spread = ordered.std()
-    if n < 2 * least or not spread > 0:
+    spread = ordered.std() if n >= 2 * least else 0.0
+    if not spread > 0:
         return None
     z = (ordered - ordered.mean()) / spread
     sums, squares, n_below = np.cumsum(z), np.cumsum(z * z), np.arange(1, n)

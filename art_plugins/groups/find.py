@@ -66,15 +66,31 @@ def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes:
             continue
         own = SelfTrainedDiscriminant(space.x[rows], space.scatters.scatter_elsewhere(label), random_state)
         for split in _splits(own, space, label):
-            suspect = _rarer_side(everyone, rows, split.members)
-            found += _of_one_class(own, space, label, suspect)
-            found += _of_all_classes(everyone, space, label, suspect)
+            of_class = _of_one_class(own, space, label, split.members)
+            if of_class is not None:
+                found += [of_class, *_of_all_classes(everyone, space, label, of_class.members)]
     found.sort(key=lambda group: -group.evidence.clearness)
     distinct: list[Group] = []
     for group in found:
         if not any((group.members != other.members).mean() * len(labels) <= _tolerance(other) for other in distinct):
             distinct.append(group)
     return distinct
+
+
+def evidence_without(group: Group, labels: np.ndarray, known: np.ndarray) -> Evidence:
+    """
+    Give the evidence on a group without samples of which is known what they are.
+
+    :param labels: Class of each sample, (n,).
+    :param known: Samples to leave out, (n,), bool.
+    :return: The evidence; of nothing (separation 0, valley 1) if fewer than 8 members are left.
+    """
+    left = ~known if len(group.classes) > 1 else ~known & (labels == group.label)
+    members, places = group.members[left], group.places[left]
+    if min(members.sum(), (~members).sum()) < LEAST_MEMBERS:
+        return Evidence(0.0, 1.0, int(members.sum()), float(members.mean()) if len(members) else 0.0)
+    of_class = evidence_of(places, members)
+    return Evidence(of_class.separation, valley(group.places[~known], places), of_class.n_members, of_class.share)
 
 
 def _tolerance(group: Group) -> float:
@@ -91,31 +107,29 @@ def _splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Sett
     return sorted(found, key=lambda one: -evidence_of(one.places, one.members).clearness)[:MOST_SPLITS]
 
 
-def _rarer_side(everyone: SelfTrainedDiscriminant, rows: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """That side of a split, (n,), bool, on which fewer samples of all other classes lie."""
-    sides = np.zeros((2, len(everyone.x)), dtype=bool)
-    sides[0, rows[members]], sides[1, rows[~members]] = True, True
-    projected = everyone.x @ everyone.direction(sides[0], sides[1])
-    middle = (np.median(projected[sides[0]]) + np.median(projected[sides[1]])) / 2
-    others = projected[~sides.any(axis=0)]
-    side: np.ndarray = sides[int(len(others) > 0 and float((others > middle).mean()) > 0.5)]
-    return side
-
-
-def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, suspect: np.ndarray) -> list[Group]:
-    """The suspect side, with the samples of all other classes placed by what was learned in this class."""
+def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, split: np.ndarray) -> Group | None:
+    """
+    That side of a split on which fewer samples of the other classes lie, by what was learned in this class. The samples of
+    all other classes are counted.
+    """
     rows = space.members[label]
-    inside = suspect[rows]
+    elsewhere = np.setdiff1d(np.arange(len(space.x)), rows, assume_unique=True)
+    w = own.direction(split)
+    projected = space.x @ w.astype(np.float32)
+    middle = (np.median(projected[rows[split]]) + np.median(projected[rows[~split]])) / 2
+    beyond = (projected[elsewhere] > middle) if len(elsewhere) else np.zeros(1)
+    inside = ~split if float(np.mean(beyond)) > 0.5 else split
     within = own.places(inside)
     if within is None:
-        return []
-    projected = space.x @ own.direction(inside).astype(np.float32)
+        return None
     lower, upper = np.median(projected[rows[~inside]]), np.median(projected[rows[inside]])
     places = (projected - lower) / (upper - lower)
     places[rows] = within
+    members = np.zeros(len(space.x), dtype=bool)
+    members[rows[inside]] = True
     alone = evidence_of(within, inside)
     clear = Evidence(alone.separation, valley(places, within), alone.n_members, alone.share)
-    return [Group(suspect, places, bayes_cut(within, inside), clear, alone, label, [label])]
+    return Group(members, places, bayes_cut(within, inside), clear, alone, label, [label])
 
 
 def _of_all_classes(everyone: SelfTrainedDiscriminant, space: Space, label: int, suspect: np.ndarray) -> list[Group]:

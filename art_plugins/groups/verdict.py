@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from art_plugins.groups.evidence import Evidence
-from art_plugins.groups.find import Group
+from art_plugins.groups.find import MOST_OF_CLASS, Group, evidence_without
 
 # Of 56 classes of four clean data sets (Fashion-MNIST with two seeds, MNIST, EMNIST letters; a network of three
 # convolutions without normalisation), the clearest group of a class had a clearness of at most 6.5, 5.7, 4.8, 4.5, ...
@@ -40,7 +40,7 @@ def p_value(evidence: Evidence, nb_classes: int) -> float:
     return float(min(1.0, nb_classes * np.exp(-evidence.clearness / NULL_SCALE)))
 
 
-def judge_groups(groups: Sequence[Group], nb_classes: int, fpr: float) -> list[Judged]:
+def judge_groups(groups: Sequence[Group], labels: np.ndarray, nb_classes: int, fpr: float) -> list[Judged]:
     """
     Judge groups.
 
@@ -48,13 +48,25 @@ def judge_groups(groups: Sequence[Group], nb_classes: int, fpr: float) -> list[J
     the samples of other classes, is to be looked at: it may be a sub-population of the class, a clean-label attack, or
     labelled wrongly by its content.
 
-    :param groups: Groups, as :func:`~art_plugins.groups.find.find_groups` gives them.
-    :param nb_classes: Number of classes, K.
+    A group that shares samples with clearer ones has to be clear without these: what holds a poison and some of the clean
+    samples beside it is no second one.
+
+    No class is called poison as a whole: a group is only looked at if it and the clearer ones would take more than nine
+    tenths of a class.
+
+    :param groups: Groups, as :func:`~art_plugins.groups.find.find_groups` gives them, the clearest first.
+    :param labels: Class of each sample, (n,).
+    :param nb_classes: Number of classes with samples, K.
     :param fpr: Probability that something is called poison in a data set without any.
     """
-    judged = []
+    judged, poison = [], np.zeros(len(labels), dtype=bool)
     for group in groups:
         p, p_within = (p_value(evidence, nb_classes) for evidence in (group.evidence, group.within))
-        verdict: Verdict = "poison" if p <= fpr else "look here" if p_within <= fpr else "nothing"
+        verdict: Verdict = "look here" if min(p, p_within) <= fpr else "nothing"
+        united = poison | group.members
+        if p <= fpr and poison.any():
+            p = p_value(evidence_without(group, labels, poison), nb_classes)
+        if p <= fpr and all(united[labels == label].mean() <= MOST_OF_CLASS for label in group.classes):
+            verdict, poison = "poison", united
         judged.append(Judged(group, p, verdict))
     return judged
