@@ -40,8 +40,8 @@ def adaptive_blend(shape: Shape, random_state: int = 0) -> AdaptiveTriggers:
 def adaptive_patch(shape: Shape, random_state: int = 0) -> AdaptiveTriggers:
     """
     Adap-Patch (Qi et al. 2023, section 5): every training image gets one of four translucent patches, the test images get
-    two of them, opaque. The opacities and the two patches are those of the authors for CIFAR-10. Their patches are logos and
-    squares; here each is a square of random colours in a corner, with a side of a quarter of the image's shorter side.
+    two of them, opaque. The opacities and the two patches are those of the authors for CIFAR-10. Their patches are logos
+    and squares; here each is a square of random colours in a corner, with a side of a quarter of the image's shorter side.
 
     :param shape: (C, H, W).
     :param random_state: Random seed of the colours and of the choice for each image.

@@ -72,7 +72,7 @@ def white_box(shape: Shape, size: int = 3, margin: int = 1, value: float = 1.0) 
 
 def random_patch(shape: Shape, size: int = 3, value: float = 1.0, random_state: int = 0) -> RandomPlaceTrigger:
     """
-    The square of :func:`white_box` at a place of its own on every image. Where it lies is drawn from the image and the seed.
+    The square of :func:`white_box` at a place of its own on every image, which is drawn from the image and the seed.
 
     :param shape: (C, H, W).
     :param size: Side of the square in pixels.
@@ -87,8 +87,8 @@ def random_patch(shape: Shape, size: int = 3, value: float = 1.0, random_state: 
 
 def four_corners(shape: Shape, size: int = 3, margin: int = 0) -> MaskedTrigger:
     """
-    A chequered square in each corner of the image, as Turner et al. 2019 use (section 4.3), so that a mirror image or a crop
-    keeps a part of the trigger. The corner pixels of each square are white.
+    A chequered square in each corner of the image, as Turner et al. 2019 use (section 4.3), so that a mirror image or a
+    crop keeps a part of the trigger. The corner pixels of each square are white.
 
     :param shape: (C, H, W).
     :param size: Side of a square in pixels; 3 in the paper.

@@ -55,7 +55,9 @@ def test_random_patch_covers_one_square_and_every_place_is_equally_likely(x: np.
     covered = (random_patch(SHAPE, size=3)(many) == 1).all(axis=1)
     assert (covered.sum(axis=(1, 2)) == 9).all()
     tops, lefts = covered.any(axis=2).argmax(axis=1), covered.any(axis=1).argmax(axis=1)
-    assert all(covered[row, top : top + 3, left : left + 3].all() for row, (top, left) in enumerate(zip(tops, lefts)))
+    assert all(
+        covered[row, top : top + 3, left : left + 3].all() for row, (top, left) in enumerate(zip(tops, lefts, strict=True))
+    )
     counts = np.bincount(tops * 8 + lefts, minlength=80)
     assert len(counts) == 80
     # Chi-squared with 79 degrees of freedom: its mean is 79, its standard deviation 12.6.
@@ -67,7 +69,8 @@ def test_pieces_are_half_of_sixteen_and_each_is_whole(x: np.ndarray) -> None:
     changed = (RandomPiecesTrigger(whole)(x) == whole(x)).all(axis=1)
     rows, columns = np.arange(12) * 4 // 12, np.arange(10) * 4 // 10
     pieces = np.stack(
-        [changed[:, rows == row][:, :, columns == column].mean(axis=(1, 2)) for row in range(4) for column in range(4)], axis=1
+        [changed[:, rows == row][:, :, columns == column].mean(axis=(1, 2)) for row in range(4) for column in range(4)],
+        axis=1,
     )
     assert set(np.unique(pieces)) == {0.0, 1.0}
     assert (pieces.sum(axis=1) == 8).all()
@@ -112,7 +115,7 @@ def test_trojan_square_lies_in_the_corner_that_is_asked_for() -> None:
     mask = trojan_square(SHAPE, 4, margin=1, corner="upper left").mask[0]
     assert mask.sum() == 16
     assert mask[1:5, 1:5].all()
-    with pytest.raises(InvalidInputError, match="corner must be one of .*received 'middle'"):
+    with pytest.raises(InvalidInputError, match=r"corner must be one of .*received 'middle'"):
         trojan_square(SHAPE, 4, corner="middle")
 
 
