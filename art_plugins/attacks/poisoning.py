@@ -176,6 +176,15 @@ def poison_classes(
     )
 
 
+def unpoisoned(data: LabelledData) -> PoisonedData:
+    """A data set without an attack in the form of one: no sample is poison, and no test sample carries a trigger."""
+    none = np.zeros(len(data.y_train), dtype=bool)
+    no_label = data.y_test[:0]
+    return PoisonedData(
+        data.x_train, data.y_train, none, data.x_test[:0], no_label, no_label, (), SEVERAL, lambda x: x, data
+    )
+
+
 def all_to_one(
     data: LabelledData,
     x_train: np.ndarray,

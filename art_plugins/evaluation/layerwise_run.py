@@ -113,6 +113,11 @@ def _check(case: ModelCase, with_filters: bool) -> None:
     check_case(case)
     if case.trigger == "none":
         raise InvalidInputError("Layer-wise analysis is measured on attacked models; name a trigger other than 'none'.")
+    if case.sources in ("all_to_all", "untargeted", "two_targets"):
+        raise InvalidInputError(
+            f"Layer-wise analysis is measured on attacks with one target class; received the sources {case.sources!r}. "
+            "Filters are measured on the others: art-plugins filters."
+        )
     if case.trigger == INPUT_AWARE and with_filters:
         raise InvalidInputError(
             "The input-aware attack leaves no poisoned training set that could be filtered; ask for the detectors alone: "
