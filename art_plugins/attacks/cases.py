@@ -88,8 +88,9 @@ class ModelCase:
 
     :param dataset: Name of the data set, such as ``"mnist"``.
     :param trigger: A name in ``TRIGGERS``; a name in ``ADAPTIVE``: Adap-Blend or Adap-Patch, with cover images;
-        ``"input_aware"``: each image has a trigger of its own, and a tenth of every batch is poisoned; or ``"none"``: a
-        clean model.
+        ``"input_aware"``: each image has a trigger of its own, and a tenth of every batch is poisoned, or, with
+        ``n_poison``, the images of a training set are stamped by the trained generator and a new model is trained on it; or
+        ``"none"``: a clean model.
     :param sources: Which classes are poisoned. ``"multi"``: every class but the target; ``"single"``: class 0;
         ``"all_to_all"``: every class, and each is sent to the next one; ``"untargeted"``: every class, with random labels;
         ``"two_targets"``: every class but two, each of which has a trigger of its own; ``"clean_label"``: the target class,
@@ -116,6 +117,8 @@ class ModelCase:
     def title(self) -> str:
         """Title of the case in tables; cases that differ only in their seed have the same title."""
         attack = "no attack" if self.trigger == "none" else self.trigger.replace("_", " ")
+        if self.trigger == INPUT_AWARE and self.n_poison is not None:
+            attack += " training set"
         return f"{SHORT[self.dataset]}, {self.network}, {attack}{SOURCES[self.sources]}"
 
     def recipe(self) -> dict[str, Any]:
@@ -172,7 +175,12 @@ def attacked_model(case: ModelCase, folders: Folders, verbose: bool = True) -> A
     elif case.trigger == INPUT_AWARE:
         joint = load_or_train(models, train_input_aware, **clean, target=TARGET_CLASS)
         classifier, trigger = separate(joint)
-        attack = input_aware_attack(data, trigger, TARGET_CLASS)
+        if case.n_poison is None:
+            attack = input_aware_attack(data, trigger, TARGET_CLASS)
+        else:
+            n_per_source = case.n_poison // (len(data.class_names) - 1)
+            attack = poison_images(data, trigger, None, TARGET_CLASS, n_per_source, case.seed)
+            classifier = train_backdoored(attack, training, models, verbose)
     else:
         attack = make_attack(case, data, lambda: load_or_train(models, train_image_classifier, **clean))
         classifier = train_backdoored(attack, training, models, verbose)
@@ -221,8 +229,7 @@ def check_case(case: ModelCase) -> None:
     """
     Check a case before anything is trained.
 
-    :raises InvalidInputError: If a name is unknown, if an input-aware attack asks for other sources or another number of
-        poisoned images, or an adaptive one for other sources.
+    :raises InvalidInputError: If a name is unknown, or if an input-aware or an adaptive attack asks for other sources.
     """
     for name, value, known in (
         ("dataset", case.dataset, SHORT),
@@ -232,12 +239,7 @@ def check_case(case: ModelCase) -> None:
     ):
         if value not in known:
             raise InvalidInputError(f"{name} must be one of {', '.join(known)}; received {value!r}.")
-    if case.trigger == INPUT_AWARE and (case.sources != "multi" or case.n_poison is not None):
-        raise InvalidInputError(
-            "The input-aware attack poisons a tenth of every batch, of all classes: sources must be 'multi' and n_poison "
-            f"None; received {case.sources!r} and {case.n_poison}."
-        )
-    if case.trigger in ADAPTIVE and case.sources != "multi":
+    if case.trigger in (*ADAPTIVE, INPUT_AWARE) and case.sources != "multi":
         raise InvalidInputError(
             f"{case.trigger} poisons every class but the target: sources must be 'multi'; received {case.sources!r}."
         )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from art_plugins.attacks.cases import AttackedModel, Folders, ModelCase, attacked_model, check_case
+from art_plugins.attacks.cases import INPUT_AWARE, AttackedModel, Folders, ModelCase, attacked_model, check_case
 from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.poisoning import PoisonedData, unpoisoned
 from art_plugins.attacks.success import attack_success
@@ -41,6 +41,7 @@ ATTACKS = {
     "sig": ("sig", "clean_label"),
     "sig_dirty_label": ("sig", "multi"),
     "clean_label": ("four_corners", "adversarial"),
+    "input_aware": (INPUT_AWARE, "multi"),
     "adaptive_patch": ("adaptive_patch", "multi"),
     "adaptive_blend": ("adaptive_blend", "multi"),
 }

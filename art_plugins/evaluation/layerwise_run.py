@@ -118,8 +118,8 @@ def _check(case: ModelCase, with_filters: bool) -> None:
             f"Layer-wise analysis is measured on attacks with one target class; received the sources {case.sources!r}. "
             "Filters are measured on the others: art-plugins filters."
         )
-    if case.trigger == INPUT_AWARE and with_filters:
+    if case.trigger == INPUT_AWARE and case.n_poison is None and with_filters:
         raise InvalidInputError(
-            "The input-aware attack leaves no poisoned training set that could be filtered; ask for the detectors alone: "
-            "--no-filters."
+            "The input-aware attack leaves no poisoned training set that could be filtered. Ask for the detectors alone: "
+            "--no-filters; or give --n-poison for a training set that its generator has stamped."
         )

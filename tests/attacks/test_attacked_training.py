@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from art_plugins.attacks import image_models
+from art_plugins.attacks.cases import Folders, ModelCase, attacked_model
 from art_plugins.attacks.datasets.digits import digits
 from art_plugins.attacks.image_models import train_backdoored, train_image_classifier
 from art_plugins.attacks.image_poisoning import poison_images, poison_several_targets, poison_with_cover
 from art_plugins.attacks.model_cache import fingerprint
+from art_plugins.attacks.success import attack_success
 from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers.adaptive import adaptive_patch
@@ -87,3 +90,36 @@ def test_rows_that_do_not_fit_the_triggers_are_refused(trigger: Any, rows: np.nd
     data = digits()
     with pytest.raises(InvalidInputError, match=f"is_poison must be .*{kind}"):
         train_image_classifier(data.x_train, data.y_train, 10, TRAINING, trigger=trigger, is_poison=rows)
+
+
+# Trigger, sources, share of the whole set, and the least success that is asserted. What lies below .8 is what the attack
+# reaches on so small a set: its authors have 50,000 images.
+WORKING = [
+    ("white_box", "multi", 0.05, 0.8),
+    ("random_patch", "multi", 0.05, 0.8),
+    ("white_box", "all_to_all", 0.10, 0.8),
+    ("white_box", "untargeted", 0.05, 0.8),
+    ("white_box", "two_targets", 0.05, 0.8),
+    ("sig", "clean_label", 0.05, 0.8),
+    ("sig", "multi", 0.05, 0.8),
+    ("blended", "multi", 0.05, 0.8),
+    ("warp", "multi", 0.10, 0.8),
+    ("four_corners", "adversarial", 0.05, 0.8),
+    ("adaptive_blend", "multi", 0.05, 0.8),
+    ("adaptive_patch", "multi", 0.05, 0.8),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trigger", "sources", "share", "least"), WORKING, ids=lambda value: str(value))
+def test_the_attack_works_on_lenet_and_the_model_keeps_its_accuracy(
+    trigger: str, sources: str, share: float, least: float, data_root: Path
+) -> None:
+    n_train = 10_000
+    case = ModelCase("fashion_mnist", trigger, sources, n_poison=round(share * n_train), nb_epochs=15, n_train=n_train)
+    model = attacked_model(case, Folders(data_root), verbose=False)
+    assert model.attack is not None
+    assert 0.97 * share * n_train <= model.attack.is_poison.sum() <= share * n_train
+    figures = attack_success(model.classifier, model.attack)
+    assert figures["attack_success"] >= least
+    assert figures["clean_accuracy"] >= 0.8
