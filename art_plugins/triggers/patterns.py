@@ -70,19 +70,20 @@ def white_box(shape: Shape, size: int = 3, margin: int = 1, value: float = 1.0) 
     return MaskedTrigger(_corner(shape, size, margin), np.full(shape, value, dtype=np.float32))
 
 
-def random_patch(shape: Shape, size: int = 3, value: float = 1.0, random_state: int = 0) -> RandomPlaceTrigger:
+def random_patch(shape: Shape, size: int = 5, random_state: int = 0) -> RandomPlaceTrigger:
     """
-    The square of :func:`white_box` at a place of its own on every image, which is drawn from the image and the seed.
+    A chequered square, as BadNets (Gu et al. 2019) and Turner et al. 2019 use, at a place of its own on every image. The
+    place is drawn from the image and the seed. The square must be unlike everything in the images, since its place says
+    nothing: on clothes a small network does not learn a white square of 3 pixels.
 
     :param shape: (C, H, W).
     :param size: Side of the square in pixels.
-    :param value: Value of the square, in the images' units.
     :param random_state: Random seed of the places.
     :raises InvalidInputError: If the square does not fit into the image, or for a bad seed.
     """
     n_channels, _, _ = _checked(shape)
-    _corner(shape, size, 0)
-    return RandomPlaceTrigger(np.full((n_channels, plain(size), plain(size)), value, dtype=np.float32), random_state)
+    _corner_slices(shape, size, 0, CORNERS[0])
+    return RandomPlaceTrigger(np.broadcast_to(_chequered(size), (n_channels, size, size)), random_state)
 
 
 def four_corners(shape: Shape, size: int = 3, margin: int = 0) -> MaskedTrigger:
@@ -97,10 +98,9 @@ def four_corners(shape: Shape, size: int = 3, margin: int = 0) -> MaskedTrigger:
     """
     mask = np.maximum.reduce([_corner(shape, size, margin, corner) for corner in CORNERS])
     pattern = np.zeros(shape, dtype=np.float32)
-    white = (np.indices((plain(size), plain(size))).sum(axis=0) % 2 == 0).astype(np.float32)
     for corner in CORNERS:
         rows, columns = _corner_slices(shape, size, margin, corner)
-        pattern[:, rows, columns] = white
+        pattern[:, rows, columns] = _chequered(size)
     return MaskedTrigger(mask, pattern)
 
 
@@ -201,6 +201,12 @@ def warp(shape: Shape, strength: float = 1.0, grid_size: int = 4, random_state: 
     control *= strength / np.abs(control).mean()
     places = np.meshgrid(*(np.linspace(0, grid_size - 1, side) for side in (height, width)), indexing="ij")
     return WarpTrigger(np.stack([map_coordinates(values, places, order=3, mode="nearest") for values in control]))
+
+
+def _chequered(size: int) -> np.ndarray:
+    """Give a square of white and black pixels in turn; the first pixel is white."""
+    white: np.ndarray = np.indices((size, size)).sum(axis=0) % 2 == 0
+    return white.astype(np.float32)
 
 
 def _corner(shape: Shape, size: int, margin: int, corner: str = "lower right") -> np.ndarray:

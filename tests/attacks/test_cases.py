@@ -164,6 +164,12 @@ def test_a_clean_label_case_poisons_at_most_four_fifths_of_the_target_class(data
     assert attack.is_poison.sum() == 48  # of 60
 
 
+def test_clean_label_cases_have_a_target_that_networks_confuse_with_others() -> None:
+    assert ModelCase("fashion_mnist", "sig").target == ModelCase("gtsrb32", "sig", "clean_label").target == TARGET_CLASS
+    assert ModelCase("fashion_mnist", "sig", "clean_label").target == 6
+    assert ModelCase("cifar10", "four_corners", "adversarial").target == 3
+
+
 def test_an_adversarial_case_perturbs_by_a_proxy_and_needs_one(data: LabelledData) -> None:
     case = ModelCase("gtsrb32", "four_corners", "adversarial", n_poison=30)
     with pytest.raises(InvalidInputError, match="needs a proxy"):

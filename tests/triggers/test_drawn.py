@@ -50,14 +50,15 @@ def test_another_seed_draws_other_triggers(name: str, x: np.ndarray) -> None:
     assert (first != other).any(axis=(1, 2, 3)).mean() > 0.3
 
 
-def test_random_patch_covers_one_square_and_every_place_is_equally_likely(x: np.ndarray) -> None:
+def test_random_patch_is_chequered_and_every_place_is_equally_likely(x: np.ndarray) -> None:
     many = np.concatenate([x, x * 0.5, x * 0.7, x * 0.8])
-    covered = (random_patch(SHAPE, size=3)(many) == 1).all(axis=1)
+    stamped = random_patch(SHAPE, size=3)(many)
+    covered = np.isin(stamped, (0, 1)).all(axis=1)
     assert (covered.sum(axis=(1, 2)) == 9).all()
+    chequered = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], dtype=np.float32)
     tops, lefts = covered.any(axis=2).argmax(axis=1), covered.any(axis=1).argmax(axis=1)
-    assert all(
-        covered[row, top : top + 3, left : left + 3].all() for row, (top, left) in enumerate(zip(tops, lefts, strict=True))
-    )
+    for one, top, left in zip(stamped, tops, lefts, strict=True):
+        assert (one[:, top : top + 3, left : left + 3] == chequered).all()
     counts = np.bincount(tops * 8 + lefts, minlength=80)
     assert len(counts) == 80
     # Chi-squared with 79 degrees of freedom: its mean is 79, its standard deviation 12.6.
