@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -144,6 +144,36 @@ class Digits:
 def digits() -> Digits:
     """Small real images, with poisoned and clean networks for them."""
     return Digits()
+
+
+class MergedDigits(NamedTuple):
+    """
+    Real digits of which two share a label: natural sub-populations of one class, and no poison.
+
+    ``x`` (n, 1, 8, 8), ``y`` (n,): the training set. ``part`` (n,): the digit of each sample. ``label``: the label that two
+    digits share. ``parts``: these digits. ``classifier``: an ART classifier trained on the set.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    part: np.ndarray
+    label: int
+    parts: tuple[int, int]
+    classifier: Any
+
+
+@pytest.fixture(scope="session")
+def merged_digits() -> MergedDigits:
+    """The digits 1 and 7 as one class. A filter may not remove one of them as a whole."""
+    from art_plugins.attacks.datasets.digits import digits as load
+    from art_plugins.attacks.datasets.labelled import merged
+    from art_plugins.attacks.image_models import train_image_classifier
+    from art_plugins.attacks.training_loop import ImageTraining
+
+    data, part = merged(load(), {7: 1})
+    training = ImageTraining(network="plain_cnn", nb_epochs=20, batch_size=32)
+    classifier = train_image_classifier(data.x_train, data.y_train, len(data.class_names), training)
+    return MergedDigits(data.x_train, data.y_train, part, 1, (1, 7), classifier)
 
 
 @pytest.fixture

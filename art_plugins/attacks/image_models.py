@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ def train_image_classifier(
     nb_classes: int,
     training: ImageTraining = IMAGE_TRAINING,
     *,
-    trigger: Callable[[np.ndarray], np.ndarray] | None = None,
+    trigger: Callable[[np.ndarray], np.ndarray] | Sequence[Callable[[np.ndarray], np.ndarray]] | None = None,
     is_poison: np.ndarray | None = None,
     fabric: Fabric | None = None,
     verbose: bool = False,
@@ -49,8 +49,10 @@ def train_image_classifier(
     :param x: Clean images (n, C, H, W), 0 to 1.
     :param y: Labels, (n,), (n, 1) or one-hot; those of poisoned images are already the attack's.
     :param trigger: Stamped on the rows in ``is_poison``, *after* augmenting: a crop or a mirror image of a stamped image
-        would move the trigger, and the backdoor would be of another kind than the test images ask for.
-    :param is_poison: (n,) bool; needs ``trigger``.
+        would move the trigger, and the backdoor would be of another kind than the test images ask for. Several triggers
+        come as a sequence.
+    :param is_poison: Which images get the trigger, (n,) bool; needs ``trigger``. For several triggers: the number of the
+        trigger of each image, (n,) int64, from 1; 0: the image gets none.
     :param fabric: A launched ``lightning.fabric.Fabric`` of one device; ``None``: one of the training's precision, on the
         first accelerator or the CPU.
     :raises InvalidInputError: For bad images, labels or parameters, or when the loss is no longer finite.
@@ -63,11 +65,12 @@ def train_image_classifier(
         wrapped, wrapped_optimiser = fabric.setup(model, sgd(model, training.learning_rate))
         images = fabric.to_device(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
         targets = fabric.to_device(torch.from_numpy(labels))
-        poisoned = torch.zeros(len(x), dtype=torch.bool) if is_poison is None else torch.from_numpy(np.asarray(is_poison))
+        triggers = () if trigger is None else (trigger,) if callable(trigger) else tuple(trigger)
+        numbers = torch.from_numpy(np.zeros(len(x), np.int64) if is_poison is None else is_poison.astype(np.int64))
 
         def loss_of(rows: Tensor, batch: Tensor) -> Tensor:
-            if trigger is not None:
-                batch = with_trigger(batch, poisoned[rows], trigger)
+            for number, one in enumerate(triggers, start=1):
+                batch = with_trigger(batch, numbers[rows] == number, one)
             return functional.cross_entropy(wrapped(batch), targets[rows])
 
         wrapped.train()
@@ -86,15 +89,16 @@ def train_backdoored(
 
     :param models: Folder of trained models; see :func:`~art_plugins.attacks.model_cache.load_or_train`.
     """
+    stamping = attack.stamping
     return load_or_train(
         models,
         train_image_classifier,
-        x=attack.clean.x_train,
+        x=attack.clean.x_train if stamping is None else stamping.x,
         y=attack.y_train,
         nb_classes=len(attack.clean.class_names),
         training=training,
-        trigger=attack.trigger,
-        is_poison=attack.is_poison,
+        trigger=attack.trigger if stamping is None else stamping.triggers,
+        is_poison=attack.is_poison if stamping is None else stamping.number_of,
         verbose=verbose,
     )
 
@@ -180,7 +184,10 @@ def check_training(x: np.ndarray, y: np.ndarray, nb_classes: int, training: Imag
 def _check_poison(n: int, trigger: object, is_poison: np.ndarray | None) -> None:
     if (trigger is None) != (is_poison is None):
         raise InvalidInputError("trigger and is_poison come together: what is stamped, and on which rows.")
-    if is_poison is not None and (is_poison.shape != (n,) or is_poison.dtype != bool):
+    if is_poison is None:
+        return
+    kind, what = (np.dtype(bool), "bool") if callable(trigger) else (np.dtype(np.int64), "the number of a trigger, int64,")
+    if is_poison.shape != (n,) or is_poison.dtype != kind:
         raise InvalidInputError(
-            f"is_poison must be bool of shape ({n},); received {is_poison.dtype} of shape {is_poison.shape}."
+            f"is_poison must be {what} of shape ({n},); received {is_poison.dtype} of shape {is_poison.shape}."
         )

@@ -62,6 +62,9 @@ def fingerprint(train: Callable[..., Any], **arguments: Any) -> str:
         digest.update(name.encode())
         if callable(value):
             value = value(arguments["x"][arguments["is_poison"]])
+        elif name == "trigger" and value is not None:
+            stamped = [one(arguments["x"][arguments["is_poison"] == number]) for number, one in enumerate(value, start=1)]
+            value = np.concatenate(stamped)
         if isinstance(value, np.ndarray):
             digest.update(f"{value.dtype.str}{value.shape}".encode())
             digest.update(np.ascontiguousarray(value).tobytes())

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from art_plugins.attacks.vision_transformer import vit
+
 FRAME, STEP, FFT = 255, 128, 256  # of Armory's speech classifier, in samples
 
 
@@ -137,6 +139,24 @@ def lenet5(in_channels: int, nb_classes: int) -> nn.Sequential:
     )
 
 
+def plain_cnn(in_channels: int, nb_classes: int, width: int = 16) -> nn.Sequential:
+    """
+    Three convolutions of 3 x 3 without any normalisation, each followed by a ReLU and a max pool, and one hidden layer of
+    128.
+
+    :param width: Channels of the first convolution; each further one has twice as many.
+    """
+    layers: list[nn.Module] = []
+    channels = in_channels
+    for index in range(3):
+        out = width * 2**index
+        pool = nn.MaxPool2d(2) if index < 2 else nn.AdaptiveMaxPool2d(3)
+        layers += [nn.Conv2d(channels, out, 3, padding=1), nn.ReLU(), pool]
+        channels = out
+    layers += [nn.Flatten(), nn.Linear(channels * 9, 128), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(128, nb_classes))
+
+
 def vgg16(in_channels: int, nb_classes: int, width: int = 64) -> nn.Sequential:
     """
     VGG-16 (Simonyan and Zisserman 2015) with batch normalisation, an average over the last maps, and hidden layers of
@@ -224,6 +244,8 @@ NETWORKS: dict[str, Any] = {
     "resnet18_cifar": resnet18_cifar,
     "resnet50": lambda channels, nb_classes: resnet(channels, nb_classes, 50),
     "lenet5": lenet5,
+    "plain_cnn": plain_cnn,
+    "vit": vit,
     "vgg16": vgg16,
     "mobilenet_v2": mobilenet_v2,
 }

@@ -12,6 +12,30 @@ from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.errors import InvalidInputError
 
 SEVERAL = -1  # in place of the target class when the attack has several
+UNTARGETED = -2  # in place of the target class when every class but a sample's own one will do
+Trigger = Callable[[np.ndarray], np.ndarray]
+
+
+class Stamping(NamedTuple):
+    """
+    What the training samples of an attack carry, for a training that stamps after it has augmented the samples.
+
+    ``x`` (n, ...): the training samples before they are stamped. ``triggers``: the triggers. ``number_of`` (n,), int64: the
+    number of the trigger that a sample carries, from 1; 0: it carries none.
+    """
+
+    x: np.ndarray
+    triggers: tuple[Trigger, ...]
+    number_of: np.ndarray
+
+    def stamped(self) -> np.ndarray:
+        """The training samples with their triggers."""
+        x = self.x.copy()
+        for number, trigger in enumerate(self.triggers, start=1):
+            chosen = np.flatnonzero(self.number_of == number)
+            if len(chosen):
+                x[chosen] = trigger(x[chosen])
+        return x
 
 
 class PoisonedData(NamedTuple):
@@ -20,8 +44,10 @@ class PoisonedData(NamedTuple):
 
     ``x_train``, ``y_train``: with the poison in place. ``is_poison``: (n,) bool. ``x_triggered`` (m, ...): every test
     sample of the source classes, with the trigger. ``y_source`` (m,): their true classes. ``y_wanted`` (m,): the classes
-    that the attacker wants them to be classified as. ``sources``: the source classes. ``target``: the target class, or -1
-    where there are several. ``trigger``: the trigger. ``clean``: the data before the attack.
+    that the attacker wants them to be classified as; -2: any class but the true one. ``sources``: the source classes.
+    ``target``: the target class; -1 where there are several, -2 where any class but the true one will do. ``trigger``: the
+    trigger at test time. ``clean``: the data before the attack. ``stamping``: what the training samples carry;
+    ``None``: the poisoned ones carry ``trigger``, and nothing else was changed.
     """
 
     x_train: np.ndarray
@@ -32,13 +58,26 @@ class PoisonedData(NamedTuple):
     y_wanted: np.ndarray
     sources: tuple[int, ...]
     target: int
-    trigger: Callable[[np.ndarray], np.ndarray]
+    trigger: Trigger
     clean: LabelledData
+    stamping: Stamping | None = None
+
+    @property
+    def is_cover(self) -> np.ndarray:
+        """
+        Cover samples, (n,) bool: they carry a trigger and keep their true label (Qi et al. 2023 call them regularisation
+        samples). They are not poison; where a filter removes one, it counts as a clean sample that was removed, as the
+        authors count it.
+        """
+        if self.stamping is None:
+            return np.zeros(len(self.is_poison), dtype=bool)
+        is_cover: np.ndarray = (self.stamping.number_of > 0) & ~self.is_poison
+        return is_cover
 
 
 def poison(
     data: LabelledData,
-    trigger: Callable[[np.ndarray], np.ndarray],
+    trigger: Trigger,
     source: str,
     target: str,
     fraction: float,
@@ -77,7 +116,7 @@ def share_of(fraction: float, n_members: int, what: str = "a sample") -> int:
 
 def poison_classes(
     data: LabelledData,
-    trigger: Callable[[np.ndarray], np.ndarray],
+    trigger: Trigger,
     target_of: Mapping[int, int],
     n_per_source: int,
     random_state: int = 0,
@@ -137,12 +176,21 @@ def poison_classes(
     )
 
 
+def unpoisoned(data: LabelledData) -> PoisonedData:
+    """A data set without an attack in the form of one: no sample is poison, and no test sample carries a trigger."""
+    none = np.zeros(len(data.y_train), dtype=bool)
+    no_label = data.y_test[:0]
+    return PoisonedData(
+        data.x_train, data.y_train, none, data.x_test[:0], no_label, no_label, (), SEVERAL, lambda x: x, data
+    )
+
+
 def all_to_one(
     data: LabelledData,
     x_train: np.ndarray,
     y_train: np.ndarray,
     is_poison: np.ndarray,
-    trigger: Callable[[np.ndarray], np.ndarray],
+    trigger: Trigger,
     target: int,
 ) -> PoisonedData:
     """Bring together a poisoned training set and, with the trigger, every test sample of a class other than ``target``."""

@@ -146,6 +146,13 @@ def _show_layerwise_run(run: dict[str, Any]) -> None:
         console.print(line, markup=False, highlight=False)
 
 
+def _show_filter_run(run: dict[str, Any]) -> None:
+    line = f"{run['title']}, seed {run['seed']}, {run['filter_title']}: "
+    if run["note"] is None:
+        line += f"TPR {_cell(run['tpr'])}, FPR {_cell(run['fpr'])}"
+    console.print(line + (run["note"] or ""), markup=False, highlight=False)
+
+
 def _show(table: Any) -> None:
     """Print a table of a record."""
     shown = Table(title=escape(table.caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

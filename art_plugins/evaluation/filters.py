@@ -66,12 +66,17 @@ class Filter(NamedTuple):
         return self.make(classifier, task.data.x_train, task.data.y_train, **arguments)
 
 
-def _trusted(task: Task) -> dict[str, np.ndarray]:
-    """Take test samples as trusted samples: the filter sees them, the models that are trained do not."""
+def trusted_samples(task: Task, n_per_class: int = N_TRUSTED) -> dict[str, np.ndarray]:
+    """
+    Take test samples as trusted samples: the filter sees them, the models that are trained do not.
+
+    :param n_per_class: Number of samples of each class; at most half of a class is taken.
+    :return: ``x_val`` and ``y_val``, as the filters name them.
+    """
     x_test, y_test = task.data.clean.x_test, task.data.clean.y_test
     random = np.random.default_rng(task.seed)
     members = [random.permutation(np.flatnonzero(y_test == label)) for label in np.unique(y_test)]
-    chosen = np.concatenate([rows[: min(N_TRUSTED, len(rows) // 2)] for rows in members])
+    chosen = np.concatenate([rows[: min(n_per_class, len(rows) // 2)] for rows in members])
     return {"x_val": x_test[chosen], "y_val": y_test[chosen]}
 
 
@@ -98,7 +103,7 @@ FILTERS = (
         LayerwiseFeatureDefence,
         {"fpr": LAYERWISE_FPR},
         "own",
-        _trusted,
+        trusted_samples,
         f"has {N_TRUSTED} trusted test samples a class, at most half of them",
     ),
     *_of_art("activation_clustering", "Activation clustering", ActivationClustering),

@@ -16,12 +16,14 @@ import numpy as np
 from art_plugins.attacks.cases import Folders, ModelCase, attacked_model
 from art_plugins.attacks.poisoning import SEVERAL
 from art_plugins.attacks.success import assert_attack_works
+from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
 from art_plugins.reports.record_files import IN_FLIGHT
 from art_plugins.triggers.inversion import invert_triggers
 
+SOURCES = ("multi", "single", "all_to_all")  # with other sources, no class or several are the right answer
 LEAST_SUCCESS = 0.94  # of an attack that is judged; the weakest of Li et al., Table 1, has .94
 
 
@@ -44,7 +46,14 @@ def run_in_flight(
     :param nb_steps: Most steps of the trigger inversion.
     :param with_baselines: Measure Neural Cleanse, B3D and STRIP as well.
     :return: The record.
+    :raises InvalidInputError: If the sources of a case leave no single answer to what its target class is.
     """
+    for case in cases:
+        if case.sources not in SOURCES:
+            raise InvalidInputError(
+                f"Inverted triggers are measured for the sources {', '.join(SOURCES)}; received {case.sources!r}. "
+                "Filters are measured on the others: art-plugins filters."
+            )
     options: dict[str, Any] = {"nb_steps": nb_steps, "with_baselines": with_baselines, "verbose": recording.verbose}
     jobs = {
         run_name(

@@ -113,8 +113,13 @@ def _check(case: ModelCase, with_filters: bool) -> None:
     check_case(case)
     if case.trigger == "none":
         raise InvalidInputError("Layer-wise analysis is measured on attacked models; name a trigger other than 'none'.")
-    if case.trigger == INPUT_AWARE and with_filters:
+    if case.sources in ("all_to_all", "untargeted", "two_targets"):
         raise InvalidInputError(
-            "The input-aware attack leaves no poisoned training set that could be filtered; ask for the detectors alone: "
-            "--no-filters."
+            f"Layer-wise analysis is measured on attacks with one target class; received the sources {case.sources!r}. "
+            "Filters are measured on the others: art-plugins filters."
+        )
+    if case.trigger == INPUT_AWARE and case.n_poison is None and with_filters:
+        raise InvalidInputError(
+            "The input-aware attack leaves no poisoned training set that could be filtered. Ask for the detectors alone: "
+            "--no-filters; or give --n-poison for a training set that its generator has stamped."
         )

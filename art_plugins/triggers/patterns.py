@@ -12,11 +12,13 @@ from scipy.ndimage import map_coordinates
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.parameters import check_count, check_number, plain, shown
+from art_plugins.triggers.drawn import RandomPlaceTrigger
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger, WarpTrigger
 
 Shape = tuple[int, int, int]
 MOST_VALUES = 2**28  # largest number of values of an image: a gigabyte in single precision
 MOST_GRID = 1_000  # largest side of the grid of a warp
+CORNERS = ("lower right", "upper left", "lower left", "upper right")
 
 
 def chessboard(shape: Shape, amplitude: float) -> AdditiveTrigger:
@@ -68,18 +70,73 @@ def white_box(shape: Shape, size: int = 3, margin: int = 1, value: float = 1.0) 
     return MaskedTrigger(_corner(shape, size, margin), np.full(shape, value, dtype=np.float32))
 
 
-def trojan_square(shape: Shape, size: int, margin: int = 1, random_state: int = 0) -> MaskedTrigger:
+def random_patch(shape: Shape, size: int = 5, random_state: int = 0) -> RandomPlaceTrigger:
     """
-    A square of random, fully saturated colours in the lower right corner, similar to that of Liu et al. 2018. Their square
-    is optimised for the attacked network; this one is random.
+    A chequered square, as BadNets (Gu et al. 2019) and Turner et al. 2019 use, at a place of its own on every image. The
+    place is drawn from the image and the seed. The square must be unlike everything in the images, since its place says
+    nothing: on clothes a small network does not learn a white square of 3 pixels.
+
+    :param shape: (C, H, W).
+    :param size: Side of the square in pixels.
+    :param random_state: Random seed of the places.
+    :raises InvalidInputError: If the square does not fit into the image, or for a bad seed.
+    """
+    n_channels, _, _ = _checked(shape)
+    _corner_slices(shape, size, 0, CORNERS[0])
+    return RandomPlaceTrigger(np.broadcast_to(_chequered(size), (n_channels, size, size)), random_state)
+
+
+def four_corners(shape: Shape, size: int = 3, margin: int = 0) -> MaskedTrigger:
+    """
+    A chequered square in each corner of the image, as Turner et al. 2019 use (section 4.3), so that a mirror image or a
+    crop keeps a part of the trigger. The corner pixels of each square are white.
+
+    :param shape: (C, H, W).
+    :param size: Side of a square in pixels; 3 in the paper.
+    :param margin: Number of pixels between a square and the edges.
+    :raises InvalidInputError: If the squares do not fit into the image.
+    """
+    mask = np.maximum.reduce([_corner(shape, size, margin, corner) for corner in CORNERS])
+    pattern = np.zeros(shape, dtype=np.float32)
+    for corner in CORNERS:
+        rows, columns = _corner_slices(shape, size, margin, corner)
+        pattern[:, rows, columns] = _chequered(size)
+    return MaskedTrigger(mask, pattern)
+
+
+def sinusoid(shape: Shape, amplitude: float = 20 / 255, n_periods: float = 6) -> AdditiveTrigger:
+    """
+    The sinusoidal signal of Barni et al. 2019 (SIG, section 3.2): adds ``amplitude`` sin(2 pi j f / W) to every pixel of
+    column j, in all channels, and clips the sum.
+
+    :param shape: (C, H, W).
+    :param amplitude: Largest value added, above 0 and at most 1, for images of 0 to 1. 20 of 255 levels in the paper.
+    :param n_periods: Number of periods across the image, f; 6 in the paper.
+    :raises InvalidInputError: For a bad shape, amplitude or number of periods.
+    """
+    _, _, width = _checked(shape)
+    amplitude, n_periods = plain(amplitude), plain(n_periods)
+    check_number("amplitude", amplitude, "for images of 0 to 1", above=0, most=1)
+    check_number("n_periods", n_periods, above=0)
+    wave = amplitude * np.sin(2 * np.pi * np.arange(width) * n_periods / width)
+    return AdditiveTrigger(np.broadcast_to(wave, shape).astype(np.float32))
+
+
+def trojan_square(
+    shape: Shape, size: int, margin: int = 1, random_state: int = 0, corner: str = "lower right"
+) -> MaskedTrigger:
+    """
+    A square of random, fully saturated colours in a corner, similar to that of Liu et al. 2018. Their square is optimised
+    for the attacked network; this one is random.
 
     :param shape: (C, H, W).
     :param size: Side of the square in pixels; the square of Liu et al. covers 7 % of the image.
     :param margin: Number of pixels between the square and the edges.
     :param random_state: Random seed of the colours.
-    :raises InvalidInputError: If the square does not fit into the image.
+    :param corner: The corner of the image, one of ``CORNERS``.
+    :raises InvalidInputError: If the square does not fit into the image, or for an unknown corner.
     """
-    mask, random_state = _corner(shape, size, margin), plain(random_state)
+    mask, random_state = _corner(shape, size, margin, corner), plain(random_state)
     check_count("random_state", random_state, 0)
     return MaskedTrigger(mask, np.random.default_rng(random_state).integers(0, 2, size=shape).astype(np.float32))
 
@@ -146,19 +203,35 @@ def warp(shape: Shape, strength: float = 1.0, grid_size: int = 4, random_state: 
     return WarpTrigger(np.stack([map_coordinates(values, places, order=3, mode="nearest") for values in control]))
 
 
-def _corner(shape: Shape, size: int, margin: int) -> np.ndarray:
-    """Give a mask of ones in a square near the lower right corner, (1, H, W), float32."""
+def _chequered(size: int) -> np.ndarray:
+    """Give a square of white and black pixels in turn; the first pixel is white."""
+    white: np.ndarray = np.indices((size, size)).sum(axis=0) % 2 == 0
+    return white.astype(np.float32)
+
+
+def _corner(shape: Shape, size: int, margin: int, corner: str = "lower right") -> np.ndarray:
+    """Give a mask of ones in a square near a corner, (1, H, W), float32."""
+    rows, columns = _corner_slices(shape, size, margin, corner)
+    mask = np.zeros((1, *shape[1:]), dtype=np.float32)
+    mask[0, rows, columns] = 1
+    return mask
+
+
+def _corner_slices(shape: Shape, size: int, margin: int, corner: str) -> tuple[slice, slice]:
+    """Give the rows and the columns of a square near a corner."""
     _, height, width = _checked(shape)
     size, margin = plain(size), plain(margin)
     check_count("size", size)
     check_count("margin", margin, 0)
+    if corner not in CORNERS:
+        raise InvalidInputError(f"corner must be one of {', '.join(CORNERS)}; received {shown(corner)}.")
     if size + margin > min(height, width):
         raise InvalidInputError(
             f"A square of {size} pixels, {margin} from the edge, does not fit into an image of {height} x {width}."
         )
-    mask = np.zeros((1, height, width), dtype=np.float32)
-    mask[0, height - margin - size : height - margin, width - margin - size : width - margin] = 1
-    return mask
+    top = margin if corner.startswith("upper") else height - margin - size
+    left = margin if corner.endswith("left") else width - margin - size
+    return slice(top, top + size), slice(left, left + size)
 
 
 def _checked(shape: Shape) -> Shape:

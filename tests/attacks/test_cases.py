@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from art_plugins.attacks import cases
 from art_plugins.attacks.cases import (
+    ADAPTIVE,
     RECIPES,
     SHORT,
     TARGET_CLASS,
@@ -53,8 +55,10 @@ def test_recipe_mirrors_only_where_a_mirror_image_is_of_the_same_class(dataset: 
     recipe = ModelCase(dataset, "none", network=network).recipe()
     assert network in NETWORKS
     assert dataset in SETS
-    if network == "lenet5":
+    if network in ("lenet5", "plain_cnn"):
         assert recipe["augment"] is False
+    elif network == "vit":
+        assert recipe["augment"] == "crop"
     else:
         assert recipe["augment"] == (True if dataset in ("cifar10", "fashion_mnist") else "crop")
 
@@ -72,6 +76,8 @@ def test_recipe_takes_the_width_and_the_epochs_of_the_case() -> None:
         (ModelCase("mnist", "white_box"), "MNIST, lenet5, white box"),
         (ModelCase("cifar10", "none", network="vgg16"), "CIFAR-10, vgg16, no attack"),
         (ModelCase("gtsrb32", "warp", "single", "mobilenet_v2"), "GTSRB, mobilenet_v2, warp, single source"),
+        (ModelCase("emnist_letters", "white_box", "untargeted", "vit"), "EMNIST letters, vit, white box, untargeted"),
+        (ModelCase("mnist", "sig", "clean_label", "plain_cnn"), "MNIST, plain_cnn, sig, clean label"),
         (ModelCase("gtsrb32", "blended", "all_to_all", "mobilenet_v2"), "GTSRB, mobilenet_v2, blended, all to all"),
     ],
 )
@@ -130,3 +136,49 @@ def test_attacked_model_without_an_attack_is_trained_on_the_data_as_they_are(sig
     model = attacked_model(case, Folders(signs), verbose=False)
     assert model.attack is None
     assert model.classifier.nb_classes == N_CLASSES
+
+
+@pytest.mark.parametrize("trigger", ADAPTIVE)
+def test_adaptive_cases_have_cover_images_that_keep_their_label(trigger: str, data: LabelledData) -> None:
+    attack = make_attack(ModelCase("gtsrb32", trigger, n_poison=36), data)
+    assert attack.is_poison.sum() == 36
+    assert attack.is_cover.sum() == 36 * ADAPTIVE[trigger][1]
+    np.testing.assert_array_equal(attack.y_train[attack.is_cover], data.y_train[attack.is_cover])
+    changed = (attack.x_train != data.x_train).any(axis=(1, 2, 3))
+    np.testing.assert_array_equal(changed, attack.is_poison | attack.is_cover)
+    with pytest.raises(InvalidInputError, match="sources must be 'multi'"):
+        check_case(ModelCase("gtsrb32", trigger, "single"))
+
+
+@pytest.mark.parametrize(
+    ("sources", "n_poison", "n_of_target"), [("untargeted", 39, 3), ("two_targets", 44, 0), ("clean_label", 30, 30)]
+)
+def test_cases_poison_as_many_images_as_they_say(sources: str, n_poison: int, n_of_target: int, data: LabelledData) -> None:
+    attack = make_attack(ModelCase("gtsrb32", "white_box", sources, n_poison=n_poison), data)
+    assert attack.is_poison.sum() == n_poison
+    assert (data.y_train[attack.is_poison] == TARGET_CLASS).sum() == n_of_target
+
+
+def test_a_clean_label_case_poisons_at_most_four_fifths_of_the_target_class(data: LabelledData) -> None:
+    attack = make_attack(ModelCase("gtsrb32", "sig", "clean_label", n_poison=500), data)
+    assert attack.is_poison.sum() == 48  # of 60
+
+
+def test_clean_label_cases_have_a_target_that_networks_confuse_with_others() -> None:
+    assert ModelCase("fashion_mnist", "sig").target == ModelCase("gtsrb32", "sig", "clean_label").target == TARGET_CLASS
+    assert ModelCase("fashion_mnist", "sig", "clean_label").target == 6
+    assert ModelCase("cifar10", "four_corners", "adversarial").target == 3
+
+
+def test_an_adversarial_case_perturbs_by_a_proxy_and_needs_one(data: LabelledData) -> None:
+    case = ModelCase("gtsrb32", "four_corners", "adversarial", n_poison=30)
+    with pytest.raises(InvalidInputError, match="needs a proxy"):
+        make_attack(case, data)
+
+
+def test_a_case_of_fewer_training_images_draws_them_by_its_seed(signs: Path) -> None:
+    case = ModelCase("gtsrb32", "white_box", n_poison=12, nb_epochs=0, n_train=130)
+    models = [attacked_model(replace(case, seed=seed), Folders(signs), verbose=False) for seed in (0, 0, 1)]
+    assert len(models[0].data.y_train) == 130
+    np.testing.assert_array_equal(models[0].data.x_train, models[1].data.x_train)
+    assert (models[0].data.x_train != models[2].data.x_train).any()

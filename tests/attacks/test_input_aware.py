@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from art_plugins.attacks.cases import INPUT_AWARE, TARGET_CLASS, Folders, ModelCase, check_case
+from art_plugins.attacks.cases import INPUT_AWARE, TARGET_CLASS, Folders, ModelCase, attacked_model, check_case
 from art_plugins.attacks.datasets.digits import digits as digit_data
 from art_plugins.attacks.input_aware import _sameness, input_aware_attack, separate, train_input_aware
 from art_plugins.attacks.model_cache import load_or_train
@@ -100,11 +100,25 @@ def test_input_aware_bad_arguments_are_refused(changes: dict[str, Any]) -> None:
         train_input_aware(**arguments)
 
 
-@pytest.mark.parametrize("changes", [{"sources": "single"}, {"n_poison": 100}])
-def test_case_of_an_input_aware_attack_has_no_sources_and_numbers_to_choose(changes: dict[str, Any]) -> None:
+def test_case_of_an_input_aware_attack_has_no_sources_to_choose() -> None:
     check_case(ModelCase("mnist", INPUT_AWARE))
-    with pytest.raises(InvalidInputError, match="poisons a tenth of every batch"):
-        check_case(ModelCase("mnist", INPUT_AWARE, **changes))
+    with pytest.raises(InvalidInputError, match="sources must be 'multi'"):
+        check_case(ModelCase("mnist", INPUT_AWARE, sources="single"))
+
+
+def test_case_of_an_input_aware_training_set_stamps_images_by_the_generator_and_trains_anew(tmp_path: Path) -> None:
+    x, y = np.repeat(DATA.x_train, 4, axis=2).repeat(4, axis=3)[:, 0], DATA.y_train
+    np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
+    case = ModelCase("mnist", INPUT_AWARE, network="plain_cnn", width=2, n_poison=90, nb_epochs=1, n_train=400)
+    folders = Folders(tmp_path, tmp_path / "models")
+    model = attacked_model(case, folders, verbose=False)
+    assert model.attack is not None
+    assert model.attack.is_poison.sum() == 90
+    changed = (model.attack.x_train != model.data.x_train).any(axis=(1, 2, 3))
+    np.testing.assert_array_equal(changed, model.attack.is_poison)
+    np.testing.assert_array_equal(model.attack.x_train[changed], model.attack.trigger(model.data.x_train[changed]))
+    assert len(list((tmp_path / "models").iterdir())) == 2  # the joint training, and that on the stamped set
+    assert case.title == "MNIST, plain_cnn, input aware training set"
 
 
 def test_filters_on_an_input_aware_attack_are_refused_before_any_training(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from art_plugins.attacks.networks import (
     STFTMagnitude,
     lenet5,
     mobilenet_v2,
+    plain_cnn,
     resnet,
     resnet18_cifar,
     vgg16,
+    vit,
 )
 
 
@@ -108,3 +110,33 @@ def test_inverted_residual_adds_its_input_where_shapes_allow_and_rectifies_no_su
         torch.nn.init.zeros_(block.body[-1].bias)
         assert (output < 0).any()
         assert torch.equal(block(x), x if has_shortcut else torch.zeros_like(output))
+
+
+def test_plain_cnn_has_three_convolutions_and_no_normalisation() -> None:
+    network = plain_cnn(3, 10)
+    kinds = [type(module).__name__ for module in network.modules()]
+    assert kinds.count("Conv2d") == 3
+    assert not [kind for kind in kinds if "Norm" in kind]
+    n_parameters = 16 * 28 + 32 * (16 * 9 + 1) + 64 * (32 * 9 + 1) + 128 * (64 * 9 + 1) + 10 * 129
+    assert sum(value.numel() for value in network.parameters()) == n_parameters
+
+
+def test_vit_has_four_blocks_of_width_64_and_the_patches_of_the_image() -> None:
+    network = vit(3, 10).eval()
+    blocks = [module for module in network if isinstance(module, torch.nn.TransformerEncoderLayer)]
+    assert len(blocks) == 4
+    assert network[0](torch.zeros(2, 3, 32, 28)).shape == (2, 8 * 7, 64)
+    # A block: 4 width^2 of attention and 8 width^2 of the two layers, with 4 + 4 + 1 biases and 4 of normalisation.
+    n_block = 12 * 64**2 + 13 * 64
+    assert sum(value.numel() for value in network.parameters()) == 64 * 49 + 4 * n_block + 128 + 650
+
+
+def test_vit_knows_where_a_patch_lies() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = vit(1, 5).eval()
+    tokens = network[0](torch.zeros(1, 1, 12, 8))[0]
+    assert len(torch.unique((tokens - tokens.mean(dim=0)).mul(1e4).round(), dim=0)) == 6
+    upper, lower = torch.zeros(2, 1, 1, 12, 8)
+    upper[..., :4, :4], lower[..., 8:, 4:] = 1, 1
+    assert not torch.allclose(network(upper), network(lower), atol=1e-5)

@@ -56,6 +56,10 @@ def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "{}"], "which is missing"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--factory-args", "[1]"], "--factory-args is a JSON object"),
         (["sweep", "--root", "nowhere", "--autoencoder", "none.safetensors"], "none.safetensors does not exist"),
+        (["filters", "--root", ".", "--attack", "other"], "attack must be one of none, patch,"),
+        (["filters", "--root", ".", "--share", "5"], "share must be above 0 and below 1"),
+        (["filters", "--root", ".", "--quick", "--n-train", "100"], "--quick has its own size"),
+        (["filters", "--root", "nowhere"], "fashion_mnist.npz does not exist"),
     ],
 )
 def test_command_with_bad_arguments_ends_with_a_sentence_and_status_2(
@@ -220,3 +224,25 @@ def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights
 def write_png(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(path)
+
+
+def test_filters_measures_every_repeated_option_and_prints_the_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], digits: Any
+) -> None:
+    for name in ("mnist", "emnist_letters"):
+        x, y = (digits.x_train[:300, 0] * 255).astype(np.uint8), digits.y_train[:300]
+        np.savez(tmp_path / f"{name}.npz", x_train=x, y_train=y, x_test=x[:60], y_test=y[:60])
+    arguments = ["filters", "--root", str(tmp_path), "--dataset", "mnist", "--dataset", "emnist_letters"]
+    arguments += ["--attack", "none", "--filter", "perfect_filter", "--filter", "spectral_signatures_penultimate"]
+    arguments += ["--network", "plain_cnn", "--width", "2", "--nb-epochs", "1", "--seed", "0", "--seed", "1"]
+    arguments += ["--models", str(tmp_path / "models"), "--out", str(tmp_path / "out")]
+    assert main_with(monkeypatch, *arguments) == 0
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["kind"] == "filters"
+    combinations = [(run["seed"], run["case"]["dataset"], run["filter"]) for run in record["runs"]]
+    assert len(set(combinations)) == len(combinations) == 8
+    assert len(list((tmp_path / "models").iterdir())) == 4
+    printed = capsys.readouterr().out
+    for word in ("Perfect filter", "Forward pass", "EMNIST letters"):
+        assert word in printed
+        assert word in (tmp_path / "out" / "table.md").read_text()

@@ -146,3 +146,10 @@ def test_white_box_on_mnist_is_inverted_and_caught(data_root) -> None:
     assert default["tpr"] >= 0.995
     assert default["fpr"] <= 0.0127
     assert default["sia"] >= 0.95
+
+
+@pytest.mark.parametrize("sources", ["untargeted", "two_targets", "clean_label"])
+def test_sources_without_one_right_answer_are_refused_before_any_training(sources, tmp_path) -> None:
+    case = ModelCase("mnist", "white_box", sources)
+    with pytest.raises(InvalidInputError, match=f"received '{sources}'.* art-plugins filters"):
+        run_in_flight([case], Folders(tmp_path / "nowhere"), Recording(tmp_path, "command"))

@@ -123,6 +123,13 @@ def test_run_layerwise_of_a_clean_model_is_refused_before_any_training(tmp_path)
         run_layerwise([ModelCase("mnist", "none")], Folders(tmp_path / "nowhere"), Recording(tmp_path, "command"))
 
 
+@pytest.mark.parametrize("sources", ["all_to_all", "untargeted", "two_targets"])
+def test_run_layerwise_of_an_attack_without_one_target_is_refused_before_any_training(sources, tmp_path) -> None:
+    case = ModelCase("mnist", "white_box", sources)
+    with pytest.raises(InvalidInputError, match=f"one target class; received the sources '{sources}'"):
+        run_layerwise([case], Folders(tmp_path / "nowhere"), Recording(tmp_path, "command"))
+
+
 @pytest.mark.slow
 def test_layerwise_on_mnist_finds_the_white_box_and_writes_all_it_promises(data_root, tmp_path) -> None:
     case = ModelCase("mnist", "white_box", nb_epochs=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ SETS = {
     "mnist": Published(DIGITS, 60_000, 10_000),
     "fashion_mnist": Published(CLOTHES, 60_000, 10_000),
     "cifar10": Published(THINGS, 50_000, 10_000),
+    "emnist_letters": Published(tuple(ascii_uppercase), 124_800, 20_800),
     "gtsrb32": Published(tuple(f"{number:02d}" for number in range(43)), 39_209, 12_630),
 }
 
@@ -43,7 +45,8 @@ def image_data(name: str, root: str | Path, download: bool = False) -> LabelledD
     (n, H, W) or (n, H, W, C), bytes of 0 to 255 or floats of 0 to 1; labels are (n,), (n, 1) or one-hot. Keras's
     ``mnist.npz`` is such a file. Nothing in it is unpickled. A note says how much of the published set is there.
 
-    :param name: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"`` or ``"gtsrb32"`` (traffic signs, 32 x 32).
+    :param name: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"emnist_letters"`` (capital and small letters, one class
+        for both) or ``"gtsrb32"`` (traffic signs, 32 x 32).
     :param root: Folder of the file.
     :param download: If the file is not there, let ART download MNIST or CIFAR-10 to its own folder; ART unpickles
         what it downloads of CIFAR-10.

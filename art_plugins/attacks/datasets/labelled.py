@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.model_selection import train_test_split
+
+from art_plugins.errors import InvalidInputError
 
 
 class LabelledData(NamedTuple):
@@ -21,3 +24,48 @@ class LabelledData(NamedTuple):
     y_test: np.ndarray
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+
+def drawn(data: LabelledData, n_train: int, random_state: int = 0) -> LabelledData:
+    """
+    Draw some of the training samples at random, the same share of each class. The test samples stay as they are.
+
+    :param n_train: Number of training samples that are drawn, at least one for each class.
+    :raises InvalidInputError: If there are fewer samples, or fewer are asked for than there are classes.
+    """
+    n_classes, n_samples = len(np.unique(data.y_train)), len(data.y_train)
+    if not n_classes <= n_train <= n_samples:
+        raise InvalidInputError(
+            f"n_train must be {n_classes}, one sample for each class, to {n_samples}, all of them; received {n_train}."
+        )
+    if n_samples - n_train < n_classes:  # the rest must hold a sample of each class, or scikit-learn refuses the split
+        chosen = np.random.default_rng(random_state).permutation(n_samples)[:n_train]
+    else:
+        chosen, _ = train_test_split(
+            np.arange(n_samples), train_size=n_train, stratify=data.y_train, random_state=random_state
+        )
+    chosen = np.sort(chosen)
+    note = f"{n_train} of {n_samples} training samples, drawn at random"
+    return data._replace(x_train=data.x_train[chosen], y_train=data.y_train[chosen], notes=(*data.notes, note))
+
+
+def merged(data: LabelledData, into: dict[int, int]) -> tuple[LabelledData, np.ndarray]:
+    """
+    Give several classes one label, so that the class has natural sub-populations, none of which is poison.
+
+    :param into: For each class that is given up, the class that takes its samples.
+    :return: The data with labels from 0 without gaps, and the original label of each training sample, (n,).
+    :raises InvalidInputError: If a class is unknown, or a class that takes samples is given up itself.
+    """
+    nb_classes = len(data.class_names)
+    named = {*into, *into.values()}
+    if not named <= set(range(nb_classes)) or set(into) & set(into.values()):
+        raise InvalidInputError(
+            f"into must map classes from 0 to {nb_classes - 1} to others that are kept; received {into}."
+        )
+    kept = [label for label in range(nb_classes) if label not in into]
+    number = np.array([kept.index(into.get(label, label)) for label in range(nb_classes)])
+    names = tuple(
+        "/".join(data.class_names[part] for part in range(nb_classes) if into.get(part, part) == label) for label in kept
+    )
+    return data._replace(y_train=number[data.y_train], y_test=number[data.y_test], class_names=names), data.y_train

@@ -1,0 +1,65 @@
+"""The command that measures filters of training sets on many attacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from art_plugins.cli.app import app, console
+from art_plugins.cli.options import Download, Models, NetworkEpochs, Seeds, Width, _command
+from art_plugins.cli.shown import _show, _show_filter_run
+from art_plugins.errors import InvalidInputError
+
+QUICK_TRAIN, QUICK_EPOCHS = 2_000, 30  # with fewer epochs, so few images leave no backdoor
+
+
+@app.command("filters")
+def filters(
+    root: Annotated[Path, typer.Option(help="Folder that holds the data sets, each a file such as mnist.npz.")],
+    dataset: Annotated[
+        list[str], typer.Option(help="mnist, fashion_mnist, emnist_letters, cifar10 or gtsrb32; repeat for several.")
+    ] = ["fashion_mnist"],  # noqa: B006
+    attack: Annotated[
+        list[str], typer.Option(help="An attack, such as patch, random_patch or untargeted; none: a clean set. Repeat.")
+    ] = ["patch", "none"],  # noqa: B006
+    share: Annotated[
+        list[float], typer.Option(help="Share of the whole training set that is poison; repeat for several.")
+    ] = [0.05],  # noqa: B006
+    network: Annotated[
+        list[str], typer.Option(help="lenet5, plain_cnn, vit, resnet18_cifar, mobilenet_v2 or vgg16; repeat for several.")
+    ] = ["lenet5"],  # noqa: B006
+    filter_name: Annotated[
+        list[str], typer.Option("--filter", help="A filter by the name that records give it; repeat for several.")
+    ] = ["layerwise"],  # noqa: B006
+    n_train: Annotated[
+        int | None, typer.Option(min=20, help="Number of training images that are drawn at random; default: all.")
+    ] = None,
+    n_trusted: Annotated[int, typer.Option(min=0, help="Images of each class that are known to be clean.")] = 0,
+    width: Width = None,
+    nb_epochs: NetworkEpochs = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"A trial: {QUICK_TRAIN:,} training images and {QUICK_EPOCHS} epochs.")
+    ] = False,
+    download: Download = False,
+    seed: Seeds = [0],  # noqa: B006
+    models: Models = Path("out/models"),
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/filters"),
+) -> None:
+    """Measure filters of training sets on many attacks: what they find and what they remove of clean samples."""
+    from art_plugins.attacks.cases import Folders
+    from art_plugins.evaluation.filter_rates import Grid, run_filters
+    from art_plugins.evaluation.running.runs import Recording
+    from art_plugins.reports.filter_tables import filter_rate_tables
+
+    if quick and (n_train is not None or nb_epochs is not None):
+        raise InvalidInputError("--quick has its own size, so leave --n-train and --nb-epochs out.")
+    if quick:
+        n_train, nb_epochs = QUICK_TRAIN, QUICK_EPOCHS
+    grid = Grid(dataset, attack, share, network, filter_name, seed, n_train, nb_epochs, width)
+    recording = Recording(out, _command(), _show_filter_run)
+    record = run_filters(grid, Folders(root, models, download), recording, n_trusted)
+    for table in filter_rate_tables(record):
+        _show(table)
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)

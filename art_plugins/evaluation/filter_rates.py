@@ -1,0 +1,223 @@
+"""Measures filters of training sets over a grid: data sets, attacks, shares of poison, networks, filters and seeds."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from art_plugins.attacks.cases import INPUT_AWARE, AttackedModel, Folders, ModelCase, attacked_model, check_case
+from art_plugins.attacks.datasets.images import image_data
+from art_plugins.attacks.poisoning import PoisonedData, unpoisoned
+from art_plugins.attacks.success import attack_success
+from art_plugins.attacks.tasks import Task
+from art_plugins.errors import ArtPluginsError, InvalidInputError
+from art_plugins.evaluation.filters import FILTERS, filter_named, trusted_samples
+from art_plugins.evaluation.metrics import filter_metrics, measured
+from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
+from art_plugins.reports.record_files import FILTER_RATES
+
+LEAST_SUCCESS = 0.8  # a filter is not judged on an attack that works on fewer of the triggered test images
+BATCH_SIZE = 128  # of the forward pass that the filter's time is compared with
+CLEAN = "none"
+# Trigger and sources of each attack, as ModelCase names them.
+ATTACKS = {
+    CLEAN: ("none", "multi"),
+    "patch": ("white_box", "multi"),
+    "random_patch": ("random_patch", "multi"),
+    "all_to_all": ("white_box", "all_to_all"),
+    "untargeted": ("white_box", "untargeted"),
+    "two_targets": ("white_box", "two_targets"),
+    "chessboard": ("chessboard", "multi"),
+    "blended": ("blended", "multi"),
+    "watermark": ("watermark", "multi"),
+    "warp": ("warp", "multi"),
+    "sig": ("sig", "clean_label"),
+    "sig_dirty_label": ("sig", "multi"),
+    "clean_label": ("four_corners", "adversarial"),
+    "input_aware": (INPUT_AWARE, "multi"),
+    "adaptive_patch": ("adaptive_patch", "multi"),
+    "adaptive_blend": ("adaptive_blend", "multi"),
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """
+    What is combined with what. A clean set is measured once, whatever the shares.
+
+    :param datasets: Names of data sets, as :class:`~art_plugins.attacks.cases.ModelCase` names them.
+    :param attacks: Names in ``ATTACKS``; ``"none"``: a clean set.
+    :param shares: Shares of poison, of the whole training set, above 0 and below 1.
+    :param networks: Names of networks.
+    :param filters: Names of filters in the registry.
+    :param seeds: Random seeds of the draw of the images, the poison, the training and the filter.
+    :param n_train: Number of training images that are drawn; ``None``: all.
+    :param nb_epochs: Number of training epochs; ``None``: by network.
+    :param width: Channels of the network's first stage; ``None``: the network's default.
+    """
+
+    datasets: Sequence[str]
+    attacks: Sequence[str]
+    shares: Sequence[float]
+    networks: Sequence[str]
+    filters: Sequence[str] = ("layerwise",)
+    seeds: Sequence[int] = (0,)
+    n_train: int | None = None
+    nb_epochs: int | None = None
+    width: int | None = None
+
+
+class Cell(NamedTuple):
+    """One attacked model, and its attack by name; ``share``: the share of poison, ``None`` for a clean set."""
+
+    attack: str
+    share: float | None
+    case: ModelCase
+
+    @property
+    def title(self) -> str:
+        """Title of the row, without the seed."""
+        return self.case.title if self.share is None else f"{self.case.title}, {100 * self.share:g} %"
+
+
+class Opened(NamedTuple):
+    """An attacked model with the figures that all filters share; ``model`` is that of ``attack_success``."""
+
+    classifier: Any
+    attack: PoisonedData
+    model: dict[str, Any]
+    forward_seconds: float
+
+
+def run_filters(grid: Grid, folders: Folders, recording: Recording, n_trusted: int = 0) -> dict[str, Any]:
+    """
+    Measure every filter on every attacked set and write ``record.json`` and ``table.md``; the same call goes on where it
+    stopped.
+
+    :param n_trusted: Trusted test images of each class, for the filters that take ``x_val``; 0: nothing is trusted.
+    :return: The record.
+    :raises InvalidInputError: Before any training: if a name is unknown, a number out of range, or a data set missing.
+    """
+    lengths = _check(grid, folders, n_trusted)
+    opened = lru_cache(maxsize=1)(partial(open_model, folders=folders, verbose=recording.verbose))
+    jobs = {}
+    for cell, name in product(cells(grid, lengths), grid.filters):
+        settings = (asdict(cell.case), cell.case.recipe(), cell.attack, cell.share, name, n_trusted)
+        stem = f"{cell.case.dataset}-{cell.attack}-{name}-{cell.case.seed}"
+        jobs[run_name(stem, settings)] = partial(measure, cell, name, opened, n_trusted)
+    return recorded_runs(FILTER_RATES, jobs, recording)
+
+
+def cells(grid: Grid, lengths: dict[str, int]) -> list[Cell]:
+    """
+    All attacked models of a grid, those with the same data set, network and seed together.
+
+    :param lengths: Number of training images of each data set.
+    """
+    found = []
+    for seed, dataset, network, attack in product(grid.seeds, grid.datasets, grid.networks, grid.attacks):
+        trigger, sources = ATTACKS[attack]
+        n_train = lengths[dataset] if grid.n_train is None else min(grid.n_train, lengths[dataset])
+        for share in [None] if attack == CLEAN else grid.shares:
+            n_poison = None if share is None else round(share * n_train)
+            drawn = None if n_train == lengths[dataset] else n_train
+            case = ModelCase(dataset, trigger, sources, network, n_poison, grid.width, grid.nb_epochs, seed, drawn)
+            found.append(Cell(attack, share, case))
+    return found
+
+
+def open_model(case: ModelCase, folders: Folders, verbose: bool = True) -> Opened:
+    """
+    Train the model of a case, or read it; measure its accuracy, its backdoor and one forward pass over its training set.
+
+    :raises InvalidInputError: If the data set has too few images for the attack.
+    """
+    model: AttackedModel = attacked_model(case, folders, verbose)
+    attack = unpoisoned(model.data) if model.attack is None else model.attack
+    if model.attack is None:
+        correct = model.classifier.predict(model.data.x_test).argmax(axis=1) == model.data.y_test
+        figures = {"clean_accuracy": float(correct.mean()), "attack_success": None, "n_clean_test": len(correct)}
+    else:
+        figures = attack_success(model.classifier, attack)
+    start = time.perf_counter()
+    model.classifier.predict(attack.x_train, batch_size=BATCH_SIZE)
+    return Opened(model.classifier, attack, figures, time.perf_counter() - start)
+
+
+def measure(cell: Cell, filter_name: str, opened: Callable[[ModelCase], Opened], n_trusted: int = 0) -> dict[str, Any]:
+    """
+    Filter the training set of one attacked model.
+
+    :param opened: Gives the model of a case, as :func:`open_model` does.
+    :return: JSON-safe. ``note`` says why there are no rates: the attack is too weak, or it or the filter cannot be had for
+        these data. Else the counts and rates of :func:`~art_plugins.evaluation.metrics.filter_metrics` over the whole set,
+        ``n_cover_removed``, ``removed_by_class`` (removed and all samples of every label), ``fraction_classes_called``, and
+        wall-clock and CPU seconds. A class is called if the filter removes at least one of its samples.
+    """
+    one = filter_named(filter_name)
+    run: dict[str, Any] = {"title": cell.title, "attack": cell.attack, "share": cell.share, "seed": cell.case.seed}
+    run |= {"case": asdict(cell.case), "recipe": cell.case.recipe(), "n_trusted": n_trusted}
+    run |= {"filter": one.name, "filter_title": one.title, "note": None}
+    try:
+        classifier, attack, model, forward_seconds = opened(cell.case)
+    except InvalidInputError as error:
+        return run | {"model": None, "note": f"the attack cannot be made: {error}"}
+    run |= {"model": model, "n_train": len(attack.y_train), "n_poison": int(attack.is_poison.sum())}
+    run |= {"n_cover": int(attack.is_cover.sum()), "forward_seconds": forward_seconds, "data_notes": attack.clean.notes}
+    if model["attack_success"] is not None and model["attack_success"] < LEAST_SUCCESS:
+        return run | {"note": f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test images"}
+    task = Task(cell.title, cell.title, attack, {}, cell.case.seed)
+    settings = dict(one.of_task(task))
+    if n_trusted and "x_val" in inspect.signature(one.kind).parameters:
+        settings |= trusted_samples(task, n_trusted)
+    made = one.make(classifier, attack.x_train, attack.y_train, cell.case.seed, **settings)
+    cpu = time.process_time()
+    try:
+        with measured() as cost:
+            _, is_clean = made.detect_poison()
+    except ArtPluginsError as error:
+        return run | {"note": f"the filter refuses: {error}"}
+    run |= {"seconds": cost.seconds, "cpu_seconds": time.process_time() - cpu, "peak_memory_mb": cost.peak_memory_mb}
+    return run | _rates(attack, np.asarray(is_clean) == 0, getattr(made, "outlier_scores_", None))
+
+
+def _rates(attack: PoisonedData, removed: np.ndarray, scores: np.ndarray | None) -> dict[str, Any]:
+    nb_classes, labels = len(attack.clean.class_names), attack.y_train
+    scores = scores if scores is not None and np.isfinite(scores).all() else None
+    figures = filter_metrics(~removed, attack.is_poison, labels == attack.target, scores)
+    del figures["ari_target"]  # an attack may have several target classes
+    by_class = np.stack([np.bincount(labels[removed], minlength=nb_classes), np.bincount(labels, minlength=nb_classes)], 1)
+    return figures | {
+        "n_cover_removed": int((removed & attack.is_cover).sum()),
+        "removed_by_class": by_class.tolist(),
+        "fraction_classes_called": float((by_class[:, 0] > 0).mean()),
+    }
+
+
+def _check(grid: Grid, folders: Folders, n_trusted: int) -> dict[str, int]:
+    """
+    Check a grid.
+
+    :return: Number of training images of each data set.
+    :raises InvalidInputError: As :func:`run_filters` does.
+    """
+    names = [one.name for one in FILTERS]
+    for what, values, known in (("attack", grid.attacks, list(ATTACKS)), ("filter", grid.filters, names)):
+        for value in values:
+            if value not in known:
+                raise InvalidInputError(f"{what} must be one of {', '.join(known)}; received {value!r}.")
+    for share in grid.shares:
+        if not 0 < share < 1:
+            raise InvalidInputError(f"share must be above 0 and below 1, such as .05; received {share}.")
+    if n_trusted < 0:
+        raise InvalidInputError(f"n_trusted must be at least 0; received {n_trusted}.")
+    for cell in cells(grid, dict.fromkeys(grid.datasets, 1_000_000)):
+        check_case(cell.case)
+    return {name: len(image_data(name, folders.root, folders.download).y_train) for name in grid.datasets}

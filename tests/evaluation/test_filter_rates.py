@@ -1,0 +1,182 @@
+"""Filters on many attacks: the grid, the figures of one row by hand, the tables, and a whole run that goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from art_plugins.attacks import cases as cases_module
+from art_plugins.attacks.cases import Folders, ModelCase, check_case
+from art_plugins.attacks.datasets.digits import digits
+from art_plugins.attacks.image_poisoning import poison_images, poison_with_cover
+from art_plugins.attacks.poisoning import unpoisoned
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation import filter_rates
+from art_plugins.evaluation.filter_rates import ATTACKS, Cell, Grid, Opened, cells, measure, run_filters
+from art_plugins.evaluation.running.runs import Recording
+from art_plugins.reports.filter_tables import filter_rate_tables
+from art_plugins.reports.record_files import FILTER_RATES
+from art_plugins.reports.records import record_markdown
+from art_plugins.triggers.adaptive import adaptive_blend
+from art_plugins.triggers.patterns import white_box
+
+BOX = white_box((1, 8, 8), size=2, margin=0)
+GRID = Grid(["mnist"], ["patch", "none"], [0.05, 0.1], ["lenet5"], ["layerwise", "perfect_filter"], [0, 1], n_train=100)
+
+
+def opened(attack: Any, success: float | None = 1.0) -> Any:
+    model = {"clean_accuracy": 0.9, "attack_success": success}
+    return lambda case: Opened(None, attack, model, 0.25)
+
+
+def cell(share: float | None = 0.05) -> Cell:
+    return Cell("patch", share, ModelCase("mnist", "white_box", n_train=100))
+
+
+def test_every_attack_makes_a_case_that_is_known() -> None:
+    for trigger, sources in ATTACKS.values():
+        check_case(ModelCase("mnist", trigger, sources))
+
+
+def test_cells_are_every_combination_and_a_clean_set_is_there_once() -> None:
+    found = cells(GRID, {"mnist": 60_000})
+    assert [(one.attack, one.share, one.case.seed, one.case.n_poison) for one in found] == [
+        ("patch", 0.05, 0, 5), ("patch", 0.1, 0, 10), ("none", None, 0, None),
+        ("patch", 0.05, 1, 5), ("patch", 0.1, 1, 10), ("none", None, 1, None),
+    ]  # fmt: skip
+    assert {one.case.n_train for one in found} == {100}
+    whole = cells(replace(GRID, n_train=None), {"mnist": 2_000})
+    assert [(one.case.n_poison, one.case.n_train) for one in whole[:2]] == [(100, None), (200, None)]
+
+
+def test_a_row_has_counts_of_the_whole_set_and_of_every_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = digits()
+    attack = poison_with_cover(data, *adaptive_blend((1, 8, 8)), 9, 4, 30)
+    removed = attack.is_poison.copy()
+    removed[np.flatnonzero(removed)[:9]] = False  # 27 of 36 are found
+    removed[np.flatnonzero(attack.is_cover)[:5]] = True
+    removed[np.flatnonzero((attack.y_train == 2) & ~attack.is_cover)[:2]] = True
+    made = SimpleNamespace(detect_poison=lambda: ({}, (~removed).astype(int).tolist()))
+    one = filter_rates.filter_named("layerwise")
+    monkeypatch.setattr(type(one), "make", lambda *arguments, **settings: made)
+    run = measure(cell(), "layerwise", opened(attack))
+    assert run["note"] is None
+    assert (run["tp"], run["fn"], run["fp"]) == (27, 9, 7)
+    assert run["tpr"] == 27 / 36
+    assert run["fpr"] == 7 / (len(data.y_train) - 36)
+    assert (run["n_poison"], run["n_cover"], run["n_cover_removed"]) == (36, 30, 5)
+    by_class = np.array(run["removed_by_class"])
+    assert by_class[:, 0].sum() == 34
+    np.testing.assert_array_equal(by_class[:, 1], np.bincount(attack.y_train))
+    assert run["fraction_classes_called"] == (by_class[:, 0] > 0).mean()
+    assert run["forward_seconds"] == 0.25
+    json.dumps(run)
+
+
+def test_a_clean_set_has_no_tpr_and_its_fpr_is_the_share_removed() -> None:
+    run = measure(cell(None), "perfect_filter", opened(unpoisoned(digits()), None))
+    assert (run["tpr"], run["fpr"], run["n_poison"], run["fraction_classes_called"]) == (None, 0.0, 0, 0.0)
+
+
+def test_a_weak_attack_is_listed_and_no_filter_runs() -> None:
+    run = measure(cell(), "layerwise", opened(poison_images(digits(), BOX, None, 9, 5), 0.79))
+    assert run["note"] == "not judged: the attack works on less than 0.8 of the triggered test images"
+    assert "tpr" not in run
+
+
+def test_an_attack_that_cannot_be_made_and_a_filter_that_refuses_are_listed_with_the_reason() -> None:
+    def refuse(case: ModelCase) -> Opened:
+        raise InvalidInputError("too few images")
+
+    assert measure(cell(), "layerwise", refuse)["note"] == "the attack cannot be made: too few images"
+    attack = poison_images(digits(), BOX, None, 9, 5)
+    run = measure(cell(), "layerwise", opened(attack))  # no classifier, so the filter cannot look into one
+    assert run["note"].startswith("the filter refuses: ")
+    assert run["model"]["attack_success"] == 1.0
+
+
+def row(seed: int = 0, note: str | None = None, **figures: Any) -> dict[str, Any]:
+    model = {"clean_accuracy": 0.9 + seed / 100, "attack_success": 0.95}
+    found = {"title": "MNIST, net, box, 5 %", "filter_title": "A filter", "n_trusted": 0, "seed": seed, "note": note}
+    if note is None:
+        found |= {"tpr": 0.98, "fpr": 0.002, "tp": 49, "fp": 2, "n_poison": 50, "n_train": 1000}
+        found |= {"fraction_classes_called": 0.1, "seconds": 3.0, "forward_seconds": 1.5}
+    return {**found, "model": model, **figures}
+
+
+def test_tables_have_means_over_seeds_and_list_what_was_not_judged() -> None:
+    record = {"kind": FILTER_RATES, "runs": [row(0), row(2, tpr=1.0, tp=50), row(1, note="not judged: weak")]}
+    judged, left_out = filter_rate_tables(record)
+    assert judged.rows == [
+        ["MNIST, net, box, 5 %", "0, 2", "0.910 (0.900 to 0.920)", "0.950", "A filter", "0.9900 (0.9800 to 1.0000)",
+         "0.0020",
+         "50 (49 to 50)", "50", "2", "1000", "0.100", "3.0", "1.5"]
+    ]  # fmt: skip
+    assert left_out.rows == [["MNIST, net, box, 5 %", "1", "0.910", "0.950", "A filter", "not judged: weak"]]
+    assert len(filter_rate_tables({"kind": FILTER_RATES, "runs": [row()]})) == 1
+    assert "A filter, 20 trusted a class" in record_markdown({"kind": FILTER_RATES, "runs": [row(n_trusted=20)]})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with scikit-learn's digits in the form of MNIST."""
+    x, y = load_digits(return_X_y=True)
+    images = np.kron((x * 15).reshape(-1, 8, 8), np.ones((2, 2))).astype(np.uint8)
+    np.savez(tmp_path / "mnist.npz", x_train=images[:1200], y_train=y[:1200], x_test=images[1200:], y_test=y[1200:])
+    return tmp_path
+
+
+def test_run_filters_writes_record_and_table_goes_on_where_it_stopped_and_trains_each_model_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_rates, "LEAST_SUCCESS", 0.0)
+    trained = []
+    train = cases_module.train_backdoored
+    monkeypatch.setattr(cases_module, "train_backdoored", lambda *a, **k: trained.append(1) or train(*a, **k))
+    grid = replace(GRID, shares=[0.05], networks=["plain_cnn"], filters=["random_filter", "perfect_filter"], seeds=[0])
+    grid = replace(grid, n_train=400, nb_epochs=1, width=2)
+    told: list[dict[str, Any]] = []
+
+    def stop(run: dict[str, Any]) -> None:
+        told.append(run)
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    folders = Folders(root)
+    with pytest.raises(KeyboardInterrupt):
+        run_filters(grid, folders, Recording(root / "out", "art-plugins filters", stop, verbose=False))
+    assert trained == [1]
+    record = run_filters(grid, folders, Recording(root / "out", "art-plugins filters", verbose=False))
+    assert trained == [1]
+    assert [(run["attack"], run["filter"]) for run in record["runs"]] == [
+        ("patch", "random_filter"), ("patch", "perfect_filter"), ("none", "random_filter"), ("none", "perfect_filter")
+    ]  # fmt: skip
+    assert record["runs"][1]["tpr"] == 1.0
+    assert record["runs"][1]["n_poison"] == 18  # 20 of 400, in equal numbers from 9 classes
+    assert record["runs"][1]["fpr"] == record["runs"][3]["fpr"] == 0.0
+    assert json.loads((root / "out" / "record.json").read_text()) == record
+    assert (root / "out" / "table.md").read_text() == record_markdown(record)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attacks": ["patch", "other"]}, r"attack must be one of none, patch, .*received 'other'"),
+        ({"filters": ["other"]}, r"filter must be one of vae_latent, .*received 'other'"),
+        ({"shares": [0.1, 5]}, "share must be above 0 and below 1, such as .05; received 5"),
+        ({"networks": ["other"]}, r"network must be one of .*received 'other'"),
+        ({"datasets": ["other"]}, r"dataset must be one of .*received 'other'"),
+        ({"datasets": ["cifar10"]}, r"cifar10.npz does not exist"),
+    ],
+)
+def test_a_bad_grid_is_refused_before_any_training(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        run_filters(replace(GRID, **changes), Folders(tmp_path), Recording(tmp_path / "out", "command"))
+    assert not (tmp_path / "out").exists()
