@@ -105,8 +105,8 @@ def class_crowding(
     When this breaks: k + 1 copies of a sample are a crowd; k or fewer poisoned samples are not; a class with natural
     crowds (a sound that only one word has) looks like a poisoned one. A small group of the other classes may have few
     samples among those that are drawn, so a class that shares its crowd with such a group only may be called crowded. In a
-    class larger than ``MAX_OWN_REFERENCE``, a crowd of hardly more than k samples may be missed, and one of slightly fewer may be
-    found, since the number of its members that are drawn varies by chance.
+    class larger than ``MAX_OWN_REFERENCE``, a crowd of hardly more than k samples may be missed, and one of slightly fewer
+    may be found, since the number of its members that are drawn varies by chance.
 
     :param x: Whitened samples (n, d) and class medians (K, d), from :func:`whiten_within`.
     :param labels: Class of each sample, shape (n,).
