@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from sklearn.utils import gen_batches
+
+BLOCK = 4_000_000  # largest number of distances held at once
 
 
 def neighbour_ranks(
@@ -22,9 +25,12 @@ def neighbour_ranks(
     :param own: Whether the samples are the reference samples, in the same order; no sample is then its own neighbour.
     :return: Ranks, shape (n,), int64, from 0 to m - 1.
     """
-    distances = cdist(features.astype(np.float64), reference.astype(np.float64))
-    if own:
-        np.fill_diagonal(distances, np.inf)
-    of_class = np.where(classes[:, None] == reference_labels, distances, np.inf).min(axis=1)
-    ranks: np.ndarray = (distances < of_class[:, None]).sum(axis=1)
+    reference = reference.astype(np.float64)
+    ranks = np.empty(len(features), dtype=np.int64)
+    for rows in gen_batches(len(features), max(1, BLOCK // len(reference))):
+        distances = cdist(features[rows].astype(np.float64), reference)
+        if own:
+            distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
+        of_class = np.where(classes[rows, None] == reference_labels, distances, np.inf).min(axis=1)
+        ranks[rows] = (distances < of_class[:, None]).sum(axis=1)
     return ranks

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from art_plugins.statistics import neighbour_ranks as module
 from art_plugins.statistics.neighbour_ranks import neighbour_ranks
 
 REFERENCE = np.array([[0.0], [1.0], [3.0], [6.0]])
@@ -20,8 +23,10 @@ def test_neighbour_ranks_of_the_reference_samples_leave_themselves_out():
     np.testing.assert_array_equal(neighbour_ranks(REFERENCE, LABELS, REFERENCE, LABELS, own=True), [0, 0, 1, 0])
 
 
+@pytest.mark.parametrize("block", [module.BLOCK, 300, 1])
 @pytest.mark.parametrize("own", [False, True])
-def test_neighbour_ranks_equal_a_sort_in_loops(random, own):
+def test_neighbour_ranks_equal_a_sort_in_loops(random, own, block, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", block)
     reference, labels = random.normal(size=(40, 5)), np.arange(40) % 4
     x, classes = (reference, labels) if own else (random.normal(size=(25, 5)), np.arange(25) % 4)
     expected = []
@@ -31,3 +36,12 @@ def test_neighbour_ranks_equal_a_sort_in_loops(random, own):
     np.testing.assert_array_equal(neighbour_ranks(x, classes, reference, labels, own), expected)
     turned = np.linalg.qr(random.normal(size=(5, 5)))[0]
     np.testing.assert_array_equal(neighbour_ranks(3 * x @ turned, classes, 3 * reference @ turned, labels, own), expected)
+
+
+def test_neighbour_ranks_hold_a_block_of_distances_and_not_all(random):
+    x, labels = random.normal(size=(6_000, 2)), np.arange(6_000) % 3
+    tracemalloc.start()
+    neighbour_ranks(x, labels, x, labels, own=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 120e6  # all distances would be 288 MB, and held twice

@@ -23,6 +23,9 @@ N_NEIGHBOURS = 5
 SAMPLES_PER_NEIGHBOUR = 120
 LEAST_NEIGHBOURS = 2
 MAX_REFERENCE = 600  # largest number of samples of the other classes, drawn at random, that a class is compared with
+# Largest number of its own samples, drawn at random, that a class is compared with. A crowd has 20 neighbours in so many,
+# hence the number of crowd members that are drawn varies by a fifth. All samples of a smaller class are taken.
+MAX_OWN_REFERENCE = 20 * SAMPLES_PER_NEIGHBOUR
 # Added to squared distances for each dimension, in within-class variances. Without it, digital silence or a constant
 # background would have an infinite density.
 SOFTENING = 0.02
@@ -96,8 +99,14 @@ def class_crowding(
     If a class has two groups, its median lies in the larger one. If that group is the poison, the moved samples would hide
     it. The other classes are therefore also moved onto the smaller group, and the result with the larger excess is taken.
 
+    The time grows with the number of samples: the other classes are represented by at most ``MAX_REFERENCE`` samples, drawn
+    at random, and the class itself by at most ``MAX_OWN_REFERENCE`` (:func:`own_squared_distance`).
+
     When this breaks: k + 1 copies of a sample are a crowd; k or fewer poisoned samples are not; a class with natural
-    crowds (a sound that only one word has) looks like a poisoned one.
+    crowds (a sound that only one word has) looks like a poisoned one. A small group of the other classes may have few
+    samples among those that are drawn, so a class that shares its crowd with such a group only may be called crowded. In a
+    class larger than ``MAX_OWN_REFERENCE``, a crowd of hardly more than k samples may be missed, and one of slightly fewer
+    may be found, since the number of its members that are drawn varies by chance.
 
     :param x: Whitened samples (n, d) and class medians (K, d), from :func:`whiten_within`.
     :param labels: Class of each sample, shape (n,).
@@ -118,7 +127,7 @@ def class_crowding(
         n_neighbours = neighbours_of(len(own))
         rank = int(np.clip(round(n_neighbours * len(others) / len(own)), 1, len(others)))
         as_they_are = kth_squared_distance(x[own], x[others], rank)
-        here = kth_squared_distance(x[own], x[own], n_neighbours + 1)  # the first is the sample itself
+        here = own_squared_distance(x[own], n_neighbours, random)
         group = smaller_group(moved[own])
         for shift in [np.float32(0)] if group is None else [np.float32(0), group]:
             there = np.minimum(as_they_are, kth_squared_distance(moved[own] - shift, moved[others], rank))
@@ -157,6 +166,29 @@ def smaller_group(x: np.ndarray) -> np.ndarray | None:
 def neighbours_of(n_samples: int) -> int:
     """Give the number of similar samples, k, that make a crowd in a class of ``n_samples``."""
     return int(np.clip(n_samples // 10, LEAST_NEIGHBOURS, max(N_NEIGHBOURS, n_samples // SAMPLES_PER_NEIGHBOUR)))
+
+
+def own_squared_distance(x: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
+    """
+    Give the squared distance of each sample to its k-th nearest neighbour among the samples themselves.
+
+    If there are more than ``MAX_OWN_REFERENCE`` samples, the neighbours are sought among that many of them, m, at the rank
+    k m / n, so that the time grows with n and not with its square. No sample is its own neighbour.
+
+    :param x: Shape (n, d), n > k.
+    :param k: Rank of the neighbour, k >= 1.
+    :param random: Generator from which one that draws the sample is spawned; its own next numbers stay the same.
+    :return: Shape (n,).
+    """
+    if len(x) <= MAX_OWN_REFERENCE:
+        return kth_squared_distance(x, x, k + 1)  # the first is the sample itself
+    drawn = np.zeros(len(x), dtype=bool)
+    drawn[random.spawn(1)[0].choice(len(x), size=MAX_OWN_REFERENCE, replace=False)] = True
+    rank = max(1, round(k * MAX_OWN_REFERENCE / len(x)))
+    found = np.empty(len(x))
+    found[drawn] = kth_squared_distance(x[drawn], x[drawn], rank + 1)
+    found[~drawn] = kth_squared_distance(x[~drawn], x[drawn], rank)
+    return found
 
 
 def kth_squared_distance(x: np.ndarray, reference: np.ndarray, k: int) -> np.ndarray:
