@@ -17,6 +17,7 @@ from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.stable_clusters import Partition, outside_largest, stable_partition
 
 DEPTH = 3  # number of splits of the density hierarchy that are looked at, the authors' value
+LOWEST = -1e15  # log-density below which all are alike, so that UMAP's squared distances stay within float32
 
 
 class FLARE(PoisonFilter):
@@ -130,7 +131,7 @@ def to_plane(features: np.ndarray, n_neighbors: int, random_state: int) -> np.nd
     reducer = import_umap().UMAP(
         n_neighbors=min(n_neighbors, len(features) - 1), min_dist=0.0, random_state=random_state, n_jobs=1
     )
-    return np.asarray(reducer.fit_transform(features.astype(np.float32)), dtype=np.float64)
+    return np.asarray(reducer.fit_transform(np.maximum(features, LOWEST).astype(np.float32)), dtype=np.float64)
 
 
 def import_umap() -> Any:
