@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
     from art_plugins.baselines.beatrix import Beatrix
     from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+    from art_plugins.baselines.flare import FLARE
     from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
     from art_plugins.baselines.pyod_filter import PyODFilter
     from art_plugins.baselines.scale_up import ScaleUp
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "B3D",
+    "FLARE",
     "SPECTRE",
     "STRIP",
     "TED",
@@ -45,6 +47,7 @@ __all__ = [
 
 _HOMES = {
     "B3D": "art_plugins.baselines.patterns",
+    "FLARE": "art_plugins.baselines.flare",
     "SPECTRE": "art_plugins.baselines.spectre",
     "STRIP": "art_plugins.baselines.patterns",
     "TED": "art_plugins.baselines.ted",

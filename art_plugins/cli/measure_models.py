@@ -90,7 +90,10 @@ def layerwise(
     n_trusted: Annotated[int, typer.Option(min=1, help="Images of each class that are known to be clean.")] = 100,
     filters: Annotated[bool, typer.Option(help="Also filter the training set, and compare with ART's filters.")] = True,
     peers: Annotated[
-        bool, typer.Option("--peers", help="Also run STRIP, SCALE-UP, Beatrix and TED, and the filters SPECTRE and PyOD's.")
+        bool,
+        typer.Option(
+            "--peers", help="Also run STRIP, SCALE-UP, Beatrix and TED, and the filters SPECTRE, PyOD's and FLARE."
+        ),
     ] = False,
     download: Download = False,
     seed: Seeds = [0],  # noqa: B006

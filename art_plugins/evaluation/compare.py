@@ -17,9 +17,8 @@ from art_plugins.attacks.success import attack_metrics
 from art_plugins.attacks.tasks import Task
 from art_plugins.attacks.training_loop import Training
 from art_plugins.attacks.waveform_models import train_classifier
-from art_plugins.baselines.pyod_filter import pyod_is_installed
 from art_plugins.defences.latent_clustering import VAELatentDefence
-from art_plugins.evaluation.filters import WITHOUT_PYOD, installed_filters
+from art_plugins.evaluation.filters import left_out, usable_filters
 from art_plugins.evaluation.metrics import filter_metrics, measured
 from art_plugins.reports.suspects import choose_suspects
 
@@ -48,11 +47,12 @@ def compare(
     clean = data.clean
     done: Progress = {"rows": {}, "kept": {}, **(progress or {})}
     in_target = data.y_train == data.target
-    filters = installed_filters()
-    bar = tqdm(total=len(filters) + 1, desc=task.name, unit="step", disable=not verbose or None)
+    bar = tqdm(desc=task.name, unit="step", disable=not verbose or None)
     bar.set_postfix_str("model without a filter")
     classifier = train_classifier(data.x_train, data.y_train, len(clean.class_names), _training(task))
     undefended = attack_metrics(classifier, clean.x_test, clean.y_test, data.x_triggered, data.target)
+    filters = usable_filters(classifier)
+    bar.total = len(filters) + 1
     for entry in filters:
         bar.update()
         bar.set_postfix_str(entry.title)
@@ -79,7 +79,8 @@ def compare(
         on_progress(done)
     bar.update()
     bar.close()
-    return _record(task, undefended, done), {name: np.array(values) for name, values in done["arrays"].items()}
+    record = _record(task, undefended, done, [entry.name for entry in filters], left_out(classifier))
+    return record, {name: np.array(values) for name, values in done["arrays"].items()}
 
 
 def _retrain(task: Task, is_clean: np.ndarray, undefended: dict[str, Any], done: Progress) -> dict[str, Any]:
@@ -141,7 +142,13 @@ def _latent_results(task: Task, defence: VAELatentDefence) -> Progress:
     }
 
 
-def _record(task: Task, undefended: dict[str, Any], done: Progress) -> dict[str, Any]:
+def _record(
+    task: Task, undefended: dict[str, Any], done: Progress, filters: list[str], left_out: list[str]
+) -> dict[str, Any]:
+    """
+    :param filters: Names of the filters, in the order of the rows.
+    :param left_out: Why rows are missing.
+    """
     data = task.data
     in_target = data.y_train == data.target
     settings = {
@@ -154,7 +161,7 @@ def _record(task: Task, undefended: dict[str, Any], done: Progress) -> dict[str,
         "name": task.name,
         "title": task.title,
         "settings": {name: value if _is_scalar(value) else str(value) for name, value in settings.items()},
-        "notes": [*data.clean.notes, *([] if pyod_is_installed() else [WITHOUT_PYOD])],
+        "notes": [*data.clean.notes, *left_out],
         "class_names": list(data.clean.class_names),
         **{name: task.attack[name] for name in ("source", "target", "trigger", "fraction")},
         "seed": task.seed,
@@ -163,7 +170,7 @@ def _record(task: Task, undefended: dict[str, Any], done: Progress) -> dict[str,
         "n_poison": int(data.is_poison.sum()),
         "target_share": float(data.is_poison[in_target].mean()),
         "undefended": undefended,
-        "defences": [done["rows"][entry.name] for entry in installed_filters()],
+        "defences": [done["rows"][name] for name in filters],
         **{name: done[name] for name in ("classes", "score_limit", "autoencoder_history")},
         **{name: done[name] for name in ("suspects", "sample_rate_hz")},
     }

@@ -11,18 +11,22 @@ import numpy as np
 from art_plugins.attacks.tasks import Task
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+from art_plugins.baselines.flare import FLARE, umap_is_installed
 from art_plugins.baselines.pyod_filter import PyODFilter, pyod_is_installed
 from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.evaluation.detectors import default_rule, paper_rule
+from art_plugins.features.batch_norms import has_batch_norms
 
 N_TRUSTED = 20  # samples of each class
 LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
 AS_SHIPPED = "as ART ships it: on logits"
 PYOD_RULE = "what lies 3.5 robust deviations above the median of its class goes"
 WITHOUT_PYOD = 'PyOD is not installed, so its rows are left out: pip install "art-plugins[peers]"'
+WITHOUT_UMAP = 'umap-learn is not installed, so the row of FLARE is left out: pip install "art-plugins[peers]"'
+WITHOUT_BATCH_NORM = "The network has no batch normalisation, so the row of FLARE is left out"
 
 
 class Filter(NamedTuple):
@@ -112,6 +116,7 @@ FILTERS = (
     _of_pyod("ecod", "ECOD"),
     _of_pyod("iforest", "isolation forest"),
     _of_pyod("lof", "local outlier factor"),
+    Filter("flare", "FLARE", FLARE, {}, "peer", note="needs batch normalisation, and more than 100 poisoned samples"),
     Filter(
         "perfect_filter",
         "Perfect filter",
@@ -142,7 +147,24 @@ def installed_filters(*origins: str) -> list[Filter]:
     :param origins: Only filters of these origins; without an origin, all filters.
     """
     found = [one for one in FILTERS if not origins or one.origin in origins]
-    return [one for one in found if one.kind is not PyODFilter or pyod_is_installed()]
+    missing = {PyODFilter: not pyod_is_installed(), FLARE: not umap_is_installed()}
+    return [one for one in found if not missing.get(one.kind, False)]
+
+
+def usable_filters(classifier: Any, *origins: str) -> list[Filter]:
+    """The installed filters that can judge by this classifier; see :func:`installed_filters`."""
+    found = installed_filters(*origins)
+    return found if has_batch_norms(classifier) else [one for one in found if one.kind is not FLARE]
+
+
+def left_out(classifier: Any) -> list[str]:
+    """Why rows of other authors' filters are missing, a sentence for each reason; see :func:`usable_filters`."""
+    reasons = {
+        WITHOUT_PYOD: not pyod_is_installed(),
+        WITHOUT_UMAP: not umap_is_installed(),
+        WITHOUT_BATCH_NORM: umap_is_installed() and not has_batch_norms(classifier),
+    }
+    return [reason for reason, holds in reasons.items() if holds]
 
 
 def filter_named(name: str) -> Filter:

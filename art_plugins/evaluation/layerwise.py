@@ -13,7 +13,7 @@ from art_plugins.attacks.poisoning import PoisonedData
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.evaluation.detectors import LAYERWISE_DETECTORS, MAHALANOBIS, PAPER, RuleSetting
-from art_plugins.evaluation.filters import LAYERWISE_FILTERS, installed_filters
+from art_plugins.evaluation.filters import LAYERWISE_FILTERS, usable_filters
 from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.evaluation.metrics import filter_metrics, measured
 from art_plugins.evaluation.peers import DetectorScores, judge, peer_rows, rates
@@ -82,7 +82,7 @@ def evaluate_filters(
         trusted = LayerwiseFeatureDefence(classifier, x, y, x_val=x_trusted, y_val=y_trusted, **options)
         filters.append((f"{setting.title}, {len(x_trusted)} trusted", trusted))
         filters.append((f"{setting.title}, none trusted", LayerwiseFeatureDefence(classifier, x, y, **options)))
-    for other in installed_filters("art", *(["peer"] if with_peers else [])):
+    for other in usable_filters(classifier, "art", *(["peer"] if with_peers else [])):
         filters.append((other.title, other.make(classifier, x, y, random_state)))
     rows = []
     for title, one in filters:

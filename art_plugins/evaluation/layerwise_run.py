@@ -12,9 +12,8 @@ import numpy as np
 
 from art_plugins.attacks.cases import INPUT_AWARE, Folders, ModelCase, attacked_model, check_case
 from art_plugins.attacks.success import assert_attack_works
-from art_plugins.baselines.pyod_filter import pyod_is_installed
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.filters import WITHOUT_PYOD
+from art_plugins.evaluation.filters import left_out
 from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
@@ -101,8 +100,8 @@ def run_case(
     split = split_test_set(data.x_test, data.y_test, attack.trigger, [*attack.sources], n_trusted, case.seed)
     run |= {"target": attack.target, "n_train": len(data.y_train), "n_poison": int(attack.is_poison.sum())}
     run |= {"n_trusted": len(split.y_defence), "class_names": list(data.class_names)}
-    if with_peers and not pyod_is_installed():
-        run["notes"] = [WITHOUT_PYOD]
+    if with_peers and left_out(classifier):
+        run["notes"] = left_out(classifier)
     run |= evaluate_detectors(classifier, split, attack.target, case.seed, with_peers)
     if with_filters:
         run["filters"] = evaluate_filters(classifier, attack, split.x_defence, split.y_defence, case.seed, with_peers)

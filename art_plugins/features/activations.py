@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +39,12 @@ class ActivationBatch(NamedTuple):
 
 
 def stream_activations(
-    classifier: Any, x: np.ndarray, layers: Sequence[str], batch_size: int = 128, precision: str = "32-true"
+    classifier: Any,
+    x: np.ndarray,
+    layers: Sequence[str],
+    batch_size: int = 128,
+    precision: str = "32-true",
+    of_inputs: bool = False,
 ) -> Iterator[ActivationBatch]:
     """
     Give the outputs of several modules and of the model, one batch at a time, so that memory does not grow with ``x``.
@@ -54,6 +59,7 @@ def stream_activations(
     :param layers: Names from ``classifier.model.named_modules()``; ``""`` is the whole model.
     :param batch_size: Number of inputs in one pass, at least 1.
     :param precision: ``"32-true"``, or ``"bf16-mixed"`` to run the pass under PyTorch's autocast in bfloat16.
+    :param of_inputs: Whether the first inputs of the modules are given instead of their outputs.
     :return: The batches. Values that are not finite are given unchanged; a caller must not call such samples clean.
     :raises InvalidInputError: At once for an unknown layer, a bad batch size or precision; in the first batch for a module
         that did not run, or whose output holds no tensor.
@@ -62,7 +68,7 @@ def stream_activations(
     _checked(batch_size)
     if precision not in PRECISIONS:
         raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}; received {precision!r}.")
-    return _stream(classifier, x, watched, batch_size, precision)
+    return _stream(classifier, x, watched, batch_size, precision, of_inputs)
 
 
 def collect_activations(
@@ -131,23 +137,43 @@ def hidden_layers(classifier: Any, x: np.ndarray, n_layers: int) -> list[str]:
     :return: Names from ``named_modules()``.
     :raises InvalidInputError: If no such layer runs.
     """
-    network = torch_module(classifier)
+    order = layers_in_order(
+        classifier,
+        x,
+        lambda module: isinstance(module, nn.Linear),
+        lambda given: given.ndim == 2 and len(given) == 1,
+    )
+    if not order:
+        raise InvalidInputError("No linear layer over one vector a sample runs in the model: it has no penultimate layer.")
+    return order[-n_layers:]
+
+
+def layers_in_order(
+    classifier: Any, x: np.ndarray, wanted: Callable[[nn.Module], bool], counts: Callable[[Tensor], bool]
+) -> list[str]:
+    """
+    Find modules of one kind in the order in which they run; one that runs several times stands where it runs last.
+
+    :param classifier: ART ``PyTorchClassifier``.
+    :param x: At least one input, shape (n, ...); the first is used.
+    :param wanted: Whether a module is of the kind.
+    :param counts: Whether a run counts, by the first input of the module for the one sample.
+    :return: Names from ``named_modules()``.
+    """
     order: dict[str, None] = {}
 
     def note(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            if inputs[0].ndim == 2 and len(inputs[0]) == 1:
+            if counts(inputs[0]):
                 order.pop(name, None)
                 order[name] = None
 
         return hook
 
-    linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    with hooks([module.register_forward_pre_hook(note(name)) for name, module in linear]):
+    found = [(name, module) for name, module in torch_module(classifier).named_modules() if wanted(module)]
+    with hooks([module.register_forward_pre_hook(note(name)) for name, module in found]):
         run_batch(classifier, x[:1])
-    if not order:
-        raise InvalidInputError("No linear layer over one vector a sample runs in the model: it has no penultimate layer.")
-    return list(order)[-n_layers:]
+    return list(order)
 
 
 def logits_and_hidden(

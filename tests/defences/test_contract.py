@@ -24,6 +24,7 @@ from torch import nn
 
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures, seeded_numpy
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+from art_plugins.baselines.flare import FLARE, umap_is_installed
 from art_plugins.baselines.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
 from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.latent_clustering import VAELatentDefence
@@ -97,8 +98,20 @@ def vae(kind: str, **options: Any) -> Case:
     )
 
 
+@functools.cache
+def with_batch_norm() -> PyTorchClassifier:
+    with seeded(0):
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 56, K))
+    return PyTorchClassifier(model, nn.CrossEntropyLoss(), SHAPES["image"], K, device_type="cpu")
+
+
 def baseline(kind: type, **options: Any) -> Callable[..., PoisonFilteringDefence]:
     return lambda x, y, **more: kind(more.pop("classifier", classifier()), x, y, **options, **more)
+
+
+def flare(x: Any, y: Any, **more: Any) -> FLARE:
+    """Its clusters are small enough for 60 samples."""
+    return FLARE(more.pop("classifier", with_batch_norm()), x, y, **{"n_neighbors": 8, "min_cluster_size": 10, **more})
 
 
 def layerwise(x: Any, y: Any, trusted: bool = True, **more: Any) -> LayerwiseFeatureDefence:
@@ -201,6 +214,20 @@ CASES = [
         )
         for name in DETECTORS
     ],
+    pytest.param(
+        Case(
+            flare,
+            SHAPES["image"],
+            changed={"n_neighbors": 5, "min_cluster_size": 20, "least_stability": 0.5, "batch_size": 16, "random_state": 4},
+            refused=(
+                *[(name, bad) for name in ("n_neighbors", "min_cluster_size") for bad in (1, 2.5, "a")],
+                *[("least_stability", bad) for bad in (-1, "a", float("nan"))],
+                *[(name, bad) for name in ("batch_size", "random_state") for bad in (-1, 1.5)],
+            ),
+        ),
+        id="flare",
+        marks=pytest.mark.skipif(not umap_is_installed(), reason="umap-learn is not installed"),
+    ),
     pytest.param(Case(perfect, SHAPES["image"], looks_at_data=False), id="perfect"),
     pytest.param(
         Case(

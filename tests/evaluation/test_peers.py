@@ -68,13 +68,33 @@ def test_peer_rows_have_the_measures_of_the_other_rows_and_their_own_denominator
         assert row["fit_seconds"] > 0
 
 
-def test_peers_that_need_pyod_are_left_out_without_it(attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peers_that_need_a_package_are_left_out_without_it(
+    attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     classifier, split = attacked
     for module in (detectors, filters):
         monkeypatch.setattr(module, "pyod_is_installed", lambda: False)
+    monkeypatch.setattr(filters, "umap_is_installed", lambda: False)
     asked: list[str] = []
     never = Detector("TED", lambda classifier, seed, backdoor: asked.append("TED"), needs_pyod=True)
     monkeypatch.setattr(detectors, "DETECTORS", (never,))
     assert peer_rows(classifier, split, digits.target) == []
     assert not asked
     assert [one.title for one in filters.installed_filters("peer")] == ["SPECTRE (penultimate)"]
+    assert filters.left_out(classifier) == [filters.WITHOUT_PYOD, filters.WITHOUT_UMAP]
+
+
+def test_flare_is_left_out_with_a_reason_where_the_network_has_no_batch_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "umap_is_installed", lambda: True)
+    monkeypatch.setattr(filters, "pyod_is_installed", lambda: True)
+    for layer, has_row in (
+        (nn.BatchNorm1d(64), True),
+        (nn.GroupNorm(1, 64), False),
+        (nn.BatchNorm1d(64, track_running_stats=False), False),
+    ):
+        network = nn.Sequential(nn.Flatten(), layer, nn.Linear(64, 10))
+        classifier = PyTorchClassifier(network, nn.CrossEntropyLoss(), (1, 8, 8), 10, device_type="cpu")
+        names = [one.name for one in filters.usable_filters(classifier, "peer")]
+        assert ("flare" in names) == has_row
+        assert {"spectre", "pyod_lof"} <= {*names}
+        assert filters.left_out(classifier) == ([] if has_row else [filters.WITHOUT_BATCH_NORM])

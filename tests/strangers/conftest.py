@@ -46,8 +46,9 @@ class Strangers:
         self.x.setflags(write=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
+            first = nn.Sequential(nn.BatchNorm1d(24), nn.ReLU())  # FLARE needs a batch normalisation
             self.network = nn.Sequential(
-                nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, K)
+                nn.Flatten(), nn.Linear(64, 24), first, nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, K)
             )
             optimiser = torch.optim.Adam(self.network.parameters(), lr=0.01)
             for _ in range(150):
@@ -68,6 +69,7 @@ class Strangers:
         classifier = self.classifier if classifier is None else classifier
         own: dict[str, Any] = {
             "VAELatentDefence": {"kind": "image", "nb_epochs": 1, "n_init": 2, "nb_trials": 2, "verbose": False, **TINY},
+            "FLARE": {"n_neighbors": 8, "min_cluster_size": 8},
             "LayerwiseFeatureDefence": {"mode_params": {"n_folds": 2}},
             "LayerwiseFeatureDetector": {"mode_params": {"n_folds": 2}},
             "PerfectFilter": {"is_poison": np.arange(N) % 5 == 0},

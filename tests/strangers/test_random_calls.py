@@ -310,6 +310,7 @@ class Caller:
         self.classifiers[GOOD] = strangers.classifier
         self.names = {name: sorted(strangers.make(name).tunables()) for name in (*FILTERS, *DETECTORS)}
         self.settings = sorted(vars(art_plugins.AutoencoderSettings()))
+        strangers.fitted("FLARE")  # UMAP compiles itself on its first run, which may take longer than the limit
 
     def fault(self, call: Call) -> str | None:
         """What is wrong with the outcome, in a line that holds the call; ``None``: nothing."""

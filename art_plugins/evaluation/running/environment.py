@@ -14,6 +14,7 @@ PACKAGES = (
     "scikit-learn",
     "numpy",
     "pyod",
+    "umap-learn",
 )
 
 
