@@ -12,6 +12,7 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.files.open_sound import reason_of
+from art_plugins.optional import import_optional
 
 # As many as the cameras of telephones give. Four bytes each are decoded, and as many again when the mode changes.
 MAX_PIXELS = 50_000_000
@@ -41,7 +42,7 @@ def open_image(path: Path) -> Iterator[Any]:
         block.
     :raises MissingPackageError: Without Pillow.
     """
-    pillow = import_pillow()
+    pillow = import_optional("PIL.Image")
     what = "it is not a readable png or jpg file"
     try:
         if not path.is_file():
@@ -90,7 +91,7 @@ def sixteen_bit_values(image: Any) -> np.ndarray:
     high = np.asarray(image)
     if image.mode.startswith("I"):
         return high.clip(0, 2**16 - 1).astype(np.uint16)
-    with import_pillow().open(image.filename, formats=("PNG",)) as again:
+    with import_optional("PIL.Image").open(image.filename, formats=("PNG",)) as again:
         again.tile = [tile._replace(args=LOW_BYTES[raw_mode]) for tile in again.tile]
         low = np.asarray(again)
     colours = (0, 1) if raw_mode.startswith("LA") else (slice(0, 3), slice(0, 3))  # the bytes of LA: grey, then alpha
@@ -107,7 +108,7 @@ def eight_bit(values: np.ndarray, depth: int) -> tuple[Any, bool]:
     """
     largest = 2**depth - 1
     scale = (np.arange(2**16).clip(0, largest) * (255 / largest)).round().astype(np.uint8)
-    return import_pillow().fromarray(scale[values]), bool(values.max() > largest)
+    return import_optional("PIL.Image").fromarray(scale[values]), bool(values.max() > largest)
 
 
 def orientation_of(image: Any) -> int:
@@ -133,28 +134,13 @@ def upright(image: Any, orientation: int) -> Any:
     """
     if orientation == 1:
         return image
-    return image.transpose(import_pillow().Transpose[TURNS[orientation]])
+    return image.transpose(import_optional("PIL.Image").Transpose[TURNS[orientation]])
 
 
 def upright_size(image: Any) -> tuple[int, int]:
     """Width and height after that turn."""
     width, height = image.size
     return (height, width) if orientation_of(image) >= 5 else (width, height)
-
-
-def import_pillow() -> Any:
-    """
-    Pillow's module Image, imported only where images are read or written.
-
-    :raises MissingPackageError: If Pillow is not installed.
-    """
-    try:
-        import PIL.Image
-    except ImportError as error:
-        raise MissingPackageError(
-            f'Images need the package Pillow ({error}); run: pip install "art-plugins[report]"'
-        ) from error
-    return PIL.Image
 
 
 def _raw_mode(image: Any) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.optional import import_optional
 
 WRONG_LENGTH = "wrong length in its header, read to its end"
 # Outside of these a header is damaged or hostile: no microphone array that a person puts into class folders is larger, no
@@ -35,7 +36,7 @@ def open_sound(path: Path) -> Iterator[tuple[Any, list[str]]]:
         whatever goes wrong in the block.
     :raises MissingPackageError: Without soundfile.
     """
-    soundfile = import_soundfile()
+    soundfile = import_optional("soundfile")
     what = "it is not a readable sound file"
     try:
         if not path.is_file():
@@ -68,21 +69,6 @@ def reason_of(error: Exception, otherwise: str) -> str:
         return f"it cannot be read ({error.strerror or errno.errorcode.get(error.errno, error.errno)})"
     words = str(getattr(error, "error_string", error)).strip().rstrip(".") or type(error).__name__
     return f"{otherwise} ({words})"
-
-
-def import_soundfile() -> Any:
-    """
-    soundfile, imported only where sound files are read or written.
-
-    :raises MissingPackageError: If it, or the library that it wraps, is not there.
-    """
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise MissingPackageError(
-            f'Sound files need the package soundfile ({error}); run: pip install "art-plugins[audio]"'
-        ) from error
-    return soundfile
 
 
 def _never() -> bool:

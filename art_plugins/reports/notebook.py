@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
+from art_plugins.optional import import_optional
 from art_plugins.reports.drawing import (
     LINE,
     PLAIN,
@@ -37,7 +38,7 @@ def show(figure: Figure, words: str) -> None:
     :raises MissingPackageError: Outside of a notebook's packages.
     """
     width, height = css_size(figure)
-    shown = _ipython_display()
+    shown = import_optional("IPython.display")
     shown.display(shown.Image(data=png_bytes(figure), format="png", width=width, height=height, alt=words))
 
 
@@ -48,7 +49,7 @@ def show_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str
     :param rows: Cells as text, as long as ``columns``.
     """
     numeric = {name: index > 0 for index, name in enumerate(columns)}
-    shown = _ipython_display()
+    shown = import_optional("IPython.display")
     shown.display(shown.Markdown(markdown(Table(caption, numeric, [list(row) for row in rows]))))
 
 
@@ -125,13 +126,3 @@ def score_words(scores: Mapping[str, np.ndarray], threshold: float, axis: str) -
         for name, group in scores.items()
     )
     return f"Histograms of the {axis}. Threshold: {threshold:.2f}. " + "; ".join(groups) + "."
-
-
-def _ipython_display() -> Any:
-    try:
-        import IPython.display
-    except ImportError as error:
-        raise MissingPackageError(
-            f'Notebooks need IPython, which cannot be imported ({error}): pip install "art-plugins[notebooks]"'
-        ) from error
-    return IPython.display

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from art_plugins.errors import MissingPackageError
+from art_plugins.optional import import_optional
 from art_plugins.reports import drawing
 
 
@@ -35,7 +35,7 @@ def render_page(template: str, **values: Any) -> str:
 
     :raises MissingPackageError: Without jinja2.
     """
-    jinja2 = import_jinja2()
+    jinja2 = import_optional("jinja2")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("art_plugins.reports", "templates"),
         autoescape=True,
@@ -44,18 +44,3 @@ def render_page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     return str(environment.get_template(template).render(**values))
-
-
-def import_jinja2() -> Any:
-    """
-    jinja2, imported only where a page is written.
-
-    :raises MissingPackageError: If it cannot be imported.
-    """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingPackageError(
-            f'The page needs jinja2, which cannot be imported ({error}): pip install "art-plugins[report]"'
-        ) from error
-    return jinja2

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -165,14 +165,7 @@ def test_png_bytes_hold_the_picture_and_shrink_large_ones():
 
 def test_read_without_pillow_says_what_to_install(write, monkeypatch):
     path = write()
-    real_import = builtins.__import__
-
-    def no_pillow(name, *args, **kwargs):
-        if name.startswith("PIL"):
-            raise ImportError("No module named 'PIL'")
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", no_pillow)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingPackageError, match=r'pip install "art-plugins\[report\]"'):
         COLOUR.read(path)
 

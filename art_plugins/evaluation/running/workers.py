@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
+from art_plugins.optional import import_optional
 
 PACKAGES = {"dask": "distributed", "ray": "ray"}
 EXAMPLES = {"dask": "tcp://127.0.0.1:8786", "ray": "127.0.0.1:6379"}
@@ -112,12 +112,7 @@ def check_workers(backend: str, address: str | None) -> None:
     :raises InvalidInputError: If the address has another form, or nothing answers there within five seconds.
     :raises MissingPackageError: If the package of the backend is not installed.
     """
-    try:
-        import_module(PACKAGES[backend])
-    except ImportError as error:
-        raise MissingPackageError(
-            f'The backend {backend} needs the package {PACKAGES[backend]}: pip install "art-plugins[{backend}]"'
-        ) from error
+    import_optional(PACKAGES[backend])
     try:
         parts = urlsplit(address if "://" in str(address) else f"//{address or ''}")
         host, port = parts.hostname, parts.port
@@ -136,7 +131,7 @@ def check_workers(backend: str, address: str | None) -> None:
 @contextmanager
 def dask_workers(address: str, shared: Any) -> Iterator[StartedWorkers]:
     """Connect to all workers of a Dask cluster."""
-    distributed = import_module("distributed")
+    distributed = import_optional("distributed")
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):  # type: ignore[misc, no-any-unimported, unused-ignore]
@@ -218,7 +213,7 @@ def _check_ray_health(address: str) -> None:
 @contextmanager
 def ray_workers(address: str, shared: Any) -> Iterator[StartedWorkers]:
     """Connect to all CPUs of a Ray cluster. A connection that is there already is used and stays open."""
-    ray = import_module("ray")
+    ray = import_optional("ray")
     from ray.util.joblib.ray_backend import RayBackend
     from ray.util.multiprocessing.pool import ResultThread
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.reports import drawing
+from art_plugins.optional import import_optional
 from art_plugins.reports.comparison import comparison_figures
 from art_plugins.reports.comparison.comparison_tables import (
     class_table,
@@ -23,7 +23,7 @@ from art_plugins.reports.comparison.comparison_tables import (
     title,
 )
 from art_plugins.reports.comparison.rate_figures import BOUNDS, CAUGHT_FPR, CAUGHT_TPR, rate_picture
-from art_plugins.reports.pages import Picture, import_jinja2, picture, render_page
+from art_plugins.reports.pages import Picture, picture, render_page
 from art_plugins.reports.suspects import shown_suspects
 from art_plugins.reports.tables import DASH, one_decimal, pairs_table, rate, runs_of_one_task
 from art_plugins.storage import atomic_path, write_text
@@ -69,8 +69,8 @@ def check_report_packages() -> None:
     """
     :raises MissingPackageError: If jinja2 or matplotlib, of the extra ``report``, cannot be imported.
     """
-    import_jinja2()
-    drawing.load_matplotlib()
+    import_optional("jinja2")
+    import_optional("matplotlib.figure")
 
 
 def finding(task: Mapping[str, Any]) -> str:

@@ -106,7 +106,7 @@ def test_figures_do_not_import_pyplot():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_load_matplotlib_missing_package_names_the_extra(monkeypatch):
+def test_figure_without_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match=r"matplotlib.*art-plugins\[report\]"):
         comparison_figures.loss_figure(HISTORY)
