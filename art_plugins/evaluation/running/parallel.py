@@ -11,7 +11,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from art_plugins.errors import InvalidInputError, WorkersLostError
-from art_plugins.evaluation.running.workers import CLUSTER_WORKERS, StartedWorkers, as_it_is, check_workers
+from art_plugins.evaluation.running.clusters import CLUSTER_WORKERS, check_workers
+from art_plugins.evaluation.running.workers import StartedWorkers, as_it_is
 
 BACKENDS = ("local", *CLUSTER_WORKERS)
 FRUITLESS_ATTEMPTS = 3  # in a row, of which each lost workers and brought no result

@@ -11,7 +11,7 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.optional import import_optional
-from art_plugins.reports.comparison import comparison_figures
+from art_plugins.reports.comparison import comparison_figures, curve_figures
 from art_plugins.reports.comparison.comparison_tables import (
     class_table,
     defence_table,
@@ -42,7 +42,7 @@ def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays:
 
     :param record: Of the whole run, JSON-safe; a value that is not known is ``None``.
     :param arrays: Of each task by its name: ``target_latents_2d`` (m, 2), ``target_clusters`` (m,), ``target_is_poison``
-        (m,); see :func:`~art_plugins.reports.drawing.cluster_figure`.
+        (m,); see :func:`~art_plugins.reports.comparison.comparison_figures.cluster_figure`.
     :raises MissingPackageError: Without jinja2 or matplotlib; nothing is written.
     :raises InvalidInputError: If the tasks' names are not unique names of files, or the folder cannot be written.
     """
@@ -164,8 +164,8 @@ def _pictures(task: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Pictur
         picture(
             "losses",
             "Training of the autoencoder.",
-            comparison_figures.loss_figure(task["autoencoder_history"]),
-            comparison_figures.loss_words(task["autoencoder_history"]),
+            curve_figures.loss_figure(task["autoencoder_history"]),
+            curve_figures.loss_words(task["autoencoder_history"]),
         ),
     ]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from art_plugins.errors import InvalidInputError, WorkersLostError
-from art_plugins.evaluation.running import workers
+from art_plugins.evaluation.running import dask_cluster
 from art_plugins.evaluation.running.parallel import parallel_map
 from art_plugins.evaluation.running.workers import NoAnswerError, within
 
@@ -69,7 +69,7 @@ def test_dask_without_the_package_or_with_a_hanging_scatter_is_a_named_error(sta
             patch.setattr("distributed.Client.run_on_scheduler", lambda self, function: _raise())
             with pytest.raises(InvalidInputError, match="cannot run this Python's functions"):
                 list(parallel_map(operator.getitem, [5, 6], [1], **arguments))
-        monkeypatch.setattr(workers, "SCATTER_S", 0.1)
+        monkeypatch.setattr(dask_cluster, "SCATTER_S", 0.1)
         monkeypatch.setattr("distributed.Client.scatter", lambda *args, **kwargs: time.sleep(2))
         with pytest.raises(WorkersLostError, match="none of the last 1 tasks was done"):
             list(parallel_map(operator.getitem, [5, 6], [1], **arguments))
