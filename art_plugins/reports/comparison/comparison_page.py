@@ -1,4 +1,4 @@
-"""A comparison's record as one self-contained page with figures, and as Markdown beside it."""
+"""The page of a comparison of filters, which holds its own figures, and the tables as Markdown."""
 
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]]) -> None:
     """
-    Write ``table.md``, ``report.html`` and ``figures/<task>_<name>.png``; every file is whole or absent.
+    Write ``table.md``, ``report.html`` and ``figures/<task>_<name>.png``. Each file is either complete or absent.
 
-    Everything is drawn before the first file is written, and the page, which holds all of it, is written last.
+    All figures are drawn before the first file is written. The page holds all figures and is written last.
 
-    :param record: Of the whole run, JSON-safe; a value that is not known is ``None``.
-    :param arrays: Of each task by its name: ``target_latents_2d`` (m, 2), ``target_clusters`` (m,), ``target_is_poison``
-        (m,); see :func:`~art_plugins.reports.comparison.comparison_figures.cluster_figure`.
-    :raises MissingPackageError: Without jinja2 or matplotlib; nothing is written.
-    :raises InvalidInputError: If the tasks' names are not unique names of files, or the folder cannot be written.
+    :param out_dir: Folder for the files.
+    :param record: Record of the whole run, JSON-safe. A value that is not known is ``None``.
+    :param arrays: Arrays of each task by its name: ``target_latents_2d`` (m, 2), ``target_clusters`` (m,) and
+        ``target_is_poison`` (m,); see :func:`~art_plugins.reports.comparison.comparison_figures.cluster_figure`.
+    :raises MissingPackageError: If jinja2 or matplotlib cannot be imported. Nothing is written then.
+    :raises InvalidInputError: If two tasks have the same name, if a name cannot be that of a file, or if the folder cannot
+        be written.
     """
     check_report_packages()
     names = [task["name"] for task in record["runs"]]
@@ -67,14 +69,16 @@ def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays:
 
 def check_report_packages() -> None:
     """
-    :raises MissingPackageError: If jinja2 or matplotlib, of the extra ``report``, cannot be imported.
+    Check that a report can be made.
+
+    :raises MissingPackageError: If jinja2 or matplotlib, which the extra ``report`` installs, cannot be imported.
     """
     import_optional("jinja2")
     import_optional("matplotlib.figure")
 
 
 def finding(task: Mapping[str, Any]) -> str:
-    """What came out, in a few sentences: the attack without a filter, who caught the poison, and what is left of it."""
+    """Describe the result of a task: the attack without a filter, and which filters caught the poison."""
     before = task["undefended"]
     sentences = [
         f"Without a filter the attack succeeds on a share of {rate(before['attack_success'])} of the "
@@ -93,7 +97,7 @@ def finding(task: Mapping[str, Any]) -> str:
 
 
 def _overview(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the page begins with: of runs that differ in their seed only, one picture, and what came out of each."""
+    """Give the first part of the page: a picture of the runs that differ only in their seed, and the result of each."""
     return {
         "title": tasks[0]["title"] if len(tasks) > 1 else title(tasks[0]),
         "picture": rate_picture(tasks),
