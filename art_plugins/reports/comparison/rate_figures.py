@@ -162,8 +162,10 @@ def _free_place(
     :return: The box of the name (left, bottom, right, top), and the line (2, 2) from the point to it.
     """
     others = taken[~((taken[:, :2] < point) & (point < taken[:, 2:])).all(axis=1)]
-    choices = []
+    best: tuple[float, np.ndarray, np.ndarray] | None = None
     for distance, degrees in itertools.product(DISTANCES, range(0, 360, 15)):
+        if best is not None and best[0] <= distance:
+            break  # a place costs its distance at least, so no later one is better
         # The near side of the box touches the circle, so that a name stands beside, above or below its point.
         way = np.array([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))])
         corner = point + distance * way - np.array(size) * (1 - way) / 2
@@ -172,9 +174,11 @@ def _free_place(
         outside = max(within[0] - box[0], within[1] - box[1], box[2] - within[2], box[3] - within[3], 0.0)
         covered = _overlap(box, taken) + int(_enters(lines, box[None]).sum())
         crossed = int(_enters(line[None], others).sum())
-        choices.append((distance + 1_000 * (outside + covered) + 40 * crossed, box, line))
-    _, box, line = min(choices, key=lambda choice: choice[0])
-    return box, line
+        cost = distance + 1_000 * (outside + covered) + 40 * crossed
+        if best is None or cost < best[0]:
+            best = cost, box, line
+    assert best is not None
+    return best[1], best[2]
 
 
 def _overlap(box: np.ndarray, others: np.ndarray) -> int:
