@@ -19,16 +19,16 @@ HETEROGENEOUS_FROM = 0.35  # share of the smaller cluster from which it is hard 
 
 class LatentClasses(NamedTuple):
     """
-    For K classes and n samples:
-    ``class_scores`` (K,): in nats, NaN where a class has none; ``class_index`` (K,): its one-sided MAD index, NaN where it
-    was not judged; ``class_p_values`` (K,): the false-alarm rate at which it would just be called
-    (:func:`~art_plugins.statistics.outlying.outlying_scores`), NaN where it was not judged and for the paper's scores,
-    which follow no such law;
-    ``class_rule``: the one that was used; ``score_limit``: the score above which a class is called, NaN for ``"argmax"``;
-    ``poisoned_classes``: verdicts;
-    ``soft_labels`` (n,): share of the trials that put the sample into its class's smaller cluster; ``suspects`` (n,): that
-    share is above one half, whatever the class's verdict; ``not_judged``: class -> why, in order; ``nb_dims``: components
-    that describe a class.
+    Results for K classes and n samples.
+
+    ``class_scores`` (K,) are in nats; NaN: the class has no score. ``class_index`` (K,) is the one-sided MAD index; NaN:
+    the class is not judged. ``class_p_values`` (K,) is the smallest false-alarm rate at which a class is called poisoned
+    (:func:`~art_plugins.statistics.outlying.outlying_scores`). It is NaN for classes that are not judged, and for the
+    paper's scores, whose distribution is not known. ``class_rule`` is the rule that was used. Classes with a score above
+    ``score_limit`` are called poisoned; it is NaN for ``"argmax"``. ``poisoned_classes`` are the classes called poisoned.
+    ``soft_labels`` (n,) is the share of the trials that put the sample into the smaller cluster of its class. ``suspects``
+    (n,) are samples for which this share is above one half, whatever the verdict on their class. ``not_judged`` maps
+    classes to the reason, in order. ``nb_dims`` is the number of components that describe a class.
     """
 
     class_scores: np.ndarray
