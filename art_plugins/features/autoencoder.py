@@ -1,4 +1,4 @@
-"""Data set in, per-sample latents out: a front end, a scaling and a variational autoencoder, fitted and kept together."""
+"""The autoencoder, which gives one latent for each sample: its front end and network are trained and saved together."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Autoencoder", "AutoencoderSettings", "image_shape", "infer_kind"]
 
 FILE_KIND = "autoencoder"
+NOTHING_TO_SAVE = "This autoencoder has not been trained; there is nothing to save. Call fit(x) first."
 FARTHEST = 1e4  # root mean square of a sample, in standard deviations of those fitted on: no network says anything of it
 
 
@@ -41,7 +42,7 @@ class Autoencoder:
 
     :param settings: Architecture and front end.
     :ivar history_: Mean losses of each epoch, in nats.
-    :ivar steps_per_epoch_: Of the optimiser; ``None``: not known, of an autoencoder saved by an earlier release.
+    :ivar steps_per_epoch_: Number of training steps in an epoch; ``None``: not known, for files of an earlier release.
     """
 
     def __init__(self, settings: AutoencoderSettings | None = None) -> None:
@@ -70,13 +71,17 @@ class Autoencoder:
         verbose: bool = True,
     ) -> Autoencoder:
         """
-        Train on ``x`` from scratch. There are nine parameters: the data, and what a user sets of a training by name.
+        Train a new network on ``x``. There are nine parameters: the data, and the settings of a training.
 
         :param x: Samples, shape as :class:`AutoencoderSettings` says; a ``numpy.memmap`` is streamed.
-        :param nb_epochs: Most passes over ``x``; ``None``: 2,000 steps of the optimiser, but 30 passes at least.
-        :param patience: When to stop before; ``"settled"``: when the latents have (:func:`training.train`).
-        :param checkpoint: File from which an interrupted training goes on; see :func:`training.train`.
-        :param fabric: A launched Lightning Fabric for several devices or mixed precision.
+        :param nb_epochs: Largest number of passes over ``x``; ``None``: 2,000 training steps, but at least 30 passes.
+        :param batch_size: Number of samples in a training batch.
+        :param learning_rate: Learning rate of Adam.
+        :param random_state: Random seed of the training.
+        :param patience: When to stop earlier. ``"settled"``: when the latents have settled (:func:`training.train`).
+        :param checkpoint: File by which an interrupted training can continue; see :func:`training.train`.
+        :param fabric: Launched Lightning Fabric, for several devices or mixed precision.
+        :param verbose: Whether to show a progress bar.
         :raises InvalidInputError: For a bad argument, shape, dtype, or a sample that is not finite.
         """
         training.check_training(nb_epochs, batch_size, learning_rate, patience, random_state)
@@ -121,9 +126,10 @@ class Autoencoder:
 
     def encode(self, x: np.ndarray, batch_size: int = 256) -> np.ndarray:
         """
-        Per-sample latents: the mean of q(f | x) in evaluation mode.
+        Compute the latents of whole samples: the mean of q(f | x) in evaluation mode.
 
-        :param x: Samples of the shape that was fitted, (n, ...).
+        :param x: Samples of the shape of the training data, (n, ...).
+        :param batch_size: Number of samples in one forward pass.
         :return: Latents, shape (n, latent_dim), float32.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For another sample shape or a sample that is not finite.
@@ -132,7 +138,7 @@ class Autoencoder:
 
     def encode_steps(self, x: np.ndarray, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray | None]:
         """
-        Per-sample latents as :meth:`encode` gives them, and the means of the latents of every time step.
+        Compute the latents of whole samples, as :meth:`encode` does, and the means of the latents of all time steps.
 
         :return: (n, latent_dim), and (n, T, step_latent_dim) or ``None`` for images; float32.
         """
@@ -177,7 +183,7 @@ class Autoencoder:
         Write settings, scaling, history and weights as one safetensors file, atomically.
 
         :param filename: Name of the file, or its whole path.
-        :param path: The folder, as ART has it; ``None``: ``filename`` says where.
+        :param path: The folder, as in ART; ``None`` if ``filename`` is the whole path.
         """
         save_arrays(target_file(filename, path), FILE_KIND, self.state_arrays(), self.state_settings())
 
@@ -191,16 +197,16 @@ class Autoencoder:
         return cls.from_state(*load_arrays(path, FILE_KIND))
 
     def state_arrays(self) -> dict[str, np.ndarray]:
-        """The weights by name, for :func:`save_arrays`."""
+        """Give the weights by name, for :func:`save_arrays`."""
         if self._network is None or not self.history_:
-            raise NotFittedError("This autoencoder has not been trained; there is nothing to save. Call fit(x) first.")
+            raise NotFittedError(NOTHING_TO_SAVE)
         return {name: value.cpu().contiguous().numpy() for name, value in self._network.state_dict().items()}
 
     def state_settings(self) -> dict[str, Any]:
-        """All that is not an array, JSON-safe."""
+        """Give all values to save that are no arrays, JSON-safe."""
         front_end = self._front_end
         if front_end is None:
-            raise NotFittedError("This autoencoder has not been trained; there is nothing to save. Call fit(x) first.")
+            raise NotFittedError(NOTHING_TO_SAVE)
         return {
             "settings": asdict(self.settings),
             "sample_shape": list(front_end.sample_shape),
@@ -213,11 +219,11 @@ class Autoencoder:
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Autoencoder:
         """
-        The inverse of :meth:`state_arrays` and :meth:`state_settings`.
+        Make an autoencoder from what :meth:`state_arrays` and :meth:`state_settings` gave.
 
-        Sizes are compared without making anything of them first: a small file may claim a network that fills the memory.
+        Sizes are checked before anything is allocated, because a small file may claim a network that fills the memory.
 
-        :raises FileFormatError: If they do not fit each other, or are of no use.
+        :raises FileFormatError: If arrays and settings do not fit each other, or cannot be used.
         """
         with reading("The file's settings and arrays do not make an autoencoder"):
             check_state(state)

@@ -10,7 +10,7 @@ from art_plugins.features.sequential_autoencoder import POSTERIORS
 from art_plugins.parameters import check_choice, check_count, check_flag, check_number
 
 KINDS = ("waveform", "spectrogram", "image")
-MOST_SIZE = 2**16  # of a layer: weights between two such layers fill 16 GB, and more is a mistake
+MOST_SIZE = 2**16  # largest size of a layer: weights between two such layers fill 16 GB, and more is a mistake
 MOST_RATE = 2**27  # Hz; no sound is sampled faster, and a window of a second still fits memory
 WHOLE_NUMBERS = ("sample_rate_hz", "n_mels", "latent_dim", "step_latent_dim", "embedding_dim", "hidden_dim", "channels")
 
@@ -18,24 +18,25 @@ WHOLE_NUMBERS = ("sample_rate_hz", "n_mels", "latent_dim", "step_latent_dim", "e
 @dataclass(frozen=True)
 class AutoencoderSettings:
     """
-    What an autoencoder is made of; JSON-safe, saved with it.
+    Settings of an autoencoder. They are JSON-safe and are saved with it.
 
     :param kind: ``"waveform"`` (n, S), ``"spectrogram"`` (n, T, F) or ``"image"`` (n, C, H, W), (n, H, W, C), (n, H, W); of
         the first two an axis of length one, before or after, may hold the only channel.
-    :param channels_first: Where an image's colours are; ``None``: inferred from the shape.
-    :param sample_rate_hz: Of waveforms.
-    :param n_mels: Mel bands of the front end for waveforms; a multiple of 8.
-    :param window_s: Length of its window in seconds.
-    :param hop_s: Its step in seconds.
-    :param floor: Added to the mel power before the logarithm.
-    :param latent_dim: Size of the per-sample latent.
+    :param channels_first: Whether the colour axis of images is before height and width; ``None``: inferred from the shape.
+    :param sample_rate_hz: Sample rate of the waveforms.
+    :param n_mels: Number of mel bands of the spectrogram of a waveform; a multiple of 8.
+    :param window_s: Length of the spectrogram's window in seconds.
+    :param hop_s: Step of the spectrogram's window in seconds.
+    :param floor: Number that is added to the mel power before the logarithm.
+    :param latent_dim: Size of the latent of a whole sample.
     :param step_latent_dim: Size of the latent of a time step (sequences only).
     :param embedding_dim: Size of a frame's embedding (sequences only).
     :param hidden_dim: Size of the recurrent states (sequences only).
-    :param channels: Channels of the convolutions.
-    :param posterior: ``"factorised"`` or ``"full"`` (sequences only).
-    :param video_like: The paper's two-dimensional form (sequences only).
-    :param reconstruction_weight: Weight of the squared error against the divergences; see :class:`SequentialAutoencoder`.
+    :param channels: Number of channels of the convolutions.
+    :param posterior: Form of the posterior: ``"factorised"`` or ``"full"`` (sequences only).
+    :param video_like: Whether to use the paper's two-dimensional form (sequences only).
+    :param reconstruction_weight: Weight of the squared error relative to the divergences; see
+        :class:`SequentialAutoencoder`.
     """
 
     kind: str = "waveform"

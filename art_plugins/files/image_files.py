@@ -146,7 +146,7 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
         notes.append(f"All images are read at {size[0]} x {size[1]} pixels; use --size for another size.")
     depth = find_depth(deep)
     if depth < FULL_DEPTH:
-        notes.append(f"The 16-bit files hold values of only {depth} bits, so {2**depth - 1:,} becomes the brightest.")
+        notes.append(f"The 16-bit files use only {depth} bits, so the value {2**depth - 1:,} is shown as white.")
     is_grey = n_grey == n_read
     notes.append("All files are grey, so they are read in grey." if is_grey else "Images are read in colour.")
     return ImageReader(size, is_grey, common, 2 * n_grey > n_read, tuple(notes), depth)

@@ -176,7 +176,7 @@ def test_choose_twelve_bit_grey_in_sixteen_bit_files_keeps_its_levels(write):
     paths = [write(f"{i}.png", levels) for i in range(20)] + [write("dark.png", levels // 2)]
     reader = choose_image_reader(paths)
     assert reader.depth == 12
-    assert any("only 12 bits" in note and "4,095 becomes the brightest" in note for note in reader.notes)
+    assert any("only 12 bits" in note and "4,095 is shown as white" in note for note in reader.notes)
     picture, mended = reader.read(paths[0])
     assert mended == ["16-bit, made 8-bit"]
     assert np.array_equal(picture, np.round(levels * (255 / 4_095)))

@@ -196,7 +196,7 @@ def test_read_file_that_must_not_be_read_gives_the_reason(write, monkeypatch):
 
 def test_read_link_to_nowhere_gives_the_reason(tmp_path):
     (tmp_path / "a.wav").symlink_to(tmp_path / "gone.wav")
-    with pytest.raises(InvalidInputError, match="leads nowhere"):
+    with pytest.raises(InvalidInputError, match="it is a broken link"):
         READER.read(tmp_path / "a.wav")
 
 
