@@ -5,7 +5,7 @@ help:  ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 test:  ## The fast tests.
-	pytest
+	pytest -n 2 --dist loadfile
 
 slow:  ## Real trainings of minutes.
 	pytest -m slow

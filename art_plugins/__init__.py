@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from art_plugins.defences.latent_clustering import VAELatentDefence
     from art_plugins.defences.layerwise import LayerwiseFeatureDefence
     from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-    from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+    from art_plugins.features.autoencoder import Autoencoder
+    from art_plugins.features.autoencoder_settings import AutoencoderSettings
     from art_plugins.triggers.found import Inversion
     from art_plugins.triggers.inversion import invert_triggers
 
@@ -53,7 +54,7 @@ _HOMES = {
     "TED": "art_plugins.baselines.ted",
     "ActivationClustering": "art_plugins.baselines.art_filters",
     "Autoencoder": "art_plugins.features.autoencoder",
-    "AutoencoderSettings": "art_plugins.features.autoencoder",
+    "AutoencoderSettings": "art_plugins.features.autoencoder_settings",
     "Beatrix": "art_plugins.baselines.beatrix",
     "InFlightDetector": "art_plugins.defences.in_flight",
     "Inversion": "art_plugins.triggers.found",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,6 +144,14 @@ def renamed(given: Mapping[str, Any], old: Mapping[str, Renamed], current: Mappi
             stacklevel=3,
         )
     return found
+
+
+@contextmanager
+def old_names_allowed() -> Iterator[None]:
+    """Take old names of parameters without a warning, since whoever loads a saved file cannot change what it holds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def check_settings_dict(name: str, value: Any, known: Collection[str]) -> None:

@@ -50,7 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         remove_leftovers(target)
         folder, held = held_folder(target)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise InvalidInputError(f"{target} cannot be written ({error}); name a folder that can be.") from error
+        raise InvalidInputError(f"{target} cannot be written ({error}); choose another folder.") from error
     partial = folder / target.name
     try:
         partial.touch()

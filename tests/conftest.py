@@ -23,6 +23,13 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}  # HTML elements without an 
 os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Several workers of pytest-xdist have one core each, so each uses one thread. Workers take over the environment."""
+    if config.getoption("numprocesses", default=None):
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder of real recordings, named by the environment variable ART_PLUGINS_DATA."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,19 @@ def test_reference_has_every_public_name() -> None:
     reference = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.parent.name == "reference")
     shown = set(re.findall(r"(?m)^::: [\w.]+\.(\w+)$", reference))
     assert sorted(set(art_plugins.__all__) - shown) == []
+
+
+def torn_docstrings(source: str) -> list[str]:
+    """Docstrings with quotation marks around a line break, as if they were two strings."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    found = [ast.get_docstring(node, clean=False) or "" for node in nodes]
+    return [text for text in found if re.search(r'"\n\s*"', text)]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "art_plugins").rglob("*.py")), ids=lambda path: path.stem)
+def test_docstrings_hold_no_torn_strings(file: Path) -> None:
+    assert torn_docstrings(file.read_text(encoding="utf-8")) == []
+
+
+def test_torn_docstrings_planted_one_is_found() -> None:
+    assert torn_docstrings('"""One "\n"two."""\n') == ['One "\n"two.']

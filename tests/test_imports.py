@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up. A room may import from itself, and from the rooms of the floors below its own.
 STOREYS = [
     {"errors", "locks"},
-    {"storage", "arrays", "parameters", "file_rules"},
+    {"optional", "storage", "arrays", "parameters", "file_rules"},
     {"statistics"},
     {"features", "groups"},
     {"files", "triggers"},
@@ -27,10 +27,12 @@ STOREYS = [
     {"__init__", "__main__"},
 ]
 FLOORS = {room: set().union(*STOREYS[:floor]) for floor, rooms in enumerate(STOREYS) for room in rooms}
+IMPORTERS = ("import_module", "importlib.import_module", "import_optional", "__import__")
 HEAVY = {"torch", "torchaudio", "torchvision", "lightning", "art", "armory", "tensorflow"}
 FORBIDDEN = {
     "errors": HEAVY,
     "locks": HEAVY,
+    "optional": HEAVY,
     "storage": HEAVY,
     "arrays": HEAVY,
     "parameters": HEAVY,
@@ -56,7 +58,7 @@ def imported_modules(path: Path) -> set[str]:
             start = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*start, *([node.module] if node.module else [])])
             names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and called_name(node) in ("import_module", "importlib.import_module", "__import__"):
+        elif isinstance(node, ast.Call) and called_name(node) in IMPORTERS:
             names |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
     return names
 

@@ -116,7 +116,7 @@ def test_outputs_come_to_be_together_or_not_at_all(tmp_path):
         assert paths[0].read_text() == "old"
     write({0: "1", 1: "2", 2: "3"})
     assert [path.read_text() for path in (*paths, *new)] == ["1", "2", "3"]
-    with pytest.raises(InvalidInputError, match="keep has come to exist meanwhile"):
+    with pytest.raises(InvalidInputError, match="keep was created meanwhile"):
         write({0: "4", 1: "5", 2: "6"})
     assert [path.read_text() for path in (*paths, *new)] == ["1", "2", "3"]
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.errors import MissingPackageError
 from art_plugins.features.batch_norms import batch_norms, lowest_log_densities
+from art_plugins.optional import import_optional
 from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.stable_clusters import Partition, outside_largest, stable_partition
@@ -136,18 +135,13 @@ def to_plane(features: np.ndarray, n_neighbors: int, random_state: int) -> np.nd
 
 def import_umap() -> Any:
     """
-    The package ``umap``, imported only where it is used.
+    Give the package ``umap``, imported only where it is used.
 
     :raises MissingPackageError: If it cannot be imported.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ImportWarning)  # that its variant on TensorFlow is missing
-            return import_module("umap")
-    except ImportError as error:
-        raise MissingPackageError(
-            f'This needs umap-learn, which cannot be imported ({error}): pip install "art-plugins[peers]"'
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # that its variant on TensorFlow is missing
+        return import_optional("umap")
 
 
 def umap_is_installed() -> bool:

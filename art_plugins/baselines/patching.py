@@ -17,7 +17,7 @@ from art_plugins.features.classifiers import torch_module
 from art_plugins.features.training import seeded
 from art_plugins.parameters import check_count, check_number, plain
 from art_plugins.statistics.labels import class_labels
-from art_plugins.triggers.trigger import Trigger, check_trigger, stamped
+from art_plugins.triggers.trigger import Trigger, apply_trigger, check_trigger
 
 PATCHING_BATCH, PATCHING_MOMENTUM = 32, 0.9  # usual values; neither paper states its own
 
@@ -70,7 +70,7 @@ def neural_cleanse_patching(
     x = np.array(x_clean, dtype=np.float32)
     chosen = random.permutation(len(x))[: round(fraction_stamped * len(x))]
     if len(chosen):
-        x[chosen] = stamped(trigger, x[chosen])
+        x[chosen] = apply_trigger(trigger, x[chosen])
 
     network = copy.deepcopy(original).requires_grad_(True)
     optimiser = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=PATCHING_MOMENTUM)

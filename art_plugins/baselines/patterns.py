@@ -12,7 +12,7 @@ from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import penultimate_activations
 from art_plugins.parameters import check_count, check_number
-from art_plugins.triggers.trigger import Trigger, stamped
+from art_plugins.triggers.trigger import Trigger, apply_trigger
 
 
 class STRIP(ForDetectorClassifier, ThresholdDetector):
@@ -115,11 +115,11 @@ class B3D(ForDetectorClassifier, ThresholdDetector):
         self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
-        stamped(self.trigger, x[:1])  # a trigger that does not work raises its error here, even if the threshold is given
+        apply_trigger(self.trigger, x[:1])  # a trigger that fails raises its error here, even if the threshold is given
 
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
         log_p = log_softmax(self._outputs(x, batch_size), axis=1)
-        log_q = log_softmax(self._outputs(stamped(self.trigger, x), batch_size), axis=1)
+        log_q = log_softmax(self._outputs(apply_trigger(self.trigger, x), batch_size), axis=1)
         return np.asarray((np.exp(log_p) * (log_q - log_p)).sum(axis=1))
 
 
@@ -158,7 +158,7 @@ class NeuralCleanseFilter(ForDetectorClassifier, ThresholdDetector):
         self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
-        triggered = penultimate_activations(self.classifier, stamped(self.trigger, x), batch_size)
+        triggered = penultimate_activations(self.classifier, apply_trigger(self.trigger, x), batch_size)
         clean = penultimate_activations(self.classifier, x, batch_size)
         raised = triggered.mean(axis=0, dtype=np.float64) - clean.mean(axis=0, dtype=np.float64)
         self.neurons_ = np.argsort(-raised, kind="stable")[: max(1, round(self.top * len(raised)))]

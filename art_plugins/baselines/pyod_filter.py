@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from art_plugins.arrays import check_finite_features
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.errors import MissingPackageError
 from art_plugins.features.activations import penultimate_activations
+from art_plugins.optional import import_optional
 from art_plugins.parameters import check_choice, check_count, check_number
 from art_plugins.statistics.copies import first_of_copies
 from art_plugins.statistics.labels import indices_by_class
@@ -74,7 +73,7 @@ class PyODFilter(PoisonFilter):
 
     def _check_data(self) -> None:
         super()._check_data()
-        import_pyod(self.detector)
+        import_optional(f"pyod.models.{self.detector}")
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         features = penultimate_activations(self.classifier, self.x_train, self.batch_size).astype(np.float64)
@@ -99,26 +98,12 @@ class PyODFilter(PoisonFilter):
         }
 
     def _make(self, n_samples: int) -> Any:
-        module = import_pyod(self.detector)
+        module = import_optional(f"pyod.models.{self.detector}")
         if self.detector == "iforest":
             return module.IForest(random_state=self.random_state)
         if self.detector == "lof":
             return module.LOF(n_neighbors=min(NEIGHBOURS, n_samples - 1))
         return module.ECOD()
-
-
-def import_pyod(module: str) -> Any:
-    """
-    One of ``pyod.models``, imported only where it is used.
-
-    :raises MissingPackageError: If it cannot be imported.
-    """
-    try:
-        return import_module(f"pyod.models.{module}")
-    except ImportError as error:
-        raise MissingPackageError(
-            f'This needs PyOD, which cannot be imported ({error}): pip install "art-plugins[peers]"'
-        ) from error
 
 
 def pyod_is_installed() -> bool:

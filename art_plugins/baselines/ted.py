@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from art_plugins.baselines.layer_detector import LayerDetector
-from art_plugins.baselines.pyod_filter import import_pyod
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import pool_activations
+from art_plugins.optional import import_optional
 from art_plugins.statistics.neighbour_ranks import neighbour_ranks
 
 
@@ -49,7 +49,7 @@ class TED(LayerDetector):
         self.set_params(**self.tunables())
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
-        import_pyod("pca")
+        import_optional("pyod.models.pca")
         super()._learn(x, labels, batch_size)
 
     def _reduce(self, batch: ActivationBatch, layer: str) -> np.ndarray:
@@ -75,7 +75,7 @@ class TED(LayerDetector):
             )
         # Directions without variance would have infinite weight.
         rank = np.linalg.matrix_rank(np.corrcoef(self.clean_ranks_[:, self._telling], rowvar=False), tol=1e-9)
-        self._pca = import_pyod("pca").PCA(n_components=int(rank), svd_solver="full")
+        self._pca = import_optional("pyod.models.pca").PCA(n_components=int(rank), svd_solver="full")
         self._pca.fit(self.clean_ranks_[:, self._telling])
         scores = np.zeros(len(labels))
         scores[kept] = self._pca.decision_scores_

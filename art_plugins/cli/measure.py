@@ -50,11 +50,11 @@ def compare(
         raise InvalidInputError(f"--autoencoder {autoencoder} does not exist.")
     from art_plugins.attacks import tasks
     from art_plugins.evaluation.compare_run import run_comparisons
-    from art_plugins.features.spectrogram import torchaudio_transforms
+    from art_plugins.optional import import_optional
     from art_plugins.reports.packages import report_is_possible
 
     if dataset != "digits":
-        torchaudio_transforms()  # what is missing is said before the first data set, not after it
+        import_optional("torchaudio.transforms")  # what is missing is said before the first data set, not after it
 
     defence: dict[str, Any] = {"nb_epochs": autoencoder_epochs, "precision": precision}
     if autoencoder is not None:

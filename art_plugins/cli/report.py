@@ -81,12 +81,12 @@ def report(
     ] = None,
 ) -> None:
     """Make one page of all records: our numbers beside those of the papers, all methods, and suspects to hear and see."""
+    from art_plugins.optional import import_optional
     from art_plugins.reports.evaluation_page import filled, write_evaluation_report
-    from art_plugins.reports.pages import import_jinja2
     from art_plugins.reports.records import gather
     from art_plugins.storage import write_text
 
-    import_jinja2()
+    import_optional("jinja2")
     if fill is not None and not fill.is_file():
         raise InvalidInputError(f"--fill {fill} does not exist.")
     gathered = gather(folders)

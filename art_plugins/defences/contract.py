@@ -12,7 +12,8 @@ from art.defences.detector.poison.poison_filtering_defence import PoisonFilterin
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import check_classifier, check_input_range, check_input_shape
+from art_plugins.features.classifiers import check_classifier
+from art_plugins.features.input_checks import check_input_range, check_input_shape
 from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels, indices_by_class
 

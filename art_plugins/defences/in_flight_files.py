@@ -13,7 +13,7 @@ from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.fingerprint import check_known_layers, check_saved_for, model_fingerprint
 from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays, check_names, check_settings, reading
-from art_plugins.parameters import renamed
+from art_plugins.parameters import old_names_allowed, renamed
 from art_plugins.statistics.density import ClassDensities, density_rules
 from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
@@ -104,7 +104,8 @@ class SavedInFlight(CheckedParameters):
         with reading(what):
             check_known_layers(settings["layers"], torch_module(classifier))
             saved, densities = checked_arrays(arrays, classifier)
-            parameters = renamed(settings["parameters"], OLD_NAMES, {})
+            with old_names_allowed():
+                parameters = renamed(settings["parameters"], OLD_NAMES, {})
             check_names("parameter", parameters, cls.defence_params)
             detector: Self = make(classifier, trigger or saved, settings["target_class"], **parameters)
             known = np.isfinite(densities.log_weights).any(axis=1)

@@ -12,7 +12,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.features.classifiers import predicted_classes
 from art_plugins.features.outputs import check_outputs
-from art_plugins.triggers.trigger import Trigger, stamped
+from art_plugins.triggers.trigger import Trigger, apply_trigger
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def stamped_features(
     """
     is_source = labels != target
     images = np.array(x)
-    images[is_source] = stamped(trigger, x[is_source])
+    images[is_source] = apply_trigger(trigger, x[is_source])
     layers = hidden_layers(classifier, images, n_layers)
     outputs, features = logits_and_hidden(classifier, images, layers, batch_size)
     check_outputs(outputs, int(classifier.nb_classes))

@@ -10,7 +10,7 @@ from art_plugins.defences.in_flight_densities import log_likelihood_ratios
 from art_plugins.features.activations import collect_outputs
 from art_plugins.statistics.density import ClassDensities
 from art_plugins.statistics.source_inference import STRENGTHS
-from art_plugins.triggers.trigger import Trigger, stamped
+from art_plugins.triggers.trigger import Trigger, apply_trigger
 
 
 class FeatureVerdict(NamedTuple):
@@ -72,7 +72,7 @@ def outputs_without_pattern(classifier: Any, trigger: Trigger, x: np.ndarray, ba
 
     :param x: Caught images, (n, ...).
     """
-    added = stamped(trigger, x).astype(np.float32) - x
+    added = apply_trigger(trigger, x).astype(np.float32) - x
     less = np.concatenate([x - strength * added for strength in STRENGTHS])
     if classifier.clip_values is not None:
         less = np.clip(less, *classifier.clip_values)

@@ -43,78 +43,93 @@ OLD_NAMES = {
 
 class VAELatentDefence(PoisonFilter):
     """
-    Find poisoned classes and samples by clustering the latents of an autoencoder that never saw a label.
+    Find poisoned classes and samples by clustering the latents of an autoencoder that is trained without labels.
 
-    Train a variational autoencoder on all of ``x_train``; compare the latents of each class, those of the whole sample and
-    those of windows of time, with the latents of all the others: samples that crowd together where the others have nobody
-    are suspects. A class whose crowd stands out is poisoned, and the crowd is removed.
+    A variational autoencoder is trained on all of ``x_train``. The latents of each class are compared with those of all
+    other classes, both for whole samples and for windows of time. Samples of a class are suspects if they lie close
+    together where the other classes have no samples. The class is called poisoned if this crowd is unusually large, and the
+    crowd is removed.
 
     | Paper: N. Mehlman, X. Shi, A. Kommineni, S. Narayanan, Detecting Poisoning Attacks against Speech Datasets using
       Variational Autoencoders, 2023.
 
-    Higher scores are more suspicious, everywhere. A second :meth:`detect_poison` trains again only when ``x_train`` is
-    another array or a parameter of the autoencoder has changed.
+    Higher scores are always more suspicious. A second call of :meth:`detect_poison` trains again only if ``x_train`` is
+    another array, or if a parameter of the autoencoder has changed.
 
-    Deviates from the paper: each class is compared with the others and window by window, where the paper looks at each by
-    itself and at the per-sample latents (``scoring="paper"``: 2-means and the poison likelihood score of Eq. 1, with
-    shrunk covariances); frames of a finer front end are looked at beside the latents; a test with a false-alarm rate
-    (``"paper"``: a median-based rule) for what "stands out"; convolutions over frequency in place of pictures of copied
-    columns (``autoencoder={"video_like": True}`` is the paper's form), and 32 channels in place of 256.
+    Deviates from the paper:
 
-    When this breaks: fewer than seven poisoned samples (in speech, where only those of them crowd whose own sound is faint
-    under the trigger, fewer than about fifteen); less than a hundredth of a large class; more than three quarters of a
-    class; a sub-population that one class alone has; copies of one sample; a trigger whose place changes from sample to
-    sample; more than a third of the classes poisoned, or two of them by one trigger; fewer than five classes leave little
-    to compare with, and with fewer than four none is judged: the report says so, and every sample passes.
+    - Each class is compared with the other classes, window by window. The paper looks at each class alone, and only at the
+      latents of whole samples (``scoring="paper"``: 2-means and the poison likelihood score of Eq. 1, with shrunk
+      covariances).
+    - Frames of a finer front end are compared as well as the latents.
+    - A test with a false-alarm rate decides which classes stand out. The paper uses a rule based on the median.
+    - The convolutions run over frequency, with 32 channels. The paper uses pictures of copied columns
+      (``autoencoder={"video_like": True}``) and 256 channels.
 
-    There are nineteen parameters: three are the model and the data in ART's contract; the others are what a user sets by
-    name, in code or in a config.
+    When this breaks:
 
-    :param classifier: Not needed and may be ``None``; ART's argument order. Its ``nb_classes`` and ``channels_first`` are
-        used when it is there.
-    :param x_train: Waveforms (n, S), spectrograms (n, T, F) or images (n, C, H, W), (n, H, W, C), (n, H, W); may be a
-        ``numpy.memmap``, which is streamed.
+    - Fewer than seven samples of a class are poisoned. In speech, fewer than about fifteen, because a poisoned sample joins
+      the crowd only if its own sound is faint under the trigger.
+    - Less than a hundredth of a large class, or more than three quarters of a class, is poisoned.
+    - Only one class has a certain sub-population, or copies of one sample.
+    - The trigger is at another place in every sample.
+    - More than a third of the classes are poisoned, or two classes with one trigger.
+    - There are fewer than five classes, so little can be compared. With fewer than four, no class is judged; the report
+      says so, and all samples count as clean.
+
+    There are nineteen parameters. Three are the model and the data, as in ART. The others are what a user sets by name, in
+    code or in a config.
+
+    :param classifier: May be ``None``. It is here because ART's filters take it first. If it is given, its ``nb_classes``
+        and ``channels_first`` are used.
+    :param x_train: Waveforms (n, S), spectrograms (n, T, F) or images (n, C, H, W), (n, H, W, C), (n, H, W). A
+        ``numpy.memmap`` is read in parts.
     :param y_train: Labels (n,), (n, 1) or one-hot (n, nb_classes).
-    :param autoencoder: ``None``: one is trained on ``x_train``. A dict: one of these settings is trained (names as in
-        :class:`~art_plugins.features.autoencoder.AutoencoderSettings`, without those that are parameters here; and
-        ``patience``, see :meth:`Autoencoder.fit`). An :class:`Autoencoder` that is not fitted: one of its settings is
-        trained. A fitted one, or the path of a saved one: it judges ``x_train`` without training (section 4.4).
+    :param autoencoder: ``None``: an autoencoder with the default settings is trained on ``x_train``. A dict: one with these
+        settings is trained. The names are those of :class:`~art_plugins.features.autoencoder.AutoencoderSettings`, without
+        those that are parameters here, and ``patience`` of :meth:`Autoencoder.fit`. An :class:`Autoencoder` that is not
+        fitted: one with its settings is trained. A fitted one, or the path of a saved one: it is used without training
+        (section 4.4).
     :param kind: ``"waveform"``, ``"spectrogram"``, ``"image"``, or ``"auto"``: by the number of axes.
-    :param channels_first: Where the colour axis of images is; ``None``: as the classifier has it, else inferred from the
-        shape.
+    :param channels_first: Whether the colour axis of images is before height and width. ``None``: as the classifier says,
+        or as the shape shows.
     :param sample_rate_hz: Sampling rate of waveforms.
-    :param nb_epochs: Most training epochs (Table 1: 30); ``None``: as many as it takes until the latents settle, at most
-        2,000 steps of the optimiser or 30 epochs, whichever is more. The report warns where they have not settled.
-    :param batch_size: Training batch.
+    :param nb_epochs: Largest number of training epochs (Table 1: 30). ``None``: the training ends when the latents have
+        settled, and after at most 2,000 steps of the optimiser or 30 epochs, whichever is more. The report has a warning if
+        they have not settled.
+    :param batch_size: Number of samples in a training batch.
     :param learning_rate: Learning rate of Adam (Table 1: 1e-3).
-    :param precision: Lightning's name, such as ``"32-true"`` or ``"bf16-mixed"``.
-    :param checkpoint: File from which an interrupted training goes on.
-    :param scoring: ``"contrastive"``: compare each class with the others; ``"paper"``: look at each class by itself.
-    :param nb_dims: Most directions that describe a class (section 4.2: 24).
+    :param precision: Precision by its name in Lightning, such as ``"32-true"`` or ``"bf16-mixed"``.
+    :param checkpoint: File that keeps the state of the training, so that an interrupted training can continue.
+    :param scoring: ``"contrastive"``: each class is compared with the others. ``"paper"``: each class is looked at alone.
+    :param nb_dims: Largest number of directions that describe a class (section 4.2: 24).
     :param class_rule: ``"false_alarms"``: p-value below ``false_alarm_rate``; ``"mad"``: median-based index above the
-        ``threshold`` of ``scoring_params``; ``"argmax"``: the class of highest score; ``"auto"``: the first for
+        ``threshold`` of ``scoring_params``; ``"argmax"``: the class with the highest score; ``"auto"``: the first for
         ``"contrastive"``, the second for ``"paper"``.
-    :param false_alarm_rate: Accepted chance that data without poison have any class called, between 0 and 1.
-    :param scoring_params: Finer settings of the scoring, as a dict; ``None``: the defaults. The names are those of
+    :param false_alarm_rate: Probability, between 0 and 1, that some class of data without poison is called poisoned.
+    :param scoring_params: Other settings of the scoring, as a dict; ``None``: the defaults. The names are those of
         :class:`~art_plugins.statistics.latents.scoring_settings.ScoringSettings`: ``whiten``, ``shrinkage`` and
         ``refine`` of ``"paper"``, ``nb_trials`` and ``n_init`` of the clustering, ``threshold`` of the rule ``"mad"``.
-    :param random_state: Seed of training and clustering; two runs with one seed agree. Global generators are not touched.
-    :param verbose: Show a progress bar while training.
+    :param random_state: Random seed of the training and the clustering. Two runs with one seed give equal results. Global
+        random generators are not used.
+    :param verbose: Whether to show a progress bar during the training.
 
-    :ivar report_: JSON-safe: ``kind`` of the data as they were taken; ``autoencoder``: its ``nb_epochs`` and whether it has
-        ``settled`` (``None``: not known); ``poisoned_classes``; ``classes_not_judged``, whose samples pass as clean without
-        a verdict; ``warnings``, also logged; ``class_rule``, ``score_limit``, ``nb_dims``, ``parameters``; and for each
-        class ``Class_i``: sizes, score and ``verdict`` (``"poisoned"``, ``"clean"`` or ``"not judged: "`` and why).
-    :ivar class_scores_: Score per class in nats, (nb_classes,); NaN: it has none.
-    :ivar class_index_: (score - median) / (1.4826 MAD), (nb_classes,); NaN: not judged.
-    :ivar class_p_values_: The false-alarm rate at which each class would just be called, (nb_classes,); NaN: not judged, or
-        ``scoring="paper"``.
-    :ivar poisoned_classes_: Classes called poisoned.
-    :ivar outlier_scores_: (n,), soft cluster label times class index; 0 in classes at or below the median.
-    :ivar suspects_: (n,), bool: members of the smaller half of every class with a score, whatever its verdict; of the
-        larger where that is the crowd.
-    :ivar is_clean_: (n,), 1 = clean, 0 = poison.
-    :ivar latents_: (n, latent_dim).
+    :ivar report_: JSON-safe results. ``kind`` is the kind of data. ``autoencoder`` holds ``nb_epochs`` and whether it has
+        ``settled`` (``None``: not known). ``classes_not_judged`` have no verdict, and their samples count as clean.
+        ``warnings`` are also logged. The others are ``poisoned_classes``, ``class_rule``, ``score_limit``, ``nb_dims`` and
+        ``parameters``, and for each class ``Class_i`` with its sizes, score and ``verdict`` (``"poisoned"``, ``"clean"``,
+        or ``"not judged: "`` with the reason).
+    :ivar class_scores_: Score of each class in nats, (nb_classes,); NaN: the class has none.
+    :ivar class_index_: (score - median) / (1.4826 MAD) of each class, (nb_classes,); NaN: not judged.
+    :ivar class_p_values_: Smallest false-alarm rate at which each class is called poisoned, (nb_classes,); NaN: not judged,
+        or ``scoring="paper"``.
+    :ivar poisoned_classes_: Classes that are called poisoned.
+    :ivar outlier_scores_: Score of each sample, (n,): its soft cluster label times the index of its class. It is 0 in
+        classes at or below the median.
+    :ivar suspects_: Whether each sample is in the smaller group of its class, whatever the verdict on the class, (n,),
+        bool. If the larger group is the crowd, its samples are the suspects. Classes without a score have none.
+    :ivar is_clean_: Verdict on each sample, (n,), 1 = clean, 0 = poison.
+    :ivar latents_: Latents of the samples, (n, latent_dim).
     :ivar autoencoder_: The fitted :class:`Autoencoder`.
     """
 

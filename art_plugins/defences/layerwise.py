@@ -18,7 +18,7 @@ from art_plugins.defences.layerwise_model import LayerwiseModel, count_not_finit
 from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
-from art_plugins.features.classifiers import check_same_unit
+from art_plugins.features.input_checks import check_same_unit
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]

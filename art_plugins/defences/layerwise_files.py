@@ -12,7 +12,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.fingerprint import check_known_layers, check_saved_for, model_fingerprint
 from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays, check_names, check_settings, reading
-from art_plugins.parameters import check_layer_names
+from art_plugins.parameters import check_layer_names, old_names_allowed
 from art_plugins.storage import load_arrays, save_arrays
 
 FILE_KIND = "layerwise_feature_detector"
@@ -53,7 +53,8 @@ def load_model(path: str | Path, classifier: Any) -> tuple[LayerwiseModel, dict[
     check_saved_for(path, settings["network_sha256"], classifier)
     with reading(what):
         parameters, layers, nb_classes = settings["parameters"], settings["layers"], settings["nb_classes"]
-        parameters = present_options(parameters, {})
+        with old_names_allowed():
+            parameters = present_options(parameters, {})
         check_names("parameter", parameters, OPTIONS)
         check_options(parameters)
         check_layer_names(layers)

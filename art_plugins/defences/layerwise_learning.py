@@ -12,7 +12,7 @@ from art_plugins.defences.layerwise_options import RULES
 from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, LayerRule
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
-from art_plugins.features.classifiers import accuracy_warning
+from art_plugins.features.input_checks import accuracy_warning
 from art_plugins.statistics.labels import indices_by_class
 
 logger = logging.getLogger(__name__)

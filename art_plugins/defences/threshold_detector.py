@@ -1,4 +1,4 @@
-"""ART's detector contract for a score and a threshold that is set on clean images."""
+"""Base class of detectors that compare a score with a threshold, which clean images set."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from art_plugins.statistics.thresholds import threshold_at_fpr
 
 class ThresholdDetector(TriggerDetector):
     """
-    Base of detectors that catch an image when its score is above a threshold. A subclass adds to ``defence_params`` and
-    ``_check`` and implements :meth:`_learn` and :meth:`_scores`. Parameters take effect at the next :meth:`fit`.
+    Base class of detectors that catch an image if its score is above a threshold. A subclass extends ``defence_params`` and
+    ``_check``, and implements :meth:`_learn` and :meth:`_scores`. New parameters take effect at the next :meth:`fit`.
 
-    :param classifier: ART ``PyTorchClassifier`` that returns logits; its postprocessing is not applied.
-    :param target_class: Only images that the model sends to this class are judged, the others pass untouched; ``None``: all
-        are judged.
-    :param threshold: Scores above it are caught; ``None``: set by :meth:`fit`.
-    :param fpr: False-positive rate, 0 to below 1, on the clean images at which :meth:`fit` sets the threshold.
+    :param classifier: ART ``PyTorchClassifier`` that returns logits. Its postprocessing is not applied.
+    :param target_class: Only images that the model classifies as this class are judged; all others pass. ``None``: all
+        images are judged.
+    :param threshold: Images with a higher score are caught. ``None``: :meth:`fit` sets the threshold.
+    :param fpr: False-positive rate that the threshold of :meth:`fit` has on the clean images, 0 to below 1.
 
     :ivar threshold_: The threshold in use.
-    :ivar clean_scores_: Scores of the clean images at which it was set, (m,).
+    :ivar clean_scores_: Scores of the clean images by which the threshold was set, (m,).
     """
 
     defence_params = ["threshold", "fpr"]
@@ -41,15 +41,17 @@ class ThresholdDetector(TriggerDetector):
 
     def fit(self, x: np.ndarray, y: np.ndarray, batch_size: int = 128, nb_epochs: int = 20, **kwargs: Any) -> None:
         """
-        Learn from clean images, and set the threshold on those of the target class that the model sends there (on all of
-        them without a target class).
+        Learn from clean images and set the threshold.
+
+        With a target class, the threshold is set by the clean images of that class that the model classifies correctly.
+        Without one, it is set by all clean images.
 
         :param x: Clean images (n, ...).
         :param y: Their labels, (n,), (n, 1) or one-hot.
-        :param batch_size: Images that the model is given at once; on an accelerator some thousands are faster.
-        :param nb_epochs: ART's; not needed.
-        :param kwargs: Any of ``defence_params``; they stay set.
-        :raises InvalidInputError: For bad images, labels or parameters, or when there is no image to set the threshold on.
+        :param batch_size: Number of images in one forward pass. On an accelerator, some thousands are faster.
+        :param nb_epochs: Not used; ART's interface has it.
+        :param kwargs: New values of ``defence_params``. They stay set.
+        :raises InvalidInputError: For bad images, labels or parameters, or if no image can set the threshold.
         """
         self.set_params(**kwargs)
         check_count("batch_size", plain(batch_size))
@@ -74,8 +76,11 @@ class ThresholdDetector(TriggerDetector):
 
     def outlier_scores(self, x: np.ndarray, batch_size: int = 128) -> np.ndarray:
         """
-        :param x: Images (n, ...), whatever class the model sends them to.
-        :return: (n,), float64; higher is more suspicious.
+        Compute the score of every image, whatever class the model predicts.
+
+        :param x: Images (n, ...).
+        :param batch_size: Number of images in one forward pass.
+        :return: Scores (n,), float64; higher is more suspicious.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For images of another shape, or that are not finite.
         """
@@ -89,10 +94,11 @@ class ThresholdDetector(TriggerDetector):
         Judge images.
 
         :param x: Images (n, ...).
-        :param kwargs: None are accepted.
-        :return: A report with ``predicted_class`` (n,) and ``outlier_scores`` (n,), higher is more suspicious, NaN for
-            images that pass untouched, infinite (and caught) where the model's outputs or the score are not finite. And
-            ``is_trigger`` (n,), bool.
+        :param batch_size: Number of images in one forward pass.
+        :param kwargs: Not used; ART's interface has them, and any keyword is an error.
+        :return: A report, and ``is_trigger`` (n,), bool. The report has ``predicted_class`` (n,) and ``outlier_scores``
+            (n,); a higher score is more suspicious. The score is NaN for images that are not judged. It is infinite, and
+            the image is caught, if the model's outputs or the score are not finite.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For images of another shape, or that are not finite.
         """
@@ -111,18 +117,21 @@ class ThresholdDetector(TriggerDetector):
 
     @abc.abstractmethod
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
-        """Take what the scores need from the clean images (n, ...) and their labels (n,)."""
+        """Learn what the scores need from the clean images (n, ...) and their labels (n,)."""
 
     def _clean_scores(self, x: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
-        """Scores of those clean images (m,); a subclass that learns from them gives scores by what learned without them."""
+        """
+        Compute the scores of the clean images in ``rows``, (m,). A subclass that learns from these images scores each of
+        them with what it learns without it.
+        """
         return self._scores(x[rows], batch_size)
 
     @abc.abstractmethod
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
-        """Scores (n,) of at least one image, float64; higher is more suspicious."""
+        """Compute the scores (n,) of at least one image, float64; higher is more suspicious."""
 
     def _outputs(self, x: np.ndarray, batch_size: int) -> np.ndarray:
-        """Logits (n, K) in float64: in single precision, log-probabilities of confident models are all 0."""
+        """Give the logits (n, K) in float64. In float32, all log-probabilities of a confident model would be 0."""
         return collect_outputs(self.classifier, x, batch_size).astype(np.float64)
 
     def _predicted(self, x: np.ndarray, batch_size: int) -> np.ndarray:

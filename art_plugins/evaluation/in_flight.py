@@ -22,7 +22,7 @@ from art_plugins.statistics.outliers import combined_index
 from art_plugins.statistics.thresholds import best_tpr_near_fpr
 from art_plugins.triggers.found import Inversion
 from art_plugins.triggers.inversion import invert_triggers
-from art_plugins.triggers.trigger import Trigger, stamped
+from art_plugins.triggers.trigger import Trigger, apply_trigger
 
 # Density family, number of hidden layers, power of the features, margin, removal of the pattern. The paper's form is
 # first, the default form is last.
@@ -141,7 +141,7 @@ def _form_rows(
     layers = hidden_layers(classifier, split.x_defence, max(n_layers for _, n_layers, *_ in FORMS))
     is_source = split.y_defence != target
     defence = split.x_defence.copy()
-    defence[is_source] = stamped(trigger, split.x_defence[is_source])
+    defence[is_source] = apply_trigger(trigger, split.x_defence[is_source])
     by_layer = [
         [logits_and_hidden(classifier, x, [layer]) for layer in layers] for x in (defence, split.x_clean, split.x_triggered)
     ]

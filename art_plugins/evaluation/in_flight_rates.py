@@ -16,14 +16,15 @@ def detection_figures(
     target: int,
 ) -> dict[str, Any]:
     """
-    Rates of a detector, each over two denominators.
+    Compute the rates of a detector, each over two denominators.
 
     :param clean: Predicted classes (n,) and verdicts (n,) of the clean test images.
     :param triggered: Predicted classes (m,) and verdicts (m,) of the triggered test images.
     :param y_clean: True classes of the clean test images, (n,).
-    :return: ``tpr``: share of the triggered images sent to the target that are caught; ``tpr_of_all``: share of all
-        triggered images. ``fpr``: share of the clean images of the target class, predicted as such, that are caught;
-        ``fpr_of_all``: share of all clean images that are predicted as the target. And the four denominators.
+    :return: The rates and their four denominators. ``tpr`` is the share caught of the triggered images that the model
+        classifies as the target class, and ``tpr_of_all`` that of all triggered images. ``fpr`` is the share caught of the
+        clean images of the target class that the model classifies correctly, and ``fpr_of_all`` that of all clean images
+        that the model classifies as the target class.
     """
     as_target = triggered[0] == target
     clean_as_target = clean[0] == target
@@ -43,10 +44,10 @@ def detection_figures(
 
 def source_accuracy(inferred: np.ndarray, y_source: np.ndarray, predicted: np.ndarray, target: int) -> dict[str, Any]:
     """
-    Accuracy of the source classes that a detector infers.
+    Compute the accuracy of the source classes that a detector infers.
 
-    ``sia`` is over the triggered images that the model sends to the target, ``sia_of_all`` is over all triggered images.
-    An image that is not caught counts as wrong.
+    ``sia`` is the accuracy over the triggered images that the model classifies as the target class. ``sia_of_all`` is the
+    accuracy over all triggered images. An image that is not caught counts as wrong.
     """
     right = inferred == y_source
     as_target = predicted == target

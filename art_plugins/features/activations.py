@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import class_outputs, predicted_classes, torch_module
-from art_plugins.features.forward_pass import (
-    PRECISIONS,
-    first_tensor,
-    hooks,
-    not_finite_message,
-    not_finite_rows,
-    run_batch,
-)
+from art_plugins.features.classifiers import torch_module
+from art_plugins.features.forward_pass import PRECISIONS, hooks, run_batch
+from art_plugins.features.watched_modules import ActivationBatch, checked_batch_size, store_rows, watch
 
-
-class ActivationBatch(NamedTuple):
-    """
-    Outputs and activations of one batch. The tensors are float32 and on the model's device.
-
-    :param start: Row of ``x`` with which the batch starts.
-    :param outputs: Outputs of the network, (B, K).
-    :param predicted: Classes that ``classifier.predict`` gives, (B,), int64, a NumPy array.
-    :param activations: Layer -> output of the module, (B, ...). The mapping is emptied before the next batch is computed,
-        so that only one batch is in memory: copy what you want to keep.
-    """
-
-    start: int
-    outputs: Tensor
-    predicted: np.ndarray
-    activations: dict[str, Tensor]
+__all__ = [
+    "ActivationBatch",
+    "collect_activations",
+    "collect_outputs",
+    "hidden_layers",
+    "logits_and_hidden",
+    "penultimate_activations",
+    "stream_activations",
+]
 
 
 def stream_activations(
@@ -65,10 +52,10 @@ def stream_activations(
         that did not run, or whose output holds no tensor.
     """
     watched = _modules(classifier, layers)
-    _checked(batch_size)
+    checked_batch_size(batch_size)
     if precision not in PRECISIONS:
         raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}; received {precision!r}.")
-    return _stream(classifier, x, watched, batch_size, precision, of_inputs)
+    return watch(classifier, x, watched, batch_size, precision, of_inputs)
 
 
 def collect_activations(
@@ -86,9 +73,9 @@ def collect_activations(
     """
     collected: dict[str, np.ndarray] = {}
     watched = _modules(classifier, layers)
-    for batch in _stream(classifier, x, watched, _checked(batch_size), strict=True):
+    for batch in watch(classifier, x, watched, checked_batch_size(batch_size), strict=True):
         for name, output in batch.activations.items():
-            _store(collected, name, output, batch, len(x))
+            store_rows(collected, name, output, batch, len(x))
     return {name: collected[name] for name in layers}
 
 
@@ -116,10 +103,10 @@ def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 12
     linear = [module for module in torch_module(classifier).modules() if isinstance(module, nn.Linear)]
     complaint = "No linear layer runs in the model, so it has no penultimate features."
     collected: dict[str, np.ndarray] = {}
-    for batch in _stream(
+    for batch in watch(
         classifier, x, {"penultimate": linear}, batch_size, of_inputs=True, complaint=complaint, strict=True
     ):
-        _store(collected, "penultimate", batch.activations["penultimate"], batch, len(x))
+        store_rows(collected, "penultimate", batch.activations["penultimate"], batch, len(x))
     return collected["penultimate"]
 
 
@@ -194,9 +181,9 @@ def logits_and_hidden(
     if unknown:
         raise InvalidInputError(f"The model has no layer {', '.join(unknown)}; was the detector fitted on another model?")
     collected: dict[str, np.ndarray] = {}
-    for batch in _stream(classifier, x, {name: [modules[name]] for name in layers}, batch_size, of_inputs=True):
-        _store(collected, "outputs", batch.outputs, batch, len(x))
-        _store(collected, "hidden", torch.cat([batch.activations[name] for name in layers], dim=1), batch, len(x))
+    for batch in watch(classifier, x, {name: [modules[name]] for name in layers}, batch_size, of_inputs=True):
+        store_rows(collected, "outputs", batch.outputs, batch, len(x))
+        store_rows(collected, "hidden", torch.cat([batch.activations[name] for name in layers], dim=1), batch, len(x))
     return collected["outputs"], collected["hidden"]
 
 
@@ -207,72 +194,3 @@ def _modules(classifier: Any, layers: Sequence[str]) -> dict[str, list[nn.Module
         known = ", ".join(name for name in modules if name)
         raise InvalidInputError(f"The model has no layer {', '.join(unknown)}; it has: {known}.")
     return {name: [modules[name]] for name in layers}
-
-
-def _checked(batch_size: int) -> int:
-    if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1:
-        raise InvalidInputError(f"batch_size must be a whole number of at least 1; received {batch_size!r}.")
-    return int(batch_size)
-
-
-def _stream(
-    classifier: Any,
-    x: np.ndarray,
-    watched: Mapping[str, Sequence[nn.Module]],
-    batch_size: int,
-    precision: str = "32-true",
-    of_inputs: bool = False,
-    complaint: str = "Layer {} took no part in the forward pass; choose another.",
-    strict: bool = False,
-) -> Iterator[ActivationBatch]:
-    """
-    Run the batches of :func:`stream_activations`. It has eight parameters because its callers differ in all of them.
-
-    :param watched: Name -> modules; if there are several, the last one that runs counts.
-    :param of_inputs: Whether the first inputs of the modules are given instead of their outputs.
-    :param complaint: Message of the error if a name has no tensor at the end of a pass.
-    :param strict: Whether values that are not finite raise an error, after the last batch.
-    """
-    seen: dict[str, tuple[Tensor, int]] = {}
-    overwritten: set[str] = set()
-
-    def keep(name: str, value: Any) -> None:
-        tensor = first_tensor(value)
-        tensor = tensor.clone() if name in overwritten else tensor
-        seen[name] = (tensor, tensor._version)
-
-    def register(name: str, module: nn.Module) -> Any:
-        if of_inputs:
-            return module.register_forward_pre_hook(lambda module, inputs: keep(name, inputs))
-        return module.register_forward_hook(lambda module, inputs, output: keep(name, output))
-
-    wrong: dict[str, list[int]] = {}
-    batch_size = _checked(batch_size)
-    for start in range(0, len(x), batch_size):
-        while True:
-            with hooks([register(name, module) for name, modules in watched.items() for module in modules]):
-                output = run_batch(classifier, x[start : start + batch_size], precision)
-            missing = [name for name in watched if name not in seen]
-            if missing:
-                raise InvalidInputError(complaint.format(", ".join(missing)))
-            changed = {name for name, (tensor, version) in seen.items() if tensor._version != version}
-            if not changed:
-                break
-            overwritten |= changed
-            seen.clear()
-        activations = {name: seen.pop(name)[0].float() for name in watched}
-        outputs = class_outputs(output, len(x[start : start + batch_size])).float()
-        for name, rows in not_finite_rows({"outputs": outputs, **activations}).items() if strict else ():
-            wrong.setdefault(name, []).extend(start + row for row in rows)
-        if not wrong:
-            yield ActivationBatch(start, outputs, predicted_classes(classifier, outputs.cpu().numpy()), activations)
-        activations.clear()
-    if wrong:
-        raise InvalidInputError(not_finite_message(wrong, len(x)))
-
-
-def _store(collected: dict[str, np.ndarray], name: str, output: Tensor, batch: ActivationBatch, n_total: int) -> None:
-    rows = output.reshape(len(batch.outputs), -1).cpu().numpy()
-    if name not in collected:
-        collected[name] = np.empty((n_total, rows.shape[1]), dtype=np.float32)
-    collected[name][batch.start : batch.start + len(rows)] = rows

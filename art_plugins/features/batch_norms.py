@@ -70,8 +70,9 @@ def lowest_log_densities(classifier: Any, x: np.ndarray, layers: list[str], batc
             found[batch.start : batch.start + len(lowest), column] = lowest.cpu().numpy()
         for row in not_finite_rows({"outputs": batch.outputs}).get("outputs", []):
             wrong.setdefault("outputs", []).append(batch.start + row)
-    for column in np.flatnonzero(~np.isfinite(found).all(axis=0)):
-        wrong[layers[column]] = np.flatnonzero(~np.isfinite(found[:, column])).tolist()
+    for name, values in zip(layers, found.T, strict=True):
+        if not np.isfinite(values).all():
+            wrong[name] = np.flatnonzero(~np.isfinite(values)).tolist()
     if wrong:
         raise InvalidInputError(not_finite_message(wrong, len(x)))
     return found

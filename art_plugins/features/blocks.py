@@ -1,4 +1,4 @@
-"""The natural layers of a network, found from one pass: its residual, dense or transformer blocks, or its stages."""
+"""The layers at which to look at a network, found in one forward pass: blocks (residual, dense, transformer) or stages."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ logger = logging.getLogger(__name__)
 @dataclass(eq=False)
 class Call:
     """
-    One run of a module. ``inner``: the runs inside it. ``given``, ``gave``: where the first input and output lie in memory,
-    with the number of changes made to them so far; ``tensors`` holds them there. ``started``, ``ended``: on one clock.
-    ``output``: a copy of what it gave.
+    One run of a module.
+
+    ``inner`` holds the runs of the modules inside it. ``given`` and ``gave`` are the memory addresses of the first input
+    and of the output, each with the number of changes to it so far; ``tensors`` keeps both in memory. ``started`` and
+    ``ended`` are times of one clock, which counts the events of the pass. ``output`` is a copy of the output.
     """
 
     name: str
@@ -39,22 +41,22 @@ class Call:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the module itself, not one inside it, holds a matrix of weights."""
+        """Whether the module itself has a matrix of weights. Those of modules inside it do not count."""
         return any(parameter.ndim > 1 for parameter in self.module.parameters(recurse=False))
 
     @property
     def n_weights(self) -> int:
-        """How many modules with weights ran."""
+        """The number of modules with weights that ran, with the module itself."""
         return self.has_weights + sum(call.n_weights for call in self.inner)
 
     @property
     def is_sequential(self) -> bool:
-        """Whether it is an ``nn.Sequential`` and nothing else."""
+        """Whether the module is a plain ``nn.Sequential``."""
         return type(self.module).forward is nn.Sequential.forward
 
     @property
     def is_chain(self) -> bool:
-        """Whether each module inside takes what the one before gave, from the input to the output: no shortcut."""
+        """Whether the input of each module inside is the output of the one before, so that there is no shortcut."""
         at = self.given
         for call in self.inner:
             if call.given != at:
@@ -65,27 +67,30 @@ class Call:
 
 def find_blocks(classifier: Any, x: np.ndarray) -> list[str]:
     """
-    Names of the layers at which to look at a network, in the order in which they run; the last gives the logits.
+    Find the layers at which to look at a network, in the order in which they run. The last layer gives the logits.
 
-    The rules look at what runs inside what and at how tensors are handed on, not at names:
+    The names of the modules do not matter. The rules use which modules run inside which, and how tensors are passed on:
 
-    1. A *block* has at least two modules with weights and is no plain sequence. A wrapper around several blocks of one
-       class is opened (a stage of residual blocks, an encoder); what itself repeats and is no chain is not (a dense block).
-    2. If any class of blocks repeats, the layers are the stem, the blocks, what holds weights between and after them (a
-       transition, MobileNetV2's last convolution), and the logits. The stem is what enters the first block; if that block
-       has no shortcut, its output stands for both.
-    3. Else the layers are *stages*: a convolution or linear layer and what follows it (normalisation, activation, pool,
-       flattening), at the end of the stage.
+    1. A *block* has at least two modules with weights and is no plain sequence. A module that only wraps several blocks of
+       one class is replaced by these blocks; examples are a stage of residual blocks and an encoder. A module that occurs
+       several times and has shortcuts is kept whole; an example is a dense block.
+    2. If blocks of one class occur several times, the layers are the stem, the blocks, the modules with weights between and
+       after the blocks (such as a transition, or the last convolution of MobileNetV2), and the logits. The stem is the
+       input of the first block. If that block has no shortcut, its output replaces the stem.
+    3. Otherwise the layers are *stages*. A stage is a convolution or a linear layer with the modules that follow it
+       (normalisation, activation, pooling, flattening). Its layer is the last of these modules.
 
-    So ResNet-18 has 10 (stem, 8 blocks, logits), MobileNetV2 19 (17 blocks, pooled features, logits), ViT-B 14 (tokens, 12
-    blocks, logits), DenseNet-121 9 (stem, 4 dense blocks, 3 transitions, logits), LeNet-5 5, VGG-16 16.
+    ResNet-18 has 10 layers (stem, 8 blocks, logits), MobileNetV2 19 (17 blocks, pooled features, logits), ViT-B 14 (tokens,
+    12 blocks, logits), DenseNet-121 9 (stem, 4 dense blocks, 3 transitions, logits), LeNet-5 5 and VGG-16 16.
 
-    When this breaks: operations that are no modules cannot be named. After ``functional.relu`` a stage ends before the
-    activation; so does one whose activation module is used again later, since a module gives its last output only.
+    When this breaks: an operation that is no module has no name. If the activation is ``functional.relu``, the stage ends
+    before it. A stage also ends before an activation module that is used again later, because only the last output of a
+    module is seen.
 
     :param classifier: ART ``PyTorchClassifier``.
-    :param x: At least one input, shape (n, ...); the first is used.
-    :return: Names from ``named_modules()``; ``""`` is the whole model, if the logits come from no module of it.
+    :param x: At least one input, shape (n, ...). Only the first is used.
+    :return: Names from ``named_modules()``. The name ``""`` is the whole model; it is given if no module in it has the
+        logits as its output.
     :raises InvalidInputError: If ``x`` is empty, or no module with weights runs.
     """
     if len(x) < 1:
@@ -111,7 +116,7 @@ def find_blocks(classifier: Any, x: np.ndarray) -> list[str]:
 
 
 def _record(classifier: Any, x: np.ndarray) -> tuple[Call, Tensor]:
-    """The run of the whole model with all that ran inside it, and the output."""
+    """Run the model, and give the run of the whole model, with all runs inside it, and the output."""
     network = torch_module(classifier)
     names = {module: name for name, module in network.named_modules()}
     stack = [Call("", nn.Identity(), 0, None)]
@@ -138,7 +143,7 @@ def _record(classifier: Any, x: np.ndarray) -> tuple[Call, Tensor]:
 
 
 def _blocks(call: Call, n_of_class: Counter[type]) -> Iterator[Call]:
-    """Rule 1, from the outside inwards."""
+    """Find the blocks by rule 1, from the outermost module inwards."""
     for inner in call.inner:
         if inner.n_weights < 2 or not inner.inner:
             continue
@@ -150,7 +155,7 @@ def _blocks(call: Call, n_of_class: Counter[type]) -> Iterator[Call]:
 
 
 def _with_stages(blocks: list[Call], calls: list[Call]) -> list[Call]:
-    """Rules 2 and 3: the blocks, and the last run of each stage outside them, without the stages before the stem."""
+    """Apply rules 2 and 3: give the blocks and the last run of each stage outside them, without stages before the stem."""
     parts = [
         call
         for call in calls

@@ -1,8 +1,10 @@
-"""The meaning of the axes of samples: axes of length one, and spectrograms that look like images."""
+"""The meaning of the axes of samples: kind of data, colours, axes of length one, and spectrograms that look like images."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from art_plugins.errors import InvalidInputError
 
 SEQUENCE_AXES = {"waveform": 1, "spectrogram": 2}
 LOOKED_AT = 256  # number of samples that are checked for negative values
@@ -41,3 +43,52 @@ def spectrogram_notice(x: np.ndarray) -> str | None:
         f"Samples of shape {shape} were taken for images of one colour. If they are spectrograms, give "
         "kind='spectrogram'; kind='image' takes this notice away."
     )
+
+
+def infer_kind(shape: tuple[int, ...]) -> str:
+    """
+    The kind of data from the shape of ``x_train``: two axes are waveforms, four are images.
+
+    :raises InvalidInputError: For three axes, which may be spectrograms or grey images, and for any other number.
+    """
+    if len(shape) == 2:
+        return "waveform"
+    if len(shape) == 4:
+        return "image"
+    if len(shape) == 3:
+        raise InvalidInputError(
+            f"x_train of shape {shape} may be spectrograms (n, time, bands) or grey images (n, height, width); "
+            "say which with kind='spectrogram' or kind='image'."
+        )
+    raise InvalidInputError(
+        f"x_train has shape {shape}; waveforms are (n, samples), spectrograms (n, time, bands), "
+        "images (n, channels, height, width) or (n, height, width, channels)."
+    )
+
+
+def image_shape(sample_shape: tuple[int, ...], channels_first: bool | None) -> tuple[int, int, int]:
+    """
+    (C, H, W) of a sample of shape (H, W), (C, H, W) or (H, W, C).
+
+    :raises InvalidInputError: See :func:`has_channels_first`.
+    """
+    if len(sample_shape) == 2:
+        return (1, sample_shape[0], sample_shape[1])
+    first, middle, last = sample_shape
+    return (first, middle, last) if has_channels_first(sample_shape, channels_first) else (last, first, middle)
+
+
+def has_channels_first(sample_shape: tuple[int, ...], channels_first: bool | None) -> bool:
+    """
+    Whether a sample is (C, H, W) and not (H, W, C): as ``channels_first`` says, or inferred from the shape.
+
+    :raises InvalidInputError: If the colours' axis cannot be told from the shape and ``channels_first`` is ``None``.
+    """
+    if channels_first is not None:
+        return channels_first
+    likely_first, likely_last = sample_shape[0] in (1, 3, 4), sample_shape[-1] in (1, 3, 4)
+    if likely_first == likely_last:
+        raise InvalidInputError(
+            f"The colour axis of images of shape {sample_shape} cannot be inferred; give channels_first=True or False."
+        )
+    return likely_first

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
+from art_plugins.optional import import_optional
 
 MOST_SAMPLES = 2**20  # largest length of a window or hop, about a minute at 16 kHz
 
@@ -55,7 +54,7 @@ class LogMelSpectrogram(nn.Module):
                 f"A window of {window_s} s and a hop of {hop_s} s are shorter than a sample at {sample_rate_hz} Hz."
             )
         self.n_fft = 1 << (self.window_samples - 1).bit_length()
-        self.mel = torchaudio_transforms().MelSpectrogram(
+        self.mel = import_optional("torchaudio.transforms").MelSpectrogram(
             sample_rate=sample_rate_hz,
             n_fft=self.n_fft,
             win_length=self.window_samples,
@@ -74,20 +73,3 @@ class LogMelSpectrogram(nn.Module):
         """
         frames = self.mel(waveforms)[..., : max(1, waveforms.shape[-1] // self.hop_samples)]
         return torch.log(frames + self.floor).transpose(-1, -2)
-
-
-def torchaudio_transforms() -> Any:
-    """
-    torchaudio's transforms, imported only where sound is used: its wheel needs the CUDA libraries of torch's usual build.
-
-    :raises MissingPackageError: If torchaudio is not installed, or does not fit torch.
-    """
-    try:
-        import torchaudio.transforms
-    except (ImportError, OSError, RuntimeError) as error:
-        raise MissingPackageError(
-            "torchaudio cannot be imported, and waveforms need it. Install torch and torchaudio from PyPI in matching "
-            "versions (torch>=2.11,<2.15 with torchaudio 2.11; not a CPU-only build of torch): "
-            f'pip install "art-plugins[audio]". Cause: {error}'
-        ) from error
-    return torchaudio.transforms

@@ -56,7 +56,7 @@ def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None
     try:
         names = visible_folders(root)
     except OSError as error:
-        raise InvalidInputError(f"{root} cannot be listed ({error.strerror}); change its rights.") from error
+        raise InvalidInputError(f"{root} cannot be listed ({error.strerror}); change its permissions.") from error
     if not names:
         raise InvalidInputError(
             f"{root} holds no class folders; put the files of each class into a folder of its own, such as {root / 'yes'}."

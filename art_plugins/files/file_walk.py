@@ -102,10 +102,10 @@ def _add_file(found: Walk, root: Path, entry: os.DirEntry[str], real_root: str) 
         identity = _identity(Path(entry.path))
     except OSError as error:
         nowhere = entry.is_symlink() and isinstance(error, FileNotFoundError)
-        found.skipped_files[name] = "it is a link that leads nowhere" if nowhere else unreadable(error)
+        found.skipped_files[name] = "it is a broken link" if nowhere else unreadable(error)
         return
     if not stat.S_ISREG(mode):
-        found.skipped_files[name] = "it is no file, but a pipe, a socket or a device"
+        found.skipped_files[name] = "it is not a file but a pipe, a socket or a device"
     elif name != file:
         found.skipped_files[name] = "its name holds a line break or bytes that are no text; rename it"
     else:

@@ -104,8 +104,8 @@ def _allocate(descriptor: int, n_bytes: int, n_files: int) -> None:
     except (OSError, OverflowError) as error:
         size = f"{math.ceil(n_bytes / 1e6):,} MB"
         raise InvalidInputError(
-            f"The {n_files} decoded files need {size} in {tempfile.gettempdir()}, and there is too little room "
-            f"({getattr(error, 'strerror', None) or error}); ask for shorter clips or smaller images, or name another "
+            f"The {n_files} decoded files need {size} in {tempfile.gettempdir()}, but there is not enough space "
+            f"({getattr(error, 'strerror', None) or error}); choose shorter clips or smaller images, or set another "
             "folder in TMPDIR."
         ) from error
 

@@ -14,7 +14,6 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.open_image import (
     eight_bit,
-    import_pillow,
     is_grey_image,
     is_sixteen_bit,
     open_image,
@@ -23,8 +22,9 @@ from art_plugins.files.open_image import (
     upright,
     upright_size,
 )
+from art_plugins.optional import import_optional
 
-__all__ = ["ImageReader", "check_size", "choose_image_reader", "find_depth", "import_pillow", "png_bytes"]
+__all__ = ["ImageReader", "check_size", "choose_image_reader", "find_depth", "png_bytes"]
 
 MIN_SIDE = 4
 MAX_SIDE = 1024
@@ -105,7 +105,7 @@ class ImageReader:
         if turned.size != self.common_size:
             mended.append("of another size, resized")
         if turned.size != self.size:
-            turned = turned.resize(self.size, import_pillow().Resampling.BILINEAR, reducing_gap=3.0)
+            turned = turned.resize(self.size, import_optional("PIL.Image").Resampling.BILINEAR, reducing_gap=3.0)
         picture = np.asarray(turned, dtype=np.uint8)
         if (picture == picture[0, 0]).all():
             mended.append("one colour only")
@@ -146,7 +146,7 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
         notes.append(f"All images are read at {size[0]} x {size[1]} pixels; use --size for another size.")
     depth = find_depth(deep)
     if depth < FULL_DEPTH:
-        notes.append(f"The 16-bit files hold values of only {depth} bits, so {2**depth - 1:,} becomes the brightest.")
+        notes.append(f"The 16-bit files use only {depth} bits, so the value {2**depth - 1:,} is shown as white.")
     is_grey = n_grey == n_read
     notes.append("All files are grey, so they are read in grey." if is_grey else "Images are read in colour.")
     return ImageReader(size, is_grey, common, 2 * n_grey > n_read, tuple(notes), depth)
@@ -188,7 +188,7 @@ def check_size(size: tuple[int, int] | None) -> None:
 
 def png_bytes(picture: np.ndarray) -> bytes:
     """A picture as a png file of at most 160 pixels on the longer side."""
-    image = import_pillow().fromarray(picture)
+    image = import_optional("PIL.Image").fromarray(picture)
     image.thumbnail((MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)

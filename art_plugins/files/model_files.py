@@ -111,8 +111,8 @@ def script_classifier(
     needed = [argument.name for argument in further if not argument.has_default_value()]
     if needed:
         raise InvalidInputError(
-            f"The model needs more than images: its forward takes {', '.join(needed)} as well; give one "
-            "that takes images alone."
+            f"The model needs more than images: its forward takes {', '.join(needed)} as well. Give a model that takes "
+            "only images."
         )
     script = script.to(device).eval()
     shape, channels_first, nb_classes, dtype = _find_input(script, size, is_grey, device)
@@ -199,7 +199,7 @@ def _check_outputs(outputs: Any, n_images: int) -> int:
             f"{n_images} images it gave {got}."
         )
     if not outputs.is_floating_point():
-        raise InvalidInputError(f"The model gives {outputs.dtype} instead of class scores; give it without its last step.")
+        raise InvalidInputError(f"The model gives {outputs.dtype} instead of class scores; remove its last step.")
     if not bool(outputs.isfinite().all()):
         raise InvalidInputError(
             "The model's outputs are not finite (NaN or infinity) for images of noise between 0 and 1: its weights or the "

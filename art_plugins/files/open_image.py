@@ -1,4 +1,4 @@
-"""Opening an image: limits before anything is decoded, the turn that a camera asks for, and values of 16 bits."""
+"""Open an image: check limits before anything is decoded, rotate it as the camera says, and read values of 16 bits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.files.open_sound import reason_of
+from art_plugins.optional import import_optional
 
 # As many as the cameras of telephones give. Four bytes each are decoded, and as many again when the mode changes.
 MAX_PIXELS = 50_000_000
@@ -35,17 +36,17 @@ TURNS = {  # not Pillow's own function, which fails where other EXIF data are da
 @contextmanager
 def open_image(path: Path) -> Iterator[Any]:
     """
-    The opened png or jpg file; its header has been read, its pixels have not.
+    Open a png or jpg file. Only its header is read.
 
-    :raises InvalidInputError: With the reason: absent, empty, no such image, too large; also for whatever goes wrong in the
-        block.
-    :raises MissingPackageError: Without Pillow.
+    :raises InvalidInputError: If the file is absent, empty, no such image or too large, or if anything goes wrong in the
+        block. The message says why.
+    :raises MissingPackageError: If Pillow cannot be imported.
     """
-    pillow = import_pillow()
+    pillow = import_optional("PIL.Image")
     what = "it is not a readable png or jpg file"
     try:
         if not path.is_file():
-            raise InvalidInputError("it is not a file, or a link that leads nowhere")
+            raise InvalidInputError("it is not a file, or it is a broken link")
         if path.stat().st_size == 0:
             raise InvalidInputError("it is empty (0 bytes)")
         with warnings.catch_warnings():
@@ -68,21 +69,21 @@ def open_image(path: Path) -> Iterator[Any]:
 
 
 def is_grey_image(image: Any) -> bool:
-    """Whether it has one value per pixel, and perhaps transparency; asked before the pixels are read."""
+    """Say whether an image has one value per pixel, with or without transparency. Its pixels must not be read yet."""
     return image.mode in GREY_MODES or _raw_mode(image).startswith("LA")
 
 
 def is_sixteen_bit(image: Any) -> bool:
-    """Whether its values have 16 bits in the file; asked before the pixels are read."""
+    """Say whether the values of an image have 16 bits in the file. Its pixels must not be read yet."""
     return image.mode.startswith("I") or _raw_mode(image).endswith(";16B")
 
 
 def sixteen_bit_values(image: Any) -> np.ndarray:
     """
-    The values of a 16-bit file, whose pixels have not been read yet; this reads them. Transparency is left out.
+    Read the values of a 16-bit file, whose pixels must not be read yet. Transparency is left out.
 
-    Pillow keeps only the high byte of colours. The file is therefore decoded twice, the second time as if its low byte came
-    first, and both bytes are put together.
+    Pillow keeps only the high byte of colours. The file is therefore decoded twice, the second time as if the low byte were
+    the first, and both bytes are combined.
 
     :return: (H, W) or (H, W, 3), uint16.
     """
@@ -90,7 +91,7 @@ def sixteen_bit_values(image: Any) -> np.ndarray:
     high = np.asarray(image)
     if image.mode.startswith("I"):
         return high.clip(0, 2**16 - 1).astype(np.uint16)
-    with import_pillow().open(image.filename, formats=("PNG",)) as again:
+    with import_optional("PIL.Image").open(image.filename, formats=("PNG",)) as again:
         again.tile = [tile._replace(args=LOW_BYTES[raw_mode]) for tile in again.tile]
         low = np.asarray(again)
     colours = (0, 1) if raw_mode.startswith("LA") else (slice(0, 3), slice(0, 3))  # the bytes of LA: grey, then alpha
@@ -100,21 +101,21 @@ def sixteen_bit_values(image: Any) -> np.ndarray:
 
 def eight_bit(values: np.ndarray, depth: int) -> tuple[Any, bool]:
     """
-    A picture of 8-bit values, and whether some values were larger than the depth allows.
+    Give a picture of 8-bit values, and whether some values were larger than the depth allows.
 
-    :param values: (H, W) or (H, W, 3), uint16.
-    :param depth: The largest value of so many bits becomes 255.
+    :param values: Values, (H, W) or (H, W, 3), uint16.
+    :param depth: Number of bits. The largest value with this number of bits becomes 255.
     """
     largest = 2**depth - 1
     scale = (np.arange(2**16).clip(0, largest) * (255 / largest)).round().astype(np.uint8)
-    return import_pillow().fromarray(scale[values]), bool(values.max() > largest)
+    return import_optional("PIL.Image").fromarray(scale[values]), bool(values.max() > largest)
 
 
 def orientation_of(image: Any) -> int:
     """
-    How the EXIF data say that the camera was held: 1 to 8; 1 is upright, 5 and more lie on a side.
+    Read the orientation of the camera from the EXIF data, 1 to 8. 1 is upright; from 5 on, the picture lies on a side.
 
-    Damaged EXIF data count as upright, since the pixels may be in order.
+    If the EXIF data are damaged, the result is upright, because the pixels may be intact.
     """
     if image.format == "PNG" and not any(name in image.info for name in EXIF_NAMES):
         return 1  # Pillow would decode the pixels to look for EXIF data behind them
@@ -127,37 +128,22 @@ def orientation_of(image: Any) -> int:
 
 def upright(image: Any, orientation: int) -> Any:
     """
-    The picture after the turn that a camera asks for.
+    Rotate or mirror a picture so that it is upright.
 
-    :param orientation: As :func:`orientation_of` gives it.
+    :param orientation: Result of :func:`orientation_of`.
     """
     if orientation == 1:
         return image
-    return image.transpose(import_pillow().Transpose[TURNS[orientation]])
+    return image.transpose(import_optional("PIL.Image").Transpose[TURNS[orientation]])
 
 
 def upright_size(image: Any) -> tuple[int, int]:
-    """Width and height after that turn."""
+    """Give the width and the height of the upright picture."""
     width, height = image.size
     return (height, width) if orientation_of(image) >= 5 else (width, height)
 
 
-def import_pillow() -> Any:
-    """
-    Pillow's module Image, imported only where images are read or written.
-
-    :raises MissingPackageError: If Pillow is not installed.
-    """
-    try:
-        import PIL.Image
-    except ImportError as error:
-        raise MissingPackageError(
-            f'Images need the package Pillow ({error}); run: pip install "art-plugins[report]"'
-        ) from error
-    return PIL.Image
-
-
 def _raw_mode(image: Any) -> str:
-    """How the values lie in the file, in Pillow's words, such as "RGB;16B"."""
+    """Give Pillow's name for the format of the values in the file, such as "RGB;16B"."""
     arguments = image.tile[0][3] if image.tile else ""
     return str(arguments if isinstance(arguments, str) else arguments[0])

@@ -1,5 +1,4 @@
-"""Open a sound file: limits are checked before anything is decoded, and wav files with a wrong length are read to their "
-"end."""
+"""Open a sound file. Limits are checked before anything is decoded. Wav files with a wrong length are read to their end."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.optional import import_optional
 
 WRONG_LENGTH = "wrong length in its header, read to its end"
 # Outside of these a header is damaged or hostile: no microphone array that a person puts into class folders is larger, no
@@ -26,20 +26,20 @@ CHUNK_HEADER_BYTES = 8
 @contextmanager
 def open_sound(path: Path) -> Iterator[tuple[Any, list[str]]]:
     """
-    The opened ``soundfile.SoundFile``, and what had to be done to its header; nothing is decoded yet.
+    Open a sound file, without decoding it. The results are the ``soundfile.SoundFile`` and notes on repairs of its header.
 
-    A wav file whose header says that it holds more sound than is there, or none, as after the crash of a recorder or from a
-    program that writes to a pipe, is opened with the length that it has.
+    The header of a wav file may say that the file is longer than it is, or empty. This happens if a recorder crashes, or if
+    a program writes to a pipe. Such a file is opened with its real length.
 
-    :raises InvalidInputError: With the reason: absent, empty, no sound file, a strange rate or number of channels; also for
-        whatever goes wrong in the block.
-    :raises MissingPackageError: Without soundfile.
+    :raises InvalidInputError: If the file is absent, empty or no sound file, if its rate or number of channels is out of
+        range, or if anything goes wrong in the block. The message says why.
+    :raises MissingPackageError: If soundfile cannot be imported.
     """
-    soundfile = import_soundfile()
+    soundfile = import_optional("soundfile")
     what = "it is not a readable sound file"
     try:
         if not path.is_file():
-            raise InvalidInputError("it is not a file, or a link that leads nowhere")
+            raise InvalidInputError("it is not a file, or it is a broken link")
         if path.stat().st_size == 0:
             raise InvalidInputError("it is empty (0 bytes)")
         with path.open("rb") as plain:
@@ -56,7 +56,7 @@ def open_sound(path: Path) -> Iterator[tuple[Any, list[str]]]:
 
 
 def has_length(sound: Any) -> bool:
-    """Whether the header says how long the sound is."""
+    """Say whether the header gives the length of the sound."""
     return bool(sound.frames < UNKNOWN_FRAMES)
 
 
@@ -68,21 +68,6 @@ def reason_of(error: Exception, otherwise: str) -> str:
         return f"it cannot be read ({error.strerror or errno.errorcode.get(error.errno, error.errno)})"
     words = str(getattr(error, "error_string", error)).strip().rstrip(".") or type(error).__name__
     return f"{otherwise} ({words})"
-
-
-def import_soundfile() -> Any:
-    """
-    soundfile, imported only where sound files are read or written.
-
-    :raises MissingPackageError: If it, or the library that it wraps, is not there.
-    """
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise MissingPackageError(
-            f'Sound files need the package soundfile ({error}); run: pip install "art-plugins[audio]"'
-        ) from error
-    return soundfile
 
 
 def _never() -> bool:
@@ -97,7 +82,9 @@ def _check_header(sound: Any) -> None:
             f"its header is damaged: a sample rate of {sound.samplerate} Hz, and not of {MIN_RATE_HZ} to {MAX_RATE_HZ:,} Hz"
         )
     if sound.channels > MAX_CHANNELS:
-        raise InvalidInputError(f"it has {sound.channels} channels, and at most {MAX_CHANNELS} are read; mix it down first")
+        raise InvalidInputError(
+            f"it has {sound.channels} channels, and at most {MAX_CHANNELS} are read; convert it to fewer channels"
+        )
 
 
 def _wrong_length(file: Any) -> tuple[dict[int, bytes], list[str]]:

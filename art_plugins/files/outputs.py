@@ -49,7 +49,7 @@ def held_folder(out: Path) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInputError(f"{out} cannot be made ({error.strerror}); name a folder that can be.") from error
+        raise InvalidInputError(f"{out} cannot be created ({error.strerror}); choose another folder.") from error
     try:
         held = hold(out)
     except OSError:  # nothing can be held on this system
@@ -84,7 +84,7 @@ def together(paths: Sequence[Path], new_files: Sequence[Path]) -> Iterator[list[
         yield [*(stack.enter_context(atomic_path(path)) for path in paths), *fresh]
         for path in new_files:
             if path.exists():
-                raise InvalidInputError(f"{path} has come to exist meanwhile, and is not overwritten; name another file.")
+                raise InvalidInputError(f"{path} was created meanwhile, and is not overwritten; choose another file.")
 
 
 def file_stem(title: str) -> str:
@@ -104,7 +104,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _check_writable(folder: Path) -> None:
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InvalidInputError(f"{folder} cannot be written, because of {existing}; name a folder that can be.")
+        raise InvalidInputError(f"{folder} cannot be written, because of {existing}; choose another folder.")
 
 
 def _no_formula(cell: str) -> str:

@@ -24,7 +24,7 @@ from art_plugins.errors import InvalidInputError
 # Why a node is refused, by its kind.
 _FILES, _NETWORK, _PYTHON = "reads or writes files", "reaches a network or other processes", "runs Python code"
 _UNSEEN = "calls code that is found only while it runs"
-_MEMORY = "lays hands on memory that is not its own"
+_MEMORY = "accesses memory that is not its own"
 REFUSED = {
     "aten::save": _FILES,
     "aten::load": _FILES,
@@ -63,7 +63,7 @@ _PRIM = (
 PRIM = frozenset(_PRIM.split())
 WAY_OUT = (
     "if you know its maker, save its weights alone, torch.save(model.state_dict(), 'weights.pt'), and give the function "
-    "that makes the network as --factory package.module:function, or give --trust-model to run it all the same, with "
+    "that makes the network as --factory package.module:function, or give --trust-model to run it anyway, with "
     "your rights"
 )
 MOST_EXPANDED = 4  # an archive of torch is not compressed; one that grows by more than this is not one of torch's
@@ -122,8 +122,8 @@ def _refuse_code_at_loading(entry: str, content: bytes, name: str) -> None:
         found = "torch.classes"
     if found is not None:
         raise InvalidInputError(
-            f"{name} would run code while it is loaded ({found} in {entry.split('/')[-1]}), so it is not loaded; such a "
-            f"model is mostly a quantized one, which has no gradients: give the one before quantization, or {WAY_OUT}."
+            f"{name} would run code while it is loaded ({found} in {entry.split('/')[-1]}), so it is not loaded. Most such "
+            f"models are quantized and have no gradients: give the model before its quantization, or {WAY_OUT}."
         )
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.files.open_sound import WRONG_LENGTH, has_length, import_soundfile, open_sound
+from art_plugins.files.open_sound import WRONG_LENGTH, has_length, open_sound
+from art_plugins.optional import import_optional
 
 MIN_SECONDS = 0.1
 MAX_SECONDS = 10.0  # longest clip that is chosen without being asked for
@@ -133,7 +134,7 @@ def check_seconds(seconds: float | None) -> None:
 def wav_bytes(clip: np.ndarray, sample_rate_hz: int) -> bytes:
     """A clip as a 16-bit wav file, which every browser plays."""
     buffer = io.BytesIO()
-    import_soundfile().write(buffer, clip, sample_rate_hz, format="WAV", subtype="PCM_16")
+    import_optional("soundfile").write(buffer, clip, sample_rate_hz, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 

@@ -68,9 +68,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if weights is None:
         if kinds:
             raise InvalidInputError(
-                f"{path} holds Python objects ({', '.join(kinds[:3])}) instead of weights, a whole pickled model for "
-                f"example, and reading those would run code from the file, so it is not read: in the code that has the "
-                f"model, {GIVE_WEIGHTS}."
+                f"{path} holds Python objects ({', '.join(kinds[:3])}) instead of weights, such as a whole pickled model. "
+                f"Reading them would run code from the file, so it is not read: in the code that has the model, "
+                f"{GIVE_WEIGHTS}."
             )
         raise InvalidInputError(f"{path} holds no state_dict, a dictionary of names and tensors: {GIVE_WEIGHTS}.")
     return weights
@@ -124,8 +124,8 @@ def _read_inert(path: Path) -> tuple[Any, list[str]]:
             if "Weights only load failed" in str(error) and "Unsupported operand" not in str(error):
                 reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
                 raise InvalidInputError(
-                    f"{path} holds more than weights ({reason.rstrip('.')[:200]}), and reading that would run code from "
-                    f"the file, so it is not read: in the code that has the model, {GIVE_WEIGHTS}."
+                    f"{path} holds more than weights ({reason.rstrip('.')[:200]}). Reading it would run code from the "
+                    f"file, so it is not read: in the code that has the model, {GIVE_WEIGHTS}."
                 ) from error
             raise InvalidInputError(
                 f"{path} is no readable model file: neither TorchScript nor safetensors nor a state_dict saved by torch, "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from art_plugins.defences.in_flight_files import FILE_KIND as DETECTOR_FILE
-from art_plugins.files.image_files import ImageReader, import_pillow
+from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import check_model_file
 from art_plugins.files.outputs import check_outputs, held_folder, together
 from art_plugins.inspection.detect_inputs import Inputs, find_inputs, fit_reader, read_clean
@@ -21,8 +21,7 @@ from art_plugins.inspection.judge import Judge, ModelJudge
 from art_plugins.inspection.judge_process import JudgeProcess
 from art_plugins.inspection.judged import judge_files
 from art_plugins.inspection.settings import DetectSettings, settings_from
-from art_plugins.reports.drawing import load_matplotlib
-from art_plugins.reports.pages import import_jinja2
+from art_plugins.optional import import_optional
 from art_plugins.storage import save_arrays
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
@@ -67,9 +66,8 @@ def detect_folder(
     start = time.perf_counter()
     settings = settings_from(DetectSettings, settings, old, "detect_folder")
     check_outputs(Path(out), OUTPUTS, (settings.save_detector,))
-    import_jinja2()
-    load_matplotlib()
-    import_pillow()
+    for module in ("jinja2", "matplotlib.figure", "PIL.Image"):
+        import_optional(module)
     with held_folder(Path(out)):
         inputs = find_inputs(folder, clean, settings)
         with _judge(Path(model), inputs.reader, settings) as judge:

@@ -22,7 +22,7 @@ from art_plugins.inspection.settings import DetectSettings
 from art_plugins.reports.trigger_figures import most_suspicious_first
 from art_plugins.triggers.found import Inversion
 
-TARGET = "target of a backdoor"  # verdicts on a class
+BACKDOOR_TARGET = "target of a backdoor"  # verdicts on a class
 ALSO_ABOVE = "also above the threshold"
 NOTHING_FOUND = "nothing found"
 NOT_JUDGED = "not judged: no pattern works"
@@ -90,7 +90,7 @@ def rank_classes(inversion: Inversion, names: Sequence[str], threshold: float) -
     for label in most_suspicious_first(inversion.anomaly_index):
         index = _known(inversion.anomaly_index[label])
         if label == inversion.target_class:
-            verdict = TARGET
+            verdict = BACKDOOR_TARGET
         elif label in inversion.undecided:
             verdict = UNDECIDED
         else:

@@ -1,5 +1,4 @@
-"""What a detection asks of a model: one interface for a model in this process and for one in a sandbox "
-"(judge_process.py)."""
+"""What a detection asks of a model. The interface is the same for a model in this process and in the sandbox."""
 
 from __future__ import annotations
 
@@ -45,8 +44,10 @@ class FittedDetector(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """The detector's report on a batch, (n,) each; for an image that is not caught, ``source`` is -1, and its score may "
-    "be NaN."""
+    """
+    The detector's report on a batch, (n,) each. For an image that is not caught, ``source`` is -1, and the score may be
+    NaN.
+    """
 
     predicted: np.ndarray
     is_trigger: np.ndarray

@@ -70,8 +70,9 @@ def start(module: str, arguments: Sequence[str], error: int) -> subprocess.Popen
 
 
 def private_pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """In the started process: the pipes from and to its parent. From now on, everything that is printed goes to standard "
-    "error."""
+    """
+    Take the pipes from and to the parent, in the started process. After this call, all printed text goes to standard error.
+    """
     requests, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -23,7 +23,7 @@ from art_plugins.inspection.scan_page import scan_page
 from art_plugins.inspection.scan_reader import make_reader
 from art_plugins.inspection.scan_record import keep_list, new_files, scan_record
 from art_plugins.inspection.settings import ScanSettings, settings_from
-from art_plugins.reports.pages import import_jinja2
+from art_plugins.optional import import_optional
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
 FROM_THE_FOLDER = ("sample_rate_hz", "channels_first")
@@ -60,7 +60,7 @@ def scan_folder(
     start = time.perf_counter()
     settings, params = _sorted_out(settings, defence_params)
     check_outputs(Path(out), OUTPUTS, (settings.apply_to, settings.save_autoencoder))
-    import_jinja2()
+    import_optional("jinja2")
     with held_folder(Path(out)):
         found = find_class_folders(folder, settings.kind, settings.split)
         given = settings.autoencoder

@@ -8,10 +8,10 @@ from pathlib import Path
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.files.class_folders import ClassFolders
-from art_plugins.files.image_files import ImageReader, choose_image_reader, find_depth, import_pillow
-from art_plugins.files.open_sound import import_soundfile
+from art_plugins.files.image_files import ImageReader, choose_image_reader, find_depth
 from art_plugins.files.sound_files import SoundReader, choose_sound_reader
 from art_plugins.inspection.settings import ScanSettings
+from art_plugins.optional import import_optional
 
 KINDS = {"sound": "waveform", "image": "image"}  # of files -> of an autoencoder's samples
 
@@ -26,9 +26,9 @@ def make_reader(
     """
     kind, paths = found.kind, [Path(folder) / file for file in found.files]
     if kind == "sound":
-        import_soundfile()
+        import_optional("soundfile")
     else:
-        import_pillow()
+        import_optional("PIL.Image")
     if kind == "sound" and settings.size is not None:
         raise InvalidInputError("size is for images, and the folder holds sounds; leave it out.")
     if kind == "image" and settings.seconds is not None:

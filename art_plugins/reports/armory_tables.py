@@ -15,7 +15,7 @@ RATES |= {"SIA": "sia", "SIA of all": "sia_of_all"}
 
 
 def armory_tables(record: Mapping[str, Any]) -> list[Table]:
-    """The tables of every attack; mean over the seeds, in brackets lowest to highest."""
+    """Give the tables of every attack: means over the seeds, and in brackets the lowest and the highest value."""
     attacks: dict[tuple[str, float], list[Run]] = {}
     for run in record["runs"]:
         attacks.setdefault((run["attack"], run["fraction"]), []).append(run)
@@ -24,9 +24,9 @@ def armory_tables(record: Mapping[str, Any]) -> list[Table]:
 
 def attack_tables(runs: Sequence[Run]) -> Iterator[Table]:
     """
-    What each filter of the training set leaves of one attack, and what each detector catches at test time.
+    Give the tables of one attack: what each filter leaves of it, and what each detector catches at test time.
 
-    :param runs: Of one attack.
+    :param runs: Runs of this attack.
     """
     filtered = [run for run in runs if not set(DETECTIONS) & set(run["results"])]
     if filtered:

@@ -6,9 +6,9 @@ import base64
 import io
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from art_plugins.errors import MissingPackageError
+from art_plugins.optional import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,27 +24,12 @@ PLAIN, SUSPECT, CURVE, LINE = "#56B4E9", "#D55E00", "#0072B2", "#000000"
 MAX_NAME_LENGTH = 28
 
 
-def load_matplotlib() -> Any:
-    """
-    Import matplotlib, only when a figure is drawn.
-
-    :raises MissingPackageError: If it cannot be imported.
-    """
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise MissingPackageError(
-            f'Figures need matplotlib, which cannot be imported ({error}): pip install "art-plugins[report]"'
-        ) from error
-    return matplotlib
-
-
 def own_style(draw: Callable[P, T]) -> Callable[P, T]:
     """Draw with the default settings of matplotlib, because a user's matplotlibrc may set LaTeX or white text."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
-        matplotlib = load_matplotlib()
+        matplotlib = import_optional("matplotlib")
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             return draw(*args, **kwargs)
@@ -73,7 +58,8 @@ def png_data_uri(png: bytes) -> str:
 
 def new_figure(width_in: float, height_in: float) -> Figure:
     """Give an empty white figure of a size in inches, whose parts do not overlap."""
-    figure: Figure = load_matplotlib().figure.Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
+    figures = import_optional("matplotlib.figure")
+    figure: Figure = figures.Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""One page of everything that was measured: the papers' items, the tables of every record, suspects to hear and to see."""
+"""The page of all results: the items of the papers, the tables of every record, and suspects to hear and to see."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from art_plugins.reports.tables import Table, markdown, one_decimal, runs_of_one
 from art_plugins.storage import write_text
 
 BLOCK = re.compile(r"<!-- (\w+(?: \d+)*) -->\n.*?<!-- end -->", re.DOTALL)
-MAX_ROWS = 16  # of a table that is shown unfolded
+MAX_ROWS = 16  # a table with more rows is folded
 KIND_TITLES = {
     COMPARISON: "Filters side by side",
     SWEEP: "Every pair of classes",
@@ -45,8 +45,11 @@ def write_evaluation_report(gathered: Sequence[Gathered], out: Path, markdown_fi
     """
     Write ``report.html``, which needs no other file, and ``report.md``.
 
-    :param markdown_file: Where the Markdown goes instead.
-    :raises MissingPackageError: Without jinja2, or matplotlib where a record is a comparison; nothing is written.
+    :param gathered: The records.
+    :param out: Folder for both files.
+    :param markdown_file: File for the Markdown in place of ``report.md``.
+    :raises MissingPackageError: If jinja2 is missing, or if matplotlib is missing and a record is a comparison. Nothing is
+        written then.
     """
     page = evaluation_page(gathered)
     write_text(markdown_file or out / "report.md", evaluation_markdown(gathered))
@@ -54,7 +57,9 @@ def write_evaluation_report(gathered: Sequence[Gathered], out: Path, markdown_fi
 
 
 def evaluation_markdown(gathered: Sequence[Gathered]) -> str:
-    """All tables under headings, each under the command that wrote its record; ends with a line break."""
+    """
+    Give all tables under headings, each with the command that wrote its record. The text ends with a line break.
+    """
     items = [one.record for one in gathered if one.kind == REPRODUCTION]
     parts = ["# What was measured", markdown(summary_table(items))] if items else ["# What was measured"]
     heading = ""
@@ -74,11 +79,12 @@ def evaluation_markdown(gathered: Sequence[Gathered]) -> str:
 
 def filled(text: str, gathered: Sequence[Gathered]) -> str:
     """
-    A Markdown text with its blocks ``<!-- NAME -->`` to ``<!-- end -->`` filled anew.
+    Replace the tables in a Markdown text. Each block from ``<!-- NAME -->`` to ``<!-- end -->`` is written again.
 
-    ``NAME``: a record; ``NAME 1 3``: only its first and third table; ``reproduction``: the summary of the items.
+    ``NAME`` is the name of a record. ``NAME 1 3`` gives only the first and the third table of the record. The name
+    ``reproduction`` gives the summary of all items of the papers.
 
-    :raises InvalidInputError: If a block names no record, or a table that it has not.
+    :raises InvalidInputError: If there is no record of the name in a block, or if the record has no such table.
     """
     records = {one.name: one.record for one in gathered if one.kind != REPRODUCTION}
     items = [one.record for one in gathered if one.kind == REPRODUCTION]
@@ -100,7 +106,7 @@ def filled(text: str, gathered: Sequence[Gathered]) -> str:
 
 
 def evaluation_page(gathered: Sequence[Gathered]) -> str:
-    """The page as HTML."""
+    """Give the page as HTML."""
     items = [one.record for one in gathered if one.kind == REPRODUCTION]
     sections: dict[str, list[dict[str, Any]]] = {}
     for one in gathered:
@@ -128,12 +134,12 @@ def _part(one: Gathered) -> dict[str, Any]:
 
 
 def _overview(one: Gathered) -> list[Picture]:
-    """Of a comparison: the picture of each of its tasks, over the seeds."""
+    """Draw the picture of each task of a comparison, over its seeds."""
     return [rate_picture(tasks) for tasks in runs_of_one_task(one.record["runs"])] if one.kind == COMPARISON else []
 
 
 def _pictures(one: Gathered) -> list[Mapping[str, Any]]:
-    """Of an item: its figures, those whose files are there."""
+    """Read the figures of a paper's item. A figure whose file is missing is left out."""
     found: list[Mapping[str, Any]] = []
     for figure in one.record.get("figures", []) if one.kind == REPRODUCTION else []:
         file = (one.folder / figure["file"]).resolve()

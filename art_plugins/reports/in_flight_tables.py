@@ -1,4 +1,4 @@
-"""The record of in-flight runs as tables; runs that differ in nothing but their seed are one row."""
+"""Tables of in-flight detection. Runs that differ only in their seed share one row."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Run = Mapping[str, Any]
 
 
 def in_flight_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:
-    """The tables that hold something: those for every reader, and those that only some look for."""
+    """Give the tables that have rows: first those that are shown at once, then those that are folded."""
     groups = runs_by_title(record["runs"])
     shown, folded = [attack_table(groups), detector_table(groups)], [wrong_target_table(groups), family_table(groups)]
     if any("baselines" in run for run in record["runs"]):
@@ -52,7 +52,7 @@ def in_flight_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table
 
 
 def attack_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """What was attacked, and what the inversion says of the model."""
+    """Describe the attacked models and what trigger inversion finds in them."""
     columns = {"Attack": False, "Seeds": False, "Clean accuracy": True, "Attack success": True, "Right finding": True}
     columns |= {"Index of the target": True, "Highest other index": True, "Estimated pattern's success": True}
     rows = []
@@ -73,7 +73,7 @@ def attack_table(groups: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """The default detector and the paper's form, with both denominators."""
+    """Compare the default detector with the paper's. Each rate is given over both denominators."""
     columns = {"Attack": False, "Detector": False, "TPR": True, "FPR": True, "SIA": True, "TPR of all": True}
     columns |= {"SIA of all": True, "Triggered as target": True, "Triggered": True, "Clean of the target": True}
     rows = []
@@ -103,7 +103,7 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def wrong_target_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """A detector that was made for another class than the backdoor's."""
+    """Give the rates of a detector that was fitted for a wrong target class."""
     rows = [
         [
             title,
@@ -118,7 +118,7 @@ def wrong_target_table(groups: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def family_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """Sensitivity: TPR / FPR / SIA of every density family."""
+    """Compare the density families by TPR, FPR and SIA."""
     titles = [title for title, runs in groups.items() if all("detectors" in run for run in runs)]
     rows = []
     for index, row in enumerate(groups[titles[0]][0]["detectors"] if titles else []):
@@ -131,7 +131,10 @@ def family_table(groups: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def baseline_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """Neural Cleanse, B3D and STRIP: threshold swept on test images as in the paper, and set on the defender's images."""
+    """
+    Give the rates of Neural Cleanse, B3D and STRIP twice: with the best threshold on the test images, as in the paper, and
+    with the threshold that the defender's own images give.
+    """
     rows = []
     for title, runs in groups.items():
         for index, first in enumerate(runs[0].get("baselines", [])):
@@ -147,7 +150,7 @@ def baseline_table(groups: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def patching_table(groups: Mapping[str, Sequence[Run]]) -> Table:
-    """Source class inference by Neural Cleanse's patching, by learning rate (Table 3)."""
+    """Give the source inference accuracy of Neural Cleanse's patching for each learning rate (Table 3 of Li et al.)."""
     rates = [row["learning_rate"] for row in next(iter(groups.values()))[0].get("patching", [])]
     rows = [
         [title, *(_over(runs, lambda run, i=i: run["patching"][i]["sia"], rate) for i in range(len(rates)))]  # type: ignore[misc]
@@ -167,7 +170,7 @@ def _attack(run: Run) -> tuple[str, str, str]:
 
 
 def form_title(family: str, n_layers: int, power: float, margin: float, removal: bool = False) -> str:
-    """The form of a detector; older records do not say whether the pattern was removed: it was not."""
+    """Describe the form of a detector in words. Older records do not say whether the pattern was removed; it was not."""
     layers = "1 layer" if n_layers == 1 else f"{n_layers} layers"
     root = ", square root" if power == 0.5 else "" if power == 1 else f", power {power:g}"
     return f"{FORM_TITLES[family]}, {layers}{root}{', margin' if margin else ''}{', pattern removed' if removal else ''}"

@@ -20,8 +20,9 @@ RULES = {"paper": "paper's rule", "mahalanobis": "default rule"}
 @own_style
 def profile_figure(run: Run) -> Figure:
     """
-    The layer profile (section V of Preetha et al.): mean cosine similarity to the class centroid, layer by layer; of benign
-    images of every class, and of the images with the trigger that the model sends to the target, to the target's centroid.
+    Draw the layer profile (section V of Preetha et al.): the mean cosine similarity to the class centroid in each layer.
+    One line for each class shows its benign images. Another line shows the images with the trigger that the model
+    classifies as the target class, compared with the centroid of that class.
 
     :param run: A run of the record.
     """

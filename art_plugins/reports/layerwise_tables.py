@@ -1,4 +1,4 @@
-"""The record of layer-wise runs as tables; runs that differ in nothing but their seed are one row."""
+"""Tables of layer-wise detection. Runs that differ only in their seed share one row."""
 
 from __future__ import annotations
 

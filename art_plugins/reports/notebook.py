@@ -1,13 +1,14 @@
-"""What the notebooks show beside the reports' figures: images in rows, scores against a threshold, and how to show them."""
+"""Figures of the notebooks (images in rows, scores against a threshold), and functions that show figures and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
+from art_plugins.optional import import_optional
 from art_plugins.reports.drawing import (
     LINE,
     PLAIN,
@@ -31,35 +32,39 @@ COLOURS = (PLAIN, SUSPECT, "#009E73", "#CC79A7")  # Okabe and Ito's
 
 def show(figure: Figure, words: str) -> None:
     """
-    Show a figure in a notebook, sharp on dense screens.
+    Show a figure in a notebook. It is sharp on screens of high resolution.
 
-    :param words: What is seen in it: the alternative text for readers who do not see it.
-    :raises MissingPackageError: Outside of a notebook's packages.
+    :param figure: The figure.
+    :param words: Description of the figure; it is the alternative text for readers who cannot see it.
+    :raises MissingPackageError: If IPython is not installed.
     """
     width, height = css_size(figure)
-    shown = _ipython_display()
+    shown = import_optional("IPython.display")
     shown.display(shown.Image(data=png_bytes(figure), format="png", width=width, height=height, alt=words))
 
 
 def show_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """
-    Show a table in a notebook; the first column names the row, the others are aligned to the right.
+    Show a table in a notebook. The first column names the row. The other columns are aligned to the right.
 
-    :param rows: Cells as text, as long as ``columns``.
+    :param caption: Text above the table.
+    :param columns: Headings.
+    :param rows: Cells as text; each row is as long as ``columns``.
+    :raises MissingPackageError: If IPython is not installed.
     """
     numeric = {name: index > 0 for index, name in enumerate(columns)}
-    shown = _ipython_display()
+    shown = import_optional("IPython.display")
     shown.display(shown.Markdown(markdown(Table(caption, numeric, [list(row) for row in rows]))))
 
 
 @own_style
 def image_figure(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[Sequence[str]]) -> Figure:
     """
-    Rows of images, each image under a title of its own.
+    Draw rows of images. Each image has a title.
 
-    :param rows: Name of the row -> its images, each (1, H, W) or (3, H, W), 0 to 1; as many in every row.
-    :param titles: For each row the titles of its images.
-    :raises InvalidInputError: If the rows, or their titles, differ in length.
+    :param rows: Name of each row -> its images, each (1, H, W) or (3, H, W), 0 to 1. All rows have the same length.
+    :param titles: Titles of the images of each row.
+    :raises InvalidInputError: If the rows or their titles differ in length.
     """
     sizes = {len(images) for images in rows.values()} | {len(row) for row in titles}
     if len(sizes) != 1 or len(titles) != len(rows):
@@ -82,7 +87,7 @@ def image_figure(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[Sequ
 
 
 def image_words(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[Sequence[str]]) -> str:
-    """What :func:`image_figure` shows."""
+    """Describe in words what :func:`image_figure` shows."""
     lines = (f"{name}: {'; '.join(row)}" for name, row in zip(rows, titles, strict=True))
     return "Rows of images. " + ". ".join(lines).replace("\n", ", ") + "."
 
@@ -90,10 +95,11 @@ def image_words(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[Seque
 @own_style
 def score_figure(scores: Mapping[str, np.ndarray], threshold: float, axis: str) -> Figure:
     """
-    Histograms of scores, one for each group, and the threshold above which a sample is caught.
+    Draw a histogram of the scores of each group, and the threshold above which a sample is caught.
 
-    :param scores: Name of the group -> its scores, (n,); the groups may differ in size, each bar is a share of its group.
-    :param axis: What the scores are, with their unit.
+    :param scores: Name of each group -> its scores, (n,). Each bar is a share of its group, so groups may differ in size.
+    :param threshold: The threshold, in the unit of the scores.
+    :param axis: Name of the scores, with their unit.
     """
     figure = new_figure(6.8, 3.9)
     axes = figure.subplots()
@@ -119,19 +125,9 @@ def score_figure(scores: Mapping[str, np.ndarray], threshold: float, axis: str) 
 
 
 def score_words(scores: Mapping[str, np.ndarray], threshold: float, axis: str) -> str:
-    """What :func:`score_figure` shows."""
+    """Describe in words what :func:`score_figure` shows."""
     groups = (
         f"{name}: {len(group)} samples, median {np.median(group):.2f}, {int((group > threshold).sum())} above the threshold"
         for name, group in scores.items()
     )
     return f"Histograms of the {axis}. Threshold: {threshold:.2f}. " + "; ".join(groups) + "."
-
-
-def _ipython_display() -> Any:
-    try:
-        import IPython.display
-    except ImportError as error:
-        raise MissingPackageError(
-            f'Notebooks need IPython, which cannot be imported ({error}): pip install "art-plugins[notebooks]"'
-        ) from error
-    return IPython.display

@@ -1,4 +1,4 @@
-"""Whether the packages are installed that pictures and pages need."""
+"""Check for the packages that pictures and pages need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from art_plugins.reports.comparison.comparison_page import check_report_packages
 
 
 def report_is_possible() -> bool:
-    """Whether the packages of the extra ``report`` are installed."""
+    """Say whether the packages of the extra ``report`` can be imported."""
     try:
         check_report_packages()
     except MissingPackageError:

@@ -1,15 +1,15 @@
-"""What the HTML pages share: the template engine, and figures that stand inside the page."""
+"""Common parts of all HTML pages: the template engine, and figures that are stored inside the page."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from art_plugins.errors import MissingPackageError
+from art_plugins.optional import import_optional
 from art_plugins.reports import drawing
 
 
 class Picture(NamedTuple):
-    """A figure as PNG with its size in CSS pixels, and ``words`` for those who do not see it."""
+    """A figure as PNG with its size in CSS pixels. ``words`` describes it for readers who cannot see it."""
 
     name: str
     caption: str
@@ -20,22 +20,23 @@ class Picture(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """The ``src`` of the image."""
+        """The value of the attribute ``src`` of the image."""
         return drawing.png_data_uri(self.png)
 
 
 def picture(name: str, caption: str, figure: Any, words: str) -> Picture:
-    """A matplotlib figure, drawn."""
+    """Render a matplotlib figure."""
     return Picture(name, caption, words, drawing.png_bytes(figure), *drawing.css_size(figure))
 
 
 def render_page(template: str, **values: Any) -> str:
     """
-    A template of this package, filled in; all values are escaped, and one that is missing is an error.
+    Fill in a template of this package. All values are escaped.
 
-    :raises MissingPackageError: Without jinja2.
+    :raises MissingPackageError: If jinja2 cannot be imported.
+    :raises jinja2.UndefinedError: If a value of the template is missing.
     """
-    jinja2 = import_jinja2()
+    jinja2 = import_optional("jinja2")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("art_plugins.reports", "templates"),
         autoescape=True,
@@ -44,18 +45,3 @@ def render_page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     return str(environment.get_template(template).render(**values))
-
-
-def import_jinja2() -> Any:
-    """
-    jinja2, imported only where a page is written.
-
-    :raises MissingPackageError: If it cannot be imported.
-    """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingPackageError(
-            f'The page needs jinja2, which cannot be imported ({error}): pip install "art-plugins[report]"'
-        ) from error
-    return jinja2

@@ -1,4 +1,4 @@
-"""What an item of a paper is: its name there, its studies, and rows of reported and measured figures."""
+"""An item of a paper, which is a figure or a table: its studies, and the reported and measured values of its figures."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from art_plugins.reports.pages import Picture
 
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]  # by study
-NEAR = 0.02  # up to which a figure that falls short is called near
+NEAR = 0.02  # a figure that is worse by at most this much is called near
 
 
 class Row(NamedTuple):
     """
-    One figure of a paper beside ours.
+    One figure of a paper beside our measurement.
 
-    :param what: With its setting.
-    :param over: What it is a share of, and of how many.
-    :param reported: By the paper; ``None``: not in it.
-    :param measured: One value a seed; empty: not measured.
-    :param better: Which way is better; ``None``: neither.
-    :param by: Our default, or the paper's own procedure as this package has it; empty: neither.
+    :param what: What is measured, with its setting.
+    :param over: What the figure is a share of, and their number.
+    :param reported: The value in the paper; ``None``: the paper does not give it.
+    :param measured: Our values, one for each seed; empty: not measured.
+    :param better: Whether higher or lower values are better; ``None``: neither.
+    :param by: Whether our default or the paper's procedure gave the values; empty: neither.
     """
 
     what: str
@@ -34,12 +34,12 @@ class Row(NamedTuple):
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds."""
+        """The mean over the seeds."""
         return sum(self.measured) / len(self.measured) if self.measured else None
 
     @property
     def verdict(self) -> str:
-        """Whether the mean over the seeds is as good as what is reported, to the digits that a table shows."""
+        """Whether the mean over the seeds is as good as the reported value, when both are rounded to three decimals."""
         if self.mean is None:
             return "not measured"
         if self.reported is None or self.better is None:
@@ -53,12 +53,13 @@ class Item:
     """
     A figure or a table of a paper.
 
-    :param paper: ``"mehlman"``, ``"li"``, ``"preetha"``.
-    :param name: As in the paper: ``"fig4"``, ``"table2"``.
-    :param studies: Names of the studies that it is read off; those that a size does not have are left out.
-    :param rows: From the records of its studies.
-    :param pictures: From the same; needs the extra ``report``.
-    :param note: What differs from the paper, whatever was measured.
+    :param paper: ``"mehlman"``, ``"li"`` or ``"preetha"``.
+    :param name: The name in the paper, such as ``"fig4"`` or ``"table2"``.
+    :param title: What it shows.
+    :param studies: Names of the studies whose records it needs. Not every size has all of them.
+    :param rows: Makes the rows from the records of the studies.
+    :param pictures: Makes the pictures from the same records; this needs the extra ``report``.
+    :param note: What differs from the paper in every run.
     """
 
     paper: str
@@ -71,17 +72,20 @@ class Item:
 
 
 def runs_of(records: Records, *studies: str) -> list[Record]:
-    """The runs of several studies, one after the other."""
+    """Give the runs of several studies in one list."""
     return [run for study in studies if study in records for run in records[study]["runs"]]
 
 
 def values(rows: Sequence[Mapping[str, Any] | None], key: str) -> list[float]:
-    """What is known of a figure, over the seeds."""
+    """Give the values of a figure for all seeds for which it is known."""
     return [float(row[key]) for row in rows if row is not None and row.get(key) is not None]
 
 
 def counts(rows: Sequence[Mapping[str, Any]], key: str, what: str) -> str:
-    """A denominator over the seeds: how many, or the lowest to the highest number, and of what; empty without rows."""
+    """
+    Describe a denominator over the seeds: its value, or the lowest and the highest, and what is counted. The text is empty
+    if there are no rows.
+    """
     found = sorted({int(row[key]) for row in rows})
     if not found:
         return ""

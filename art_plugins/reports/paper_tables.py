@@ -1,4 +1,4 @@
-"""Items of the papers as tables: reported, measured, and whether it was reached."""
+"""Tables of the papers' items: the reported and the measured value of each figure, and whether it was reached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE_WORDS = {"quick": "quick: few epochs, little data", "cpu": "at a size for a
 
 
 def item_table(record: Mapping[str, Any]) -> Table:
-    """A row for each figure of an item."""
+    """Give the table of an item, with a row for each of its figures."""
     rows = [
         [
             row["what"],
@@ -35,7 +35,7 @@ def item_table(record: Mapping[str, Any]) -> Table:
 
 
 def summary_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """A row for each item: how many of its figures are as good as reported, or within .02 of it."""
+    """Give a row for each item: how many of its figures are as good as reported, and how many are worse by at most .02."""
     rows = []
     for record in records:
         cells = [f"{AUTHORS[record['paper']]}, {record['title']}"]

@@ -1,4 +1,4 @@
-"""What a record says of itself: its kind and its schema. A record of another kind or schema is refused by name."""
+"""Kind and schema of a record. A record of an unknown kind or of another schema is refused with an error that names it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from art_plugins.errors import FileFormatError
 from art_plugins.storage import read_record
 
-SCHEMA = 1  # one more where an entry of the records is renamed, or means something else
+SCHEMA = 1  # increased when an entry of the records gets another name or another meaning
 REPRODUCTION, COMPARISON, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, FILTER_RATES, ARMORY = KINDS = (
     "reproduction",
     "compare",
@@ -23,16 +23,17 @@ REPRODUCTION, COMPARISON, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, FILTER_RATES, A
 
 
 def heading(kind: str) -> dict[str, Any]:
-    """The first two entries of every record: its ``kind``, one of ``KINDS``, and its ``schema``."""
+    """Give the first two entries of every record: its ``kind``, one of ``KINDS``, and its ``schema``."""
     return {"kind": kind, "schema": SCHEMA}
 
 
 def checked_record(value: Any, source: Path | str) -> dict[str, Any] | None:
     """
-    The record itself; ``None``: the value is no record of this package, such as the report of a scan.
+    Check that a value is a record that this release can read.
 
-    :param value: What a JSON file holds.
+    :param value: Content of a JSON file.
     :param source: The file, for the message of an error.
+    :return: The record; ``None``: the value is no record of this package, such as the report of a scan.
     :raises FileFormatError: If it is a record of an unknown kind, of a newer schema, or of an earlier release, which did
         not write kinds.
     """
@@ -60,7 +61,9 @@ def checked_record(value: Any, source: Path | str) -> dict[str, Any] | None:
 
 def find_record(path: Path) -> dict[str, Any] | None:
     """
-    The record in a file; ``None``: there is no such file, it is damaged (which is logged), or it holds no record.
+    Read the record in a file.
+
+    :return: The record; ``None`` if there is no such file, if it holds no record, or if it is damaged, which is logged.
 
     :raises FileFormatError: As :func:`checked_record` does.
     """
@@ -69,7 +72,7 @@ def find_record(path: Path) -> dict[str, Any] | None:
 
 def read_if_record(path: Path) -> dict[str, Any] | None:
     """
-    As :func:`find_record`, of any JSON file; one that cannot be read is passed over without a word.
+    Read any JSON file. The result is that of :func:`find_record`, but a file that cannot be read is not logged.
 
     :raises FileFormatError: As :func:`checked_record` does.
     """
@@ -81,7 +84,7 @@ def read_if_record(path: Path) -> dict[str, Any] | None:
 
 
 def _is_of_an_earlier_release(value: dict[str, Any]) -> bool:
-    """Whether a file has the entries that every record had before kinds were written."""
+    """Say whether a value has the entries of a record of an earlier release, which had no kind."""
     runs = value.get("runs", value.get("tasks", value.get("points")))
     of_command = "command" in value and "versions" in value and isinstance(runs, list)
     return of_command or (value.get("kind") == REPRODUCTION and "item" in value)

@@ -32,9 +32,10 @@ from art_plugins.reports.tables import Table, folded_markdown, markdown
 
 class Gathered(NamedTuple):
     """
-    A record, what wrote it, and where it lay; ``name`` is its file's or its folder's.
+    A record that was found in a folder.
 
-    ``note`` is the item's, or what lies as ``NAME.md`` beside the record ``NAME.json``.
+    ``kind`` is the kind of the record, and ``name`` the name of its file or folder. ``folder`` is where it was found.
+    ``note`` is the note of a paper's item, or the text of the file ``NAME.md`` beside the record ``NAME.json``.
     """
 
     kind: str
@@ -46,10 +47,12 @@ class Gathered(NamedTuple):
 
 def gather(folders: Sequence[Path]) -> list[Gathered]:
     """
-    Every record in the folders and below, by kind and then by name; JSON files of other make are passed over, and so are
-    the sweeps that an ablation made of its variants: its own record has what they found.
+    Find every record in the folders and their subfolders, sorted by kind and then by name.
 
-    :raises InvalidInputError: If a folder is none, or no record is found.
+    Other JSON files are left out. The sweeps that an ablation study ran are left out too, because the record of the study
+    holds their results.
+
+    :raises InvalidInputError: If a folder does not exist, or no record is found.
     :raises FileFormatError: For a record of an unknown kind, of a newer schema or of an earlier release.
     """
     found = []
@@ -67,14 +70,17 @@ def gather(folders: Sequence[Path]) -> list[Gathered]:
 
 
 def record_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:
-    """The tables of a record, of a comparison over several seeds the means only: for every reader, and for some."""
+    """
+    Give the tables of a record: first those that are shown at once, then those that are folded. A comparison over several
+    seeds has tables of the means only.
+    """
     if record["kind"] == IN_FLIGHT:
         return in_flight_tables(record)
     return TABLES[record["kind"]](record), []
 
 
 def record_markdown(record: Mapping[str, Any]) -> str:
-    """The tables of a record as Markdown; those for some readers are folded."""
+    """Give the tables of a record as Markdown."""
     shown, folded = record_tables(record)
     return "\n".join([*map(markdown, shown), *map(folded_markdown, folded)])
 

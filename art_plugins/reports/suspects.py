@@ -1,4 +1,4 @@
-"""What a filter calls poison, to be heard or seen: the highest scores of a class beside its most typical samples."""
+"""Suspects that a reader can hear or see: the samples with the highest scores of a class, beside its most typical ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from art_plugins.files import image_files
 from art_plugins.files.sound_files import wav_bytes
 from art_plugins.storage import atomic_path
 
-N_SHOWN = 4  # of each kind
+N_SHOWN = 4  # number of samples of each kind
 MEDIA_TYPES = {".wav": "audio/wav", ".png": "image/png"}
 
 
@@ -22,13 +22,15 @@ def choose_suspects(
     labels: np.ndarray, is_clean: np.ndarray, scores: np.ndarray, is_poison: np.ndarray, target: int
 ) -> list[dict[str, Any]]:
     """
-    Of the class that the attack aims at: the called samples with the highest scores, and the others with the lowest.
+    Choose samples of the target class: those called poison that have the highest scores, and those kept that have the
+    lowest.
 
-    :param labels: Shape (n,).
-    :param is_clean: The filter's verdicts, shape (n,), 1 = clean.
-    :param scores: Shape (n,), higher = more suspicious; NaN: not judged.
-    :param is_poison: The truth, shape (n,).
-    :return: JSON-safe: ``row``, ``called``, ``score``, ``is_poison``; suspects first.
+    :param labels: Class of each sample, shape (n,).
+    :param is_clean: Verdicts of the filter, shape (n,), 1 = clean.
+    :param scores: Scores, shape (n,), higher = more suspicious; NaN: not judged.
+    :param is_poison: Whether each sample is poison in truth, shape (n,).
+    :param target: The target class of the attack.
+    :return: A JSON-safe mapping for each sample with ``row``, ``called``, ``score`` and ``is_poison``. Suspects are first.
     """
     rows = np.flatnonzero(labels == target)
     order = rows[np.argsort(np.nan_to_num(scores[rows], nan=-np.inf), kind="stable")]
@@ -44,11 +46,15 @@ def write_suspects(
     x: np.ndarray, suspects: Sequence[Mapping[str, Any]], name: str, sample_rate_hz: int | None, out: Path
 ) -> list[dict[str, Any]]:
     """
-    Write each sample as ``out/<name>_<row>.wav`` or ``.png``.
+    Write each sample to the file ``out/<name>_<row>.wav`` or ``.png``.
 
     :param x: Waveforms (n, samples) or images (n, C, H, W) in [0, 1].
-    :param sample_rate_hz: Of waveforms; images have none.
-    :return: The suspects, each with its ``file`` below the folder of the record; empty without the packages for it.
+    :param suspects: What :func:`choose_suspects` gave.
+    :param name: Name of the task.
+    :param sample_rate_hz: Sample rate of the waveforms; ``None`` for images.
+    :param out: Folder for the files.
+    :return: The suspects, each with its ``file``, relative to the folder of the record. The list is empty if the package
+        that writes such files is missing.
     """
     written = []
     for suspect in suspects:
@@ -70,10 +76,11 @@ def write_suspects(
 
 def shown_suspects(task: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """
-    What a page shows of a task's suspects: ``source`` (a data URI), ``is_sound``, ``words``; those whose files are there.
+    Give what a page shows for each suspect of a task. Suspects without a file are left out.
 
-    :param task: Of a comparison's record.
-    :param folder: Of the record.
+    :param task: A task from the record of a comparison.
+    :param folder: Folder of the record.
+    :return: A mapping for each suspect with ``source`` (a data URI), ``is_sound`` and ``words``.
     """
     shown = []
     for suspect in task.get("suspects", []):

@@ -1,4 +1,4 @@
-"""Figures of a sweep, the default beside the paper's procedure: Fig. 4, 6 and 7 of Mehlman et al. 2023."""
+"""Figures of a sweep, as in Fig. 4, 6 and 7 of Mehlman et al. 2023. They compare the default with the paper's procedure."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (1, 3)), "v"), 
 
 def write_sweep_figures(record: Mapping[str, Any], out: Path) -> list[Path]:
     """
-    Heat map, ROC and curve as PNG, those that the record has rows for; none without the extra ``report``.
+    Write the heat map, the ROC curve and the curve over the poisoned share as PNG files. A figure without rows in the
+    record is left out. Without the packages of the extra ``report`` no figure is written.
 
-    :return: The files.
+    :param record: Record of the sweep.
+    :param out: Folder for the files.
+    :return: The files that were written.
     """
     if not report_is_possible():
         return []
@@ -50,7 +53,8 @@ def write_sweep_figures(record: Mapping[str, Any], out: Path) -> list[Path]:
 @own_style
 def heat_map_figure(attacks: Rows) -> Figure:
     """
-    Fig. 6: adjusted Rand index of the target class for every source (down) and target (across); a cross: not called.
+    Draw the adjusted Rand index of the target class for every source class (rows) and target class (columns), as in Fig. 6.
+    A cross marks a target class that is not called poisoned.
 
     :param attacks: Rows of the record's runs of kind ``"attacks"``.
     """
@@ -82,7 +86,7 @@ def heat_map_figure(attacks: Rows) -> Figure:
 
 @own_style
 def roc_figure(attacks: Rows, clean: Rows) -> Figure:
-    """Fig. 4: target classes found against clean classes called, over all thresholds of the score."""
+    """Draw the share of target classes that are called against that of clean classes, for all thresholds, as in Fig. 4."""
     figure = new_figure(6.6, 4.9)
     axes = figure.subplots()
     for (scoring, title), colour in zip(SIDES.items(), (CURVE, SUSPECT), strict=True):
@@ -102,7 +106,10 @@ def roc_figure(attacks: Rows, clean: Rows) -> Figure:
 
 @own_style
 def share_figure(curve: Rows) -> Figure:
-    """Fig. 7: adjusted Rand index of the target class against the poisoned share of the source; hollow: not called."""
+    """
+    Draw the adjusted Rand index of the target class against the poisoned share of the source class, as in Fig. 7. A hollow
+    point marks a target class that is not called poisoned.
+    """
     attacks = list(dict.fromkeys((row["source"], row["target"]) for row in curve))
     figure = new_figure(5.2 * len(attacks) + 0.8, 5.2)
     panels = figure.subplots(1, len(attacks), squeeze=False, sharey=True)[0]

@@ -1,4 +1,4 @@
-"""A sweep's record as tables: classes found, samples found, false alarms, by scoring (Mehlman et al. 2023, 4.4)."""
+"""Tables of a sweep: for each scoring the classes found, the samples found and the false alarms (Mehlman et al., 4.4)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ TITLES = {
     "latents": "latents of whole samples only",
     "paper": "the paper's procedure",
 }
-GOOD_ARI = 0.95  # of Fig. 6
+GOOD_ARI = 0.95  # as in Fig. 6 of Mehlman et al. 2023
 
 
 def rows_of(record: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
-    """All rows of the runs of one kind."""
+    """Give all rows of the runs of one kind."""
     return [row for run in record["runs"] if run["kind"] == kind for row in run["rows"]]
 
 
 def scorings_of(row: Mapping[str, Any]) -> list[str]:
-    """Those that a row of a record has; older records lack some."""
+    """Give the scorings that a row of a record has. Older records lack some of them."""
     return [scoring for scoring in TITLES if scoring in row]
 
 
 def triggers_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """In the order of the record."""
+    """Give the names of the triggers in the order of the record."""
     return list(dict.fromkeys(row["trigger"] for row in rows))
 
 
 def sweep_tables(record: Mapping[str, Any]) -> list[Table]:
-    """Attacks; clean draws and curves where the record has them."""
+    """Give the table of the attacks, and those of the clean draws and of the curves if the record has them."""
     attacks, clean, curve = (rows_of(record, kind) for kind in ("attacks", "clean", "curve"))
     tables = [attack_table(attacks, clean)]
     if clean:
@@ -47,7 +47,12 @@ def sweep_tables(record: Mapping[str, Any]) -> list[Table]:
 
 
 def class_auc(attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]], scoring: str) -> float | None:
-    """Area under Fig. 4's curve: scores of the targets against those of every class of the clean draws."""
+    """
+    Give the area under the curve of Fig. 4. It compares the scores of the target classes with those of all classes of the
+    clean draws.
+
+    :return: The area; ``None`` if there are no attacks or no clean draws, or if all scores are equal.
+    """
     if not attacks or not clean:
         return None
     truth, scores = ranked_scores(attacks, clean, scoring)
@@ -58,10 +63,10 @@ def ranked_scores(
     attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]], scoring: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    Scores of the targets and of every class of the clean draws; a class that was not judged, which the record has ``None``
-    for, lies below all others, since no threshold ever calls it.
+    Give the scores of the target classes and of all classes of the clean draws. A class that was not judged is never called
+    poisoned, so it gets a score below all others.
 
-    :return: Which are targets, 1 or 0, and the scores, both (m,).
+    :return: Whether each class is a target, 1 or 0, and the scores, both of shape (m,).
     """
     targets = [row[scoring]["score"] for row in attacks]
     others = [score for row in clean for score in row[scoring]["scores"]]
@@ -72,7 +77,7 @@ def ranked_scores(
 
 
 def attack_table(attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]]) -> Table:
-    """A row for each scoring, and each trigger and all of them."""
+    """Give the table of the attacks, with a row for each scoring and trigger, and one for all triggers together."""
     triggers = triggers_of(attacks)
     rows = []
     for scoring in scorings_of(attacks[0]):
@@ -110,7 +115,7 @@ def attack_table(attacks: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[s
 
 
 def clean_table(clean: Sequence[Mapping[str, Any]]) -> Table:
-    """False alarms at the defaults."""
+    """Give the table of the false alarms with the default settings."""
     return Table(
         f"Clean draws, nine tenths of every class each: any class called at the defaults, and the highest score of all "
         f"{len(clean[0]['paper']['scores'])} classes",
@@ -127,7 +132,10 @@ def clean_table(clean: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def curve_table(curve: Sequence[Mapping[str, Any]]) -> Table:
-    """Fig. 7: a row for each pair, trigger and share, the default beside the paper's procedure."""
+    """
+    Give the values of Fig. 7: a row for each pair of classes, trigger and poisoned share, with the default and the paper's
+    procedure.
+    """
     rows = []
     for row in curve:
         cells = [f"{row['source']} \u2192 {row['target']}", row["trigger"], two_decimals(row["fraction"])]
@@ -153,7 +161,7 @@ def curve_table(curve: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def known(scores: Iterable[float | None]) -> list[float]:
-    """Without those that were not judged."""
+    """Give the scores without those of classes that were not judged."""
     return [score for score in scores if score is not None]
 
 

@@ -1,4 +1,4 @@
-"""A comparison's record as tables of text, and those as Markdown."""
+"""Tables of text, the form of their numbers, and their Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ DASH = "\u2014"  # a value that is not known, or a rate without a denominator
 
 
 class Table(NamedTuple):
-    """``columns``: heading -> whether it holds numbers; the first column names the row. Cells are text, not escaped."""
+    """
+    A table of text. ``columns`` maps each heading to whether the column holds numbers. The first column names the row.
+    Cells are text that is not escaped.
+    """
 
     caption: str
     columns: dict[str, bool]
@@ -21,7 +24,7 @@ class Table(NamedTuple):
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """A number with so many decimals, or a dash for one that is not known."""
+    """Give a number with this number of decimals, or a dash if it is not known."""
     return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
@@ -29,12 +32,12 @@ count, one_decimal, two_decimals, rate = (partial(fixed, digits=digits) for digi
 
 
 def pairs_table(caption: str, key: str, value: str, pairs: Mapping[str, Any]) -> Table:
-    """Names and their values, such as settings or versions."""
+    """Give a table of names and values, such as settings or versions."""
     return Table(caption, {key: False, value: False}, [[name, _scalar(entry)] for name, entry in pairs.items()])
 
 
 def runs_of_one_task(tasks: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """All tasks, those together that differ in nothing but their seed."""
+    """Group the tasks. Tasks that differ only in their seed are in one group."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for task in tasks:
         settings = {name: value for name, value in task["settings"].items() if name != "seed"}
@@ -44,7 +47,7 @@ def runs_of_one_task(tasks: Sequence[Mapping[str, Any]]) -> list[list[Mapping[st
 
 
 def runs_by_title(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Runs by what they are besides their seed."""
+    """Group the runs by their title, which does not contain the seed."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
         groups.setdefault(run["title"], []).append(run)
@@ -52,7 +55,7 @@ def runs_by_title(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[s
 
 
 def spread(values: Sequence[float | None], show: Callable[[float | None], str]) -> str:
-    """Mean and, in brackets, lowest to highest where they differ."""
+    """Give the mean and, in brackets, the lowest and the highest value if they differ."""
     known = [value for value in values if value is not None]
     if not known:
         return DASH
@@ -74,7 +77,7 @@ def _scalar(value: Any) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A caption, an empty line, and the table; ends with a line break."""
+    """Give the caption, an empty line and the table. The text ends with a line break."""
 
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
@@ -85,11 +88,11 @@ def markdown(table: Table) -> str:
 
 
 def folded_markdown(table: Table) -> str:
-    """The same, folded under its caption."""
+    """Give the table as Markdown, folded under its caption."""
     body = markdown(Table("", table.columns, table.rows)).strip()
     return f"<details><summary>{table.caption}</summary>\n\n{body}\n\n</details>\n"
 
 
 def _markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, on one line; inside a word only what could begin something is escaped."""
+    """Escape text so that Markdown shows it unchanged, on one line."""
     return re.sub(r"([\\`*_\[\]<>|&~#])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The figure of the patterns that trigger inversion found, beside a function that says in words what is seen in it."""
+"""The figure of the patterns that trigger inversion found, with a function that describes it in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_CLASSES = 10  # columns
+MAX_CLASSES = 10  # number of columns
 COLUMN_IN, MARGIN_IN, LINE_IN = 0.98, 0.3, 0.15  # of a panel, of the names of the rows, and of a line of a title
 MAX_LETTERS = 13  # of each of the two lines of a class's name over a panel
 ROW_NAMES = {"patch": "patch", "additive": "additive,\nscaled"}
@@ -24,13 +24,14 @@ ROW_NAMES = {"patch": "patch", "additive": "additive,\nscaled"}
 @own_style
 def inversion_figure(inversion: Inversion, class_names: Sequence[str]) -> Figure:
     """
-    The smallest pattern towards each class, the most suspicious class first: a row a kind, a column a class; at most 10.
+    Draw the smallest pattern for each class, with a row for each kind of pattern and a column for each class. The most
+    suspicious class is first. At most 10 classes are shown.
 
-    Patches are stamped on a grey image, so that black ones are seen. Perturbations are scaled to the full range, grey where
-    they are 0. The pattern that gave a backdoor away is framed.
+    Patches are shown on a grey image, so that black ones can be seen. Perturbations are scaled to the full range; 0 is
+    grey. The pattern by which a backdoor was found has a frame.
 
     :param inversion: What :func:`~art_plugins.triggers.inversion.invert_triggers` gave.
-    :param class_names: Of all classes, in the order of the model's outputs.
+    :param class_names: Names of all classes, in the order of the model's outputs.
     """
     shown = most_suspicious_first(inversion.anomaly_index)[:MAX_CLASSES]
     n_rows = len(inversion.inverted)
@@ -51,7 +52,7 @@ def inversion_figure(inversion: Inversion, class_names: Sequence[str]) -> Figure
 
 
 def inversion_words(inversion: Inversion, class_names: Sequence[str]) -> str:
-    """What :func:`inversion_figure` shows."""
+    """Describe in words what :func:`inversion_figure` shows."""
     n_shown = min(MAX_CLASSES, len(class_names))
     sentences = [f"Grid of the smallest pattern found towards each of {n_shown} classes, the most suspicious first."]
     for one in inversion.inverted:
@@ -71,9 +72,11 @@ def inversion_words(inversion: Inversion, class_names: Sequence[str]) -> str:
 
 def pattern_image(one: InvertedTriggers, label: int) -> np.ndarray:
     """
-    What a pattern looks like.
+    Give the picture of a pattern: a patch on a grey image, or a perturbation that is scaled so that 0 is at .5.
 
-    :return: 0 to 1, (H, W) or (H, W, 3): the patch on a grey image, or the perturbation scaled to the range with 0 at .5.
+    :param one: The patterns of one kind.
+    :param label: Class of the pattern.
+    :return: Picture, (H, W) or (H, W, 3), 0 to 1.
     """
     low, high = one.clip_values
     pattern, mask = one.patterns[label], one.masks[label]
@@ -89,12 +92,12 @@ def pattern_image(one: InvertedTriggers, label: int) -> np.ndarray:
 
 
 def most_suspicious_first(anomaly_index: np.ndarray) -> list[int]:
-    """Classes by falling index (K,); those that could not be judged, NaN, come last."""
+    """Sort the classes from the highest anomaly index (K,) to the lowest. Classes without an index (NaN) come last."""
     return [int(label) for label in np.argsort(-np.nan_to_num(anomaly_index, nan=-np.inf), kind="stable")]
 
 
 def norm_text(kind: str, norm: float) -> str:
-    """The size of a pattern with its unit."""
+    """Give the size of a pattern with its unit."""
     return f"{norm:.1f} pixels" if kind == "patch" else f"L2 norm {norm:.2f}"
 
 

@@ -35,12 +35,8 @@ from torch import Tensor
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_outputs
-from art_plugins.features.classifiers import (
-    accuracy_warning,
-    check_input_range,
-    predicted_classes,
-    torch_module,
-)
+from art_plugins.features.classifiers import predicted_classes, torch_module
+from art_plugins.features.input_checks import accuracy_warning, check_input_range
 from art_plugins.features.training import seeded
 from art_plugins.parameters import check_choice, check_count, check_number, plain, shown
 from art_plugins.statistics.labels import class_labels

@@ -141,8 +141,8 @@ class PatternSearch:
         targets = targets.repeat_interleave(batch_size)
         all_masks, all_patterns = self.form.values()
         mask, pattern = all_masks[which], all_patterns[which]
-        stamped = self.form.stamp(batch, mask[:, None], pattern[:, None])
-        logits = self.model.logits(stamped.flatten(0, 1))
+        triggered = self.form.stamp(batch, mask[:, None], pattern[:, None])
+        logits = self.model.logits(triggered.flatten(0, 1))
         errors = functional.cross_entropy(logits, targets, reduction="none").view(len(which), batch_size).mean(dim=1)
         norms = self.form.norms(mask, pattern)
         costs = torch.from_numpy(self._schedule.costs[which]).to(norms)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.optional import import_optional
 from art_plugins.parameters import check_choice, check_count, check_number, plain
 
 MOST_SAMPLES = 2**28  # largest number of samples of a sound: two gigabytes in double precision
@@ -139,10 +140,7 @@ def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
             f"The trigger {name!r} is a file of armory-testbed, which is not installed: pip install armory-testbed"
         )
     path = Path(package.submodule_search_locations[0]) / "utils" / "triggers" / f"{name}.wav"
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise MissingPackageError('Reading sound files needs soundfile: pip install "art-plugins[audio]"') from error
+    soundfile = import_optional("soundfile")
     sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     if rate_hz != sample_rate_hz:
         raise InvalidInputError(f"{path.name} has {rate_hz} Hz; give waveforms of that rate, not {sample_rate_hz} Hz.")

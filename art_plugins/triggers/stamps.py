@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,36 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.parameters import is_number, plain, shown
 
 
+class ImageTrigger(ABC):
+    """A trigger for images of one shape. Checks of the images and the dtype of the copy are the same for every form."""
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """
+        Apply the trigger to images.
+
+        :param x: Images, (n, ...) or one alone, whose last axes are those of the trigger.
+        :return: Triggered copy of the same shape and dtype; whole numbers are rounded.
+        :raises InvalidInputError: If the images are no array of real numbers, or have another shape.
+        """
+        _check_real(x, "images")
+        shape = self.shape
+        if x.shape[-len(shape) :] != shape:
+            raise InvalidInputError(f"The trigger is made for images of shape {shape}; received {x.shape}.")
+        triggered = self._triggered(x)
+        return (np.rint(triggered) if np.issubdtype(x.dtype, np.integer) else triggered).astype(x.dtype)
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The last axes of an image: its whole shape, or its height and width."""
+
+    @abstractmethod
+    def _triggered(self, x: np.ndarray) -> np.ndarray:
+        """The images with the trigger, of any real type."""
+
+
 @dataclass(frozen=True, eq=False)
-class MaskedTrigger:
+class MaskedTrigger(ImageTrigger):
     """
     Mixes a pattern into the image by a mask: x' = (1 - m) x + m p (Eq. 2 of Wang et al. 2019). This covers patches and
     translucent marks over the whole image.
@@ -36,20 +65,17 @@ class MaskedTrigger:
         if not fits:
             raise InvalidInputError(f"A mask of shape {self.mask.shape} does not broadcast to {self.pattern.shape}.")
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """
-        Stamp the trigger on images.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.pattern.shape
 
-        :param x: Images of the pattern's shape, (n, C, H, W) or (C, H, W).
-        :return: Triggered copy of the same shape and dtype; whole numbers are rounded.
-        :raises InvalidInputError: If the images have another shape.
-        """
-        _check_fit(x, self.pattern.shape)
-        return _as(x.dtype, (1 - self.mask) * x + self.mask * self.pattern)
+    def _triggered(self, x: np.ndarray) -> np.ndarray:
+        triggered: np.ndarray = (1 - self.mask) * x + self.mask * self.pattern
+        return triggered
 
 
 @dataclass(frozen=True, eq=False)
-class AdditiveTrigger:
+class AdditiveTrigger(ImageTrigger):
     """
     Adds a perturbation to the image and clips the sum: x' = clip(x + v).
 
@@ -68,20 +94,17 @@ class AdditiveTrigger:
         if not numbers or not pair[0] < pair[1]:
             raise InvalidInputError(f"clip_values must be (lowest, highest); received {shown(pair)}.")
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """
-        Stamp the trigger on images.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.perturbation.shape
 
-        :param x: Images of the perturbation's shape, (n, C, H, W) or (C, H, W).
-        :return: Triggered copy of the same shape and dtype; whole numbers are rounded.
-        :raises InvalidInputError: If the images have another shape.
-        """
-        _check_fit(x, self.perturbation.shape)
-        return _as(x.dtype, np.clip(x + self.perturbation, *self.clip_values))
+    def _triggered(self, x: np.ndarray) -> np.ndarray:
+        triggered: np.ndarray = np.clip(x + self.perturbation, *self.clip_values)
+        return triggered
 
 
 @dataclass(frozen=True, eq=False)
-class WarpTrigger:
+class WarpTrigger(ImageTrigger):
     """
     Moves pixels by a small elastic warp: x'(i, j) = x(i + d_0(i, j), j + d_1(i, j)), with bilinear interpolation and
     repeated edges (WaNet, Nguyen and Tran 2021). No fixed pattern imitates it, so trigger inversion should not find it.
@@ -97,16 +120,12 @@ class WarpTrigger:
         if self.displacement.ndim != 3 or len(self.displacement) != 2:
             raise InvalidInputError(f"The displacement must be (2, H, W); received {self.displacement.shape}.")
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """
-        Warp images.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.displacement.shape[1:]
 
-        :param x: Images, channels first, (n, C, H, W) or (C, H, W).
-        :return: Warped copy of the same shape and dtype; whole numbers are rounded.
-        :raises InvalidInputError: If the images have another height or width.
-        """
-        _, height, width = self.displacement.shape
-        _check_fit(x, (height, width))
+    def _triggered(self, x: np.ndarray) -> np.ndarray:
+        height, width = self.shape
         rows, columns = np.indices((height, width)) + self.displacement
         rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
         top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
@@ -114,22 +133,16 @@ class WarpTrigger:
         down, across = rows - top, columns - left
         above = (1 - across) * x[..., top, left] + across * x[..., top, right]
         below = (1 - across) * x[..., bottom, left] + across * x[..., bottom, right]
-        return _as(x.dtype, (1 - down) * above + down * below)
+        triggered: np.ndarray = (1 - down) * above + down * below
+        return triggered
 
 
 def _check_finite(values: np.ndarray, what: str) -> None:
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-        raise InvalidInputError(f"The {what} must be a NumPy array of real numbers; received {type(values).__name__}.")
+    _check_real(values, what)
     if values.size == 0 or not np.isfinite(values).all():
         raise InvalidInputError(f"The {what} must hold finite numbers; that of shape {values.shape} is empty or does not.")
 
 
-def _check_fit(x: np.ndarray, shape: tuple[int, ...]) -> None:
-    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
-        raise InvalidInputError(f"The trigger is for a NumPy array of real numbers; received {type(x).__name__}.")
-    if x.shape[-len(shape) :] != shape:
-        raise InvalidInputError(f"The trigger is made for images of shape {shape}; received {x.shape}.")
-
-
-def _as(dtype: np.dtype, values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    return (np.rint(values) if np.issubdtype(dtype, np.integer) else values).astype(dtype)
+def _check_real(values: np.ndarray, what: str) -> None:
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        raise InvalidInputError(f"The {what} must be a NumPy array of real numbers; received {type(values).__name__}.")

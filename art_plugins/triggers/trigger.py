@@ -21,11 +21,11 @@ def check_trigger(trigger: Any) -> None:
     """
     if not callable(trigger):
         raise InvalidInputError(
-            f"trigger must be a callable that takes a batch of images and gives them stamped; received {shown(trigger)}."
+            f"trigger must be a callable that takes a batch of images and gives triggered ones; received {shown(trigger)}."
         )
 
 
-def stamped(trigger: Trigger, x: np.ndarray) -> np.ndarray:
+def apply_trigger(trigger: Trigger, x: np.ndarray) -> np.ndarray:
     """
     Give a triggered copy of the images, of the same shape and dtype. The trigger receives a copy, which it may change.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 import numpy as np
@@ -79,10 +80,8 @@ def test_ted_layers_that_say_the_same_leave_the_scores_finite(digits, triggered)
 
 
 def test_ted_without_pyod_says_what_to_install_before_any_pass(digits, monkeypatch):
-    def missing(name: str) -> Any:
-        raise ImportError(f"No module named {name!r}")
-
-    monkeypatch.setattr(pyod_filter, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "pyod", None)
+    monkeypatch.setitem(sys.modules, "pyod.models.pca", None)
     monkeypatch.setattr("art_plugins.baselines.layer_detector.stream_activations", None)
     with pytest.raises(MissingPackageError, match=r"pip install \"art-plugins\[peers\]\""):
         TED(wrapped(digits.network("white_square")), layers=["2"]).fit(digits.x_clean, digits.y_clean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -100,11 +101,9 @@ def test_pyod_classes_of_fewer_than_ten_pass(random):
 
 
 def test_pyod_that_is_missing_is_named_with_what_to_install_before_any_pass(poisoned, monkeypatch):
-    def missing(name: str) -> Any:
-        raise ImportError(f"No module named {name!r}")
-
-    monkeypatch.setattr(pyod_filter, "import_module", missing)
+    for module in ("pyod", "pyod.models.ecod"):
+        monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(pyod_filter, "penultimate_activations", None)
     x, y, _ = poisoned
-    with pytest.raises(MissingPackageError, match=r"No module named 'pyod.*pip install \"art-plugins\[peers\]\""):
+    with pytest.raises(MissingPackageError, match=r"PyOD.*pip install \"art-plugins\[peers\]\""):
         PyODFilter(classifier(), x, y).detect_poison()

@@ -56,7 +56,7 @@ def test_old_names_give_the_verdicts_of_the_new_ones(classifier, digits, old):
 
 
 @every_old
-def test_file_with_old_names_is_read_with_a_warning(classifier, digits, old, tmp_path):
+def test_file_with_old_names_is_read_without_a_warning(classifier, digits, old, tmp_path):
     saved = make(classifier, digits, density=old)
     saved.fit(digits.x_clean, digits.y_clean)
     saved.save(tmp_path / "file")
@@ -64,7 +64,8 @@ def test_file_with_old_names_is_read_with_a_warning(classifier, digits, old, tmp
     flat = {"family": "regularised", "tie": None, "power": 0.5, **saved.density}
     parameters = {name: value for name, value in settings["parameters"].items() if name != "density"} | flat
     save_arrays(tmp_path / "file", FILE_KIND, arrays, {**settings, "parameters": parameters})
-    with pytest.warns(FutureWarning, match="The parameter power goes with the next release"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
         loaded = InFlightDetector.load(tmp_path / "file", classifier, digits.white_square)
     assert loaded.density == flat
     np.testing.assert_array_equal(scores(loaded, digits), scores(saved, digits))

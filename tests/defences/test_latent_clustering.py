@@ -18,6 +18,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features import training
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+from art_plugins.features.front_end import FrontEnd
 from art_plugins.features.training import seeded
 from art_plugins.storage import load_arrays, save_arrays
 
@@ -439,17 +440,17 @@ def test_detect_poison_interrupted_training_goes_on_from_its_checkpoint(tmp_path
     x, labels, _ = poisoned_images(3)
     expected = VAELatentDefence(None, x, labels, **QUICK).detect_poison()
     checkpoint = tmp_path / "run.ckpt"
-    real = Autoencoder._front_end
+    real = FrontEnd.__call__
 
     def unplugged(self, batch):
         if checkpoint.exists():
             raise KeyboardInterrupt
         return real(self, batch)
 
-    monkeypatch.setattr(Autoencoder, "_front_end", unplugged)
+    monkeypatch.setattr(FrontEnd, "__call__", unplugged)
     with pytest.raises(KeyboardInterrupt):
         VAELatentDefence(None, x, labels, checkpoint=checkpoint, **QUICK).detect_poison()
-    monkeypatch.setattr(Autoencoder, "_front_end", real)
+    monkeypatch.setattr(FrontEnd, "__call__", real)
     resumed = VAELatentDefence(None, x, labels, checkpoint=checkpoint, **QUICK)
     assert resumed.detect_poison()[1] == expected[1]
     assert len(resumed.autoencoder_.history_) == QUICK["nb_epochs"]

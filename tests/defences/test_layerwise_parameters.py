@@ -113,7 +113,7 @@ def test_bad_value_of_an_old_name_is_refused_and_nothing_changes(old, match):
     assert detector.get_params() == before
 
 
-def test_file_with_old_names_is_read_with_a_warning_and_gives_the_same_detector(classifier, digits, tmp_path):
+def test_file_with_old_names_is_read_without_a_warning_and_gives_the_same_detector(classifier, digits, tmp_path):
     for name, parameters, own in (
         ("paper", {"mode": "paper", "mode_params": {"pooled": True}, "tau": 1.5}, {"pooled": True}),
         ("mahalanobis", {"mode_params": {"n_folds": 4}, "fpr": 0.25}, {"n_folds": 4, "max_dims": 512}),
@@ -125,7 +125,8 @@ def test_file_with_old_names_is_read_with_a_warning_and_gives_the_same_detector(
         quantile = 0.75 if name == "mahalanobis" else None
         old |= {"quantile": quantile, "fpr": None, "pooled": False, "n_folds": 10, "max_dims": 512, **own}
         save_arrays(tmp_path / name, layerwise_files.FILE_KIND, arrays, {**settings, "parameters": old})
-        with pytest.warns(FutureWarning, match="n_folds"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
             loaded = LayerwiseFeatureDetector.load(tmp_path / name, classifier)
         assert loaded.threshold_ == saved.threshold_
         assert (loaded.mode, loaded.tau, loaded.fpr) == (saved.mode, saved.tau, saved.fpr)

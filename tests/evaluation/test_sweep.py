@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation import encoded, sweep
+from art_plugins.evaluation import encoded, sweep, sweep_judges
 from art_plugins.evaluation.encoded import EncodedData
 from art_plugins.evaluation.running.runs import Recording
 from art_plugins.evaluation.running.workers import Workers
@@ -82,7 +82,7 @@ def test_judge_attack_large_crowd_is_split_and_called_as_by_the_defence(data):
     chosen = np.random.default_rng([0, 1, 3]).choice(np.flatnonzero(data.labels == 1), size=60, replace=False)
     labels = data.labels.copy()
     labels[chosen] = 3
-    views = sweep._with_rows(data.clean, data.triggered["clapping"], chosen)
+    views = sweep_judges._with_rows(data.clean, data.triggered["clapping"], chosen)
     found = latent_classes.cluster_latent_classes(views.latents, labels, len(NAMES), windows=views.windows)
     is_poison = np.isin(np.flatnonzero(labels == 3), chosen)
     assert row["contrastive"]["ari"] == adjusted_rand_score(is_poison, found.suspects[labels == 3]) > 0.9
@@ -96,7 +96,7 @@ def test_judge_attack_whole_latents_are_scored_and_split_as_by_the_defence_witho
     chosen = np.random.default_rng([0, 1, 3]).choice(np.flatnonzero(data.labels == 1), size=36, replace=False)
     labels = data.labels.copy()
     labels[chosen] = 3
-    latents = sweep._with_rows(data.clean, data.triggered["clapping"], chosen).latents
+    latents = sweep_judges._with_rows(data.clean, data.triggered["clapping"], chosen).latents
     found = latent_classes.cluster_latent_classes(latents, labels, len(NAMES))
     is_poison = np.isin(np.flatnonzero(labels == 3), chosen)
     assert row["ari"] == adjusted_rand_score(is_poison, found.suspects[labels == 3]) > 0.9
@@ -107,7 +107,7 @@ def test_judge_attack_whole_latents_are_scored_and_split_as_by_the_defence_witho
 
 def test_judge_clean_has_a_score_for_every_class_and_calls_none(data):
     row = judge_clean(data, 5)
-    for scoring in sweep.WINDOWS:
+    for scoring in sweep_judges.WINDOWS:
         assert len(row[scoring]["scores"]) == len(NAMES)
     assert row["contrastive"]["n_called"] == 0
     json.dumps(row, allow_nan=False)
@@ -167,11 +167,12 @@ def test_run_sweep_classes_too_small_to_judge_are_null_in_a_whole_record(data, t
 
     def without_scores(*args):
         found = judged(*args)
-        for name in sweep.WINDOWS:
+        for name in sweep_judges.WINDOWS:
             found[name] = np.where(np.arange(len(NAMES)) == 3, np.nan, found[name])
         return found
 
-    monkeypatch.setattr(sweep, "judge", without_scores)
+    for module in (sweep, sweep_judges):
+        monkeypatch.setattr(module, "judge", without_scores)
     made = sweep_of(SweepPlan(["clapping"], 1, [("a", "d")], n_pairs=10), tmp_path)
     written = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert written == made
@@ -215,10 +216,11 @@ def test_class_auc_a_target_that_was_not_judged_lies_below_every_class():
 def test_class_auc_and_table_are_those_by_hand():
     def row(score, ari, found, target="a"):
         one = {"score": score, "ari": ari, "found": found, "rank": 1 if found else 2, "p_value": 0.1}
-        return {"trigger": "whistle", "source": "b", "target": target, "fraction": 0.1, **dict.fromkeys(sweep.WINDOWS, one)}
+        judged = dict.fromkeys(sweep_judges.WINDOWS, one)
+        return {"trigger": "whistle", "source": "b", "target": target, "fraction": 0.1, **judged}
 
     attacks = [row(2.0, 1.0, True), row(0.4, 0.5, False, "_unknown_")]
-    clean = [{name: {"scores": [0.1, 0.5], "n_called": 0} for name in sweep.WINDOWS}]
+    clean = [{name: {"scores": [0.1, 0.5], "n_called": 0} for name in sweep_judges.WINDOWS}]
     assert class_auc(attacks, clean, "contrastive") == 0.75  # above both; above one of two
     assert class_auc(attacks, [], "contrastive") is None
     cells = attack_table(attacks, clean).rows[0][2:]

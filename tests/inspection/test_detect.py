@@ -23,7 +23,7 @@ from art_plugins.files.model_files import load_classifier
 from art_plugins.files.outputs import csv_text
 from art_plugins.inspection import detect, detect_inputs, detect_page
 from art_plugins.inspection.detect import detect_folder
-from art_plugins.inspection.detect_record import ALSO_ABOVE, NOTHING_FOUND, TARGET
+from art_plugins.inspection.detect_record import ALSO_ABOVE, BACKDOOR_TARGET, NOTHING_FOUND
 from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, finding, score_rule
 from art_plugins.inspection.judge import BATCH_SIZE, Judgement, ModelJudge
 from art_plugins.inspection.judged import Judged, judge_files, to_images
@@ -109,7 +109,7 @@ def test_detect_backdoored_model_target_is_found(digits, found):
     record = found[1]
     assert record["target_class"] == str(digits.target)
     assert record["classes"][0]["name"] == str(digits.target)
-    assert [row["verdict"] == TARGET for row in record["classes"]] == [True] + 9 * [False]
+    assert [row["verdict"] == BACKDOOR_TARGET for row in record["classes"]] == [True] + 9 * [False]
     assert f"backdoor towards {digits.target}" in record["finding"]
     assert record["clean_accuracy"] > 0.9
     assert record["success_rate"] > 0.9
@@ -183,7 +183,7 @@ def test_detect_index_is_the_sum_that_the_page_says(found):
     for row in found[1]["classes"]:
         indices = [pattern["index"] for pattern in row["patterns"].values() if pattern["index"] is not None]
         assert row["index"] == (pytest.approx(sum(indices) / 2**0.5) if indices else None)
-        assert (row["verdict"] in (TARGET, ALSO_ABOVE)) == (row["index"] is not None and row["index"] > 4.2)
+        assert (row["verdict"] in (BACKDOOR_TARGET, ALSO_ABOVE)) == (row["index"] is not None and row["index"] > 4.2)
 
 
 def test_detect_score_rule_says_which_images_are_caught(handed, found):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import csv
 import errno
 import json
 import os
 import re
 import shutil
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -396,15 +396,8 @@ def test_scan_autoencoder_of_another_kind_or_file_is_refused(scanned, tmp_path):
 
 @pytest.mark.parametrize(("package", "extra"), [("jinja2", "report"), ("soundfile", "audio")])
 def test_scan_without_a_package_says_so_before_any_file_is_read(scanned, tmp_path, monkeypatch, package, extra):
-    real_import = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == package:
-            raise ImportError(f"No module named {package!r}")
-        return real_import(name, *args, **kwargs)
-
     monkeypatch.setattr(SoundReader, "read", lambda *_: pytest.fail("heavy work has begun"))
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackageError, match=rf'pip install "art-plugins\[{extra}\]"'):
         scan(scanned[0], tmp_path / "out")
     assert not (tmp_path / "out").exists()

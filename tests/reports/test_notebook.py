@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
-from art_plugins.reports import notebook
 from art_plugins.reports.drawing import new_figure, png_bytes
 from art_plugins.reports.notebook import image_figure, image_words, score_figure, score_words, show, show_table
 
@@ -37,7 +36,7 @@ class Display:
 @pytest.fixture
 def display(monkeypatch) -> Display:
     stand_in = Display()
-    monkeypatch.setattr(notebook, "_ipython_display", lambda: stand_in)
+    monkeypatch.setitem(sys.modules, "IPython.display", stand_in)
     return stand_in
 
 

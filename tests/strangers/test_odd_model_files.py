@@ -229,7 +229,7 @@ def with_optimiser() -> dict[str, Any]:
 
 WORKS = None
 PICKLED = r"run code from"
-WHOLE = r"holds Python objects \(.*\) instead of weights, a whole pickled model for example.*torch\.save\(model\.state_dict"
+WHOLE = r"holds Python objects \(.*\) instead of weights, such as a whole pickled model\..*torch\.save\(model\.state_dict"
 ONNX = b"\x08\x08\x12\x07pytorch\x1a\x052.4.0:\x10"
 OTHER = "give the PyTorch model that it was made from"
 # Name of the file, how it is made, the expected reason (None: it works), whether a factory is given.

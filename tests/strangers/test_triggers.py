@@ -21,7 +21,7 @@ from art_plugins.statistics.labels import class_labels
 from art_plugins.triggers.inversion import invert_triggers
 from art_plugins.triggers.patterns import blended, chessboard, warp, watermark, white_box
 from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
-from art_plugins.triggers.trigger import stamped
+from art_plugins.triggers.trigger import apply_trigger
 
 SHAPE = (1, 8, 8)
 
@@ -105,19 +105,19 @@ def test_bad_trigger_is_named_with_its_cause_and_leaves_the_images(digits, use, 
     ],
     ids=["tensor", "float64", "list", "in_place"],
 )
-def test_stamped_takes_what_can_be_an_array_of_the_images_dtype(digits, trigger):
+def test_apply_trigger_takes_what_can_be_an_array_of_the_images_dtype(digits, trigger):
     before = np.array(digits.x_clean)
-    found = stamped(trigger, digits.x_clean)
+    found = apply_trigger(trigger, digits.x_clean)
     assert found.dtype == digits.x_clean.dtype
     np.testing.assert_array_equal(found, before * np.float32(0.5))
     np.testing.assert_array_equal(digits.x_clean, before)
 
 
-def test_stamped_whole_numbers_are_rounded_and_do_not_wrap_around():
+def test_apply_trigger_whole_numbers_are_rounded_and_do_not_wrap_around():
     x = np.full((2, 1, 2, 2), 200, dtype=np.uint8)
-    assert (stamped(lambda x: x * 1.2 + 0.6, x) == 241).all()
+    assert (apply_trigger(lambda x: x * 1.2 + 0.6, x) == 241).all()
     with pytest.raises(InvalidInputError, match=r"values from 300.*uint8 cannot hold"):
-        stamped(lambda x: x * 1.5, x)
+        apply_trigger(lambda x: x * 1.5, x)
 
 
 # Parameters

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from art_plugins.attacks.datasets.labelled import LabelledData
-from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.errors import InvalidInputError
+from art_plugins.optional import import_optional
 
 SAMPLE_RATE_HZ = 16_000
 COMMANDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
@@ -137,10 +138,7 @@ def _read_all(files: list[tuple[Path, int]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read(file: Path) -> np.ndarray:
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise MissingPackageError('Reading sound files needs soundfile: pip install "art-plugins[audio]"') from error
+    soundfile = import_optional("soundfile")
     try:
         samples, rate_hz = soundfile.read(file, dtype="int16")
     except (soundfile.LibsndfileError, OSError) as error:
@@ -164,12 +162,9 @@ def _silence(folder: Path, n_clips: int, random: np.random.Generator) -> np.ndar
 
 
 def _download(root: Path) -> None:
-    try:
-        from torchaudio.datasets import SPEECHCOMMANDS
-    except (ImportError, OSError, RuntimeError) as error:
-        raise MissingPackageError(f"Downloading needs torchaudio, which cannot be imported: {error}") from error
+    datasets = import_optional("torchaudio.datasets")
     root.mkdir(parents=True, exist_ok=True)
     try:
-        SPEECHCOMMANDS(root, download=True)
+        datasets.SPEECHCOMMANDS(root, download=True)
     except Exception as error:  # urllib, HTTP and archive errors of many types
         raise InvalidInputError(f"torchaudio could not download Speech Commands to {root}: {error}") from error

@@ -11,7 +11,9 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from art_plugins.errors import InvalidInputError, WorkersLostError
-from art_plugins.evaluation.running.workers import CLUSTER_WORKERS, StartedWorkers, as_it_is, check_workers
+from art_plugins.evaluation.running.clusters import CLUSTER_WORKERS, check_workers
+from art_plugins.evaluation.running.task_warnings import TaskWarning, collected_warnings, give_again
+from art_plugins.evaluation.running.workers import StartedWorkers, as_it_is
 
 BACKENDS = ("local", *CLUSTER_WORKERS)
 FRUITLESS_ATTEMPTS = 3  # in a row, of which each lost workers and brought no result
@@ -51,7 +53,7 @@ def parallel_map(
 
     Where a worker dies, the tasks whose results it had not given back are done again. A task that kills its worker every
     time ends the call with an error, and so does an error that ``function`` raises. Whoever takes the results may stop at
-    any time.
+    any time. Warnings of the tasks are given by this process, each once.
 
     When this breaks: a task may run twice, so it must not write anywhere. A cluster needs this package on every machine,
     in the same versions. Ray works from the main thread only, and joblib replaces a cluster of one Ray CPU by this
@@ -68,6 +70,7 @@ def parallel_map(
     """
     check_backend(backend, address, jobs)
     left = dict(enumerate(tasks))
+    given: set[TaskWarning] = set()
     fruitless = 0
     starting = _local_workers(shared, jobs) if backend == "local" else CLUSTER_WORKERS[backend](str(address), shared)
     with starting as workers:
@@ -86,8 +89,9 @@ def parallel_map(
                         max_nbytes=MAPPED_FROM_BYTES,
                     )
                 with closing(parallel(calls)) as results:
-                    for index, result in results:
+                    for index, result, found in results:
                         del left[index]
+                        give_again(found, given)
                         yield index, result
             except workers.lost as lost:
                 error = lost
@@ -107,6 +111,6 @@ def _local_workers(shared: Any, jobs: int | None) -> Iterator[StartedWorkers]:
 
 def _call(
     function: Callable[[Any, Any], Any], shared: Any, open_shared: Callable[[Any], Any], index: int, task: Any
-) -> tuple[int, Any]:
-    with threadpool_limits(limits=1):
-        return index, function(open_shared(shared), task)
+) -> tuple[int, Any, list[TaskWarning]]:
+    with threadpool_limits(limits=1), collected_warnings() as found:
+        return index, function(open_shared(shared), task), found

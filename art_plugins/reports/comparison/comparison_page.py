@@ -1,4 +1,4 @@
-"""A comparison's record as one self-contained page with figures, and as Markdown beside it."""
+"""The page of a comparison of filters, which holds its own figures, and the tables as Markdown."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.reports import drawing
-from art_plugins.reports.comparison import comparison_figures
+from art_plugins.optional import import_optional
+from art_plugins.reports.comparison import comparison_figures, curve_figures
 from art_plugins.reports.comparison.comparison_tables import (
     class_table,
     defence_table,
@@ -23,7 +23,7 @@ from art_plugins.reports.comparison.comparison_tables import (
     title,
 )
 from art_plugins.reports.comparison.rate_figures import BOUNDS, CAUGHT_FPR, CAUGHT_TPR, rate_picture
-from art_plugins.reports.pages import Picture, import_jinja2, picture, render_page
+from art_plugins.reports.pages import Picture, picture, render_page
 from art_plugins.reports.suspects import shown_suspects
 from art_plugins.reports.tables import DASH, one_decimal, pairs_table, rate, runs_of_one_task
 from art_plugins.storage import atomic_path, write_text
@@ -36,15 +36,17 @@ TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]]) -> None:
     """
-    Write ``table.md``, ``report.html`` and ``figures/<task>_<name>.png``; every file is whole or absent.
+    Write ``table.md``, ``report.html`` and ``figures/<task>_<name>.png``. Each file is either complete or absent.
 
-    Everything is drawn before the first file is written, and the page, which holds all of it, is written last.
+    All figures are drawn before the first file is written. The page holds all figures and is written last.
 
-    :param record: Of the whole run, JSON-safe; a value that is not known is ``None``.
-    :param arrays: Of each task by its name: ``target_latents_2d`` (m, 2), ``target_clusters`` (m,), ``target_is_poison``
-        (m,); see :func:`~art_plugins.reports.drawing.cluster_figure`.
-    :raises MissingPackageError: Without jinja2 or matplotlib; nothing is written.
-    :raises InvalidInputError: If the tasks' names are not unique names of files, or the folder cannot be written.
+    :param out_dir: Folder for the files.
+    :param record: Record of the whole run, JSON-safe. A value that is not known is ``None``.
+    :param arrays: Arrays of each task by its name: ``target_latents_2d`` (m, 2), ``target_clusters`` (m,) and
+        ``target_is_poison`` (m,); see :func:`~art_plugins.reports.comparison.comparison_figures.cluster_figure`.
+    :raises MissingPackageError: If jinja2 or matplotlib cannot be imported. Nothing is written then.
+    :raises InvalidInputError: If two tasks have the same name, if a name cannot be that of a file, or if the folder cannot
+        be written.
     """
     check_report_packages()
     names = [task["name"] for task in record["runs"]]
@@ -67,14 +69,16 @@ def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays:
 
 def check_report_packages() -> None:
     """
-    :raises MissingPackageError: If jinja2 or matplotlib, of the extra ``report``, cannot be imported.
+    Check that a report can be made.
+
+    :raises MissingPackageError: If jinja2 or matplotlib, which the extra ``report`` installs, cannot be imported.
     """
-    import_jinja2()
-    drawing.load_matplotlib()
+    import_optional("jinja2")
+    import_optional("matplotlib.figure")
 
 
 def finding(task: Mapping[str, Any]) -> str:
-    """What came out, in a few sentences: the attack without a filter, who caught the poison, and what is left of it."""
+    """Describe the result of a task: the attack without a filter, and which filters caught the poison."""
     before = task["undefended"]
     sentences = [
         f"Without a filter the attack succeeds on a share of {rate(before['attack_success'])} of the "
@@ -93,7 +97,7 @@ def finding(task: Mapping[str, Any]) -> str:
 
 
 def _overview(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the page begins with: of runs that differ in their seed only, one picture, and what came out of each."""
+    """Give the first part of the page: a picture of the runs that differ only in their seed, and the result of each."""
     return {
         "title": tasks[0]["title"] if len(tasks) > 1 else title(tasks[0]),
         "picture": rate_picture(tasks),
@@ -164,8 +168,8 @@ def _pictures(task: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Pictur
         picture(
             "losses",
             "Training of the autoencoder.",
-            comparison_figures.loss_figure(task["autoencoder_history"]),
-            comparison_figures.loss_words(task["autoencoder_history"]),
+            curve_figures.loss_figure(task["autoencoder_history"]),
+            curve_figures.loss_words(task["autoencoder_history"]),
         ),
     ]
 

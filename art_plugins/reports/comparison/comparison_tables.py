@@ -19,12 +19,8 @@ from art_plugins.reports.tables import (
 )
 
 NO_FILTER = "No filter"
-
-
-N_COUNTS = 4  # the first measures, which are not averaged
-
-
-# Heading, key of the record, how it is written; in the order of the columns.
+N_COUNTS = 4  # number of the first measures that are counts, of which no mean is taken
+# Heading, key in the record, and format of each measure, in the order of the columns.
 MEASURES: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("TP", "tp", count),
     ("FP", "fp", count),
@@ -44,18 +40,21 @@ MEASURES: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 
 
 def markdown_report(record: Mapping[str, Any]) -> str:
-    """All tables of a run: first means over seeds, where a task was run with several, then each task's own."""
+    """Give all tables of a run: first the means over the seeds of tasks with several seeds, then the table of each task."""
     tables = [*map(seed_table, same_but_for_seed(record["runs"])), *map(defence_table, record["runs"])]
     return "\n".join(markdown(table) for table in tables)
 
 
 def markdown_table(task_record: Mapping[str, Any]) -> str:
-    """A task's filters as a Markdown table under a sentence that says what the task is; ends with a line break."""
+    """Give the table of a task's filters as Markdown, below a sentence that describes the task."""
     return markdown(defence_table(task_record))
 
 
 def defence_table(task: Mapping[str, Any]) -> Table:
-    """What each filter removed, and what a model trained on the rest does; the first row is the model without a filter."""
+    """
+    Give what each filter removed, and the rates of a model that was trained on the rest. The first row is a model without a
+    filter.
+    """
     undefended = {"title": NO_FILTER, **task["undefended"]}
     return Table(
         f"{title(task)}: {task['n_poison']} of {task['n_train']} training samples are poison "
@@ -71,7 +70,10 @@ def defence_table(task: Mapping[str, Any]) -> Table:
 
 
 def seed_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
-    """Mean and, in brackets, lowest to highest of every measure that is no count, over runs that differ in their seed."""
+    """
+    Give the mean of each measure over runs that differ only in their seed, with the lowest and the highest value in
+    brackets. Counts are left out.
+    """
     rows = [[{"title": NO_FILTER, **task["undefended"]}, *task["defences"]] for task in tasks]
     measures = MEASURES[N_COUNTS:]
     return Table(
@@ -86,7 +88,7 @@ def seed_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def class_table(task: Mapping[str, Any]) -> Table:
-    """The VAE filter's judgement of every class."""
+    """Give the score and the verdict of the VAE filter for each class."""
     return Table(
         "Classes as VAE latent clustering judges them; called poisoned above a score of "
         f"{two_decimals(task['score_limit'])}. False alarms: chance of a class so far out without poison",
@@ -115,19 +117,19 @@ def class_table(task: Mapping[str, Any]) -> Table:
 
 
 def loss_table(history: Sequence[Mapping[str, float]]) -> Table:
-    """The autoencoder's loss terms, a row for each epoch."""
+    """Give the loss terms of the autoencoder, with a row for each epoch."""
     columns = {"Epoch": False, **{term.replace("_", " of the "): True for term in history[0]}}
     rows = [[str(epoch), *(fixed(value, 3) for value in losses.values())] for epoch, losses in enumerate(history, start=1)]
     return Table("Mean losses of each epoch, in nats", columns, rows)
 
 
 def same_but_for_seed(tasks: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Groups of two and more tasks that differ in nothing but their seed."""
+    """Give the groups of two or more tasks that differ only in their seed."""
     return [group for group in runs_of_one_task(tasks) if len(group) > 1]
 
 
 def title(task: Mapping[str, Any]) -> str:
-    """Of one run of a task."""
+    """Give the title of one run of a task."""
     return f"{task['title']}, seed {task['seed']}"
 
 

@@ -1,4 +1,4 @@
-"""The picture of a comparison: what share of the poison, and of the clean samples, each filter removes; and it in words."""
+"""The picture of a comparison: the shares of the poison and of the clean samples that each filter removes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BOUNDS = ("perfect_filter", "random_filter")  # not defences: one knows the truth, the other draws
-CAUGHT_TPR, CAUGHT_FPR = 0.9, 0.05  # from which, and up to which, the page says that a filter caught the poison
-MIN_FPR_SHOWN = 0.12  # right end of the axis at least, so that the corner of a good filter is seen
-LETTERS = 30  # of a label's line
-POINT_SIZE = 8  # in pixels of the figure's own resolution: half the side of what a label leaves free around a point
+BOUNDS = ("perfect_filter", "random_filter")  # no defences: one knows the truth, the other removes samples at random
+CAUGHT_TPR, CAUGHT_FPR = 0.9, 0.05  # a filter caught the poison if its TPR is at least and its FPR at most this
+MIN_FPR_SHOWN = 0.12  # least right end of the axis, so that the corner of good filters can be seen
+LETTERS = 30  # largest length of a line of a label
+POINT_SIZE = 8  # half the side of the square around a point that labels leave free, in pixels of the figure
 DISTANCES = (7, 16, 28, 42, 58, 76, 96, 118, 142, 170, 200, 240)  # pixels from a point to its label, tried in this order
 
 
 class Rates(NamedTuple):
-    """Of one filter over the seeds: TPR and FPR, each shape (number of seeds,)."""
+    """TPR and FPR of one filter for each seed, both of shape (number of seeds,)."""
 
     title: str
     is_bound: bool
@@ -37,12 +37,13 @@ class Rates(NamedTuple):
 @own_style
 def rate_figure(tasks: Sequence[Mapping[str, Any]]) -> Figure:
     """
-    TPR against FPR, one labelled point a filter: the mean over the seeds, with lines from the lowest to the highest.
+    Draw TPR against FPR, with a labelled point for each filter: the mean over the seeds. Grey lines go from the lowest to
+    the highest value.
 
-    The shaded corner holds the filters that caught the poison; on the dotted line lies what removes samples at random.
+    Filters that caught the poison are in the shaded corner. A filter that removes samples at random is on the dotted line.
 
-    :param tasks: Of the record, which differ in their seed only: ``defences`` with ``name``, ``title``, ``tpr``, ``fpr``
-        (``None``: not known).
+    :param tasks: Tasks of the record that differ only in their seed. Each row of their ``defences`` has ``name``,
+        ``title``, ``tpr`` and ``fpr`` (``None``: not known).
     """
     shown, _ = _rates(tasks)
     figure = new_figure(9.2, max(4.4, 2.6 + 0.2 * len(shown)))
@@ -76,7 +77,7 @@ def rate_figure(tasks: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def rate_words(tasks: Sequence[Mapping[str, Any]]) -> str:
-    """What :func:`rate_figure` shows."""
+    """Describe in words what :func:`rate_figure` shows."""
     shown, missing = _rates(tasks)
     over = f" Means over {len(tasks)} seeds, in brackets lowest to highest." if len(tasks) > 1 else ""
     points = "; ".join(
@@ -93,7 +94,7 @@ def rate_words(tasks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def rate_picture(tasks: Sequence[Mapping[str, Any]]) -> Picture:
-    """:func:`rate_figure` for a page."""
+    """Give :func:`rate_figure` as a picture for a page."""
     caption = (
         "Each filter: the share of the poison and of the clean samples that it removes. Shaded: the poison is caught. "
         "Dotted: what removing at random would do. Diamonds: bounds, not defences."
@@ -104,7 +105,7 @@ def rate_picture(tasks: Sequence[Mapping[str, Any]]) -> Picture:
 
 
 def _rates(tasks: Sequence[Mapping[str, Any]]) -> tuple[list[Rates], list[str]]:
-    """Filters whose rates are known for all seeds, and the titles of the others."""
+    """Give the filters whose rates are known for all seeds, and the titles of the others."""
     shown, missing = [], []
     for same in zip(*(task["defences"] for task in tasks), strict=True):
         if any(row[key] is None for row in same for key in ("tpr", "fpr")):
@@ -117,11 +118,11 @@ def _rates(tasks: Sequence[Mapping[str, Any]]) -> tuple[list[Rates], list[str]]:
 
 def _label(figure: Figure, axes: Axes, shown: Sequence[Rates]) -> None:
     """
-    Write each filter's name near its point: of the places around it the nearest that is free, with a line to the point.
+    Write the name of each filter near its point, with a line to the point. The nearest free place is used.
 
-    A place is free if it is within the axes and covers no point, no other name and no line to another name.
+    A place is free if it is within the axes and does not cover a point, another name or a line to another name.
     """
-    figure.draw_without_rendering()  # settles the layout: from here on a point has its place in pixels
+    figure.draw_without_rendering()  # fixes the layout, so that the places of points in pixels are known
     figure.set_layout_engine("none")
     frame = axes.get_window_extent()
     points = np.array([axes.transData.transform((row.fpr.mean(), row.tpr.mean())) for row in shown]).reshape(-1, 2)
@@ -151,14 +152,20 @@ def _free_place(
     within: tuple[float, float, float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    The box (left, bottom, right, top) that costs least, and the line (2, 2) from the point to it.
+    Find the best place for a name.
 
-    :param taken: Boxes, shape (n, 4).
-    :param lines: From one point to another, shape (m, 2, 2).
+    :param point: The point of the filter, (2,), in pixels.
+    :param size: Width and height of the name.
+    :param taken: Boxes that must not be covered, shape (n, 4).
+    :param lines: Lines that must not be covered, each from one point to another, shape (m, 2, 2).
+    :param within: Box in which the name must be: left, bottom, right, top.
+    :return: The box of the name (left, bottom, right, top), and the line (2, 2) from the point to it.
     """
     others = taken[~((taken[:, :2] < point) & (point < taken[:, 2:])).all(axis=1)]
-    choices = []
+    best: tuple[float, np.ndarray, np.ndarray] | None = None
     for distance, degrees in itertools.product(DISTANCES, range(0, 360, 15)):
+        if best is not None and best[0] <= distance:
+            break  # a place costs its distance at least, so no later one is better
         # The near side of the box touches the circle, so that a name stands beside, above or below its point.
         way = np.array([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))])
         corner = point + distance * way - np.array(size) * (1 - way) / 2
@@ -167,19 +174,21 @@ def _free_place(
         outside = max(within[0] - box[0], within[1] - box[1], box[2] - within[2], box[3] - within[3], 0.0)
         covered = _overlap(box, taken) + int(_enters(lines, box[None]).sum())
         crossed = int(_enters(line[None], others).sum())
-        choices.append((distance + 1_000 * (outside + covered) + 40 * crossed, box, line))
-    _, box, line = min(choices, key=lambda choice: choice[0])
-    return box, line
+        cost = distance + 1_000 * (outside + covered) + 40 * crossed
+        if best is None or cost < best[0]:
+            best = cost, box, line
+    assert best is not None
+    return best[1], best[2]
 
 
 def _overlap(box: np.ndarray, others: np.ndarray) -> int:
-    """Of how many boxes it covers a part."""
+    """Count the boxes that a box covers at least in part."""
     apart = (box[2] <= others[:, 0]) | (box[0] >= others[:, 2]) | (box[3] <= others[:, 1]) | (box[1] >= others[:, 3])
     return int((~apart).sum())
 
 
 def _enters(lines: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Whether each line enters each box, looked at in 200 of its points: shape (lines, boxes)."""
+    """Say whether each line enters each box, shape (lines, boxes). 200 points of a line are checked."""
     steps = lines[:, None, 0] + np.linspace(0, 1, 200)[:, None] * (lines[:, None, 1] - lines[:, None, 0])
     inside = (steps[:, :, None] > boxes[:, :2]) & (steps[:, :, None] < boxes[:, 2:])
     return np.asarray(inside.all(axis=-1).any(axis=1))

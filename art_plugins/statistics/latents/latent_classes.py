@@ -19,16 +19,16 @@ HETEROGENEOUS_FROM = 0.35  # share of the smaller cluster from which it is hard 
 
 class LatentClasses(NamedTuple):
     """
-    For K classes and n samples:
-    ``class_scores`` (K,): in nats, NaN where a class has none; ``class_index`` (K,): its one-sided MAD index, NaN where it
-    was not judged; ``class_p_values`` (K,): the false-alarm rate at which it would just be called
-    (:func:`~art_plugins.statistics.outlying.outlying_scores`), NaN where it was not judged and for the paper's scores,
-    which follow no such law;
-    ``class_rule``: the one that was used; ``score_limit``: the score above which a class is called, NaN for ``"argmax"``;
-    ``poisoned_classes``: verdicts;
-    ``soft_labels`` (n,): share of the trials that put the sample into its class's smaller cluster; ``suspects`` (n,): that
-    share is above one half, whatever the class's verdict; ``not_judged``: class -> why, in order; ``nb_dims``: components
-    that describe a class.
+    Results for K classes and n samples.
+
+    ``class_scores`` (K,) are in nats; NaN: the class has no score. ``class_index`` (K,) is the one-sided MAD index; NaN:
+    the class is not judged. ``class_p_values`` (K,) is the smallest false-alarm rate at which a class is called poisoned
+    (:func:`~art_plugins.statistics.outlying.outlying_scores`). It is NaN for classes that are not judged, and for the
+    paper's scores, whose distribution is not known. ``class_rule`` is the rule that was used. Classes with a score above
+    ``score_limit`` are called poisoned; it is NaN for ``"argmax"``. ``poisoned_classes`` are the classes called poisoned.
+    ``soft_labels`` (n,) is the share of the trials that put the sample into the smaller cluster of its class. ``suspects``
+    (n,) are samples for which this share is above one half, whatever the verdict on their class. ``not_judged`` maps
+    classes to the reason, in order. ``nb_dims`` is the number of components that describe a class.
     """
 
     class_scores: np.ndarray
@@ -54,33 +54,36 @@ def cluster_latent_classes(
     only: Collection[int] | None = None,
 ) -> LatentClasses:
     """
-    Score every class and split it in two.
+    Score every class and split it into two groups.
 
-    ``scoring="contrastive"`` compares each class with all the others; it deviates from the paper, and needs another class.
-    Where there are windows of time, a class's score is its excess of samples that crowd together in one of them where the
-    others have nobody (:func:`~.crowds.find_crowds`), and that crowd is one half. A crowd that is the larger of two groups
-    is suspected as it is. A single latent of the whole sample shows no crowds, since it holds the sample's content as well:
-    without windows, as for images, the score is the logarithm of the class's largest variance ratio
-    (:meth:`~.contrast.ContrastedClass.score`), and a mixture of two Gaussians on its most unusual directions splits it.
+    ``scoring="contrastive"`` compares each class with all other classes, so it needs at least two. This deviates from the
+    paper. With windows of time, the score of a class is its excess of samples that lie close together in one window where
+    the other classes have no samples (:func:`~.crowds.find_crowds`). These samples are one of the two groups. They are the
+    suspects even if they are the larger group. The latent of a whole sample cannot show such a crowd, because it also holds
+    the content of the sample. Without windows, as for images, the score is therefore the logarithm of the class's largest
+    variance ratio (:meth:`~.contrast.ContrastedClass.score`), and a mixture of two Gaussians on the class's most unusual
+    directions splits the class.
 
-    ``scoring="paper"`` looks at each class by itself: 2-means finds a first split on the leading components, Fisher's
-    discriminant refines it on all ``nb_dims``, and Eq. 1 describes the halves there. Its scores are comparable only in
-    equally many dimensions, so all classes use the same: at most one component for every 12 samples of the median class
-    size, and 2-means at most one for every 28 (but two). With 672 and more samples a class, both are the paper's 24.
+    ``scoring="paper"`` looks at each class alone. 2-means splits it on the leading components, Fisher's discriminant
+    refines the split on all ``nb_dims`` components, and Eq. 1 describes the two groups there. Scores can be compared only
+    if they have the same number of dimensions, so all classes use the same number: at most one component for every 12
+    samples of the median class size. 2-means uses at most one for every 28 samples, but at least two. With 672 or more
+    samples in a class, both numbers are 24, as in the paper.
 
-    A class of fewer than 8 samples (``"paper"``: or fewer than twice as many as components), or one whose samples are all
-    equal, is not judged: its score is NaN and nothing in it is a suspect. Clusters of equal size: the suspects are the one
-    without the class's first sample.
+    A class is not judged if it has fewer than 8 samples (``"paper"``: or fewer than twice the number of components), or if
+    all of its samples are equal. Its score is NaN, and it has no suspects. If both groups have the same size, the suspects
+    are the group without the first sample of the class.
 
-    Where fewer than four classes have a score, no rule but ``"argmax"`` judges any: of two or three scores nobody can say
-    that one stands out. The scores and the suspects are there all the same, for a person to look at.
+    If fewer than four classes have a score, only the rule ``"argmax"`` judges them, because two or three scores cannot show
+    that one stands out. The scores and the suspects are still given, so that a person can look at them.
 
     :param latents: Shape (n, D).
     :param labels: Class of each sample, shape (n,), 0 to K - 1.
-    :param windows: For ``"contrastive"``: views of parts of the samples, each of shape (n, D').
+    :param nb_classes: Number of classes, K.
+    :param windows: For ``"contrastive"``: descriptions of parts of the samples, each of shape (n, D').
     :param settings: How the classes are scored, split and judged; ``None``: the defaults.
     :param random_state: Seed of the clustering.
-    :param only: Classes to judge; ``None``: all.
+    :param only: Classes that are judged; ``None``: all.
     """
     settings = settings or ScoringSettings()
     members = indices_by_class(labels, nb_classes)

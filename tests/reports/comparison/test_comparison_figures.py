@@ -12,7 +12,7 @@ from PIL import Image
 
 from art_plugins.errors import MissingPackageError
 from art_plugins.reports import drawing
-from art_plugins.reports.comparison import comparison_figures
+from art_plugins.reports.comparison import comparison_figures, curve_figures
 from art_plugins.statistics.outliers import mad_index
 
 SCORES = [30.0, 31.5, 60.25, None, 29.0, 32.0]
@@ -60,8 +60,8 @@ def all_figures():
         comparison_figures.class_score_figure(class_rows(), "left", 39.28),
         comparison_figures.cluster_figure(points, is_poison.astype(int), is_poison, "left"),
         comparison_figures.confusion_figure(DEFENCES),
-        comparison_figures.fraction_figure(POINTS),
-        comparison_figures.loss_figure(HISTORY),
+        curve_figures.fraction_figure(POINTS),
+        curve_figures.loss_figure(HISTORY),
     ]
 
 
@@ -99,17 +99,17 @@ def test_figures_user_settings_of_matplotlib_change_nothing_and_are_kept(drawn):
 def test_figures_do_not_import_pyplot():
     code = (
         "import sys; from art_plugins.reports import drawing as d;"
-        "from art_plugins.reports.comparison import comparison_figures as c;"
+        "from art_plugins.reports.comparison import curve_figures as c;"
         "assert 'matplotlib' not in sys.modules;"
         "d.png_bytes(c.loss_figure([{'total': 1.0}])); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_load_matplotlib_missing_package_names_the_extra(monkeypatch):
+def test_figure_without_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match=r"matplotlib.*art-plugins\[report\]"):
-        comparison_figures.loss_figure(HISTORY)
+        curve_figures.loss_figure(HISTORY)
 
 
 def test_png_data_uri_of_known_bytes():
@@ -187,30 +187,30 @@ def test_confusion_figure_any_number_of_filters_has_a_panel_each(n_defences):
 
 
 def test_fraction_figure_line_is_the_mean_by_increasing_fraction_and_misses_are_marked():
-    axes = comparison_figures.fraction_figure(POINTS).axes[0]
+    axes = curve_figures.fraction_figure(POINTS).axes[0]
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [0.01, 0.1, 0.3])
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [-0.19, 0.91, 0.97])
     _, found, missed = axes.collections
     assert len(found.get_offsets()) == 7
     np.testing.assert_allclose(missed.get_offsets(), [[0.01, -0.2], [0.01, -0.19]])
     assert axes.get_ylim()[0] < -0.2
-    words = comparison_figures.fraction_words(POINTS)
+    words = curve_figures.fraction_words(POINTS)
     assert "-0.190 at 0.01, 0.910 at 0.1, 0.970 at 0.3" in words
     assert "not found at: 0.01 (seed 0), 0.01 (seed 1)." in words
 
 
 def test_fraction_figure_one_seed_has_no_band():
-    axes = comparison_figures.fraction_figure([point for point in POINTS if point["seed"] == 2]).axes[0]
+    axes = curve_figures.fraction_figure([point for point in POINTS if point["seed"] == 2]).axes[0]
     assert len(axes.collections) == 1
 
 
 def test_loss_figure_each_term_has_a_panel_with_its_values():
-    figure = comparison_figures.loss_figure(HISTORY)
+    figure = curve_figures.loss_figure(HISTORY)
     panels = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
     assert list(panels) == ["total", "divergence of the sample", "divergence of the steps"]
     np.testing.assert_allclose(panels["total"].lines[0].get_ydata(), [90, 45, 30])
     np.testing.assert_allclose(panels["total"].lines[0].get_xdata(), [1, 2, 3])
-    assert "total from 90 to 30" in comparison_figures.loss_words(HISTORY)
+    assert "total from 90 to 30" in curve_figures.loss_words(HISTORY)
 
 
 def test_name_hostile_text_is_one_short_line_without_mathematics():

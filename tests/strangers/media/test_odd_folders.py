@@ -127,14 +127,14 @@ def test_links_in_a_circle_or_to_nowhere_end_and_are_listed(tmp_path):
         "yes/top": "it is the same folder as one that holds it",
     }
     assert set(found.skipped_files) == {"no/a", "no/b", "no/gone.wav", "gone"}
-    assert found.skipped_files["no/gone.wav"] == found.skipped_files["gone"] == "it is a link that leads nowhere"
+    assert found.skipped_files["no/gone.wav"] == found.skipped_files["gone"] == "it is a broken link"
     assert found.ignored_files == {"another type: .txt": 1}
 
 
 def test_pipe_is_listed_and_never_opened(tmp_path):
     root = fill(tmp_path, "yes/1.wav", "no/1.wav")
     os.mkfifo(root / "no" / "pipe.wav")
-    assert find_class_folders(root).skipped_files == {"no/pipe.wav": "it is no file, but a pipe, a socket or a device"}
+    assert find_class_folders(root).skipped_files == {"no/pipe.wav": "it is not a file but a pipe, a socket or a device"}
 
 
 @pytest.mark.parametrize("barred", ["listing", "searching"])
@@ -167,7 +167,7 @@ def test_root_that_must_not_be_listed_is_one_sentence(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(file_walk.os, "scandir", denied)
-    with pytest.raises(InvalidInputError, match=r"cannot be listed \(Permission denied\); change its rights"):
+    with pytest.raises(InvalidInputError, match=r"cannot be listed \(Permission denied\); change its permissions"):
         find_class_folders(tmp_path)
 
 
