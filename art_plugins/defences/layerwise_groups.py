@@ -69,7 +69,7 @@ def find_poison(
     views = {name: view[rows] for name, view in seen.views.items()}
     random_state = passes.get("random_state", 0)
     groups = find_groups(views, labels[rows], nb_classes, random_state) if views else []
-    judged = judge_groups(groups, labels[rows], n_classes, fpr)
+    judged = judge_groups(groups, views, labels[rows], n_classes, fpr)
     scores = np.full(len(x), np.inf)
     scores[rows] = _scores(judged, labels[rows])
     layer_scores = np.where(np.isfinite(scores), 0.0, np.inf)[:, None].repeat(len(layers), axis=1)

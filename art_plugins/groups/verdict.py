@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from art_plugins.groups.evidence import Evidence
 from art_plugins.groups.find import MOST_OF_CLASS, Group, evidence_without
+from art_plugins.groups.origins import NEAR_COPIES, nearest_fellow_ratio
 
 # Of 56 classes of four clean data sets (Fashion-MNIST with two seeds, MNIST, EMNIST letters; a network of three
 # convolutions without normalisation), the clearest group of a class had a clearness of at most 6.5, 5.7, 4.8, 4.5, ...
@@ -40,7 +41,9 @@ def p_value(evidence: Evidence, nb_classes: int) -> float:
     return float(min(1.0, nb_classes * np.exp(-evidence.clearness / NULL_SCALE)))
 
 
-def judge_groups(groups: Sequence[Group], labels: np.ndarray, nb_classes: int, fpr: float) -> list[Judged]:
+def judge_groups(
+    groups: Sequence[Group], views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes: int, fpr: float
+) -> list[Judged]:
     """
     Judge groups.
 
@@ -51,10 +54,14 @@ def judge_groups(groups: Sequence[Group], labels: np.ndarray, nb_classes: int, f
     A group that shares samples with clearer ones has to be clear without these: what holds a poison and some of the clean
     samples beside it is no second one.
 
+    A group of near copies is only looked at, see :func:`~art_plugins.groups.origins.nearest_fellow_ratio`: the frames of
+    one film stand apart from everyone as well.
+
     No class is called poison as a whole: a group is only looked at if it and the clearer ones would take more than nine
     tenths of a class.
 
     :param groups: Groups, as :func:`~art_plugins.groups.find.find_groups` gives them, the clearest first.
+    :param views: Those in which they were found.
     :param labels: Class of each sample, (n,).
     :param nb_classes: Number of classes with samples, K.
     :param fpr: Probability that something is called poison in a data set without any.
@@ -66,7 +73,18 @@ def judge_groups(groups: Sequence[Group], labels: np.ndarray, nb_classes: int, f
         united = poison | group.members
         if p <= fpr and poison.any():
             p = p_value(evidence_without(group, labels, poison), nb_classes)
-        if p <= fpr and all(united[labels == label].mean() <= MOST_OF_CLASS for label in group.classes):
+        if (
+            p <= fpr
+            and not of_near_copies(group, views, labels)
+            and all(united[labels == label].mean() <= MOST_OF_CLASS for label in group.classes)
+        ):
             verdict, poison = "poison", united
         judged.append(Judged(group, p, verdict))
     return judged
+
+
+def of_near_copies(group: Group, views: Mapping[str, np.ndarray], labels: np.ndarray) -> bool:
+    """Whether the members of a group are near copies of one another, in the class that has most of them."""
+    counts = [int(group.members[labels == label].sum()) for label in group.classes]
+    rows = np.flatnonzero(labels == group.classes[int(np.argmax(counts))])
+    return nearest_fellow_ratio(views, rows, group.members[rows]) < NEAR_COPIES

@@ -26,7 +26,8 @@ def poisoned(x: np.ndarray, rows: np.ndarray, distance: float = 12) -> np.ndarra
 
 
 def removed(x: np.ndarray, y: np.ndarray, fpr: float = 0.01) -> np.ndarray:
-    found = judge_groups(find_groups({"first": x[:, ::2], "second": x[:, 1::2]}, y, K), y, K, fpr)
+    views = {"first": x[:, ::2], "second": x[:, 1::2]}
+    found = judge_groups(find_groups(views, y, K), views, y, K, fpr)
     return np.any([np.zeros(len(x), bool)] + [one.group.members for one in found if one.verdict == "poison"], axis=0)
 
 
@@ -67,9 +68,20 @@ def test_kinds_of_a_class_are_looked_at_but_stay():
     width = np.random.default_rng(8).uniform(-9, 9, len(y))
     width[y == 2] = np.where(np.arange(N) % 2, -6, 6) + np.random.default_rng(9).normal(0, 0.5, N)
     x[:, 0] += width.astype(np.float32)
-    groups = judge_groups(find_groups({"all": x}, y, K), y, K, 0.01)
+    groups = judge_groups(find_groups({"all": x}, y, K), {"all": x}, y, K, 0.01)
     assert [one.verdict for one in groups if one.group.label == 2 and one.verdict != "nothing"][:1] == ["look here"]
     assert not any(one.verdict == "poison" for one in groups)
+
+
+def test_near_copies_are_looked_at_but_stay():
+    """Thirty frames of one film, far from everything else."""
+    x, y = classes(7)
+    rows = np.flatnonzero(y == 2)[:30]
+    x[rows] = x[rows[0]] + 0.1 * np.random.default_rng(1).normal(size=(30, x.shape[1]))
+    x[rows, -1] += 12
+    groups = judge_groups(find_groups({"all": x}, y, K), {"all": x}, y, K, 0.01)
+    assert [one.verdict for one in groups if one.group.members[rows].all()][:1] == ["look here"]
+    assert not removed(x, y).any()
 
 
 def test_order_of_the_classes_changes_nothing():

@@ -39,6 +39,14 @@ def check_backend(backend: str, address: str | None = None, jobs: int | None = N
         raise InvalidInputError(f"address is that of a cluster, for {' or '.join(CLUSTER_WORKERS)}; the backend is local.")
 
 
+HOW: dict[str, Any] = {
+    "return_as": "generator_unordered",
+    "batch_size": 1,
+    "pre_dispatch": "4 * n_jobs",
+    "max_nbytes": MAPPED_FROM_BYTES,
+}
+
+
 def parallel_map(
     function: Callable[[Any, Any], Any],
     shared: Any,
@@ -82,12 +90,7 @@ def parallel_map(
             try:
                 # Left again at once: a configuration that lasted would catch the caller's own joblib between two results.
                 with parallel_config(**workers.config()):
-                    parallel = Parallel(
-                        return_as="generator_unordered",
-                        batch_size=1,
-                        pre_dispatch="4 * n_jobs",
-                        max_nbytes=MAPPED_FROM_BYTES,
-                    )
+                    parallel = Parallel(**HOW)
                 with closing(parallel(calls)) as results:
                     for index, result, found in results:
                         del left[index]
