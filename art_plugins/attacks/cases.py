@@ -43,7 +43,7 @@ MIRRORED = ("fashion_mnist", "cifar10")  # a mirrored digit or traffic sign is a
 RECIPES: dict[str, dict[str, Any]] = {
     "lenet5": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
     "plain_cnn": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
-    "vit": {"nb_epochs": 20, "learning_rate": 0.05, "augment": "crop"},
+    "vit": {"nb_epochs": 20, "learning_rate": 1e-3, "augment": False},
     "resnet18_cifar": {"nb_epochs": 30, "learning_rate": 0.1, "augment": True, "precision": "bf16-mixed"},
     "vgg16": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True, "precision": "bf16-mixed"},
     "mobilenet_v2": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True},  # bfloat16 is no faster on a CPU
@@ -112,7 +112,7 @@ class ModelCase:
     def recipe(self) -> dict[str, Any]:
         """Settings of the training, by their names in :class:`~art_plugins.attacks.training_loop.ImageTraining`."""
         recipe = {**RECIPES[self.network], "width": self.width}
-        if recipe["augment"] is True and self.dataset not in MIRRORED:
+        if recipe["augment"] and self.dataset not in MIRRORED:
             recipe["augment"] = "crop"
         return recipe if self.nb_epochs is None else {**recipe, "nb_epochs": self.nb_epochs}
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch.optim import SGD, AdamW
 
 from art_plugins.attacks import image_models
 from art_plugins.attacks.cases import ModelCase, make_attack
 from art_plugins.attacks.datasets.digits import digits
 from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.datasets.labelled import drawn
-from art_plugins.attacks.image_models import train_backdoored, train_image_classifier
+from art_plugins.attacks.image_models import optimiser_for, train_backdoored, train_image_classifier
 from art_plugins.attacks.image_poisoning import poison_images, poison_several_targets, poison_with_cover
 from art_plugins.attacks.model_cache import fingerprint
+from art_plugins.attacks.networks import plain_cnn
 from art_plugins.attacks.success import attack_success
 from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import InvalidInputError
@@ -93,6 +95,14 @@ def test_rows_that_do_not_fit_the_triggers_are_refused(trigger: Any, rows: np.nd
     data = digits()
     with pytest.raises(InvalidInputError, match=f"is_poison must be .*{kind}"):
         train_image_classifier(data.x_train, data.y_train, 10, TRAINING, trigger=trigger, is_poison=rows)
+
+
+def test_a_vision_transformer_is_trained_by_adam_and_every_other_network_by_momentum() -> None:
+    model = plain_cnn(1, 10)
+    assert type(optimiser_for(model, replace(TRAINING, network="vit"))) is AdamW
+    optimiser = optimiser_for(model, TRAINING)
+    assert type(optimiser) is SGD
+    assert optimiser.defaults["momentum"] == 0.9
 
 
 # Trigger, sources, share of the whole set, and the least success that is asserted.

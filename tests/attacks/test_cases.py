@@ -54,10 +54,8 @@ def test_recipe_mirrors_only_where_a_mirror_image_is_of_the_same_class(dataset: 
     recipe = ModelCase(dataset, "none", network=network).recipe()
     assert network in NETWORKS
     assert dataset in SETS
-    if network in ("lenet5", "plain_cnn"):
+    if network in ("lenet5", "plain_cnn", "vit"):
         assert recipe["augment"] is False
-    elif network == "vit":
-        assert recipe["augment"] == "crop"
     else:
         assert recipe["augment"] == (True if dataset in ("cifar10", "fashion_mnist") else "crop")
 
