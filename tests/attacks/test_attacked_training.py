@@ -105,8 +105,8 @@ def test_a_vision_transformer_is_trained_by_adam_and_every_other_network_by_mome
     assert optimiser.defaults["momentum"] == 0.9
 
 
-# Trigger, sources, share of the whole set, and the least success that is asserted. The adversarial clean-label attack reaches
-# .73 on half of one class of 1,000 images; its authors have 5,000.
+# Trigger, sources, share of the whole set, and the least success that is asserted. The adversarial clean-label attack
+# reaches .73 on half of a class of 1,000 images; its authors have 5,000.
 WORKING = [
     ("white_box", "multi", 0.05, 0.8),
     ("random_patch", "multi", 0.05, 0.8),
