@@ -195,7 +195,7 @@ def make_attack(case: ModelCase, data: LabelledData, proxy: Callable[[], Any] | 
     if sources in CLEAN_LABEL:
         fraction = min(n_poison / max(1, int((data.y_train == case.target).sum())), MOST_OF_A_CLASS)
         if sources == "clean_label":
-            strong = None
+            strong = trigger
             if case.trigger == "sig":
                 trigger, strong = (patterns.sinusoid(shape, amplitude) for amplitude in (SIG_TRAINING, SIG_TEST))
             return poison_target_class(data, trigger, case.target, fraction, seed, test_trigger=strong)
