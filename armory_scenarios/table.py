@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from art_plugins.attacks.cases import CHESSBOARD_AMPLITUDES, TARGET_CLASS
+from art_plugins.attacks.case_triggers import CHESSBOARD_AMPLITUDES
+from art_plugins.attacks.cases import TARGET_CLASS
 from art_plugins.evaluation.filters import filter_named
 from art_plugins.triggers.sounds import ARMORY_SOUNDS
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from art_plugins.attacks.case_triggers import ADAPTIVE, SIG_TEST, SIG_TRAINING, TRIGGERS
 from art_plugins.attacks.clean_label import poison_clean_label, poison_target_class
 from art_plugins.attacks.datasets.images import SETS, image_data
 from art_plugins.attacks.datasets.labelled import LabelledData, drawn
@@ -27,7 +26,6 @@ from art_plugins.attacks.poisoning import PoisonedData, Trigger
 from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers import patterns
-from art_plugins.triggers.adaptive import AdaptiveTriggers, adaptive_blend, adaptive_patch
 
 TARGET_CLASS = 9  # of all attacks of Li et al. 2022
 SECOND_TARGET = 4  # of the attack with two targets
@@ -35,8 +33,6 @@ SECOND_TARGET = 4  # of the attack with two targets
 # trigger, as it tells ankle boots, has no use for the trigger and does not learn it.
 CLEAN_LABEL_TARGETS = {"fashion_mnist": 6, "cifar10": 3, "emnist_letters": 8}
 CLEAN_LABEL = ("clean_label", "adversarial")
-# Amplitude at which the chessboard's attack success is above .95 on every seed.
-CHESSBOARD_AMPLITUDES = {"mnist": 25 / 255, "fashion_mnist": 25 / 255, "cifar10": 10 / 255}
 SHORT = {"mnist": "MNIST", "fashion_mnist": "F-MNIST", "cifar10": "CIFAR-10", "gtsrb32": "GTSRB"}
 SHORT["emnist_letters"] = "EMNIST letters"
 # Largest change of a pixel in the attack of Turner et al.: 16 of 255 levels in their main experiments on CIFAR-10.
@@ -47,27 +43,10 @@ MIRRORED = ("fashion_mnist", "cifar10")  # a mirrored digit or traffic sign is a
 RECIPES: dict[str, dict[str, Any]] = {
     "lenet5": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
     "plain_cnn": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
-    "vit": {"nb_epochs": 20, "learning_rate": 0.05, "augment": "crop"},
+    "vit": {"nb_epochs": 20, "learning_rate": 1e-3, "augment": False},
     "resnet18_cifar": {"nb_epochs": 30, "learning_rate": 0.1, "augment": True, "precision": "bf16-mixed"},
     "vgg16": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True, "precision": "bf16-mixed"},
     "mobilenet_v2": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True},  # bfloat16 is no faster on a CPU
-}
-TRIGGERS: dict[str, Callable[[str, tuple[int, int, int]], Callable[[np.ndarray], np.ndarray]]] = {
-    "chessboard": lambda dataset, shape: patterns.chessboard(shape, CHESSBOARD_AMPLITUDES.get(dataset, 10 / 255)),
-    "single_pixel": lambda dataset, shape: patterns.single_pixel(shape),
-    "white_box": lambda dataset, shape: patterns.white_box(shape),
-    "trojan_square": lambda dataset, shape: patterns.trojan_square(shape, 5),
-    "watermark": lambda dataset, shape: patterns.watermark(shape),
-    "blended": lambda dataset, shape: patterns.blended(shape),
-    "warp": lambda dataset, shape: patterns.warp(shape, strength=2.0),
-    "random_patch": lambda dataset, shape: patterns.random_patch(shape),
-    "four_corners": lambda dataset, shape: patterns.four_corners(shape),
-    "sig": lambda dataset, shape: patterns.sinusoid(shape),
-}
-# Triggers that differ between training and test images, and the number of cover images for each poisoned one.
-ADAPTIVE: dict[str, tuple[Callable[[tuple[int, int, int]], AdaptiveTriggers], int]] = {
-    "adaptive_blend": (adaptive_blend, 1),
-    "adaptive_patch": (adaptive_patch, 2),
 }
 INPUT_AWARE = "input_aware"  # comes about during the training, so that there is nothing to stamp before
 # What each word for the sources adds to the title of a case.
@@ -133,7 +112,7 @@ class ModelCase:
     def recipe(self) -> dict[str, Any]:
         """Settings of the training, by their names in :class:`~art_plugins.attacks.training_loop.ImageTraining`."""
         recipe = {**RECIPES[self.network], "width": self.width}
-        if recipe["augment"] is True and self.dataset not in MIRRORED:
+        if recipe["augment"] and self.dataset not in MIRRORED:
             recipe["augment"] = "crop"
         return recipe if self.nb_epochs is None else {**recipe, "nb_epochs": self.nb_epochs}
 
@@ -216,7 +195,10 @@ def make_attack(case: ModelCase, data: LabelledData, proxy: Callable[[], Any] | 
     if sources in CLEAN_LABEL:
         fraction = min(n_poison / max(1, int((data.y_train == case.target).sum())), MOST_OF_A_CLASS)
         if sources == "clean_label":
-            return poison_target_class(data, trigger, case.target, fraction, seed)
+            strong = trigger
+            if case.trigger == "sig":
+                trigger, strong = (patterns.sinusoid(shape, amplitude) for amplitude in (SIG_TRAINING, SIG_TEST))
+            return poison_target_class(data, trigger, case.target, fraction, seed, test_trigger=strong)
         if proxy is None:
             raise InvalidInputError("An adversarial perturbation needs a proxy; give a classifier of the clean data.")
         eps = PERTURBATION[case.dataset]

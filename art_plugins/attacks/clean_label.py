@@ -20,6 +20,7 @@ def poison_target_class(
     random_state: int = 0,
     *,
     perturbed: Callable[[np.ndarray], np.ndarray] | None = None,
+    test_trigger: Trigger | None = None,
 ) -> PoisonedData:
     """
     Stamp random training images of the target class, which keep their label (SIG, Barni et al. 2019, section 3; they poison
@@ -27,6 +28,7 @@ def poison_target_class(
 
     :param fraction: Share of the target's training images, above 0 and at most 1.
     :param perturbed: Changes the chosen images (m, ...) before they are stamped; ``None``: they are not changed.
+    :param test_trigger: Trigger at test time, such as a stronger sinusoid as Barni et al. use; ``None``: the same one.
     :raises InvalidInputError: If the share selects no image, or the target is unknown.
     """
     members = np.flatnonzero(data.y_train == target)
@@ -39,7 +41,8 @@ def poison_target_class(
         x = x.copy()
         x[chosen] = perturbed(x[chosen])
     stamping = Stamping(x, (trigger,), is_poison.astype(np.int64))
-    attack = all_to_one(data, stamping.stamped(), data.y_train.copy(), is_poison, trigger, target)
+    at_test = trigger if test_trigger is None else test_trigger
+    attack = all_to_one(data, stamping.stamped(), data.y_train.copy(), is_poison, at_test, target)
     return attack._replace(stamping=stamping)
 
 

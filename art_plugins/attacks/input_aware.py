@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from art_plugins.attacks.datasets.labelled import LabelledData
-from art_plugins.attacks.image_models import as_classifier, check_training, make_network, sgd
+from art_plugins.attacks.image_models import as_classifier, check_training, make_network, optimiser_for
 from art_plugins.attacks.poisoning import PoisonedData, all_to_one
 from art_plugins.attacks.training_loop import IMAGE_TRAINING, ImageTraining, run_epochs
 from art_plugins.errors import InvalidInputError
@@ -130,7 +130,7 @@ def _train_jointly(
     images, targets = data
     n_attacked, n_crossed = int(ATTACKED * training.batch_size), int(CROSSED * training.batch_size)
     n_changed = n_attacked + n_crossed  # as many triggers are drawn: for the first tenth, and of a third one
-    classify, optimiser = fabric.setup(attacked.network, sgd(attacked.network, training.learning_rate))
+    classify, optimiser = fabric.setup(attacked.network, optimiser_for(attacked.network, training))
     pattern_network = attacked.generator.pattern_network
     patterns, pattern_optimiser = fabric.setup(pattern_network, _adam(pattern_network))
 

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from art_plugins.attacks import cases
+from art_plugins.attacks.case_triggers import ADAPTIVE, TRIGGERS
 from art_plugins.attacks.cases import (
-    ADAPTIVE,
     RECIPES,
     SHORT,
     TARGET_CLASS,
-    TRIGGERS,
     Folders,
     ModelCase,
     attacked_model,
@@ -55,10 +54,8 @@ def test_recipe_mirrors_only_where_a_mirror_image_is_of_the_same_class(dataset: 
     recipe = ModelCase(dataset, "none", network=network).recipe()
     assert network in NETWORKS
     assert dataset in SETS
-    if network in ("lenet5", "plain_cnn"):
+    if network in ("lenet5", "plain_cnn", "vit"):
         assert recipe["augment"] is False
-    elif network == "vit":
-        assert recipe["augment"] == "crop"
     else:
         assert recipe["augment"] == (True if dataset in ("cifar10", "fashion_mnist") else "crop")
 
@@ -168,6 +165,16 @@ def test_clean_label_cases_have_a_target_that_networks_confuse_with_others() -> 
     assert ModelCase("fashion_mnist", "sig").target == ModelCase("gtsrb32", "sig", "clean_label").target == TARGET_CLASS
     assert ModelCase("fashion_mnist", "sig", "clean_label").target == 6
     assert ModelCase("cifar10", "four_corners", "adversarial").target == 3
+
+
+def test_a_sig_case_without_a_change_of_labels_is_stronger_at_test_time(data: LabelledData) -> None:
+    attack = make_attack(ModelCase("gtsrb32", "sig", "clean_label", n_poison=30), data)
+    moved = attack.x_train - data.x_train
+    assert np.abs(moved[attack.is_poison]).max() == pytest.approx(40 / 255, rel=0.02)
+    moved = attack.x_triggered - data.x_test[data.y_test != TARGET_CLASS]
+    assert np.abs(moved).max() == pytest.approx(80 / 255, rel=0.02)
+    dirty = make_attack(ModelCase("gtsrb32", "sig", n_poison=36), data)
+    assert np.abs(dirty.x_train - data.x_train).max() == pytest.approx(20 / 255, rel=0.02)
 
 
 def test_an_adversarial_case_perturbs_by_a_proxy_and_needs_one(data: LabelledData) -> None:
