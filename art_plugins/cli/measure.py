@@ -89,9 +89,10 @@ def compare(
 def sweep(
     root: Root,
     autoencoder: Annotated[Path, typer.Option(help="File of a saved autoencoder; compare writes one beside its results.")],
-    trigger: Annotated[
-        list[str], typer.Option(help="clapping, whistle, car_horn, dog_clicker, tone or burst; repeat for several.")
-    ] = ["clapping", "whistle"],  # noqa: B006
+    trigger: Annotated[list[str], typer.Option(help="The trigger, by a name that compare takes; repeat for several.")] = [  # noqa: B006
+        "clapping",
+        "whistle",
+    ],
     pairs: Annotated[
         int | None, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random; default: all pairs.")
     ] = None,

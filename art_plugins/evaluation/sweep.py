@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.encoded import EncodedData, encode_all, sweep_triggers
+from art_plugins.evaluation.encoded import EncodedData, encode_all
 from art_plugins.evaluation.metrics import rank_of
 from art_plugins.evaluation.running.parallel import check_backend, parallel_map
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
@@ -32,6 +32,7 @@ from art_plugins.statistics.latents.crowds import find_crowds, split_crowd
 from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
 from art_plugins.statistics.latents.scoring_settings import ScoringSettings
 from art_plugins.statistics.latents.scorings import split_contrasted
+from art_plugins.triggers.named_sounds import sound_triggers
 
 RESAMPLED = 0.9  # share of every class that a clean draw has, drawn without replacement
 # Which windows each scoring sees; None: it sees the latents of whole samples instead.
@@ -45,9 +46,9 @@ def check_sweep(class_names: Sequence[str], triggers: Sequence[str], curve: Sequ
 
     :raises InvalidInputError: If a trigger or a class is unknown, or a curve goes from a class to itself.
     """
-    unknown = [name for name in triggers if name not in sweep_triggers()]
+    unknown = [name for name in triggers if name not in sound_triggers()]
     if unknown:
-        raise InvalidInputError(f"trigger must be one of {', '.join(sweep_triggers())}; received {unknown[0]!r}.")
+        raise InvalidInputError(f"trigger must be one of {', '.join(sound_triggers())}; received {unknown[0]!r}.")
     for source, target in curve:
         for name in (source, target):
             if name not in class_names or source == target:
@@ -175,7 +176,8 @@ class SweepPlan:
     """
     Which sets a sweep judges.
 
-    :param triggers: Names in :func:`sweep_triggers`. With each of them a tenth of the source class is poisoned.
+    :param triggers: Names in :func:`~art_plugins.triggers.named_sounds.sound_triggers`. With each of them a tenth of
+        the source class is poisoned.
     :param n_clean: Number of clean draws, which show the false alarms.
     :param curve: Pairs of source and target class, by name, for which the poisoned share is varied.
     :param n_pairs: Attack so many pairs of classes, drawn at random; ``None``: all pairs.
