@@ -18,6 +18,7 @@ STOREYS = [
     {"storage", "arrays", "parameters", "file_rules"},
     {"statistics"},
     {"features"},
+    {"groups"},
     {"files", "triggers"},
     {"reports", "defences", "attacks"},
     {"baselines"},
