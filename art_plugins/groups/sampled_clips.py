@@ -9,6 +9,7 @@ import numpy as np
 
 from art_plugins.groups.window_crowding import window_crowding
 from art_plugins.groups.windows import WindowAxes, principal_window_axes, project_windows, sliding_windows
+from art_plugins.statistics.copies import first_of_copies
 from art_plugins.statistics.labels import indices_by_class
 
 WINDOW_FRAMES, STRIDE_FRAMES = 8, 2  # 80 ms every 20 ms, where there is a frame every 10 ms
@@ -42,7 +43,7 @@ def sample_clips(
     frames_of: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, nb_classes: int, random: np.random.Generator
 ) -> SampledClips:
     """
-    Draw clips of every class and describe their windows.
+    Draw clips of every class and describe their windows. Of clips that are equal (copies, silence) one is kept.
 
     :param frames_of: Gives the frames of clips by their rows: (m,) to (m, T, F).
     :param labels: Class of each clip, shape (n,).
@@ -56,7 +57,14 @@ def sample_clips(
     some = _windows(frames_of(chosen))
     axes = principal_window_axes(some.reshape(-1, some.shape[2]), N_DIMS)
     n_reference = min(MOST_REFERENCE, max(FEWEST_REFERENCE, MOST_WINDOWS // some.shape[1]))
-    return SampledClips(rows, [describe_clips(frames_of, indices, axes) for indices in rows], n_reference, axes)
+    windows = [describe_clips(frames_of, indices, axes) for indices in rows]
+    first = [np.unique(first_of_copies(of_class)) for of_class in windows]
+    return SampledClips(
+        [indices[kept] for indices, kept in zip(rows, first, strict=True)],
+        [of_class[kept] for of_class, kept in zip(windows, first, strict=True)],
+        n_reference,
+        axes,
+    )
 
 
 def class_crowding(clips: SampledClips, label: int, n_neighbours: int, random: np.random.Generator) -> np.ndarray:
