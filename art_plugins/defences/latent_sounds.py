@@ -13,6 +13,7 @@ from art_plugins.groups.shared_filter import cepstra, find_shared_filters
 from art_plugins.groups.shared_sound import Sounds
 from art_plugins.groups.sound_search import SharedSounds, find_shared_sounds
 from art_plugins.statistics.latents.class_verdicts import LEAST_SIGMA
+from art_plugins.statistics.latents.crowding import N_NEIGHBOURS
 from art_plugins.statistics.latents.latent_classes import LatentClasses
 from art_plugins.statistics.latents.scoring_settings import ScoringSettings
 from art_plugins.statistics.outliers import mad_index
@@ -56,8 +57,8 @@ def united(placed: LatentClasses, searched: Mapping[str, SharedSounds], labels: 
     """
     Call the classes that any of the verdicts names. In a class that shares a sound or a filter, its clips are the suspects.
 
-    The half that windows with a place have split off stays suspected if they call the class as well, and fewer than half of
-    it is among those clips: it is then another trigger.
+    The half that windows with a place have split off stays suspected if they call the class as well, it is a crowd, and
+    fewer than half of it is among those clips: it is then another trigger.
 
     :param placed: By windows with a place, at a third of the false-alarm rate.
     :param searched: What :func:`search_sounds` gave, not empty.
@@ -70,7 +71,8 @@ def united(placed: LatentClasses, searched: Mapping[str, SharedSounds], labels: 
     for label, soft in found.items():
         own = labels == label
         split = own & placed.suspects
-        is_another = label in placed.poisoned_classes and (soft[split] > 0.5).mean() < 0.5
+        is_crowd = label in placed.poisoned_classes and split.sum() >= N_NEIGHBOURS
+        is_another = is_crowd and (soft[split] > 0.5).mean() < 0.5
         soft_labels[own] = np.maximum(soft, placed.soft_labels)[own] if is_another else soft[own]
     called = {label for one in searched.values() for label in one.called}
     p_values = np.stack([placed.class_p_values, *(one.p_values for one in searched.values())])
