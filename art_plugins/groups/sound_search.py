@@ -6,7 +6,7 @@ It needs neither a model nor samples that are known to be clean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,8 @@ def find_shared_sounds(
     nb_classes: int,
     false_alarm_rate: float,
     random_state: int = 0,
+    known: SharedSounds | None = None,
+    changed: Collection[int] = (),
 ) -> SharedSounds:
     """
     Look in every class for a sound that many of its clips share and the other classes do not have.
@@ -74,21 +76,25 @@ def find_shared_sounds(
     than half of the clips that have a window like theirs, those are taken.
 
     When this breaks: fewer than four classes can be judged; fewer than about fifteen clips have the sound; every class has
-    it; the sound differs from clip to clip and is masked; a change of the whole clip, such as reverberation or another
-    pitch.
+    it; the sound differs from clip to clip and is masked; a class whose own sounds are as alike as the trigger's (one
+    synthesised voice); many copies of a clip that were changed a little; a change of the whole clip, such as reverberation
+    or another pitch.
 
     :param sounds: The clips.
     :param frames_of: Gives the log-mel frames of clips by their rows, one frame every 10 ms: (m,) to (m, T, F).
     :param labels: Class of each clip, shape (n,), 0 to K - 1.
     :param false_alarm_rate: Accepted chance that any class is called in data without poison, between 0 and 1.
     :param random_state: Seed of the samples of clips.
+    :param known: What was found in data that differ in some classes only: the scores of the other classes are taken from
+        it. A shortcut for series of like data sets.
+    :param changed: The classes that differ.
     """
     random = np.random.default_rng(random_state)
     clips = sample_clips(frames_of, labels, nb_classes, random)
-    scores, coherence = np.full(nb_classes, np.nan), np.full(nb_classes, np.nan)
+    scores, coherence = (np.full((2, nb_classes), np.nan)) if known is None else np.stack([known.scores, known.coherence])
     found: dict[int, tuple[np.ndarray, Candidates]] = {}
     for label, rows in enumerate(clips.rows):
-        if len(rows) <= 2 * N_PARTNERS or len(rows) == len(labels):
+        if len(rows) <= 2 * N_PARTNERS or len(rows) == len(labels) or (known is not None and label not in changed):
             continue
         crowding = class_crowding(clips, label, N_PARTNERS, random)
         candidates = candidates_of(sounds, rows, crowding, _centres(crowding.shape[1], sounds.sample_rate_hz))
@@ -96,9 +102,9 @@ def find_shared_sounds(
         scores[label] = class_score(crowding.max(axis=1), candidates.score)
         found[label] = crowding, candidates
     judged = outlying_scores(scores, false_alarm_rate)
-    called = [int(label) for label in np.flatnonzero(judged.called)]
+    called = [int(label) for label in np.flatnonzero(judged.called) if label in found]
     is_judged = np.isfinite(judged.p_values).any()
-    to_hear = [] if is_judged else [int(label) for label in np.flatnonzero(np.nan_to_num(coherence) > NOT_NATURAL)]
+    to_hear = [] if is_judged else [label for label in found if np.nan_to_num(coherence[label]) > NOT_NATURAL]
     matches = np.full(len(labels), np.nan)
     for label in [*called, *to_hear]:
         own = np.flatnonzero(labels == label)

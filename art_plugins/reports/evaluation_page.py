@@ -13,7 +13,7 @@ from art_plugins.reports.comparison.comparison_tables import title
 from art_plugins.reports.comparison.rate_figures import rate_picture
 from art_plugins.reports.pages import Picture, render_page
 from art_plugins.reports.paper_tables import PAPER_TITLES, SIZE_WORDS, summary_table
-from art_plugins.reports.record_files import ABLATION, ARMORY, COMPARISON, IN_FLIGHT, LAYERWISE, REPRODUCTION, SWEEP
+from art_plugins.reports.record_files import ABLATION, ARMORY, COMPARISON, IN_FLIGHT, LAYERWISE, REPRODUCTION, SOUNDS, SWEEP
 from art_plugins.reports.records import Gathered, record_markdown, record_tables
 from art_plugins.reports.suspects import shown_suspects
 from art_plugins.reports.tables import Table, markdown, one_decimal, runs_of_one_task
@@ -24,6 +24,7 @@ MAX_ROWS = 16  # of a table that is shown unfolded
 KIND_TITLES = {
     COMPARISON: "Filters side by side",
     SWEEP: "Every pair of classes",
+    SOUNDS: "Sounds at any place, and filters",
     ABLATION: "What each part brings",
     IN_FLIGHT: "Detectors of triggers, and peers",
     LAYERWISE: "Layer by layer, and peers",

@@ -10,10 +10,11 @@ from art_plugins.errors import FileFormatError
 from art_plugins.storage import read_record
 
 SCHEMA = 1  # one more where an entry of the records is renamed, or means something else
-REPRODUCTION, COMPARISON, SWEEP, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY = KINDS = (
+REPRODUCTION, COMPARISON, SWEEP, SOUNDS, ABLATION, IN_FLIGHT, LAYERWISE, ARMORY = KINDS = (
     "reproduction",
     "compare",
     "sweep",
+    "sounds",
     "ablation",
     "in-flight",
     "layerwise",

@@ -26,8 +26,8 @@ NONE = np.full(K, np.nan)
 def syllables(seed: int, nb_classes: int = K) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     parts = [(random.choice([*CONSONANTS]), *random.choice([*VOWELS], size=2)) for _ in range(nb_classes * N)]
-    x = np.stack([speak(*map(str, words), random) for words in parts]).astype(np.float32)
-    return x, np.repeat(np.arange(nb_classes), N)
+    spoken = [speak(str(consonant), str(first), str(second), random) for consonant, first, second in parts]
+    return np.stack(spoken).astype(np.float32), np.repeat(np.arange(nb_classes), N)
 
 
 @pytest.fixture(scope="module")
