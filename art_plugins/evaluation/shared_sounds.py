@@ -95,8 +95,8 @@ def judge_attack(
     Poison a share of the source class, and judge the set; only the target is judged anew for sounds.
 
     :return: What was done; ``called``: whether the target is; ``rank`` of its score among the classes, the better one of
-        the two searches; ``n_false``: other classes called; ``tpr`` and ``fpr`` within the target, 0 if it is not called;
-        ``auc`` of its clips, ``None`` if it is not called.
+        the two searches, ``None`` where neither judged it; ``n_false``: other classes called; ``tpr`` and ``fpr`` within
+        the target, 0 if it is not called; ``auc`` of its clips, ``None`` if it is not called.
     """
     trigger, source, target, fraction = attack
     n_poison = share_of(fraction, int((data.y_train == source).sum()))
@@ -105,6 +105,7 @@ def judge_attack(
     called = {label for one in found.values() for label in one.called}
     own = poisoned.y_train == target
     is_poison = poisoned.is_poison[own]
+    ranks = [rank for one in found.values() if (rank := rank_of(one.scores, target)) is not None]
     matches = np.max([np.nan_to_num(one.matches[own]) for one in found.values()], axis=0)
     return {
         "trigger": trigger,
@@ -114,7 +115,7 @@ def judge_attack(
         "n_poison": n_poison,
         "n_target": int(own.sum()),
         "called": target in called,
-        "rank": min(rank for one in found.values() if (rank := rank_of(one.scores, target)) is not None),
+        "rank": min(ranks) if ranks else None,
         "n_false": len(called - {target}),
         "tpr": float((matches > 1)[is_poison].mean()),
         "fpr": float((matches > 1)[~is_poison].mean()),
