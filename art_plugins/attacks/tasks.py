@@ -9,8 +9,9 @@ from typing import Any
 
 from art_plugins.attacks.datasets import digits, speech_commands, synthetic_speech
 from art_plugins.attacks.poisoning import PoisonedData, poison
+from art_plugins.triggers.named_sounds import named_sound
 from art_plugins.triggers.patterns import white_box
-from art_plugins.triggers.sounds import AudioTrigger, armory_sound, noise_burst
+from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class SpeechAttack:
     """
     Armory's attack on Speech Commands.
 
-    :param trigger: The sound, one of Armory's: ``"clapping"``, ``"whistle"``, ``"car_horn"`` or ``"dog_clicker"``.
+    :param trigger: The trigger, a name of :func:`~art_plugins.triggers.named_sounds.sound_triggers`; the default is
+        Armory's.
     :param source: Class whose clips are poisoned.
     :param target: Class that the poisoned clips are labelled as.
     :param fraction: Share of the source class that is poisoned, above 0 and at most 1.
@@ -99,7 +101,7 @@ def speech_commands_task(
     defence: dict[str, Any] | None = None,
 ) -> Task:
     """
-    Recordings: one of Armory's sounds is mixed into clips of Speech Commands.
+    Recordings: a trigger is put into clips of Speech Commands.
 
     :param root: Folder that holds the data set.
     :param attack: The attack; ``None``: Armory's own.
@@ -111,7 +113,7 @@ def speech_commands_task(
     :param defence: Keyword arguments of ``VAELatentDefence``.
     """
     attack = attack or SpeechAttack()
-    sound = armory_sound(attack.trigger, speech_commands.SAMPLE_RATE_HZ)
+    sound = named_sound(attack.trigger, speech_commands.SAMPLE_RATE_HZ)
     data = speech_commands.speech_commands(root, cap=attack.cap, silence=silence, download=download, random_state=seed)
     return _task(
         "speech_commands",

@@ -89,9 +89,10 @@ def compare(
 def sweep(
     root: Root,
     autoencoder: Annotated[Path, typer.Option(help="File of a saved autoencoder; compare writes one beside its results.")],
-    trigger: Annotated[
-        list[str], typer.Option(help="clapping, whistle, car_horn, dog_clicker, tone or burst; repeat for several.")
-    ] = ["clapping", "whistle"],  # noqa: B006
+    trigger: Annotated[list[str], typer.Option(help="The trigger, by a name that compare takes; repeat for several.")] = [  # noqa: B006
+        "clapping",
+        "whistle",
+    ],
     pairs: Annotated[
         int | None, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random; default: all pairs.")
     ] = None,
@@ -139,6 +140,39 @@ def sweep(
         _show(table)
     figures = write_sweep_figures(record, out)
     console.print(f"Written: {', '.join(map(str, (out / 'record.json', out / 'table.md', *figures)))}", markup=False)
+
+
+@app.command()
+def sounds(
+    root: Root,
+    trigger: Annotated[list[str], typer.Option(help="The trigger, by a name that compare takes; repeat for several.")] = [  # noqa: B006
+        "clap_anywhere",
+        "whistle_anywhere",
+        "tone",
+        "burst_anywhere",
+        "echo",
+        "reverb",
+    ],
+    fraction: Annotated[
+        list[float], typer.Option(help="Share of the source class that is poisoned; repeat for several.")
+    ] = [0.1, 0.33],  # noqa: B006
+    pairs: Annotated[int, typer.Option(min=1, help="Attack so many pairs of classes, drawn at random.")] = 10,
+    clean: Annotated[int, typer.Option(min=0, help="Number of draws without poison, which show the false alarms.")] = 20,
+    cap: Cap = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Number that fixes the random draws: of samples, pairs and poison.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/sounds"),
+) -> None:
+    """Attack pairs of classes with sounds at random places and with filters; find them without an autoencoder."""
+    from art_plugins.attacks.datasets.speech_commands import speech_commands
+    from art_plugins.evaluation.running.runs import Recording
+    from art_plugins.evaluation.shared_sounds import SoundPlan, run_shared_sounds
+    from art_plugins.reports.sound_tables import sound_tables
+
+    plan = SoundPlan(trigger, fraction, pairs, clean, seed)
+    record = run_shared_sounds(speech_commands(root, cap=cap, random_state=seed), plan, Recording(out, _command()))
+    for table in sound_tables(record):
+        _show(table)
+    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
 
 
 @app.command()

@@ -14,8 +14,23 @@ from art_plugins.errors import InvalidInputError
 
 Root = Annotated[Path, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")]
 Trigger = Annotated[
-    Literal["clapping", "whistle", "car_horn", "dog_clicker"],
-    typer.Option(help="The sound, one of Armory's, that is mixed into the poisoned clips."),
+    Literal[
+        "clapping",
+        "whistle",
+        "car_horn",
+        "dog_clicker",
+        "tone",
+        "burst",
+        "clap_anywhere",
+        "whistle_anywhere",
+        "burst_anywhere",
+        "chord",
+        "high_tone",
+        "echo",
+        "reverb",
+        "pitch",
+    ],
+    typer.Option(help="The trigger that is put into the poisoned clips: a sound, or a change of the whole clip."),
 ]
 Source = Annotated[str, typer.Option(help="The class whose samples are poisoned.")]
 Target = Annotated[str, typer.Option(help="The class that the poisoned samples are labelled as.")]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from art_plugins.defences.contract import PoisonFilter
+from art_plugins.defences.latent_sounds import N_VERDICTS, evidence_of, search_sounds, sound_reports, sound_warnings, united
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, infer_kind
 from art_plugins.features.sample_shapes import spectrogram_notice
 from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
+from art_plugins.groups.sound_search import SharedSounds
 from art_plugins.parameters import Renamed, check_choice, check_flag, check_settings_dict, renamed, shown
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latents.latent_classes import HETEROGENEOUS_FROM, LatentClasses, cluster_latent_classes
@@ -61,6 +63,9 @@ class VAELatentDefence(PoisonFilter):
     - Each class is compared with the other classes, window by window. The paper looks at each class alone, and only at the
       latents of whole samples (``scoring="paper"``: 2-means and the poison likelihood score of Eq. 1, with shrunk
       covariances).
+    - In waveforms, clips of a class that share one sound at any place, or one filter (an echo, a room), are looked for
+      without the autoencoder (:func:`~art_plugins.groups.sound_search.find_shared_sounds`,
+      :func:`~art_plugins.groups.shared_filter.find_shared_filters`). The three verdicts share the false-alarm rate.
     - Frames of a finer front end are compared as well as the latents.
     - A test with a false-alarm rate decides which classes stand out. The paper uses a rule based on the median.
     - The convolutions run over frequency, with 32 channels. The paper uses pictures of copied columns
@@ -118,7 +123,8 @@ class VAELatentDefence(PoisonFilter):
         ``settled`` (``None``: not known). ``classes_not_judged`` have no verdict, and their samples count as clean.
         ``warnings`` are also logged. The others are ``poisoned_classes``, ``class_rule``, ``score_limit``, ``nb_dims`` and
         ``parameters``, and for each class ``Class_i`` with its sizes, score and ``verdict`` (``"poisoned"``, ``"clean"``,
-        or ``"not judged: "`` with the reason).
+        or ``"not judged: "`` with the reason). For waveforms, it also holds ``sound`` and ``filter``, which the clips of the
+        class share: score, p-value, coherence and number of clips.
     :ivar class_scores_: Score of each class in nats, (nb_classes,); NaN: the class has none.
     :ivar class_index_: (score - median) / (1.4826 MAD) of each class, (nb_classes,); NaN: not judged.
     :ivar class_p_values_: Smallest false-alarm rate at which each class is called poisoned, (nb_classes,); NaN: not judged,
@@ -191,22 +197,24 @@ class VAELatentDefence(PoisonFilter):
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         views = describe(self._encoder(), self.x_train)
         self.latents_ = views.latents
+        settings = ScoringSettings(**{name: getattr(self, name) for name in SCORING}, **(self.scoring_params or {}))
+        searched = search_sounds(self.autoencoder_, self.x_train, labels, nb_classes, settings, self.random_state)
+        if searched:
+            settings = replace(settings, false_alarm_rate=settings.false_alarm_rate / N_VERDICTS)
         result = cluster_latent_classes(
-            self.latents_,
-            labels,
-            nb_classes,
-            windows=views.windows,
-            random_state=self.random_state,
-            settings=ScoringSettings(**{name: getattr(self, name) for name in SCORING}, **(self.scoring_params or {})),
+            self.latents_, labels, nb_classes, windows=views.windows, random_state=self.random_state, settings=settings
         )
         evidence = np.nan_to_num(result.class_index, nan=0.0).clip(min=0)
+        if searched:
+            result = united(result, searched, labels)
+            evidence = np.maximum(evidence, evidence_of(searched, nb_classes))
         self.class_scores_, self.class_index_ = result.class_scores, result.class_index
         self.class_p_values_ = result.class_p_values
         self.poisoned_classes_ = result.poisoned_classes
         self.suspects_ = result.suspects
         self.outlier_scores_ = result.soft_labels * evidence[labels]
         self.is_clean_ = 1 - (result.suspects & np.isin(labels, result.poisoned_classes)).astype(int)
-        self.report_ = self._report(labels, nb_classes, result)
+        self.report_ = self._report(labels, nb_classes, result, searched)
         for warning in self.report_["warnings"]:
             logger.warning(warning)
         return self.report_
@@ -321,7 +329,9 @@ class VAELatentDefence(PoisonFilter):
             self._trained_with, self._trained_on = wanted, self.x_train
         return self.autoencoder_
 
-    def _report(self, labels: np.ndarray, nb_classes: int, result: LatentClasses) -> dict[str, Any]:
+    def _report(
+        self, labels: np.ndarray, nb_classes: int, result: LatentClasses, searched: dict[str, SharedSounds]
+    ) -> dict[str, Any]:
         encoder = self.autoencoder_
         was_guessed = self.kind == "auto" and encoder.settings.kind == "image"
         notices = [encoder.not_settled, spectrogram_notice(self.x_train) if was_guessed else None]
@@ -332,6 +342,7 @@ class VAELatentDefence(PoisonFilter):
             "classes_not_judged": sorted(result.not_judged),
             "warnings": [
                 *_not_judged_warnings(result, np.bincount(labels, minlength=nb_classes)),
+                *sound_warnings(searched, labels),
                 *[notice for notice in notices if notice],
             ],
         }
@@ -346,8 +357,9 @@ class VAELatentDefence(PoisonFilter):
                 "p_value": _json_number(result.class_p_values[label]),
                 "n_suspects": n_suspects,
                 "n_removed": n_suspects if poisoned else 0,
-                "verdict": f"not judged: {reason}" if reason else "poisoned" if poisoned else "clean",
+                "verdict": "poisoned" if poisoned else f"not judged: {reason}" if reason else "clean",
             }
+            report[f"Class_{label}"] |= sound_reports(searched, labels, label)
             if poisoned and n_suspects == 0:
                 report["warnings"].append(
                     f"Class {label} is called poisoned, but the trials disagree on which samples are: none is removed."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import SETTINGS as VIEW_SETTINGS
 from art_plugins.features.views import Views, describe_alike
 from art_plugins.storage import load_arrays, save_arrays
-from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, armory_sound, noise_burst, tone
+from art_plugins.triggers.named_sounds import named_sound
 
 FILE_KIND = "sweep_views"
 
@@ -38,19 +37,6 @@ class EncodedData(NamedTuple):
     triggered: dict[str, Views]
 
 
-def sweep_triggers() -> dict[str, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
-    """
-    Functions that make the triggers of a sweep, by name: Armory's four sounds at its scales; a tone of a tenth of a second
-    at any place; a burst of 30 ms at a low level.
-    """
-    sounds = ("clapping", "whistle", "car_horn", "dog_clicker")
-    return {
-        **{name: partial(armory_sound, name) for name in sounds},
-        "tone": lambda: WanderingTrigger(tone(), scale=0.1),
-        "burst": lambda: AudioTrigger(noise_burst(start_s=0.25, length_s=0.03), scale=0.05),
-    }
-
-
 def encode_all(
     data: LabelledData, autoencoder: Autoencoder, triggers: Sequence[str], cache: Path, verbose: bool = True
 ) -> EncodedData:
@@ -59,7 +45,6 @@ def encode_all(
 
     :param cache: Folder where the views are kept; they are read from there if they have been encoded before.
     """
-    made = sweep_triggers()
     digest = hashlib.sha256(json.dumps([autoencoder.state_settings(), versions(), VIEW_SETTINGS]).encode())
     for array in (*autoencoder.state_arrays().values(), data.x_train[::64], data.y_train):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -68,7 +53,7 @@ def encode_all(
 
         def versions_of_all() -> Iterator[np.ndarray]:
             for name in tqdm(files, desc="encoding", disable=not verbose or None):
-                yield data.x_train if name == "clean" else made[name]()(data.x_train)
+                yield data.x_train if name == "clean" else named_sound(name)(data.x_train)
 
         for file, views in zip(files.values(), describe_alike(autoencoder, versions_of_all()), strict=True):
             arrays = {f"window_{i:03d}": window for i, window in enumerate(views.windows)}

@@ -17,13 +17,14 @@ from tqdm.auto import tqdm
 
 from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation.encoded import EncodedData, encode_all, sweep_triggers
+from art_plugins.evaluation.encoded import EncodedData, encode_all
 from art_plugins.evaluation.running.parallel import check_backend, parallel_map
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
 from art_plugins.evaluation.running.workers import LOCAL_WORKERS, Workers
 from art_plugins.evaluation.sweep_judges import WINDOWS, judge, judge_attack, judge_clean
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.reports.record_files import SWEEP
+from art_plugins.triggers.named_sounds import sound_triggers
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
@@ -34,9 +35,9 @@ def check_sweep(class_names: Sequence[str], triggers: Sequence[str], curve: Sequ
 
     :raises InvalidInputError: If a trigger or a class is unknown, or a curve goes from a class to itself.
     """
-    unknown = [name for name in triggers if name not in sweep_triggers()]
+    unknown = [name for name in triggers if name not in sound_triggers()]
     if unknown:
-        raise InvalidInputError(f"trigger must be one of {', '.join(sweep_triggers())}; received {unknown[0]!r}.")
+        raise InvalidInputError(f"trigger must be one of {', '.join(sound_triggers())}; received {unknown[0]!r}.")
     for source, target in curve:
         for name in (source, target):
             if name not in class_names or source == target:
@@ -64,7 +65,8 @@ class SweepPlan:
     """
     Which sets a sweep judges.
 
-    :param triggers: Names in :func:`sweep_triggers`. With each of them a tenth of the source class is poisoned.
+    :param triggers: Names in :func:`~art_plugins.triggers.named_sounds.sound_triggers`. With each of them a tenth of
+        the source class is poisoned.
     :param n_clean: Number of clean draws, which show the false alarms.
     :param curve: Pairs of source and target class, by name, for which the poisoned share is varied.
     :param n_pairs: Attack so many pairs of classes, drawn at random; ``None``: all pairs.

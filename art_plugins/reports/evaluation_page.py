@@ -21,6 +21,7 @@ from art_plugins.reports.record_files import (
     IN_FLIGHT,
     LAYERWISE,
     REPRODUCTION,
+    SOUNDS,
     SWEEP,
 )
 from art_plugins.reports.records import Gathered, record_markdown, record_tables
@@ -33,6 +34,7 @@ MAX_ROWS = 16  # a table with more rows is folded
 KIND_TITLES = {
     COMPARISON: "Filters side by side",
     SWEEP: "Every pair of classes",
+    SOUNDS: "Sounds at any place, and filters",
     ABLATION: "What each part brings",
     IN_FLIGHT: "Detectors of triggers, and peers",
     LAYERWISE: "Layer by layer, and peers",

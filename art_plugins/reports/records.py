@@ -23,9 +23,11 @@ from art_plugins.reports.record_files import (
     KINDS,
     LAYERWISE,
     REPRODUCTION,
+    SOUNDS,
     SWEEP,
     read_if_record,
 )
+from art_plugins.reports.sound_tables import sound_tables
 from art_plugins.reports.sweep_tables import sweep_tables
 from art_plugins.reports.tables import Table, folded_markdown, markdown
 
@@ -109,6 +111,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], list[Table]]] = {
     REPRODUCTION: lambda record: [item_table(record)],
     COMPARISON: _comparison_tables,
     SWEEP: sweep_tables,
+    SOUNDS: sound_tables,
     ABLATION: ablation_tables,
     LAYERWISE: layerwise_tables,
     FILTER_RATES: filter_rate_tables,

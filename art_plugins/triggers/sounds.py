@@ -6,6 +6,7 @@ a sound mixed in.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class AudioTrigger:
         :return: Triggered copy of the same shape and dtype.
         :raises InvalidInputError: If the sound does not fit into the waveforms.
         """
-        _check_waveforms(x)
+        check_waveforms(x)
         end = self.shift + len(self.sound)
         if end > x.shape[-1]:
             raise InvalidInputError(
@@ -85,7 +86,7 @@ class WanderingTrigger:
         :return: Triggered copy of the same shape and dtype.
         :raises InvalidInputError: If the sound does not fit into the waveforms.
         """
-        _check_waveforms(x)
+        check_waveforms(x)
         if x.ndim != 2 or x.shape[1] < len(self.sound):
             raise InvalidInputError(
                 f"x must be waveforms (n, S) of at least the trigger's {len(self.sound)} samples; received {x.shape}."
@@ -100,7 +101,7 @@ class WanderingTrigger:
 
 def tone(sample_rate_hz: int = 16_000, frequency_hz: float = 2_500.0, length_s: float = 0.1) -> np.ndarray:
     """Give a tone that swells and fades: samples in [-1, 1], shape (round(length_s * sample_rate_hz),)."""
-    n_samples = _n_samples(sample_rate_hz, "length_s", length_s)
+    n_samples = n_samples_of(sample_rate_hz, "length_s", length_s)
     wave: np.ndarray = np.hanning(n_samples) * np.sin(2 * np.pi * frequency_hz * np.arange(n_samples) / sample_rate_hz)
     return wave
 
@@ -116,11 +117,57 @@ def noise_burst(sample_rate_hz: int = 16_000, start_s: float = 0.0, length_s: fl
 
     :return: Samples in [-1, 1], shape (round((start_s + length_s) * sample_rate_hz),); silent before ``start_s``.
     """
-    n_samples = max(1, _n_samples(sample_rate_hz, "length_s", length_s))
+    n_samples = max(1, n_samples_of(sample_rate_hz, "length_s", length_s))
     check_count("seed", plain(seed), 0)
     noise = np.random.default_rng(seed).normal(size=n_samples) * np.exp(-4 * np.arange(n_samples) / n_samples)
-    silence = np.zeros(_n_samples(sample_rate_hz, "start_s", start_s))
+    silence = np.zeros(n_samples_of(sample_rate_hz, "start_s", start_s))
     return np.concatenate([silence, noise / np.abs(noise).max()])
+
+
+def chord(
+    sample_rate_hz: int = 16_000, frequencies_hz: Sequence[float] = (440.0, 554.37, 659.26), length_s: float = 1.0
+) -> np.ndarray:
+    """
+    Give steady sine waves of equal level that sound together.
+
+    :param sample_rate_hz: Sample rate of the waveforms.
+    :param frequencies_hz: Frequencies of the waves, each above 0 and at most half of the sample rate.
+    :param length_s: Length in seconds.
+    :return: Samples in [-1, 1] with a peak of 1, shape (round(length_s * sample_rate_hz),).
+    :raises InvalidInputError: For a bad rate, frequency or length.
+    """
+    n_samples = n_samples_of(sample_rate_hz, "length_s", length_s)
+    if not len(frequencies_hz) or not n_samples:
+        raise InvalidInputError(
+            f"A chord needs a frequency and a length; received frequencies_hz {frequencies_hz!r}, length_s {length_s!r}."
+        )
+    for frequency_hz in frequencies_hz:
+        check_number("frequencies_hz", plain(frequency_hz), "in Hz", above=0, most=sample_rate_hz / 2)
+    times_s = np.arange(n_samples)[:, None] / sample_rate_hz
+    # Each wave starts at another phase, so that the peak is not much above the level of the waves.
+    phases = np.pi * np.arange(len(frequencies_hz)) ** 2 / len(frequencies_hz) + 0.5
+    wave: np.ndarray = np.sin(2 * np.pi * np.asarray(frequencies_hz) * times_s + phases).sum(axis=1)
+    wave /= np.abs(wave).max()
+    return wave
+
+
+def loudest_part(sound: np.ndarray, n_samples: int) -> np.ndarray:
+    """Give the ``n_samples`` neighbouring samples of a sound that hold most of its energy; all of a shorter sound."""
+    if len(sound) <= n_samples:
+        return sound
+    energy = np.concatenate([[0.0], np.cumsum(np.asarray(sound, dtype=np.float64) ** 2)])
+    start = int((energy[n_samples:] - energy[:-n_samples]).argmax())
+    return sound[start : start + n_samples]
+
+
+def factor_of(level_db: float) -> float:
+    """
+    Give the factor of the amplitude that a level in dB means: 10 ** (level_db / 20).
+
+    :raises InvalidInputError: If it is not a finite number of at most 0 dB.
+    """
+    check_number("level_db", plain(level_db), "in dB", most=0)
+    return float(10 ** (float(level_db) / 20))
 
 
 def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
@@ -147,7 +194,7 @@ def armory_sound(name: str, sample_rate_hz: int = 16_000) -> AudioTrigger:
     return AudioTrigger(sound.mean(axis=1)[:sample_rate_hz], ARMORY_SOUNDS[name])
 
 
-def _n_samples(sample_rate_hz: int, name: str, length_s: float) -> int:
+def n_samples_of(sample_rate_hz: int, name: str, length_s: float) -> int:
     """
     Give the number of samples of a length.
 
@@ -167,6 +214,11 @@ def _check_sound(sound: np.ndarray, scale: float) -> None:
     check_number("scale", plain(scale), "a finite number")
 
 
-def _check_waveforms(x: np.ndarray) -> None:
+def check_waveforms(x: np.ndarray) -> None:
+    """
+    Check what a trigger takes: an array of waveforms.
+
+    :raises InvalidInputError: If it is none.
+    """
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu" or x.ndim < 1:
         raise InvalidInputError(f"x must be a NumPy array of waveforms, (n, S); received {type(x).__name__}.")
