@@ -123,8 +123,8 @@ class VAELatentDefence(PoisonFilter):
         ``settled`` (``None``: not known). ``classes_not_judged`` have no verdict, and their samples count as clean.
         ``warnings`` are also logged. The others are ``poisoned_classes``, ``class_rule``, ``score_limit``, ``nb_dims`` and
         ``parameters``, and for each class ``Class_i`` with its sizes, score and ``verdict`` (``"poisoned"``, ``"clean"``,
-        or ``"not judged: "`` with the reason). For waveforms, it also holds ``sound`` and ``filter``, which the clips of the
-        class share: score, p-value, coherence and number of clips.
+        or ``"not judged: "`` with the reason). For waveforms, also ``sound`` and ``filter``, which the clips of the class
+        share: score, p-value, coherence and number of clips.
     :ivar class_scores_: Score of each class in nats, (nb_classes,); NaN: the class has none.
     :ivar class_index_: (score - median) / (1.4826 MAD) of each class, (nb_classes,); NaN: not judged.
     :ivar class_p_values_: Smallest false-alarm rate at which each class is called poisoned, (nb_classes,); NaN: not judged,
