@@ -15,6 +15,7 @@ from art_plugins.features.layer_reduction import pool_activations, projection_ma
 from art_plugins.statistics.labels import indices_by_class
 
 N_REFERENCE = 2_000  # samples on which the axes of the views are learned
+LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # the square of a larger number is infinite in single precision
 LONGEST = 512  # a longer vector is projected to this length first
 MOST_DIMS, LEAST_DIMS = 32, 8  # principal components of one view
 SAMPLES_PER_DIM = 10  # at least, of all views together: a discriminant of more dimensions learns little from the samples
@@ -118,7 +119,7 @@ def _summarised(activations: dict[str, Tensor], outputs: Tensor, random_state: i
     for layer, activation in activations.items():
         for kind, vectors in summaries(activation).items():
             values = vectors.cpu().numpy()
-            good = np.isfinite(values).all(axis=1)
+            good = (np.abs(values) <= LARGEST).all(axis=1)  # not so for NaN
             if not good.all():
                 not_finite[layer] = max(not_finite.get(layer, 0), int((~good).sum()))
             finite = finite & good

@@ -78,6 +78,8 @@ def frames(autoencoder: Autoencoder, x: np.ndarray) -> np.ndarray:
     front_end = LogMelSpectrogram(
         settings.sample_rate_hz, settings.n_mels, min(FRAME_WINDOW_S, settings.window_s), FRAME_HOP_S, FRAME_FLOOR
     )
+    if not len(x):
+        return frames(autoencoder, np.zeros((1, *x.shape[1:]), dtype=np.float32))[:0]
     with torch.inference_mode():
         parts = [
             front_end(torch.from_numpy(np.array(x[start : start + BATCH], dtype=np.float32))).numpy()

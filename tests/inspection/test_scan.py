@@ -511,7 +511,7 @@ def test_read_folder_full_disk_is_one_sentence(scanned, monkeypatch, has_falloca
     monkeypatch.setattr(folder_data, "ZEROS_BYTES", 1_000)
     with (
         pytest.raises(
-            InvalidInputError, match=r"The 120 decoded files need 1 MB in .* \(No space left on device\); ask for"
+            InvalidInputError, match=r"The 120 decoded files need 1 MB in .* \(No space left on device\); choose"
         ),
         read_folder(scanned[0], find_class_folders(scanned[0]), SoundReader(RATE_HZ, 800), verbose=False),
     ):
