@@ -41,7 +41,7 @@ def search_sounds(
     rate_hz, rate = encoder.settings.sample_rate_hz, settings.false_alarm_rate / N_VERDICTS
 
     def waveforms(rows: np.ndarray) -> np.ndarray:
-        return np.asarray(x[rows]).reshape(len(rows), -1)
+        return np.asarray(x[rows]).reshape(len(rows), int(np.prod(x.shape[1:])))
 
     return {
         "sound": find_shared_sounds(

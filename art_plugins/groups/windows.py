@@ -28,7 +28,9 @@ def sliding_windows(frames: np.ndarray, width: int, stride: int) -> np.ndarray:
     n_frames = frames.shape[1]
     width = min(width, n_frames)
     starts = range(0, n_frames - width + 1, stride)
-    return np.stack([frames[:, start : start + width].reshape(len(frames), -1) for start in starts], axis=1)
+    return np.stack(
+        [frames[:, start : start + width].reshape(len(frames), width * frames.shape[2]) for start in starts], axis=1
+    )
 
 
 def principal_window_axes(windows: np.ndarray, nb_dims: int) -> WindowAxes:
