@@ -21,6 +21,8 @@ OF_A_DATASET = "numpy.stack([numpy.asarray(sample) for sample, label in {x}])"
 OF_A_HUGGING_FACE_DATASET = 'numpy.stack([numpy.asarray(row["image"]) for row in {x}])'
 BLOCK = 2**24  # number of values checked together, so that an array on disk is never copied as a whole
 
+LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # the square of a larger number is infinite in single precision
+
 
 def check_samples(x: Any, name: str = "x") -> None:
     """
@@ -41,6 +43,16 @@ def check_samples(x: Any, name: str = "x") -> None:
         raise InvalidInputError(
             f"{name} must hold samples along its first axis and not be empty; received shape {x.shape}."
         )
+
+
+def is_sound(values: np.ndarray) -> np.ndarray:
+    """
+    Whether all values of a sample and their squares are finite, (n,), bool.
+
+    :param values: Outputs of a layer or of the model, (n, ...).
+    """
+    sound: np.ndarray = (np.abs(values) < LARGEST).reshape(len(values), -1).all(axis=1)
+    return sound
 
 
 def check_finite(values: np.ndarray, what: str, remedy: str) -> None:

@@ -14,11 +14,12 @@ from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.defences.layerwise_groups import CAUGHT, find_poison
 from art_plugins.defences.layerwise_learning import learn_benign
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
-from art_plugins.defences.layerwise_model import LayerwiseModel, count_not_finite, listed, show_attributes
-from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters
+from art_plugins.defences.layerwise_model import count_not_finite, listed, show_attributes
+from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters, given_terms
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.input_checks import check_same_unit
+from art_plugins.groups.verdict import clearest_by_class, clearness_limit
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
@@ -64,9 +65,10 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     Without trusted data (``x_val=None``) mode ``"mahalanobis"`` looks for groups, see
     :func:`~art_plugins.groups.find.find_groups`: samples of one or more classes that stand apart, at the layers of the
     network, from the rest of their class and from all other classes. A trigger is something of its own. What sets a
-    sub-population of a class apart is what classes differ in, so that samples of other classes lie between and beside it.
-    A group is removed if its p-value is at most ``fpr``; a group that stands apart from its class alone is in the report
-    as ``"look here"`` and stays. The share of poison does not matter, up to nine tenths of a class.
+    sub-population of a class apart is what classes differ in, so that samples of other classes lie between and beside it. A
+    group is removed if its p-value is at most ``fpr``; a group that stands apart from its class alone is in the report as
+    ``"look here"`` and stays. The report also has the clearness of each class's clearest group, and the limit. The share of
+    poison does not matter, up to nine tenths of a class.
 
     Rules for hard cases: in mode ``"paper"`` each class needs 20 trusted samples that the model classifies correctly. With
     ``mode_params={"pooled": True}`` smaller classes take the standard deviation of all classes, as every class does in the
@@ -90,9 +92,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     :param y_val: Labels of the trusted samples.
     :param mode: Name of the rule, ``"mahalanobis"`` or ``"paper"``.
     :param mode_params: Settings that only this rule reads, by name; ``None``: the defaults. ``"mahalanobis"`` reads
-        ``n_folds`` (10): number of folds of the benign samples, each judged by the others, at least 2; and ``max_dims``
-        (512): length of the longest vector that is kept of a sample and layer. ``"paper"`` reads ``pooled`` (``False``):
-        judge classes of fewer than 20 trusted samples too.
+        ``n_folds`` (10), with trusted data: number of folds of these, each judged by the others, at least 2; and
+        ``max_dims`` (512): length of the longest vector that is kept of a sample and layer. ``"paper"`` reads ``pooled``
+        (``False``): judge classes of fewer than 20 trusted samples too.
     :param layers: Names of modules in the order in which they run, at least four for ``"paper"``; ``None``: the blocks of
         the model, as :func:`~art_plugins.features.blocks.find_blocks` names them.
     :param tau: Threshold in standard deviations above the mean of benign samples' scores.
@@ -162,19 +164,22 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         self.is_clean_ = (~(suspects | group)).astype(np.int64)
         self.layers_ = model.rule.layers
         show_attributes(self, model.rule, found)
-        return self._report(labels, nb_classes, model)
+        return self._report(labels, nb_classes, model.rule.n_benign) | {"classes_not_judged": model.not_judged}
 
     def _detect_groups(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         """Find poison where nothing is trusted."""
         self.layers_ = list(find_blocks(self.classifier, self.x_train[:1]) if self.layers is None else self.layers)
-        fpr = MahalanobisRule.terms["fpr"] if self.fpr is None and self.tau is None else self.fpr
+        terms = given_terms(self.tau, self.fpr) or MahalanobisRule.terms
+        fpr = terms["fpr"] if "fpr" in terms else float(norm.sf(terms["tau"]))
+        max_dims = (self.mode_params or {}).get("max_dims", MahalanobisRule.max_dims)
         found = find_poison(
             self.classifier,
             self.x_train,
             labels,
             nb_classes,
             self.layers_,
-            float(norm.sf(self.tau)) if fpr is None else fpr,
+            fpr,
+            max_dims=max_dims,
             batch_size=self.batch_size,
             random_state=self.random_state,
         )
@@ -182,44 +187,28 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         self.is_clean_ = (found.scores <= CAUGHT).astype(np.int64)
         self.joined_ = np.zeros(len(labels), dtype=bool)
         show_attributes(self, None)
-        report: dict[str, Any] = {
-            "mode": self.mode,
-            "layers": list(self.layers_),
-            "threshold": self.threshold_,
-            "trusted": False,
-            "classes_not_judged": [],
-            "n_not_finite": count_not_finite(found.scores),
-            "groups": [
-                {
-                    "verdict": one.verdict,
-                    "p_value": one.p_value,
-                    "classes": one.group.classes,
-                    "n_members": int(one.group.members.sum()),
-                    "separation": one.group.evidence.separation,
-                    "valley": one.group.evidence.valley,
-                }
-                for one in found.judged
-                if one.verdict != "nothing"
-            ],
-        }
-        return self._with_classes(
-            report, labels, nb_classes, np.bincount(labels, weights=self.is_clean_, minlength=nb_classes)
-        )
+        report = self._report(labels, nb_classes, np.bincount(labels[self.is_clean_ == 1], minlength=nb_classes))
+        report["groups"] = [one.summary() for one in found.judged if one.verdict != "nothing"]
+        report["clearness_limit"] = clearness_limit(int((np.bincount(labels) > 0).sum()), fpr) if fpr > 0 else None
+        for label, clearness in enumerate(clearest_by_class([one.group for one in found.judged], nb_classes)):
+            report[f"Class_{label}"]["clearness"] = clearness
+        return report
 
-    def _report(self, labels: np.ndarray, nb_classes: int, model: LayerwiseModel) -> dict[str, Any]:
+    def _report(self, labels: np.ndarray, nb_classes: int, n_benign: np.ndarray) -> dict[str, Any]:
+        """
+        The report that both ways have.
+
+        :param n_benign: Samples of each class that were learned from, or that stay, (K,).
+        """
+        trusted = self.x_val is not None
         report: dict[str, Any] = {
             "mode": self.mode,
             "layers": list(self.layers_),
             "threshold": self.threshold_,
-            "trusted": model.trusted,
-            "classes_not_judged": model.not_judged,
+            "trusted": trusted,
+            "classes_not_judged": [],
             "n_not_finite": count_not_finite(self.outlier_scores_),
         }
-        return self._with_classes(report, labels, nb_classes, model.rule.n_benign)
-
-    def _with_classes(
-        self, report: dict[str, Any], labels: np.ndarray, nb_classes: int, n_benign: np.ndarray
-    ) -> dict[str, Any]:
         for label, rows in enumerate(indices_by_class(labels, nb_classes)):
             n_removed = int((self.is_clean_[rows] == 0).sum())
             report[f"Class_{label}"] = {

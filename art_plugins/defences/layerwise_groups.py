@@ -13,23 +13,23 @@ from art_plugins.features.layer_views import layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
 from art_plugins.groups.find import Group, find_groups
 from art_plugins.groups.verdict import Judged, judge_groups
+from art_plugins.statistics.outlying import LEAST
 
 logger = logging.getLogger(__name__)
 
 CAUGHT = 0.5  # score above which a sample is poison
-FEWEST_CLASSES = 4  # of fewer, one other class or two have to show what is no group, and they may be poisoned as well
+TINY = 1e-12
 
 
 class GroupFindings(NamedTuple):
     """
     ``scores``: (n,), a half at the border of a group and 1 at its median, infinite where the samples' features are not
-    finite; ``layer_scores``: (n, L), places at each layer alone; ``judged``: the groups; ``not_finite``: layer -> samples.
+    finite; ``layer_scores``: (n, L), places at each layer alone; ``judged``: the groups, the clearest first.
     """
 
     scores: np.ndarray
     layer_scores: np.ndarray
     judged: list[Judged]
-    not_finite: dict[str, int]
 
 
 def find_poison(
@@ -39,7 +39,7 @@ def find_poison(
     nb_classes: int,
     layers: Sequence[str],
     fpr: float,
-    **passes: int,
+    **how: int,
 ) -> GroupFindings:
     """
     Find the groups of training samples that stand apart at the layers of the network.
@@ -49,25 +49,25 @@ def find_poison(
     :param nb_classes: Number of classes, K.
     :param layers: Names of the layers.
     :param fpr: Probability that something is called poison in a data set without any.
-    :param passes: ``batch_size`` and ``random_state``.
+    :param how: ``max_dims``, ``batch_size`` and ``random_state`` of :func:`~art_plugins.features.layer_views.layer_views`.
     :raises InvalidInputError: If no sample has finite features.
     """
-    seen = layer_views(classifier, x, labels, nb_classes, layers, **passes)
-    if not seen.finite.any():
+    seen = layer_views(classifier, x, labels, nb_classes, layers, **how)
+    if not seen.sound.any():
         raise InvalidInputError(
             f"All {len(x)} samples give features or outputs that are not finite. Check how the samples are scaled, and "
             "whether the model's weights hold NaN."
         )
-    rows = np.flatnonzero(seen.finite)
+    rows = np.flatnonzero(seen.sound)
     n_classes = int((np.bincount(labels[rows], minlength=nb_classes) > 0).sum())
-    if n_classes < FEWEST_CLASSES:
+    if n_classes < LEAST:
         logger.warning(
             "There are only %d classes. What stands apart is told by comparison with the other classes, so poison is "
             "missed more easily here: give trusted samples (x_val and y_val) if you have some.",
             n_classes,
         )
     views = {name: view[rows] for name, view in seen.views.items()}
-    random_state = passes.get("random_state", 0)
+    random_state = how.get("random_state", 0)
     groups = find_groups(views, labels[rows], nb_classes, random_state) if views else []
     judged = judge_groups(groups, views, labels[rows], n_classes, fpr)
     scores = np.full(len(x), np.inf)
@@ -79,29 +79,24 @@ def find_poison(
             own = [view for name, view in views.items() if name.rpartition(" ")[0] == layer]
             if own:
                 layer_scores[rows, index] = _places_at(np.concatenate(own, axis=1), poison, random_state)
-    return GroupFindings(scores, layer_scores, judged, seen.not_finite)
+    return GroupFindings(scores, layer_scores, judged)
 
 
 def _scores(judged: Sequence[Judged], labels: np.ndarray) -> np.ndarray:
     """
-    A score for each sample: by the groups that are poison, the largest place, so stretched that a group's cut is at a half.
-    Without any, the clearest group gives an order, below a half.
+    A score for each sample: the largest place in a group that is poison, so stretched that the group's cut is at a half.
+    Without poison, the places in the clearest group give an order, and no score is above a half.
     """
     scores = np.zeros(len(labels))
-    for one in judged:
-        group = one.group
-        stretched = np.where(
-            group.places > group.cut,
-            CAUGHT + (1 - CAUGHT) * (group.places - group.cut) / max(1 - group.cut, 1e-12),
-            CAUGHT * group.places / max(group.cut, 1e-12),
-        )
-        if one.verdict == "poison":
-            own = np.isin(labels, group.classes)
-            scores[own] = np.maximum(scores[own], stretched[own])
-            scores[group.members] = np.maximum(scores[group.members], np.nextafter(CAUGHT, 1))
-    if judged and all(one.verdict != "poison" for one in judged):
-        places = judged[0].group.places
-        scores = CAUGHT * np.clip(places, 0, 1) * np.isin(labels, judged[0].group.classes)
+    for group in (one.group for one in judged if one.verdict == "poison"):
+        below, above = group.places / max(group.cut, TINY), (group.places - group.cut) / max(1 - group.cut, TINY)
+        stretched = np.where(group.places > group.cut, CAUGHT + (1 - CAUGHT) * above, CAUGHT * below)
+        own = np.isin(labels, group.classes)
+        scores[own] = np.maximum(scores[own], stretched[own])
+        scores[group.members] = np.maximum(scores[group.members], np.nextafter(CAUGHT, 1))
+    if judged and not any(one.verdict == "poison" for one in judged):
+        clearest = judged[0].group
+        scores = CAUGHT * np.clip(clearest.places, 0, 1) * np.isin(labels, clearest.classes)
     return scores
 
 

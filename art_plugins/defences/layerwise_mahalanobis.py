@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art_plugins.defences.layerwise_rules import MOST_SCORE, Judgement, LayerRule, is_sound, other_length
+from art_plugins.arrays import is_sound
+from art_plugins.defences.layerwise_rules import MOST_SCORE, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
@@ -18,7 +19,7 @@ from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.parameters import check_count
 from art_plugins.statistics.benign_threshold import typical_shift
 from art_plugins.statistics.layer_gaussian import LayerGaussian, cross_fitted_measures, fit_layer_gaussian
-from art_plugins.statistics.layer_scores import Calibration, answers, fit_calibration, logit_margin, questions
+from art_plugins.statistics.layer_scores import QUESTIONS, Calibration, answers, fit_calibration, logit_margin
 from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.self_training import group_of_suspects
 
@@ -30,17 +31,16 @@ Key = tuple[str, int]  # a view, and the index of a layer
 class MahalanobisRule(LayerRule):
     """
     Mahalanobis distances and distance ratios at every layer, in standard deviations of benign samples. The score adds the
-    answers to all questions, and with trusted samples the logit margin, with equal weight.
+    answers to all questions and the logit margin, with equal weight. It learns from trusted samples only.
 
     :param n_folds: Number of folds; the benign samples of a fold are measured by Gaussians that were fitted on the others.
     :param max_dims: Length of the longest vector that is kept of a sample and layer; longer ones are projected at random.
 
-    :ivar questions: What is asked of every layer.
     :ivar gaussians: The Gaussians of each view of each layer.
     :ivar projections: The random directions for views that are longer than ``max_dims``, else ``None``.
     :ivar calibration: Mean and standard deviation of each measure over benign samples.
     :ivar centre, spread: Mean and standard deviation, over benign samples, of the answers to each question, of the logit
-        margin (with trusted samples), and of the sum, (Q + 2,) or (2,).
+        margin, and of the sum, (Q + 2,).
     """
 
     name: ClassVar[str] = "mahalanobis"
@@ -83,7 +83,6 @@ class MahalanobisRule(LayerRule):
 
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
         """Distances by the other folds set means and deviations; Gaussians of all samples that are kept judge later."""
-        self.questions = questions(trusted=not robust)
         predicted = self._predicted
         fits = (predicted == labels) & kept
         self._note_fits(fits, labels)
@@ -96,12 +95,12 @@ class MahalanobisRule(LayerRule):
             )
             self.gaussians[key] = fit_layer_gaussian(features[fits], labels[fits], self.nb_classes)
         measured = self._in_order(found)
-        self.calibration = fit_calibration(measured, robust)
+        self.calibration = fit_calibration(measured)
         standardised = self.calibration.standardise(measured)
         parts = self._parts(standardised, self._outputs, judged)
-        centre, spread = centre_and_spread(parts, robust)
+        centre, spread = centre_and_spread(parts)
         spread = np.where(spread > 0, spread, 1.0)
-        of_sum, of_sum_spread = centre_and_spread(((parts - centre) / spread).sum(axis=1), robust)
+        of_sum, of_sum_spread = centre_and_spread(((parts - centre) / spread).sum(axis=1))
         self.centre, self.spread = np.append(centre, of_sum), np.append(spread, of_sum_spread or 1.0)
         return self._scores(parts, judged), judged
 
@@ -113,7 +112,7 @@ class MahalanobisRule(LayerRule):
         for rows, classes, batch in self._stream(classifier, x, batch_size):
             outputs[rows], predicted[rows] = batch.outputs.cpu().numpy(), classes
             judged = classes if labels is None else labels[rows]
-            for key, vectors in self._vectors(batch, self._views()):
+            for key, vectors in self._vectors(batch):
                 self._check_length(key, vectors.shape[1])
                 finite = is_sound(vectors)
                 sound[rows] &= finite
@@ -125,7 +124,7 @@ class MahalanobisRule(LayerRule):
         judged = predicted if labels is None else labels
         standardised = self.calibration.standardise(self._in_order(found))
         scores = self._scores(self._parts(standardised, outputs, judged), judged, sound)
-        by_layer = standardised.reshape(len(x), len(self.questions), -1).max(axis=1)
+        by_layer = standardised.reshape(len(x), len(QUESTIONS), -1).max(axis=1)
         return Judgement(predicted, scores, by_layer, {})
 
     def _collect(
@@ -136,44 +135,35 @@ class MahalanobisRule(LayerRule):
         features: dict[Key, np.ndarray] = {}
         for rows, classes, batch in self._stream(classifier, x, batch_size):
             outputs[rows], predicted[rows] = batch.outputs.cpu().numpy(), classes
-            for key, vectors in self._vectors(batch, list(VIEWS)):
+            for key, vectors in self._vectors(batch):
                 if key not in features:
                     features[key] = np.empty((len(x), vectors.shape[1]), dtype=np.float32)
                 features[key][rows] = vectors
         return outputs, predicted, features
 
-    @property
-    def _trusted(self) -> bool:
-        return self.questions == questions(trusted=True)
-
-    def _views(self) -> list[str]:
-        """The views that a question looks at."""
-        return [view for view in VIEWS if self._measures(view)]
-
     def _keys(self) -> list[Key]:
-        return [(view, index) for view in self._views() for index in range(len(self.layers))]
+        return [(view, index) for view in VIEWS for index in range(len(self.layers))]
 
     def _measures(self, view: str) -> list[str]:
         """The measures that the questions take of a view."""
-        return [question.measure for question in self.questions if question.view == view]
+        return [question.measure for question in QUESTIONS if question.view == view]
 
     def _in_order(self, found: Mapping[Key, np.ndarray]) -> np.ndarray:
         """A column for each layer of each question, (n, Q L)."""
         columns = [
             found[view, index][:, self._measures(view).index(measure)]
-            for view, measure in self.questions
+            for view, measure in QUESTIONS
             for index in range(len(self.layers))
         ]
         return np.stack(columns, axis=1)
 
     def _parts(self, standardised: np.ndarray, outputs: np.ndarray, judged: np.ndarray) -> np.ndarray:
-        """The answers to the questions, and with trusted samples the logit margin, (n, Q + 1) or (n, 1)."""
-        found = answers(standardised, len(self.questions))
-        return np.column_stack([found, logit_margin(outputs, judged)]) if self._trusted else found
+        """The answers to the questions and the logit margin, (n, Q + 1)."""
+        return np.column_stack([answers(standardised, len(QUESTIONS)), logit_margin(outputs, judged)])
 
-    def _vectors(self, batch: ActivationBatch, views: list[str]) -> Iterator[tuple[Key, np.ndarray]]:
+    def _vectors(self, batch: ActivationBatch) -> Iterator[tuple[Key, np.ndarray]]:
         """A short vector of each sample for each view of each layer, (B, D)."""
-        for view in views:
+        for view in VIEWS:
             for index, name in enumerate(self.layers):
                 short = VIEWS[view](batch.activations[name])
                 if (view, index) not in self.projections:
@@ -208,8 +198,7 @@ class MahalanobisRule(LayerRule):
 
     def array_rules(self, names: Collection[str], trusted: bool) -> dict[str, ArrayRule]:
         """See the base class."""
-        asked = questions(trusted)
-        n_measures, n_parts = len(asked) * len(self.layers), len(asked) + 1 if trusted else len(asked)
+        n_measures, n_parts = len(QUESTIONS) * len(self.layers), len(QUESTIONS) + 1
         rules = {
             "n_benign": ArrayRule("iu", ("K",), low=0),
             "means": ArrayRule("f", (n_measures,), low=-MOST_SCORE, high=MOST_SCORE),
@@ -217,7 +206,7 @@ class MahalanobisRule(LayerRule):
             "centre": ArrayRule("f", (n_parts + 1,), low=-MOST_SCORE, high=MOST_SCORE),
             "spread": ArrayRule("f", (n_parts + 1,), low=TINY, high=MOST_SCORE),
         }
-        for view in {question.view for question in asked}:
+        for view in VIEWS:
             for index in range(len(self.layers)):
                 features, varying = f"features of {view} {index}", f"varying features of {view} {index}"
                 shapes: list[ArrayRule] = [
@@ -239,7 +228,6 @@ class MahalanobisRule(LayerRule):
         self.n_benign = arrays["n_benign"]
         self.calibration = Calibration(*(arrays[name] for name in Calibration._fields))
         self.centre, self.spread = arrays["centre"], arrays["spread"]
-        self.questions = questions(trusted)
         self.gaussians, self.projections = {}, {}
         for view, index in self._keys():
             gaussian = LayerGaussian(*(arrays[f"{view}_{name}_{index}"] for name in LayerGaussian._fields))

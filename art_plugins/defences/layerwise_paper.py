@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule, is_sound, other_length
+from art_plugins.arrays import is_sound
+from art_plugins.defences.layerwise_rules import LEAST_SAMPLES, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import ClassSums

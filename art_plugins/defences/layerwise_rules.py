@@ -15,7 +15,6 @@ from art_plugins.features.outputs import check_outputs
 from art_plugins.file_rules import ArrayRule
 
 LEAST_SAMPLES = 20  # of a class, for statistics of its own
-LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # the square of a larger number is infinite in single precision
 MOST_SCORE = 1e12  # of benign samples; the paper's rule gives at most some millions, where a class does not vary
 
 
@@ -191,16 +190,6 @@ class LayerRule(abc.ABC):
                 "that the samples are scaled as the classifier takes them."
             )
         self.n_benign = np.bincount(labels[fits], minlength=self.nb_classes)
-
-
-def is_sound(values: np.ndarray) -> np.ndarray:
-    """
-    Whether all values of a sample and their squares are finite, (n,), bool.
-
-    :param values: Outputs of a layer or of the model, (n, ...).
-    """
-    sound: np.ndarray = (np.abs(values) < LARGEST).reshape(len(values), -1).all(axis=1)
-    return sound
 
 
 def other_length(layer: str, length: int, learned: int) -> str:

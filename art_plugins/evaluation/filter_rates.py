@@ -158,7 +158,8 @@ def measure(cell: Cell, filter_name: str, opened: Callable[[ModelCase], Opened],
     :param opened: Gives the model of a case, as :func:`open_model` does.
     :return: JSON-safe. ``note`` says why there are no rates: the attack is too weak, or it or the filter cannot be had for
         these data. Else the counts and rates of :func:`~art_plugins.evaluation.metrics.filter_metrics` over the whole set,
-        ``n_cover_removed``, ``removed_by_class`` (removed and all samples of every label), ``fraction_classes_called``, and
+        ``n_cover_removed``, ``removed_by_class`` (removed and all samples of every label), ``fraction_classes_called``,
+        ``clearness_by_class`` (how clear the clearest group of each class is; ``None``: the filter does not tell), and
         wall-clock and CPU seconds. A class is called if the filter removes at least one of its samples.
     """
     one = filter_named(filter_name)
@@ -181,10 +182,12 @@ def measure(cell: Cell, filter_name: str, opened: Callable[[ModelCase], Opened],
     cpu = time.process_time()
     try:
         with measured() as cost:
-            _, is_clean = made.detect_poison()
+            report, is_clean = made.detect_poison()
     except ArtPluginsError as error:
         return run | {"note": f"the filter refuses: {error}"}
     run |= {"seconds": cost.seconds, "cpu_seconds": time.process_time() - cpu, "peak_memory_mb": cost.peak_memory_mb}
+    by_class = [report.get(f"Class_{label}", {}).get("clearness") for label in range(len(attack.clean.class_names))]
+    run["clearness_by_class"] = None if None in by_class else by_class
     return run | _rates(attack, np.asarray(is_clean) == 0, getattr(made, "outlier_scores_", None))
 
 

@@ -26,7 +26,7 @@ def pool_activations(activation: Tensor) -> Tensor:
         height, width = activation.shape[2:]
         activation = functional.adaptive_avg_pool2d(activation, (min(GRID, height), min(GRID, width)))
     elif activation.ndim == 3:
-        activation = torch.cat([_shortened(activation.mean(dim=axis)) for axis in (1, 2)], dim=1)
+        activation = torch.cat([shortened(activation.mean(dim=axis)) for axis in (1, 2)], dim=1)
     return activation.flatten(1).float()
 
 
@@ -44,7 +44,7 @@ def channel_statistics(activation: Tensor) -> Tensor:
         return torch.cat(_mean_and_deviation(activation.flatten(2).float(), 2), dim=1)
     if activation.ndim == 3:
         moments = [one for axis in (1, 2) for one in _mean_and_deviation(activation.float(), axis)]
-        return torch.cat([_shortened(one) for one in moments], dim=1)
+        return torch.cat([shortened(one) for one in moments], dim=1)
     return activation.flatten(1).float()
 
 
@@ -55,8 +55,8 @@ def _mean_and_deviation(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     return means.squeeze(axis), lengths / values.shape[axis] ** 0.5
 
 
-def _shortened(vectors: Tensor) -> Tensor:
-    """Average vectors to at most 1,024 values, (B, D)."""
+def shortened(vectors: Tensor) -> Tensor:
+    """Average vectors, (B, D), to at most 1,024 values: sequences may have any length."""
     return functional.adaptive_avg_pool1d(vectors, min(vectors.shape[1], LONGEST))
 
 

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from art_plugins.features.activations import stream_activations
-from art_plugins.features.layer_reduction import pool_activations, projection_matrix
+from art_plugins.arrays import is_sound
+from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.layer_reduction import pool_activations, projection_matrix, shortened
+from art_plugins.features.views import principal_axes, project
 from art_plugins.statistics.labels import indices_by_class
 
 N_REFERENCE = 2_000  # samples on which the axes of the views are learned
-LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # the square of a larger number is infinite in single precision
-LONGEST = 512  # a longer vector is projected to this length first
 MOST_DIMS, LEAST_DIMS = 32, 8  # principal components of one view
+LEAST_VARIANCE = 1e-3  # of the largest within the classes: a direction with less is left out, so that noise is not blown up
+SOFTENING = 0.01  # of the largest variance, that is added before a direction is brought to unit variance
 SAMPLES_PER_DIM = 10  # at least, of all views together: a discriminant of more dimensions learns little from the samples
 
 
 class LayerViews(NamedTuple):
     """
-    ``views``: name -> (n, d), float32; ``finite``: samples whose activations and outputs are finite, (n,), bool, the others
-    have zeros. ``not_finite``: layer -> number of samples.
+    ``views``: name, which is the layer's with a kind after it -> (n, d), float32. ``sound``: samples whose summaries and
+    outputs are finite, and their squares too, (n,), bool; the others have zeros.
     """
 
     views: dict[str, np.ndarray]
-    finite: np.ndarray
-    not_finite: dict[str, int]
+    sound: np.ndarray
 
 
 def summaries(activation: Tensor) -> dict[str, Tensor]:
@@ -53,7 +53,7 @@ def summaries(activation: Tensor) -> dict[str, Tensor]:
         }
     if activation.ndim == 3:
         largest = [activation.amax(dim=axis) for axis in (1, 2)]
-        return {"max": torch.cat([_shortened(one) for one in largest], dim=1), "mean": pool_activations(activation)}
+        return {"max": torch.cat([shortened(one) for one in largest], dim=1), "mean": pool_activations(activation)}
     return {"all": activation.flatten(1)}
 
 
@@ -63,6 +63,7 @@ def layer_views(
     labels: np.ndarray,
     nb_classes: int,
     layers: Sequence[str],
+    max_dims: int = 512,
     batch_size: int = 128,
     random_state: int = 0,
 ) -> LayerViews:
@@ -70,100 +71,79 @@ def layer_views(
     Give the views of all samples, in one forward pass and one of at most 2,000 samples before it.
 
     Each view is reduced to principal components and whitened by its covariance within the classes, so that all views have
-    equal standing.
+    equal standing. It has eight parameters: four say what is looked at, and four how.
 
     :param classifier: ART ``PyTorchClassifier``.
-    :param x: Samples, (n, ...).
+    :param x: Samples, (n, ...), n at least 1.
     :param labels: Their classes, (n,).
     :param nb_classes: Number of classes, K.
     :param layers: Names of modules.
+    :param max_dims: Length of the longest summary; a longer one is projected at random before it is reduced.
+    :param batch_size: Number of samples in one forward pass.
     :param random_state: Random seed of the samples on which the axes are learned, and of projections.
     """
-    rows = np.sort(np.random.default_rng(random_state).permutation(len(x))[:N_REFERENCE])
-    raw: dict[str, list[np.ndarray]] = {}
-    sound = []
-    for batch in stream_activations(classifier, x[rows], list(layers), batch_size):
-        found = _summarised(batch.activations, batch.outputs, random_state)
-        sound.append(found.finite)
-        for name, values in found.views.items():
-            raw.setdefault(name, []).append(values)
-    kept = np.concatenate(sound)
-    n_dims = int(np.clip(len(x) // (SAMPLES_PER_DIM * max(1, len(raw))), LEAST_DIMS, MOST_DIMS))
-    reduced = (
-        {
-            name: Reduction(np.concatenate(parts)[kept], labels[rows][kept], nb_classes, n_dims)
-            for name, parts in raw.items()
-        }
-        if kept.any()
-        else {}
-    )
-    views = {name: np.zeros((len(x), one.n_dims), dtype=np.float32) for name, one in reduced.items()}
-    finite, not_finite = np.ones(len(x), dtype=bool), dict[str, int]()
-    for batch in stream_activations(classifier, x, list(layers), batch_size):
-        found = _summarised(batch.activations, batch.outputs, random_state)
-        part = slice(batch.start, batch.start + len(batch.outputs))
-        finite[part] = found.finite
-        for name, number in found.not_finite.items():
-            not_finite[name] = not_finite.get(name, 0) + number
-        for name, one in reduced.items():
-            views[name][part][found.finite] = one.apply(found.views[name][found.finite])
-    return LayerViews({name: view for name, view in views.items() if view.shape[1]}, finite, not_finite)
+
+    def summarised(rows: np.ndarray) -> Iterator[tuple[slice, LayerViews]]:
+        for batch in stream_activations(classifier, rows, list(layers), batch_size):
+            place = slice(batch.start, batch.start + len(batch.outputs))
+            yield place, _summarised(batch, max_dims, random_state)
+
+    chosen = np.sort(np.random.default_rng(random_state).permutation(len(x))[:N_REFERENCE])
+    parts = [part for _, part in summarised(x[chosen])]
+    kept = np.concatenate([part.sound for part in parts])
+    sound = np.ones(len(x), dtype=bool)
+    reductions: dict[str, Reduction] = {}
+    if kept.any():
+        n_dims = int(np.clip(len(x) // (SAMPLES_PER_DIM * len(parts[0].views)), LEAST_DIMS, MOST_DIMS))
+        for name in parts[0].views:
+            raw = np.concatenate([part.views[name] for part in parts])[kept]
+            reductions[name] = Reduction(raw, labels[chosen][kept], nb_classes, n_dims)
+    views = {name: np.zeros((len(x), one.n_dims), np.float32) for name, one in reductions.items() if one.n_dims}
+    for place, part in summarised(x):
+        sound[place] = part.sound
+        for name, view in views.items():
+            view[place][part.sound] = reductions[name].apply(part.views[name][part.sound])
+    return LayerViews(views, sound)
 
 
-def _summarised(activations: dict[str, Tensor], outputs: Tensor, random_state: int) -> LayerViews:
-    """The summaries of one batch."""
+def _summarised(batch: ActivationBatch, max_dims: int, random_state: int) -> LayerViews:
+    """The summaries of one batch, not yet reduced."""
     views: dict[str, np.ndarray] = {}
-    finite, not_finite = outputs.isfinite().flatten(1).all(dim=1).cpu().numpy(), dict[str, int]()
-    if not finite.all():
-        not_finite["outputs"] = int((~finite).sum())
-    for layer, activation in activations.items():
+    sound = is_sound(batch.outputs.cpu().numpy())
+    for layer, activation in batch.activations.items():
         for kind, vectors in summaries(activation).items():
             values = vectors.cpu().numpy()
-            good = (np.abs(values) <= LARGEST).all(axis=1)  # not so for NaN
-            if not good.all():
-                not_finite[layer] = max(not_finite.get(layer, 0), int((~good).sum()))
-            finite = finite & good
-            matrix = projection_matrix(values.shape[1], LONGEST, random_state)
+            sound &= is_sound(values)
+            matrix = projection_matrix(values.shape[1], max_dims, random_state)
             views[f"{layer} {kind}"] = values if matrix is None else values @ matrix
-    return LayerViews(views, finite, not_finite)
+    return LayerViews(views, sound)
 
 
 class Reduction:
     """
     Principal components of a view, whitened by the covariance within the classes.
 
-    :param x: Reference samples, (m, D), finite.
+    :param x: Reference samples, (m, D), finite, m at least 1.
     :param labels: Their classes, (m,).
     :param nb_classes: Number of classes.
     :param n_dims: Largest number of components.
     """
 
     def __init__(self, x: np.ndarray, labels: np.ndarray, nb_classes: int, n_dims: int) -> None:
-        values = x.astype(np.float64)
-        self.mean = values.mean(axis=0)
-        self.scale = float(np.abs(values - self.mean).max(initial=0)) or 1.0  # squares stay in range
-        z = (values - self.mean) / self.scale
-        variances, axes = np.linalg.eigh(z.T @ z / len(z))
-        used = np.flatnonzero(variances > 1e-6 * max(variances[-1], 1e-300))[::-1][:n_dims]
-        z = z @ axes[:, used]
+        self.mean, axes = principal_axes(x.astype(np.float64), n_dims)
+        z = project(x, self.mean, axes)
         for rows in indices_by_class(labels, nb_classes):
-            z[rows] -= np.median(z[rows], axis=0) if len(rows) else 0
-        within, turned = np.linalg.eigh(z.T @ z / len(z))
-        kept = np.flatnonzero(within > 1e-3 * max(within[-1] if len(within) else 0.0, 1e-300))[::-1]
-        largest = within[-1] if len(within) else 1.0
-        self.axes = axes[:, used] @ (turned[:, kept] / np.sqrt(within[kept] + 0.01 * largest))
+            if len(rows):
+                z[rows] -= np.median(z[rows], axis=0)
+        variances, turned = np.linalg.eigh(z.T @ z / len(z))
+        kept = variances > LEAST_VARIANCE * max(variances[-1], 1e-300)
+        self.axes = axes @ (turned[:, kept] / np.sqrt(variances[kept] + SOFTENING * variances[-1]))
 
     @property
     def n_dims(self) -> int:
-        """Number of components."""
+        """Number of components; 0 if the samples do not vary within their classes."""
         return int(self.axes.shape[1])
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Give the components of samples, (n, D) -> (n, d), float32."""
-        components: np.ndarray = (((x - self.mean) / self.scale) @ self.axes).astype(np.float32)
-        return components
-
-
-def _shortened(vectors: Tensor) -> Tensor:
-    """Average vectors to at most 512 values, (B, D): sequences of any length."""
-    return functional.adaptive_avg_pool1d(vectors, min(vectors.shape[1], LONGEST))
+        return project(x, self.mean, self.axes).astype(np.float32)

@@ -56,16 +56,14 @@ class SelfTrainedDiscriminant:
             total = part.sum(axis=0)  # the samples that are left sum up to minus this
             self._factors.append(_factor(everything - product - np.outer(total, total) / max(len(x) - len(part), 1)))
 
-    def direction(self, group: np.ndarray, rest: np.ndarray | None = None) -> np.ndarray:
+    def direction(self, group: np.ndarray) -> np.ndarray:
         """
         Give the direction that tells a group from the rest, learned from all samples.
 
-        :param group: Who is of the group, (m,), bool.
-        :param rest: Who is of the rest; ``None``: all others.
-        :return: (d,), float64.
+        :param group: Who is of the group, (m,), bool; at least one sample is, and one is not.
+        :return: (d,), float64; the group lies on its positive side.
         """
-        outside = ~group if rest is None else rest
-        means = [self.x[part].mean(axis=0, dtype=np.float64) for part in (group, outside)]
+        means = [self.x[part].mean(axis=0, dtype=np.float64) for part in (group, ~group)]
         w: np.ndarray = cho_solve(self._factor, means[0] - means[1])
         return w
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from art_plugins.statistics.moments import centre_and_spread
 
+MOST_DEVIATIONS = 1e6  # of two groups that are points: a number that a report can hold
 FIFTH = 0.2  # of the way from the rest to the group
 BETWEEN = np.arange(2, 15) / 20  # where fifths start that reach into neither of those about the medians
 
@@ -40,11 +41,11 @@ def separation(places: np.ndarray, members: np.ndarray) -> float:
 
     :param places: (m,), see :class:`~art_plugins.groups.discriminant.Settled`.
     :param members: Who is of the group, (m,), bool; both sides have samples.
-    :return: Deviations; infinite where neither side varies.
+    :return: Deviations; 1,000,000 at most, where neither side varies.
     """
     (upper, of_group), (lower, of_rest) = (centre_and_spread(places[part], robust=True) for part in (members, ~members))
     spread = float(np.sqrt((of_group**2 + of_rest**2) / 2))
-    return float((upper - lower) / spread) if spread > 0 else float("inf")
+    return float(min(MOST_DEVIATIONS, (upper - lower) / spread)) if spread > 0 else MOST_DEVIATIONS
 
 
 def valley(places: np.ndarray, peaks: np.ndarray | None = None) -> float:

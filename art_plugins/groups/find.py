@@ -15,6 +15,7 @@ from art_plugins.groups.space import Space
 
 MOST_SPLITS = 3  # of a class, the clearest, that everyone is compared with
 MOST_OF_CLASS = 0.9  # a group that takes more of a class is the class itself, or several that look alike
+NEARLY_ALIKE = 0.1  # share of a clearer group, by which another one differs at most if it is told only once
 FULLEST_VALLEY = 0.5  # in a class, for which a group of all classes is one: half as many samples as at the smaller peak
 
 
@@ -72,7 +73,7 @@ def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes:
     found.sort(key=lambda group: -group.evidence.clearness)
     distinct: list[Group] = []
     for group in found:
-        if not any((group.members != other.members).mean() * len(labels) <= _tolerance(other) for other in distinct):
+        if all((group.members != other.members).sum() > NEARLY_ALIKE * other.members.sum() for other in distinct):
             distinct.append(group)
     return distinct
 
@@ -93,10 +94,6 @@ def evidence_without(group: Group, labels: np.ndarray, known: np.ndarray) -> Evi
     return Evidence(of_class.separation, valley(group.places[~known], places), of_class.n_members, of_class.share)
 
 
-def _tolerance(group: Group) -> float:
-    return 0.1 * float(group.members.sum())
-
-
 def _splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Settled]:
     """The splits of a class at which self-training comes to rest, the clearest first."""
     found: list[Settled] = []
@@ -113,12 +110,11 @@ def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, split:
     all other classes are counted.
     """
     rows = space.members[label]
-    elsewhere = np.setdiff1d(np.arange(len(space.x)), rows, assume_unique=True)
     w = own.direction(split)
     projected = space.x @ w.astype(np.float32)
     middle = (np.median(projected[rows[split]]) + np.median(projected[rows[~split]])) / 2
-    beyond = (projected[elsewhere] > middle) if len(elsewhere) else np.zeros(1)
-    inside = ~split if float(np.mean(beyond)) > 0.5 else split
+    n_beyond = (projected > middle).sum() - (projected[rows] > middle).sum()
+    inside = ~split if 2 * n_beyond > len(space.x) - len(rows) else split
     within = own.places(inside)
     if within is None:
         return None

@@ -22,6 +22,7 @@ from art_plugins.groups.sampled_clips import (
     sample_clips,
 )
 from art_plugins.groups.shared_sound import LIMIT, N_PARTNERS, Candidates, Sounds, candidates_of, clips_with_sound
+from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.outlying import outlying_scores
 
 MOST_OTHERS = 1_000  # clips of the other classes that show what a sound matches by chance
@@ -126,8 +127,7 @@ def crowd_height(crowding: np.ndarray) -> float:
 
     :param crowding: Of the clips, shape (m,), m at least 5.
     """
-    median = np.median(crowding)
-    spread = 1.4826 * np.median(np.abs(crowding - median))
+    median, spread = centre_and_spread(crowding, robust=True)
     height = np.sort(crowding)[-N_PARTNERS] - median
     return float(max(LEAST_Z, height / spread)) if spread > 0 else LEAST_Z
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,18 @@ class Judged(NamedTuple):
     p_value: float
     verdict: Verdict
 
+    def summary(self) -> dict[str, Any]:
+        """Give what a report says of the group, JSON-safe."""
+        return {
+            "verdict": self.verdict,
+            "p_value": self.p_value,
+            "classes": self.group.classes,
+            "n_members": int(self.group.members.sum()),
+            "clearness": self.group.evidence.clearness,
+            "separation": self.group.evidence.separation,
+            "valley": self.group.evidence.valley,
+        }
+
 
 def p_value(evidence: Evidence, nb_classes: int) -> float:
     """
@@ -39,6 +51,20 @@ def p_value(evidence: Evidence, nb_classes: int) -> float:
     :return: 0 to 1.
     """
     return float(min(1.0, nb_classes * np.exp(-evidence.clearness / NULL_SCALE)))
+
+
+def clearness_limit(nb_classes: int, fpr: float) -> float:
+    """Give the clearness from which a group of K classes is poison: where :func:`p_value` is ``fpr``, above 0."""
+    return float(NULL_SCALE * np.log(nb_classes / fpr))
+
+
+def clearest_by_class(groups: Sequence[Group], nb_classes: int) -> list[float]:
+    """Give the largest clearness of the groups that each class has a part in; 0 for a class without any; K values."""
+    clearest = [0.0] * nb_classes
+    for group in groups:
+        for label in group.classes:
+            clearest[label] = max(clearest[label], group.evidence.clearness)
+    return clearest
 
 
 def judge_groups(

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from art_plugins.features.views import principal_axes
+
 FLOOR = 1e-6  # share of the largest variance, below which a direction is rounding error and is left out
 
 
@@ -41,10 +43,8 @@ def principal_window_axes(windows: np.ndarray, nb_dims: int) -> WindowAxes:
     :param nb_dims: Most components, d.
     """
     windows = np.asarray(windows, dtype=np.float64)
-    mean = windows.mean(axis=0)
-    centred = windows - mean
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(windows))
-    variances, axes = variances[::-1][:nb_dims], axes[:, ::-1][:, :nb_dims]
+    mean, axes = principal_axes(windows, nb_dims)
+    variances = ((windows - mean) @ axes).var(axis=0)
     kept = variances > FLOOR * max(float(variances[0]), 1e-30)
     return WindowAxes(mean, axes[:, kept] / np.sqrt(variances[kept]))
 

@@ -55,14 +55,13 @@ class Calibration(NamedTuple):
         return np.where(varies, (measured - self.means) / np.where(varies, self.deviations, 1), 0.0)
 
 
-def fit_calibration(measured: np.ndarray, robust: bool = False) -> Calibration:
+def fit_calibration(measured: np.ndarray) -> Calibration:
     """
-    Mean and standard deviation of each measure.
+    Give the mean and standard deviation of each measure.
 
     :param measured: Measures of benign samples by Gaussians that were fitted without them, (n, M).
-    :param robust: Take medians in place of means, for samples of which a minority may not be benign.
     """
-    return Calibration(*centre_and_spread(measured, robust))
+    return Calibration(*centre_and_spread(measured))
 
 
 class Question(NamedTuple):
@@ -72,31 +71,16 @@ class Question(NamedTuple):
     measure: str
 
 
-def questions(trusted: bool) -> tuple[Question, ...]:
-    """
-    The questions that are asked of every layer.
-
-    With trusted samples there are three. Does the sample look like another class in the activations pooled over a grid
-    (view ``"grid"``, distance ratio)? Does it in the mean and the spread of each channel (view ``"channels"``, distance
-    ratio)? Is it far from its own class in these (Mahalanobis distance)?
-
-    On its way through the network a triggered sample first looks like the class that it really is. Later it comes to the
-    attacker's class by features that no benign sample of that class has. At which layer this happens differs between
-    models and is not known. A patch shows in the grid. A blended pattern or a warp changes the contrast of channels
-    everywhere.
-
-    Without trusted samples, the samples that are learned from may be poisoned, and what is learned takes some of the poison
-    for the class's own. So only one question is asked: is the sample far from its class in the grid?
-
-    :param trusted: Whether the samples that are learned from are known to be benign.
-    """
-    if not trusted:
-        return (Question("grid", MAHALANOBIS_DISTANCE),)
-    return (
-        Question("grid", DISTANCE_RATIO),
-        Question("channels", DISTANCE_RATIO),
-        Question("channels", MAHALANOBIS_DISTANCE),
-    )
+# What is asked of every layer. Does the sample look like another class in the activations pooled over a grid? Does it in
+# the mean and the spread of each channel? Is it far from its own class in these? On its way through the network a
+# triggered sample first looks like the class that it really is. Later it comes to the attacker's class by features that
+# no benign sample of that class has. At which layer this happens differs between models and is not known. A patch shows
+# in the grid. A blended pattern or a warp changes the contrast of channels everywhere.
+QUESTIONS = (
+    Question("grid", DISTANCE_RATIO),
+    Question("channels", DISTANCE_RATIO),
+    Question("channels", MAHALANOBIS_DISTANCE),
+)
 
 
 def answers(standardised: np.ndarray, n_questions: int) -> np.ndarray:
