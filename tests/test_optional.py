@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import art_plugins
 from art_plugins.errors import MissingPackageError
 from art_plugins.optional import PACKAGES, import_optional
 
-ROOT = Path(art_plugins.__file__).parents[1]
+ROOT = Path(__file__).parents[1]  # not the installed package: pip leaves setup.cfg behind
 IN_SETUP = {
     "PIL": "pillow",
     "distributed": "dask[distributed]",

@@ -10,7 +10,7 @@ import numpy as np
 from art_plugins.groups.candidates import alike
 from art_plugins.groups.cuts import LEAST_MEMBERS, bayes_cut
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant, Settled
-from art_plugins.groups.evidence import Evidence, evidence_of, valley
+from art_plugins.groups.evidence import FIFTH, Evidence, evidence_of, valley
 from art_plugins.groups.space import Space
 
 MOST_SPLITS = 3  # of a class, the clearest, that everyone is compared with
@@ -44,10 +44,10 @@ def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes:
 
     1. In every class, every view gives candidates: cuts in the directions in which the class varies more than the others.
     2. From each candidate, a discriminant on all views learns and judges in turn until it settles on a split of the class.
-    3. The suspect side of a split is the one that is rarer among all other classes. For it there are two questions. How
-       clearly does it stand apart, if the samples of all other classes are counted as well? A sub-population of a class
-       differs by what classes differ in, so others lie between and beside it; a trigger is something of its own. And if
-       the discriminant learns again from the samples of all classes: does it settle on a group of several classes?
+    3. The suspect side of a split is the smaller one, unless the other classes are like that one. For it there are two
+       questions. How clearly does it stand apart, if the samples of all other classes are counted as well? A sub-population
+       of a class differs by what classes differ in, so others lie between and beside it; a trigger is something of its own.
+       And if the discriminant learns again from the samples of all classes: does it settle on a group of several classes?
 
     When this breaks: a trigger that the views do not show; a group of fewer than 8 samples; poison whose only common trait
     is the content of another class, which is then a wrong label, and looks like any other wrong label; two very different
@@ -106,20 +106,25 @@ def _splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Sett
 
 def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, split: np.ndarray) -> Group | None:
     """
-    That side of a split on which fewer samples of the other classes lie, by what was learned in this class. The samples of
-    all other classes are counted.
+    The suspect side of a split, by what was learned in this class. The samples of all other classes are counted.
+
+    The smaller side is the suspect. The larger one is, if the typical class lies where the smaller side does, in the fifth
+    of the way about its median: then everybody is like the smaller side, and the larger one is what nobody else is. Poison
+    of a single source class has that class's content, so that the other classes lie between the two sides.
     """
     rows = space.members[label]
-    w = own.direction(split)
-    projected = space.x @ w.astype(np.float32)
-    middle = (np.median(projected[rows[split]]) + np.median(projected[rows[~split]])) / 2
-    n_beyond = (projected > middle).sum() - (projected[rows] > middle).sum()
-    inside = ~split if 2 * n_beyond > len(space.x) - len(rows) else split
+    smaller = split if 2 * split.sum() <= len(split) else ~split
+    projected = space.x @ own.direction(smaller).astype(np.float32)
+    lower, upper = (float(np.median(projected[rows[side]])) for side in (~smaller, smaller))
+    elsewhere = [members for other, members in enumerate(space.members) if other != label and len(members)]
+    away = [abs(float(np.median(projected[members])) - upper) for members in elsewhere]
+    near_smaller = len(away) > 0 and float(np.median(away)) <= FIFTH / 2 * abs(upper - lower)
+    inside = ~smaller if near_smaller else smaller
     within = own.places(inside)
     if within is None:
         return None
-    lower, upper = np.median(projected[rows[~inside]]), np.median(projected[rows[inside]])
-    places = (projected - lower) / (upper - lower)
+    start, end = (upper, lower) if near_smaller else (lower, upper)
+    places = (projected - start) / (end - start)
     places[rows] = within
     members = np.zeros(len(space.x), dtype=bool)
     members[rows[inside]] = True
@@ -132,7 +137,7 @@ def _of_all_classes(everyone: SelfTrainedDiscriminant, space: Space, label: int,
     """
     The group at which self-training over the samples of all classes comes to rest, in the classes that have one.
 
-    A group of several classes that has the majority of one is no group in them, but what these classes have in common.
+    A group that has the majority of a class is no group in it, but what the class is, unless the suspects are its majority.
     """
     settled = everyone.settle(suspect)
     if settled is None:
@@ -147,7 +152,8 @@ def _of_all_classes(everyone: SelfTrainedDiscriminant, space: Space, label: int,
         else:
             members[rows] = False
     shares = [float(members[space.members[one]].mean()) for one in classes]
-    if not classes or (len(classes) > 1 and max(shares) > 0.5):
+    from_majority = classes == [label] and suspect[space.members[label]].mean() > 0.5
+    if not classes or (max(shares) > 0.5 and not from_majority):
         return []
     clear = evidence_of(places, settled.members)
     rows = space.members[max(classes, key=lambda one: int(members[space.members[one]].sum()))]

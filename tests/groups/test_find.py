@@ -48,6 +48,17 @@ def test_group_of_all_classes_is_found():
     assert np.delete(caught, rows).mean() < 0.002
 
 
+@pytest.mark.parametrize("share", [0.1, 0.35])
+def test_poison_of_a_single_source_never_costs_the_clean_side(share):
+    """Its content is that of the source class, so that the other classes lie between both sides, or beyond."""
+    for seed in range(4):
+        x, y = classes(20 + seed)
+        rows, source = np.flatnonzero(y == 3)[: int(share * N)], np.flatnonzero(y == 6)[: int(share * N)]
+        x[rows] = x[source] + np.random.default_rng(seed).normal(0, 0.5, x[source].shape).astype(np.float32)
+        caught = removed(poisoned(x, rows), y)
+        assert np.delete(caught, rows).mean() < 0.002
+
+
 def test_two_triggers_in_two_classes_are_both_found():
     x, y = classes(2)
     one, other = np.flatnonzero(y == 1)[:60], np.flatnonzero(y == 5)[:60]
