@@ -47,13 +47,13 @@ class SelfTrainedDiscriminant:
     def __init__(self, x: np.ndarray, elsewhere: np.ndarray | None = None, random_state: int = 0) -> None:
         self.x = (x - x.mean(axis=0)).astype(np.float32)
         self.folds = np.random.default_rng(random_state).permutation(len(x)) % N_FOLDS
-        self._in_fold = np.eye(N_FOLDS, dtype=np.float32)[self.folds]  # (m, 4)
+        self._n_in_fold = np.bincount(self.folds, minlength=N_FOLDS)
         parts = [self.x[self.folds == fold].astype(np.float64) for fold in range(N_FOLDS)]
+        self._sums = np.array([part.sum(axis=0) for part in parts])  # (4, d)
         products = [part.T @ part for part in parts]
         everything = np.sum(products, axis=0) + (0 if elsewhere is None else elsewhere)
         self._factor, self._factors = _factor(everything), []
-        for part, product in zip(parts, products, strict=True):
-            total = part.sum(axis=0)  # the samples that are left sum up to minus this
+        for part, product, total in zip(parts, products, self._sums, strict=True):  # the samples left sum up to -total
             self._factors.append(_factor(everything - product - np.outer(total, total) / max(len(x) - len(part), 1)))
 
     def direction(self, group: np.ndarray) -> np.ndarray:
@@ -74,16 +74,13 @@ class SelfTrainedDiscriminant:
         :return: How far the samples are on the way from the rest to the group, (m,); ``None`` if in some fold the group or
             the rest is too small, or the discriminant does not tell one from the other.
         """
-        inside = self._in_fold * group[:, None]
-        n_inside, n_all = inside.sum(axis=0), self._in_fold.sum(axis=0)
-        n_group, n_rest = n_inside.sum() - n_inside, (n_all - n_inside).sum() - (n_all - n_inside)
+        n_inside, sums = self._by_fold(group)
+        n_group, n_rest = n_inside.sum() - n_inside, (self._n_in_fold - n_inside).sum() - (self._n_in_fold - n_inside)
         if min(n_group.min(), n_rest.min()) < LEAST_MEMBERS / 2:
             return None
-        by_group, by_fold = (self.x.T @ inside).astype(np.float64), (self.x.T @ self._in_fold).astype(np.float64)
-        of_group = (by_group.sum(axis=1, keepdims=True) - by_group) / n_group
-        by_rest = by_fold - by_group
-        of_rest = (by_rest.sum(axis=1, keepdims=True) - by_rest) / n_rest
-        differences = (of_group - of_rest).T
+        of_group = (sums.sum(axis=0) - sums) / n_group[:, None]
+        rest = self._sums - sums
+        differences = of_group - (rest.sum(axis=0) - rest) / n_rest[:, None]
         directions = [cho_solve(factor, one) for factor, one in zip(self._factors, differences, strict=True)]
         projected = self.x @ np.stack(directions, axis=1).astype(np.float32)
         found = np.empty(len(group))
@@ -95,6 +92,14 @@ class SelfTrainedDiscriminant:
             found[judged] = (values[judged] - lower) / (upper - lower)
         return found
 
+    def _by_fold(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many of a group each fold has, (4,), and the sum of their features, (4, d); by way of the smaller side."""
+        few = group if 2 * group.sum() <= len(group) else ~group
+        in_fold, x = self.folds[few], self.x[few]
+        counts = np.bincount(in_fold, minlength=N_FOLDS)
+        sums = (np.eye(N_FOLDS, dtype=np.float32)[in_fold].T @ x).astype(np.float64)
+        return (counts, sums) if few is group else (self._n_in_fold - counts, self._sums - sums)
+
     def settle(self, group: np.ndarray) -> Settled | None:
         """
         Learn, judge and learn again, until the group hardly changes.
@@ -103,17 +108,17 @@ class SelfTrainedDiscriminant:
         :return: The group; ``None`` if one side becomes smaller than 8 samples. A group that has not settled after 12
             rounds is given as it is.
         """
+        places = self.places(group)
         for _ in range(MOST_ROUNDS):
-            places = self.places(group)
             if places is None:
                 return None
             found = places > bayes_cut(places, group)
             if min(found.sum(), (~found).sum()) < LEAST_MEMBERS:
                 return None
             changed, group = float((found != group).mean()), found
+            places = self.places(group) if changed > 0 else places
             if changed <= SETTLED:
                 break
-        places = self.places(group)
         return None if places is None else Settled(group, places)
 
 
