@@ -7,6 +7,7 @@ import numpy as np
 from art_plugins.statistics.moments import centre_and_spread
 
 LEAST_MEMBERS = 8  # the variance of fewer values says little: with 8 its relative standard error is one half
+NORMAL, HEAVY = np.inf, 5.0  # degrees of freedom; with 5, the fewest whole ones, the fourth moment is finite
 LEAST_VARIANCE = 1e-4  # of all values; a few equal values have none, and its logarithm would decide alone
 
 
@@ -41,15 +42,17 @@ def minimum_error_cut(values: np.ndarray, least: int = LEAST_MEMBERS) -> float |
     return float(ordered[int(np.argmin(errors))])
 
 
-def bayes_cut(values: np.ndarray, group: np.ndarray) -> float:
+def bayes_cut(values: np.ndarray, group: np.ndarray, dof: float = NORMAL) -> float:
     """
     Give the value between the medians of a group and of the rest where both are as likely, with their shares as priors.
 
-    Both are normal, by median and median deviation. Without the shares, a group of one in twenty would draw in the tail of
-    the rest, and be another group after some rounds.
+    Both are normal, or have Student's distribution, by median and median deviation. Without the shares, a group of one in
+    twenty would draw in the tail of the rest, and be another group after some rounds. Normal distributions serve a group
+    that is wider than it looks; heavy tails keep the outliers of many samples out of a small group.
 
     :param values: One number for each sample, (n,); the group's median is the larger one.
     :param group: Who is of the group, (n,), bool; at least one sample is, and one is not.
+    :param dof: Degrees of freedom of both distributions; infinite: normal.
     :return: The cut; the median of the rest, if the group is the likelier one everywhere between the medians.
     """
     upper, upper_spread = map(float, centre_and_spread(values[group], robust=True))
@@ -58,7 +61,13 @@ def bayes_cut(values: np.ndarray, group: np.ndarray) -> float:
     upper_spread, lower_spread = max(upper_spread, least), max(lower_spread, least)
     share = group.mean()
     places = np.linspace(lower, upper, 201)
-    log_group = np.log(share / upper_spread) - ((places - upper) / upper_spread) ** 2 / 2
-    log_rest = np.log((1 - share) / lower_spread) - ((places - lower) / lower_spread) ** 2 / 2
+    log_group = np.log(share / upper_spread) + _log_density((places - upper) / upper_spread, dof)
+    log_rest = np.log((1 - share) / lower_spread) + _log_density((places - lower) / lower_spread, dof)
     of_rest = np.flatnonzero(log_group < log_rest)
     return float(places[of_rest[-1]] if len(of_rest) else lower)
+
+
+def _log_density(z: np.ndarray, dof: float) -> np.ndarray:
+    """Logarithm of the density of Student's distribution, but for its constant; z in deviations."""
+    found: np.ndarray = -z * z / 2 if np.isinf(dof) else -(dof + 1) / 2 * np.log1p(z * z / dof)
+    return found

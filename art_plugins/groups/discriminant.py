@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from art_plugins.groups.cuts import LEAST_MEMBERS, bayes_cut
+from art_plugins.groups.cuts import LEAST_MEMBERS, NORMAL, bayes_cut
 
 N_FOLDS = 4
 MOST_ROUNDS = 12
@@ -20,11 +20,12 @@ class Settled(NamedTuple):
     A group of a class at which self-training came to rest.
 
     ``members``: (m,), bool. ``places``: (m,), how far each sample is on the way from the median of the rest (0) to the
-    median of the group (1), by a discriminant that was learned without it.
+    median of the group (1), by a discriminant that was learned without it. ``cut``: the place of the border between both.
     """
 
     members: np.ndarray
     places: np.ndarray
+    cut: float
 
 
 class SelfTrainedDiscriminant:
@@ -100,11 +101,12 @@ class SelfTrainedDiscriminant:
         sums = (np.eye(N_FOLDS, dtype=np.float32)[in_fold].T @ x).astype(np.float64)
         return (counts, sums) if few is group else (self._n_in_fold - counts, self._sums - sums)
 
-    def settle(self, group: np.ndarray) -> Settled | None:
+    def settle(self, group: np.ndarray, dof: float = NORMAL) -> Settled | None:
         """
         Learn, judge and learn again, until the group hardly changes.
 
         :param group: Where to begin, (m,), bool.
+        :param dof: Of :func:`~art_plugins.groups.cuts.bayes_cut`, which divides the group from the rest in each round.
         :return: The group; ``None`` if one side becomes smaller than 8 samples. A group that has not settled after 12
             rounds is given as it is.
         """
@@ -112,14 +114,14 @@ class SelfTrainedDiscriminant:
         for _ in range(MOST_ROUNDS):
             if places is None:
                 return None
-            found = places > bayes_cut(places, group)
+            found = places > bayes_cut(places, group, dof)
             if min(found.sum(), (~found).sum()) < LEAST_MEMBERS:
                 return None
             changed, group = float((found != group).mean()), found
             places = self.places(group) if changed > 0 else places
             if changed <= SETTLED:
                 break
-        return None if places is None else Settled(group, places)
+        return None if places is None else Settled(group, places, bayes_cut(places, group, dof))
 
 
 def _factor(scatter: np.ndarray) -> tuple[np.ndarray, bool]:

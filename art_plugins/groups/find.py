@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from art_plugins.groups.candidates import alike
-from art_plugins.groups.cuts import LEAST_MEMBERS, bayes_cut
+from art_plugins.groups.cuts import HEAVY, LEAST_MEMBERS, NORMAL, bayes_cut
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant, Settled
 from art_plugins.groups.evidence import FIFTH, Evidence, evidence_of, valley
 from art_plugins.groups.space import Space
@@ -48,6 +48,8 @@ def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes:
        questions. How clearly does it stand apart, if the samples of all other classes are counted as well? A sub-population
        of a class differs by what classes differ in, so others lie between and beside it; a trigger is something of its own.
        And if the discriminant learns again from the samples of all classes: does it settle on a group of several classes?
+       It does so twice, with normal distributions and with heavy tails: among so many samples there are outliers enough to
+       carry a small group away, and a group may be wider than heavy tails let it be.
 
     When this breaks: a trigger that the views do not show; a group of fewer than 8 samples; poison whose only common trait
     is the content of another class, which is then a wrong label, and looks like any other wrong label; two very different
@@ -69,7 +71,10 @@ def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes:
         for split in _splits(own, space, label):
             of_class = _of_one_class(own, space, label, split.members)
             if of_class is not None:
-                found += [of_class, *_of_all_classes(everyone, space, label, of_class.members)]
+                found += [of_class]
+                found += [
+                    one for dof in (NORMAL, HEAVY) for one in _of_all_classes(everyone, space, label, of_class.members, dof)
+                ]
     found.sort(key=lambda group: -group.evidence.clearness)
     distinct: list[Group] = []
     for group in found:
@@ -133,13 +138,15 @@ def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, split:
     return Group(members, places, bayes_cut(within, inside), clear, alone, label, [label])
 
 
-def _of_all_classes(everyone: SelfTrainedDiscriminant, space: Space, label: int, suspect: np.ndarray) -> list[Group]:
+def _of_all_classes(
+    everyone: SelfTrainedDiscriminant, space: Space, label: int, suspect: np.ndarray, dof: float
+) -> list[Group]:
     """
     The group at which self-training over the samples of all classes comes to rest, in the classes that have one.
 
     A group that has the majority of a class is no group in it, but what the class is, unless the suspects are its majority.
     """
-    settled = everyone.settle(suspect)
+    settled = everyone.settle(suspect, dof)
     if settled is None:
         return []
     places, members, classes = settled.places, settled.members.copy(), []
@@ -158,4 +165,4 @@ def _of_all_classes(everyone: SelfTrainedDiscriminant, space: Space, label: int,
     clear = evidence_of(places, settled.members)
     rows = space.members[max(classes, key=lambda one: int(members[space.members[one]].sum()))]
     alone = evidence_of(places[rows], members[rows])
-    return [Group(members, places, bayes_cut(places, settled.members), clear, alone, label, classes)]
+    return [Group(members, places, settled.cut, clear, alone, label, classes)]

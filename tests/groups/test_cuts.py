@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from art_plugins.groups.cuts import LEAST_MEMBERS, bayes_cut, minimum_error_cut
+from art_plugins.groups.cuts import HEAVY, LEAST_MEMBERS, bayes_cut, minimum_error_cut
 
 
 def kittler_illingworth(values: np.ndarray, cut: float) -> float:
@@ -55,6 +55,24 @@ def test_bayes_cut_is_where_both_densities_are_equal(share):
     cut = bayes_cut(values, group)
     assert share * norm(4, 0.5).pdf(cut) == pytest.approx((1 - share) * norm(0, 1).pdf(cut), rel=0.15)
     assert 0 < cut < 4
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_bayes_cut_with_heavy_tails_is_where_both_densities_of_student_are_equal(share):
+    quantiles = (np.arange(20_000) + 0.5) / 20_000
+    n_group = int(share * 20_000)
+    group = np.repeat([True, False], [n_group, 20_000])
+    values = np.concatenate([norm(9, 0.5).ppf((np.arange(n_group) + 0.5) / n_group), norm(0, 1).ppf(quantiles)])
+    cut, of_group = bayes_cut(values, group, HEAVY), group.mean()
+    density, rest = of_group * t(HEAVY, 9, 0.5).pdf(cut), (1 - of_group) * t(HEAVY).pdf(cut)
+    assert density == pytest.approx(rest, rel=0.15)
+    assert 0 < cut < 9
+
+
+def test_bayes_cut_with_heavy_tails_keeps_farther_from_the_many():
+    values = np.concatenate([norm(0, 1).ppf((np.arange(2000) + 0.5) / 2000), np.full(40, 6.0) + np.linspace(-1, 1, 40)])
+    group = np.arange(2040) >= 2000
+    assert bayes_cut(values, group) < bayes_cut(values, group, HEAVY) < 6
 
 
 def test_bayes_cut_small_group_asks_for_more():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from art_plugins.groups.cuts import HEAVY
 from art_plugins.groups.discriminant import RIDGE, SelfTrainedDiscriminant
 
 
@@ -74,3 +75,22 @@ def test_same_seed_same_result():
     x, group = with_group(300, 0.2, 6)
     one, other = (SelfTrainedDiscriminant(x, random_state=4).settle(group) for _ in range(2))
     np.testing.assert_array_equal(one.places, other.places)
+
+
+def test_settle_with_heavy_tails_outliers_of_the_rest_do_not_carry_a_small_group_away():
+    random = np.random.default_rng(0)
+    x, group = random.standard_t(3, size=(8000, 20)), np.arange(8000) < 200
+    x[group, 0] += 12
+    found = SelfTrainedDiscriminant(x).settle(group, HEAVY)
+    assert found is not None
+    assert found.members[group].mean() > 0.97
+    assert found.members[~group].mean() < 0.004
+    by_normal = SelfTrainedDiscriminant(x).settle(group)
+    assert by_normal is None or by_normal.members[~group].sum() > 2 * found.members[~group].sum()
+
+
+def test_settled_members_lie_beyond_its_cut():
+    x, group = with_group(600, 0.2, 12)
+    found = SelfTrainedDiscriminant(x).settle(group)
+    assert found is not None
+    assert ((found.places > found.cut) == found.members).mean() > 0.998
