@@ -137,11 +137,12 @@ def load_encoder(name: str, channels_first: bool | None = None, sample_rate_hz: 
     :raises MissingPackageError: If the package is not installed.
     """
     package, _, model = name.partition(":")
-    if package == "timm":
-        return _of_timm(model, channels_first)
-    if package == "torchvision":
-        return _of_torchvision(model, channels_first)
-    return _of_torchaudio(model, int(sample_rate_hz or 0))
+    with torch.random.fork_rng(devices=[]):  # the packages draw weights before they load any
+        if package == "timm":
+            return _of_timm(model, channels_first)
+        if package == "torchvision":
+            return _of_torchvision(model, channels_first)
+        return _of_torchaudio(model, int(sample_rate_hz or 0))
 
 
 def _of_timm(model: str, channels_first: bool | None) -> NamedEncoder:
@@ -199,8 +200,7 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
     :raises InvalidInputError: If it cannot be loaded.
     """
     try:
-        with torch.random.fork_rng(devices=[]):  # untrained weights are drawn first
-            return load()
+        return load()
     except (ArtPluginsError, MemoryError):
         raise
     except Exception as error:  # of a network, a file, or weights that do not fit, in the words of three packages
