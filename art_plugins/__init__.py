@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from art_plugins.baselines.scale_up import ScaleUp
     from art_plugins.baselines.spectre import SPECTRE
     from art_plugins.baselines.ted import TED
+    from art_plugins.defences.encoder_features import EncoderFeatureDefence
     from art_plugins.defences.in_flight import InFlightDetector
     from art_plugins.defences.latent_clustering import VAELatentDefence
     from art_plugins.defences.layerwise import LayerwiseFeatureDefence
@@ -32,6 +33,7 @@ __all__ = [
     "Autoencoder",
     "AutoencoderSettings",
     "Beatrix",
+    "EncoderFeatureDefence",
     "InFlightDetector",
     "Inversion",
     "LayerwiseFeatureDefence",
@@ -56,6 +58,7 @@ _HOMES = {
     "Autoencoder": "art_plugins.features.autoencoder",
     "AutoencoderSettings": "art_plugins.features.autoencoder_settings",
     "Beatrix": "art_plugins.baselines.beatrix",
+    "EncoderFeatureDefence": "art_plugins.defences.encoder_features",
     "InFlightDetector": "art_plugins.defences.in_flight",
     "Inversion": "art_plugins.triggers.found",
     "LayerwiseFeatureDefence": "art_plugins.defences.layerwise",

@@ -36,6 +36,8 @@ PACKAGES = {
         " Install torch and torchaudio from PyPI in matching versions (torch>=2.11,<2.15 with torchaudio 2.11; not a "
         "CPU-only build of torch).",
     ),
+    "timm": Package("Encoders of timm", "timm", "encoders"),
+    "torchvision": Package("Encoders of torchvision", "torchvision", "encoders"),
     "pyod": Package("PyOD's detectors and TED", "PyOD", "peers"),
     "umap": Package("FLARE's maps", "umap-learn", "peers"),
     "distributed": Package("Dask clusters", "distributed", "dask"),

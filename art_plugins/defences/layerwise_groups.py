@@ -63,7 +63,7 @@ def find_poison(
     if n_classes < LEAST:
         logger.warning(
             "There are only %d classes. What stands apart is told by comparison with the other classes, so poison is "
-            "missed more easily here: give trusted samples (x_val and y_val) if you have some.",
+            "missed more easily here. A filter that takes trusted samples is the better one, if you have some.",
             n_classes,
         )
     views = {name: view[rows] for name, view in seen.views.items()}

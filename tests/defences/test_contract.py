@@ -27,6 +27,7 @@ from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
 from art_plugins.baselines.flare import FLARE, umap_is_installed
 from art_plugins.baselines.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
 from art_plugins.baselines.spectre import SPECTRE
+from art_plugins.defences.encoder_features import EncoderFeatureDefence
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.errors import InvalidInputError
@@ -122,6 +123,29 @@ def layerwise(x: Any, y: Any, trusted: bool = True, **more: Any) -> LayerwiseFea
     )
 
 
+def means(x: np.ndarray) -> np.ndarray:
+    """An encoder that is no network: mean of every row of every colour."""
+    return x.mean(axis=3).reshape(len(x), -1)
+
+
+def encoder_case(encoder: Any, **changed: Any) -> Case:
+    def make(x: Any, y: Any, **more: Any) -> EncoderFeatureDefence:
+        return EncoderFeatureDefence(more.pop("classifier", None), x, y, **{"encoder": encoder, **more})
+
+    return Case(
+        make,
+        SHAPES["image"],
+        changed={"fpr": 0.2, "batch_size": 16, "random_state": np.int64(3), **changed},
+        refused=(
+            *[("encoder", bad) for bad in (3, None, "resnet18", "nowhere:resnet18", "timm:")],
+            *[("fpr", bad) for bad in (0, 1, "a", float("nan"))],
+            *[(name, bad) for name in ("batch_size", "random_state", "sample_rate_hz") for bad in (-1, 1.5)],
+            *[("layers", bad) for bad in ([], ["1", "1"], "fc")],
+            ("channels_first", "first"),
+        ),
+    )
+
+
 def perfect(x: Any, y: Any, **more: Any) -> PerfectFilter:
     return PerfectFilter(more.pop("classifier", None), x, y, is_poison=np.arange(N) % 5 == 0, **more)
 
@@ -184,6 +208,8 @@ CASES = [
         ),
         id="layerwise_paper",
     ),
+    pytest.param(encoder_case(means), id="encoder_function"),
+    pytest.param(encoder_case(with_batch_norm().model, layers=["0", ""]), id="encoder_module"),
     pytest.param(
         Case(
             baseline(SPECTRE),

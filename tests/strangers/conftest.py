@@ -69,6 +69,7 @@ class Strangers:
         classifier = self.classifier if classifier is None else classifier
         own: dict[str, Any] = {
             "VAELatentDefence": {"kind": "image", "nb_epochs": 1, "n_init": 2, "nb_trials": 2, "verbose": False, **TINY},
+            "EncoderFeatureDefence": {"encoder": self.network},
             "FLARE": {"n_neighbors": 8, "min_cluster_size": 8},
             "LayerwiseFeatureDefence": {"mode_params": {"n_folds": 2}},
             "LayerwiseFeatureDetector": {"mode_params": {"n_folds": 2}},
