@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.resampling import resample_clips
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.named_sounds import named_sound
+from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
 N_POISON = 25
 HELD_OUT = [word for word in COMMANDS if word not in ("off", "on", "stop")]  # of these the part at hand holds too few
@@ -34,11 +36,11 @@ def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[np.ndarray, np.ndarray]:
-    """Six drawn words, 60 clips each, half a second at 8 kHz; 25 of the second word carry a clap."""
+    """Six drawn words, 60 clips each, half a second at 8 kHz; 25 of the second word carry a burst of noise."""
     data = synthetic_speech(60, 1)
     x, labels = data.x_train.copy(), data.y_train
     chosen = np.flatnonzero(labels == 1)[:N_POISON]
-    x[chosen] = named_sound("clapping", SAMPLE_RATE_HZ)(x[chosen])
+    x[chosen] = AudioTrigger(noise_burst(SAMPLE_RATE_HZ), 0.3)(x[chosen])
     return x, labels
 
 
@@ -131,7 +133,9 @@ def held_out_clips(root: Path, n_per_class: int) -> tuple[np.ndarray, np.ndarray
 
 
 def test_real_words_and_speakers_that_it_never_heard(data_root: Path) -> None:
-    x, labels = held_out_clips(data_root, 150)
+    if find_spec("armory") is None:
+        pytest.skip("the clap is a file of armory-testbed, which is not installed")
+    x, labels = held_out_clips(data_root, 100)
     report, is_clean = speech(x, labels).detect_poison()
     assert len(np.unique(labels)) == 8
     assert report["poisoned_classes"] == []
