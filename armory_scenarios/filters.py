@@ -13,6 +13,7 @@ from armory_scenarios.datasets import samples
 from art_plugins.defences.latent_clustering import VAELatentDefence as Uncached
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence as Untrusting
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.shipped import is_shipped
 
 
 class VAELatentDefence(Uncached):
@@ -20,7 +21,8 @@ class VAELatentDefence(Uncached):
     :class:`art_plugins.VAELatentDefence` that keeps its autoencoder in the cache and takes it from there where the same one
     was trained before, such as for another ``scoring``.
 
-    A relative path in ``autoencoder`` is looked for in the working directory, then in Armory's folder of saved models.
+    A relative path in ``autoencoder`` is looked for in the working directory, then in Armory's folder of saved models;
+    ``"speech"`` is the one that comes with the package.
     """
 
     def detect_poison(self, ignored_classes: Sequence[int] = (), **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
@@ -45,7 +47,7 @@ class VAELatentDefence(Uncached):
 
     def _detect_cached(self) -> tuple[dict[str, Any], list[int]]:
         if not self.is_to_train():
-            if isinstance(self.autoencoder, (str, Path)):
+            if isinstance(self.autoencoder, (str, Path)) and not is_shipped(self.autoencoder):
                 self.set_params(autoencoder=find_file(self.autoencoder))
             return super().detect_poison()
         file = cache_folder() / f"autoencoder-{fingerprint(self.x_train, self.training_settings())}.safetensors"

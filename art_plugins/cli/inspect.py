@@ -27,7 +27,12 @@ def scan(
     apply_to: Annotated[
         Path | None, typer.Option(help="Write the list of the files to keep to this new file. No file is deleted.")
     ] = None,
-    autoencoder: Annotated[Path | None, typer.Option(help="Use this saved autoencoder instead of training one.")] = None,
+    autoencoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Use this saved autoencoder instead of training one; speech: the one that comes with the package."
+        ),
+    ] = None,
     save_autoencoder: Annotated[
         Path | None, typer.Option(help="Save the trained autoencoder to this new file, for other scans.")
     ] = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from art_plugins.cli.app import app, console
-from art_plugins.cli.options import Cap, Precision, Root, Seeds, Source, Target, Trigger, _command
+from art_plugins.cli.options import Cap, Precision, Root, Seeds, Source, Target, Trigger, _check_autoencoder, _command
 from art_plugins.cli.shown import _show, _show_comparison
 from art_plugins.errors import InvalidInputError
 
@@ -35,7 +35,9 @@ def compare(
         typer.Option(help="The network that is attacked; for Speech Commands only."),
     ] = "cnn",
     nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of --classifier.")] = 15,
-    autoencoder: Annotated[Path | None, typer.Option(help="Use this saved autoencoder and train none.")] = None,
+    autoencoder: Annotated[
+        str | None, typer.Option(help="Use this saved autoencoder, or speech, which comes with the package; train none.")
+    ] = None,
     autoencoder_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder (paper: 30).")] = 30,
     precision: Precision = "32-true",
     seed: Seeds = [0],  # noqa: B006
@@ -46,8 +48,8 @@ def compare(
         raise InvalidInputError("--dataset speech_commands needs --root DIR, the folder that holds (or gets) the data.")
     if dataset != "speech_commands" and (root or autoencoder or download):
         raise InvalidInputError("--root, --download and --autoencoder need --dataset speech_commands.")
-    if autoencoder is not None and not autoencoder.is_file():
-        raise InvalidInputError(f"--autoencoder {autoencoder} does not exist.")
+    if autoencoder is not None:
+        _check_autoencoder(autoencoder)
     from art_plugins.attacks import tasks
     from art_plugins.evaluation.compare_run import run_comparisons
     from art_plugins.optional import import_optional
@@ -58,7 +60,7 @@ def compare(
 
     defence: dict[str, Any] = {"nb_epochs": autoencoder_epochs, "precision": precision}
     if autoencoder is not None:
-        defence = {"autoencoder": str(autoencoder)}
+        defence = {"autoencoder": autoencoder}
     makers: list[Any] = []
     for number in seed:
         if dataset in ("default", "digits"):
@@ -88,7 +90,12 @@ def compare(
 @app.command()
 def sweep(
     root: Root,
-    autoencoder: Annotated[Path, typer.Option(help="File of a saved autoencoder; compare writes one beside its results.")],
+    autoencoder: Annotated[
+        str,
+        typer.Option(
+            help="File of a saved autoencoder; compare writes one beside its results. speech: the one of the package."
+        ),
+    ],
     trigger: Annotated[list[str], typer.Option(help="The trigger, by a name that compare takes; repeat for several.")] = [  # noqa: B006
         "clapping",
         "whistle",
@@ -116,8 +123,7 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/sweep"),
 ) -> None:
     """Fig. 4, 6, 7 of Mehlman et al. 2023: attack every pair of classes, and judge each with one autoencoder."""
-    if not autoencoder.is_file():
-        raise InvalidInputError(f"--autoencoder {autoencoder} does not exist.")
+    _check_autoencoder(autoencoder)
     if not all(pair.count(":") == 1 for pair in curve):
         raise InvalidInputError(f"--curve is source:target, such as right:left; received {curve}.")
     from art_plugins.attacks.datasets.speech_commands import speech_commands
@@ -125,7 +131,7 @@ def sweep(
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.evaluation.running.workers import Workers
     from art_plugins.evaluation.sweep import SweepPlan, check_sweep, run_sweep
-    from art_plugins.features.autoencoder import Autoencoder
+    from art_plugins.features.shipped import load_autoencoder
     from art_plugins.reports.sweep_figures import write_sweep_figures
     from art_plugins.reports.sweep_tables import sweep_tables
 
@@ -135,7 +141,7 @@ def sweep(
     check_sweep(data.class_names, trigger, curves)
     plan = SweepPlan(trigger, clean, curves, pairs, seed)
     workers = Workers(backend, address, jobs)
-    record = run_sweep(data, Autoencoder.load(autoencoder), plan, Recording(out, _command()), workers)
+    record = run_sweep(data, load_autoencoder(autoencoder), plan, Recording(out, _command()), workers)
     for table in sweep_tables(record):
         _show(table)
     figures = write_sweep_figures(record, out)

@@ -45,6 +45,16 @@ Download = Annotated[bool, typer.Option("--download", help="Download MNIST or CI
 Models = Annotated[Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")]
 
 
+def _check_autoencoder(given: str) -> None:
+    """
+    :raises InvalidInputError: If ``given`` is neither a file nor the name of an autoencoder that comes with the package.
+    """
+    from art_plugins.features.shipped import SHIPPED
+
+    if given not in SHIPPED and not Path(given).is_file():
+        raise InvalidInputError(f"--autoencoder {given} does not exist; give a saved one, or {', '.join(SHIPPED)}.")
+
+
 def _size_of_machine(quick: bool, size: str) -> Any:
     if quick:
         return "quick"

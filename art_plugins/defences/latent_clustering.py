@@ -14,7 +14,9 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.latent_sounds import N_VERDICTS, evidence_of, search_sounds, sound_reports, sound_warnings, united
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, infer_kind
+from art_plugins.features.resampling import resample_clips
 from art_plugins.features.sample_shapes import spectrogram_notice
+from art_plugins.features.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
 from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
@@ -94,7 +96,8 @@ class VAELatentDefence(PoisonFilter):
         settings is trained. The names are those of :class:`~art_plugins.features.autoencoder.AutoencoderSettings`, without
         those that are parameters here, and ``patience`` of :meth:`Autoencoder.fit`. An :class:`Autoencoder` that is not
         fitted: one with its settings is trained. A fitted one, or the path of a saved one: it is used without training
-        (section 4.4).
+        (section 4.4). ``"speech"``: the one that comes with the package is used without training, for waveforms of any
+        length and rate; they are resampled, in memory, from ``sample_rate_hz`` to its 16 kHz.
     :param kind: ``"waveform"``, ``"spectrogram"``, ``"image"``, or ``"auto"``: by the number of axes.
     :param channels_first: Whether the colour axis of images is before height and width. ``None``: as the classifier says,
         or as the shape shows.
@@ -195,10 +198,11 @@ class VAELatentDefence(PoisonFilter):
         super().set_params(**renamed(kwargs, OLD_NAMES, self.tunables()))
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
-        views = describe(self._encoder(), self.x_train)
+        encoder, x = self._encoder()
+        views = describe(encoder, x)
         self.latents_ = views.latents
         settings = ScoringSettings(**{name: getattr(self, name) for name in SCORING}, **(self.scoring_params or {}))
-        searched = search_sounds(self.autoencoder_, self.x_train, labels, nb_classes, settings, self.random_state)
+        searched = search_sounds(encoder, x, labels, nb_classes, settings, self.random_state)
         if searched:
             settings = replace(settings, false_alarm_rate=settings.false_alarm_rate / N_VERDICTS)
         result = cluster_latent_classes(
@@ -232,6 +236,8 @@ class VAELatentDefence(PoisonFilter):
         parameters = {
             name: getattr(self, name) for name in self.defence_params if name not in ("autoencoder", "checkpoint")
         }
+        if is_shipped(self.autoencoder):  # its name, since the data of another rate have to be resampled again
+            parameters["autoencoder"] = self.autoencoder
         settings = {"parameters": parameters, "autoencoder": self.autoencoder_.state_settings()}
         save_arrays(target_file(filename, path), FILE_KIND, self.autoencoder_.state_arrays(), settings)
 
@@ -249,17 +255,22 @@ class VAELatentDefence(PoisonFilter):
             check_settings(settings, {"parameters": SettingRule(dict), "autoencoder": SettingRule(dict)})
             autoencoder = Autoencoder.from_state(arrays, settings["autoencoder"])
             defence = cls(classifier, x_train, y_train)
+            named = settings["parameters"].get("autoencoder")
+            if named is not None:
+                _check_same(named, arrays)
             if settings["parameters"].get("checkpoint") is not None:
                 raise InvalidInputError("a file does not say where to write a checkpoint")
             with warnings.catch_warnings():  # the file of an earlier release has old names, all of them
                 warnings.simplefilter("ignore", FutureWarning)
-                defence.set_params(autoencoder=autoencoder, **settings["parameters"])
+                defence.set_params(**{"autoencoder": autoencoder, **settings["parameters"]})
         return defence
 
     def _check_data(self) -> None:
         super()._check_data()
         if self.is_to_train():
             self._settings()
+        elif is_shipped(self.autoencoder):
+            check_speech(self.x_train.shape, self.kind, self.sample_rate_hz)
 
     def _check(self, values: dict[str, Any]) -> None:
         """The whole set of parameters, without touching the data."""
@@ -275,8 +286,8 @@ class VAELatentDefence(PoisonFilter):
             patience = architecture.pop("patience", SETTLED)
         elif not isinstance(autoencoder, (Autoencoder, str, Path)):
             raise InvalidInputError(
-                "autoencoder must be an Autoencoder, a dict of its settings or the path of a saved one; received "
-                f"{type(autoencoder).__name__}."
+                "autoencoder must be an Autoencoder, a dict of its settings, the path of a saved one or "
+                f"{' or '.join(map(repr, SHIPPED))}; received {type(autoencoder).__name__}."
             )
         AutoencoderSettings(**architecture)
         check_training(**{name: values[name] for name in (*TRAINING, "random_state")}, patience=patience)
@@ -310,13 +321,16 @@ class VAELatentDefence(PoisonFilter):
         architecture |= {name: value for name, value in (self.autoencoder or {}).items() if name != "patience"}
         return AutoencoderSettings(**architecture)
 
-    def _encoder(self) -> Autoencoder:
-        """The autoencoder handed in, the one trained before with the same settings, or a newly trained one."""
+    def _encoder(self) -> tuple[Autoencoder, np.ndarray]:
+        """The autoencoder handed in or named, the one trained before with the same settings, or a new one; its samples."""
         given = self.autoencoder
         if not self.is_to_train():
-            self.autoencoder_ = given if isinstance(given, Autoencoder) else Autoencoder.load(given)
-            self._trained_with = None
-            return self.autoencoder_
+            x, self._trained_with = self.x_train, None
+            self.autoencoder_ = given if isinstance(given, Autoencoder) else load_autoencoder(given)
+            if is_shipped(given):
+                x = resample_clips(x, self.sample_rate_hz, self.autoencoder_.settings.sample_rate_hz)
+                self.autoencoder_ = self.autoencoder_.for_shape(x.shape[1:])
+            return self.autoencoder_, x
         wanted = self.training_settings()
         if self._trained_on is not self.x_train or wanted != self._trained_with:
             self.autoencoder_ = Autoencoder(AutoencoderSettings(**wanted["settings"])).fit(
@@ -327,7 +341,7 @@ class VAELatentDefence(PoisonFilter):
                 **wanted["training"],
             )
             self._trained_with, self._trained_on = wanted, self.x_train
-        return self.autoencoder_
+        return self.autoencoder_, self.x_train
 
     def _report(
         self, labels: np.ndarray, nb_classes: int, result: LatentClasses, searched: dict[str, SharedSounds]
@@ -374,6 +388,15 @@ class VAELatentDefence(PoisonFilter):
         report["nb_dims"] = result.nb_dims
         report["parameters"] = {name: _json_value(getattr(self, name)) for name in self.defence_params}
         return report
+
+
+def _check_same(named: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Check that a file's named autoencoder is the one that this release ships under that name, and no path."""
+    if not is_shipped(named):
+        raise InvalidInputError(f"the autoencoder is called {shown(named)}")
+    weights = load_autoencoder(named).state_arrays()
+    if any(not np.array_equal(weights[name], arrays[name]) for name in weights):
+        raise InvalidInputError(f"its autoencoder {named!r} is another one; judge the data anew")
 
 
 def _not_judged_warnings(result: LatentClasses, sizes: np.ndarray) -> list[str]:

@@ -178,14 +178,20 @@ class Autoencoder:
             check_finite(of_steps, "latents of the time steps of x", "look for samples with extreme values")
         return whole, of_steps
 
-    def save(self, filename: str | Path, path: str | Path | None = None) -> None:
+    def save(self, filename: str | Path, path: str | Path | None = None, *, half_precision: bool = False) -> None:
         """
         Write settings, scaling, history and weights as one safetensors file, atomically.
 
         :param filename: Name of the file, or its whole path.
         :param path: The folder, as in ART; ``None`` if ``filename`` is the whole path.
+        :param half_precision: Write the weights as 16-bit floats, which halves the file and rounds them.
         """
-        save_arrays(target_file(filename, path), FILE_KIND, self.state_arrays(), self.state_settings())
+        arrays = self.state_arrays()
+        if half_precision:
+            arrays = {
+                name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()
+            }
+        save_arrays(target_file(filename, path), FILE_KIND, arrays, self.state_settings())
 
     @classmethod
     def load(cls, path: str | Path) -> Autoencoder:
@@ -215,6 +221,20 @@ class Autoencoder:
             "history": self.history_,
             **({} if self.steps_per_epoch_ is None else {"steps_per_epoch": self.steps_per_epoch_}),
         }
+
+    def for_shape(self, sample_shape: tuple[int, ...]) -> Autoencoder:
+        """
+        Give a copy that takes waveforms of another length; its network takes any number of time steps.
+
+        :param sample_shape: Shape of one waveform, (S,), (S, 1) or (1, S).
+        :raises InvalidInputError: If the shape is not that of a waveform, or the waveform is shorter than half a window.
+        """
+        if self.settings.kind != "waveform":
+            raise InvalidInputError(
+                f"Only an autoencoder of waveforms takes another length; this one is of {self.settings.kind}s."
+            )
+        FrontEnd(self.settings, sample_shape)
+        return self.from_state(self.state_arrays(), {**self.state_settings(), "sample_shape": list(sample_shape)})
 
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Autoencoder:

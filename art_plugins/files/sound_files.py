@@ -6,14 +6,13 @@ import io
 import math
 from collections import Counter
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.resampling import resample
 from art_plugins.files.open_sound import WRONG_LENGTH, has_length, open_sound
 from art_plugins.optional import import_optional
 
@@ -23,7 +22,6 @@ LENGTH_QUANTILE = 0.95  # of the files; the rest lose their end, so that a few l
 NEAR_SILENT = 1e-3  # peak, of full scale 1
 EIGHT_BIT = ("PCM_S8", "PCM_U8", "ULAW", "ALAW")
 BLOCK_VALUES = 2**20  # decoded at once, of all channels together
-MAX_FACTOR = 100_000  # of a resampling, whose filter is as long; other rates are taken for the nearest ratio, to some ppm
 PADDED, CROPPED = "padded", "cropped"
 
 
@@ -78,7 +76,7 @@ class SoundReader:
             mended.append("louder than full scale, clipped")
         if rate_hz != self.sample_rate_hz:
             mended.append("resampled")
-            mono = _resample(mono, rate_hz, self.sample_rate_hz)
+            mono = resample(mono, rate_hz, self.sample_rate_hz)
         n_whole = math.ceil(n_frames * self.sample_rate_hz / rate_hz)
         if n_whole != self.n_samples:
             mended.append(PADDED if n_whole < self.n_samples else CROPPED)
@@ -163,11 +161,3 @@ def _seconds_of(sound: Any) -> float:
     if has_length(sound):
         return float(sound.frames / sound.samplerate)
     return len(_read_mono(sound, math.ceil((MAX_SECONDS + MIN_SECONDS) * sound.samplerate))[0]) / float(sound.samplerate)
-
-
-def _resample(mono: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    slow, fast = sorted((from_hz, to_hz))
-    ratio = Fraction(slow, fast).limit_denominator(MAX_FACTOR)
-    few, many = max(ratio.numerator, 1), ratio.denominator
-    up, down = (many, few) if to_hz > from_hz else (few, many)
-    return np.asarray(resample_poly(mono, up, down), dtype=np.float32)

@@ -13,6 +13,7 @@ import numpy as np
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.shipped import is_shipped, load_autoencoder
 from art_plugins.files.class_folders import find_class_folders
 from art_plugins.files.folder_data import read_folder
 from art_plugins.files.image_files import ImageReader
@@ -64,12 +65,15 @@ def scan_folder(
     with held_folder(Path(out)):
         found = find_class_folders(folder, settings.kind, settings.split)
         given = settings.autoencoder
-        fitted = Autoencoder.load(given) if isinstance(given, (str, Path)) else None
+        fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, folder, settings, fitted)
         with read_folder(folder, found, reader, verbose) as data:
             defence = VAELatentDefence(None, data.x, data.labels)
             defence.detect_poison(
-                autoencoder=given if fitted is None else fitted, verbose=verbose, **params, **_kind_of_data(reader)
+                autoencoder=given if fitted is None or is_shipped(given) else fitted,
+                verbose=verbose,
+                **params,
+                **_kind_of_data(reader),
             )
             record = {
                 "command": command,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.shipped import is_shipped
 from art_plugins.files.class_folders import ClassFolders
 from art_plugins.files.image_files import ImageReader, choose_image_reader, find_depth
 from art_plugins.files.sound_files import SoundReader, choose_sound_reader
@@ -37,14 +38,23 @@ def make_reader(
         if kind == "sound":
             return choose_sound_reader(paths, settings.seconds)
         return choose_image_reader(paths, settings.size)
-    if settings.seconds is not None or settings.size is not None:
-        raise InvalidInputError("The autoencoder determines how long or large its samples are; leave out seconds and size.")
     if fitted.settings.kind != KINDS[kind]:
         raise InvalidInputError(
             f"The autoencoder was fitted on data of kind {fitted.settings.kind!r}, and the folder holds {kind}s; use one "
             "that a scan of such files has saved."
         )
+    if is_shipped(settings.autoencoder):
+        return _at_its_rate(fitted, choose_sound_reader(paths, settings.seconds))
+    if settings.seconds is not None or settings.size is not None:
+        raise InvalidInputError("The autoencoder determines how long or large its samples are; leave out seconds and size.")
     return _for_sounds(fitted) if kind == "sound" else _for_images(fitted, paths)
+
+
+def _at_its_rate(fitted: Autoencoder, chosen: SoundReader) -> SoundReader:
+    """The reader for the folder, at the sample rate of the autoencoder, which takes clips of any length."""
+    rate_hz = fitted.settings.sample_rate_hz
+    notes = (f"Clips are read at {rate_hz} Hz, as the autoencoder needs them.", *chosen.notes[1:])
+    return SoundReader(rate_hz, round(chosen.seconds * rate_hz), notes)
 
 
 def _for_sounds(fitted: Autoencoder) -> SoundReader:

@@ -72,7 +72,8 @@ class ScanSettings:
     :param seconds: Length of the clips; ``None``: the 95th percentile of the folder, at most 10 s.
     :param size: Width and height of the images in pixels; ``None``: the most common size.
     :param autoencoder: File of a saved :class:`Autoencoder`, which is used instead of training one; it determines how the
-        files are read. A dict: settings of the one that is trained, as :class:`VAELatentDefence` takes them.
+        files are read. ``"speech"``: the one of the package, for sounds of any rate and length. A dict: settings of the one
+        that is trained, as :class:`VAELatentDefence` takes them.
     :param save_autoencoder: New file for the autoencoder that is trained. An interrupted training continues from the
         checkpoint beside it.
     :param apply_to: New file for the keep-list: the path of every file that was read and is not called poison, relative to

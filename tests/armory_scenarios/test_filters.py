@@ -53,6 +53,12 @@ def test_autoencoder_of_other_settings_is_trained(
     assert len(fits) == 2
 
 
+def test_the_shipped_autoencoder_is_no_file_to_look_for(cache: Path, fits: list[int]) -> None:
+    x = np.random.default_rng(0).normal(scale=0.1, size=(60, 4_000)).astype(np.float32)
+    assert len(detect(x, autoencoder="speech")) == 60
+    assert fits == []
+
+
 def test_ignored_class_is_kept_and_the_rest_judged_as_without_it(
     cache: Path, fits: list[int], tiny_waveforms: np.ndarray, tiny_network: dict[str, Any]
 ) -> None:

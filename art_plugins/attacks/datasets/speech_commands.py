@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,17 +51,10 @@ def speech_commands(
     folder = Path(root) / FOLDER
     if download and not folder.is_dir():
         _download(Path(root))
-    if not folder.is_dir():
-        raise InvalidInputError(
-            f"{folder} does not exist; give the folder that torchaudio's SPEECHCOMMANDS was unpacked in, or --download."
-        )
+    folder = _existing(Path(root))
     if held_out not in HELD_OUT:
         raise InvalidInputError(f"held_out must be one of {', '.join(HELD_OUT)}; received {held_out!r}.")
-    clips = {
-        word.name: sorted(word.glob("*.wav"))
-        for word in sorted(folder.iterdir())
-        if word.is_dir() and not word.name.startswith("_")
-    }
+    clips = _clips(folder)
     names, notes = _choose_commands(clips)
     class_names = (*names, *((SILENCE,) if silence else ()), UNKNOWN)
     listed = {name: _listed(folder, f"{name}_list.txt") for name in HELD_OUT}
@@ -81,6 +75,62 @@ def speech_commands(
         parts = _with_silence(parts, folder, class_names, random)
     (x_train, y_train), (x_test, y_test) = parts
     return LabelledData(x_train, y_train, x_test, y_test, class_names, tuple(notes))
+
+
+def pretraining_clips(
+    root: str | Path, *, cap: int | None = 3_000, random_state: int = 0
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """
+    Load clips for an autoencoder that later judges other words by other speakers, so that this can be measured.
+
+    The words are all but the ten commands. The speakers are those whose number, by which a file's name begins, is even.
+
+    :param root: As for :func:`speech_commands`.
+    :param cap: Most clips of one word, drawn without replacement; ``None``: all.
+    :param random_state: Random seed of the cap.
+    :return: Waveforms as :func:`speech_commands` gives them, (n, 16,000), and what they are, JSON-safe: ``words`` and the
+        numbers ``n_clips`` and ``n_speakers``.
+    :raises InvalidInputError: If the folder is missing, holds no such clips, or a file in it cannot be read.
+    """
+    clips = _clips(_existing(Path(root)))
+    random = np.random.default_rng(random_state)
+    chosen: list[tuple[Path, int]] = []
+    for label, word in enumerate(word for word in clips if word not in COMMANDS):
+        files = [file for file in clips[word] if _is_even(_speaker(file))]
+        chosen += [(file, label) for file in _at_most(cap, files, random)]
+    if not chosen:
+        raise InvalidInputError(
+            f"{Path(root) / FOLDER} holds no words besides {', '.join(COMMANDS)} by speakers of an even number; "
+            "unpack the whole data set."
+        )
+    words = sorted({file.parent.name for file, _ in chosen})
+    speakers = {_speaker(file) for file, _ in chosen}
+    return _read_all(chosen)[0], {"words": words, "n_clips": len(chosen), "n_speakers": len(speakers)}
+
+
+def _existing(root: Path) -> Path:
+    """The folder of the clips of all words."""
+    folder = root / FOLDER
+    if not folder.is_dir():
+        raise InvalidInputError(
+            f"{folder} does not exist; give the folder that torchaudio's SPEECHCOMMANDS was unpacked in, or --download."
+        )
+    return folder
+
+
+def _clips(folder: Path) -> dict[str, list[Path]]:
+    """The clips of each word, by name."""
+    words = [word for word in sorted(folder.iterdir()) if word.is_dir() and not word.name.startswith("_")]
+    return {word.name: sorted(word.glob("*.wav")) for word in words}
+
+
+def _speaker(file: Path) -> str:
+    """The hexadecimal number of the speaker, such as 0a7c2a8d of 0a7c2a8d_nohash_0.wav."""
+    return file.stem.partition("_")[0]
+
+
+def _is_even(number: str) -> bool:
+    return number[-1:].lower() in "02468ace"
 
 
 def _at_most(cap: int | None, files: list[Path], random: np.random.Generator) -> list[Path]:
