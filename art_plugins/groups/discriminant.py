@@ -20,12 +20,11 @@ class Settled(NamedTuple):
     A group of a class at which self-training came to rest.
 
     ``members``: (m,), bool. ``places``: (m,), how far each sample is on the way from the median of the rest (0) to the
-    median of the group (1), by a discriminant that was learned without it. ``cut``: the place of the border between both.
+    median of the group (1), by a discriminant that was learned without it.
     """
 
     members: np.ndarray
     places: np.ndarray
-    cut: float
 
 
 class SelfTrainedDiscriminant:
@@ -121,7 +120,7 @@ class SelfTrainedDiscriminant:
             places = self.places(group) if changed > 0 else places
             if changed <= SETTLED:
                 break
-        return None if places is None else Settled(group, places, bayes_cut(places, group, dof))
+        return None if places is None else Settled(group, places)
 
 
 def _factor(scatter: np.ndarray) -> tuple[np.ndarray, bool]:

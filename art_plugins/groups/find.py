@@ -128,6 +128,7 @@ def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, split:
     within = own.places(inside)
     if within is None:
         return None
+    inside, cut = _bordered(within, inside)
     start, end = (upper, lower) if near_smaller else (lower, upper)
     places = (projected - start) / (end - start)
     places[rows] = within
@@ -135,7 +136,13 @@ def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, split:
     members[rows[inside]] = True
     alone = evidence_of(within, inside)
     clear = Evidence(alone.separation, valley(places, within), alone.n_members, alone.share)
-    return Group(members, places, bayes_cut(within, inside), clear, alone, label, [label])
+    return Group(members, places, cut, clear, alone, label, [label])
+
+
+def _bordered(places: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, float]:
+    """Draw the border of a group with heavy tails, so that outliers of the others stay out; its members, and the border."""
+    cut = bayes_cut(places, members, HEAVY)
+    return places > cut, cut
 
 
 def _of_all_classes(
@@ -149,7 +156,9 @@ def _of_all_classes(
     settled = everyone.settle(suspect, dof)
     if settled is None:
         return []
-    places, members, classes = settled.places, settled.members.copy(), []
+    places, classes = settled.places, []
+    everywhere, cut = _bordered(places, settled.members)
+    members = everywhere.copy()
     for one, rows in enumerate(space.members):
         inside = members[rows]
         if inside.sum() > MOST_OF_CLASS * len(rows):
@@ -162,7 +171,7 @@ def _of_all_classes(
     from_majority = classes == [label] and suspect[space.members[label]].mean() > 0.5
     if not classes or (max(shares) > 0.5 and not from_majority):
         return []
-    clear = evidence_of(places, settled.members)
+    clear = evidence_of(places, everywhere)
     rows = space.members[max(classes, key=lambda one: int(members[space.members[one]].sum()))]
     alone = evidence_of(places[rows], members[rows])
-    return [Group(members, places, settled.cut, clear, alone, label, classes)]
+    return [Group(members, places, cut, clear, alone, label, classes)]

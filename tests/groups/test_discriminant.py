@@ -87,10 +87,3 @@ def test_settle_with_heavy_tails_outliers_of_the_rest_do_not_carry_a_small_group
     assert found.members[~group].mean() < 0.004
     by_normal = SelfTrainedDiscriminant(x).settle(group)
     assert by_normal is None or by_normal.members[~group].sum() > 2 * found.members[~group].sum()
-
-
-def test_settled_members_lie_beyond_its_cut():
-    x, group = with_group(600, 0.2, 12)
-    found = SelfTrainedDiscriminant(x).settle(group)
-    assert found is not None
-    assert ((found.places > found.cut) == found.members).mean() > 0.998
