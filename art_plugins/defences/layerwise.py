@@ -157,7 +157,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
             self.joined_ = (found.scores > CAUGHT) & (self.is_clean_ == 1)
             self.is_clean_[self.joined_] = 0
         else:
-            if y_val is not None:
+            if self.x_val is not None and y_val is not None:
                 check_known(self.classifier, self.x_val, y_val, self.batch_size)
             self.layers_ = list(find_blocks(self.classifier, self.x_train[:1]) if self.layers is None else self.layers)
             found = self._find_groups(labels, nb_classes, y_val, fpr)
@@ -168,7 +168,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
             n_benign, not_judged = np.bincount(labels[self.is_clean_ == 1], minlength=nb_classes), []
         report = self._report(labels, nb_classes, n_benign) | {"classes_not_judged": not_judged}
         report["groups"] = [one.summary() for one in found.judged if one.verdict != "nothing"]
-        report["clearness_limit"] = clearness_limit(int(present.sum()), fpr) if fpr > 0 else None
+        report["clearness_limit"] = clearness_limit(int(present.sum()), fpr) if fpr > 0 and y_val is None else None
         for label, clearness in enumerate(clearest_by_class([one.group for one in found.judged], nb_classes)):
             report[f"Class_{label}"]["clearness"] = clearness
         return report
@@ -179,8 +179,10 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
 
         :return: Number of samples of each class that were learned from, (K,), and the classes that are not judged.
         """
-        x, y, trusted = (self.x_train, labels, False) if y_val is None else (self.x_val, y_val, True)
-        options, batch_size = self.tunables(), self.batch_size
+        x, y = self.x_train, labels
+        if self.x_val is not None and y_val is not None:
+            x, y = self.x_val, y_val
+        trusted, options, batch_size = y_val is not None, self.tunables(), self.batch_size
         model = learn_benign(self.classifier, x, y, nb_classes, options, batch_size, by_label=True, trusted=trusted)
         self.threshold_ = model.threshold(options["tau"], options["fpr"])
         found = model.rule.judge(self.classifier, self.x_train, batch_size, labels)
@@ -208,11 +210,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         )
 
     def _report(self, labels: np.ndarray, nb_classes: int, n_benign: np.ndarray) -> dict[str, Any]:
-        """
-        The report that both ways have.
-
-        :param n_benign: Samples of each class that were learned from, or that stay, (K,).
-        """
+        """:param n_benign: Samples of each class that were learned from, or that stay, (K,)."""
         trusted = self.x_val is not None
         report: dict[str, Any] = {
             "mode": self.mode,
