@@ -40,9 +40,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     Each trusted sample (``x_val``, ``y_val``) is one more piece of evidence about the groups of its class, see
     :func:`~art_plugins.groups.trusted.trusted_evidence`. If a group were a natural part of its class, trusted samples would
     lie in it as often as training samples do. Where they do, the group stays. Where none of them does, the p-value becomes
-    the smaller, the more there are. So trusted samples keep sub-populations, such as capital letters, and find poison that
-    hardly stands apart. One sample a class changes little; 5 keep a sub-population of half a class; with 20, poison of half
-    a class is found by them alone, with 100, poison of a tenth.
+    the smaller, the more there are. So trusted samples keep sub-populations, such as two digits under one label, and find
+    poison that hardly stands apart. One sample a class changes little; 5 mostly keep a sub-population of half a class; with
+    20, poison of half a class is found by them alone, with 100, poison of a tenth.
 
     With 20 trusted samples or more in the typical class, single samples are judged too. Three questions are asked at every
     layer, by Mahalanobis distances with one shrunk covariance that the trusted samples gave. Does the sample look like
