@@ -11,11 +11,12 @@ from scipy.stats import norm
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.defences.layerwise_groups import CAUGHT, find_poison
+from art_plugins.defences.layerwise_groups import CAUGHT, GroupFindings, check_known, find_poison
 from art_plugins.defences.layerwise_learning import learn_benign
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_model import count_not_finite, listed, show_attributes
 from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters, given_terms
+from art_plugins.defences.layerwise_rules import LEAST_SAMPLES
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.input_checks import check_same_unit
@@ -27,19 +28,32 @@ __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
 
 class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     """
-    Find training samples that do not look like their class at the layers of a model that was trained on them.
+    Find poison among training samples by what the layers of a model that was trained on them show.
 
-    The filter learns from a few trusted samples what benign samples of each class look like at every layer. A poisoned
-    sample reaches its class in another way: at some layers it looks like none of them.
+    ``mode="mahalanobis"``, the default, looks for groups, with trusted samples in any number or none: samples of one or
+    more classes that stand apart, at the layers of the network, from the rest of their class and from all other classes,
+    see :func:`~art_plugins.groups.find.find_groups`. A trigger is something of its own. What sets a sub-population of a
+    class apart is what classes differ in, so that samples of other classes lie between and beside it. A group is removed if
+    its p-value is at most ``fpr``. A group that stands apart but is not removed is in the report as ``"look here"``. The
+    share of poison does not matter, up to nine tenths of a class.
 
-    ``mode="mahalanobis"``, the default, asks three questions at every layer, by Mahalanobis distances with one shrunk
-    covariance. Does the sample look like another class, by features pooled over a grid (distance ratio: the logarithm of
-    the distance to its class over the distance to the nearest other class)? Does it by the mean and the spread of each
-    channel? Is it far from its class by these (the logarithm of the Mahalanobis distance)? To these it adds how sure the
-    network is of the class (logit margin). An image with a trigger starts as what it is and ends where the attacker wants
-    it, by features of no class. Benign samples that look like another class leave the network unsure. All measures are in
-    standard deviations of benign samples, at most 6 at a layer. The five largest layers count for each question, and the
-    four answers have equal weight. ``mode="paper"`` is the published rule, below.
+    Each trusted sample (``x_val``, ``y_val``) is one more piece of evidence about the groups of its class, see
+    :func:`~art_plugins.groups.trusted.trusted_evidence`. If a group were a natural part of its class, trusted samples would
+    lie in it as often as training samples do. Where they do, the group stays. Where none of them does, the p-value becomes
+    the smaller, the more there are. So trusted samples keep sub-populations, such as two digits under one label, and find
+    poison that hardly stands apart. One sample a class changes little; 5 mostly keep a sub-population of half a class; with
+    20, poison of half a class is found by them alone, with 100, poison of a tenth.
+
+    With 20 trusted samples or more in the typical class, single samples are judged too. Three questions are asked at every
+    layer, by Mahalanobis distances with one shrunk covariance that the trusted samples gave. Does the sample look like
+    another class, by features pooled over a grid (distance ratio: the logarithm of the distance to its class over the
+    distance to the nearest other class)? Does it by the mean and the spread of each channel? Is it far from its class by
+    these? To these it adds how sure the network is of the class (logit margin). All measures are in standard deviations of
+    benign samples, at most 6 at a layer. The five largest layers count for each question, and the four answers have equal
+    weight. Scores are shifted by how much the typical class scores above its trusted samples, since the network knows the
+    samples that it was trained on better. A sample goes if its score is too high or it is in a group that goes.
+
+    ``mode="paper"`` is the published rule. It judges single samples only, and shifts nothing.
 
     | Paper: S. Preetha et al., Investigation of Layer-wise Feature Analysis for Backdoor Attacks Detection in Deep Neural
       Networks, 2023; the algorithm is by N. M. Jebreel, J. Domingo-Ferrer, Y. Li, Defending against backdoor attacks by
@@ -51,35 +65,16 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     compared with the centroid of the others). With the same samples for both, the rule would catch several times as many
     benign samples as it promises.
 
-    The network knows the samples that it was trained on better than the trusted ones. So the scores of the training set are
-    shifted by how much the typical class scores above its trusted samples (in medians; a class with much poison is not
-    typical). Mode ``"paper"`` does not shift them.
-
-    Then follows a second look. What is caught of a poison has the trigger in common; what is caught of clean samples has
-    nothing in common. In each class of at least 20 suspects a linear discriminant learns to tell them from the rest, and is
-    trained again on the samples that it finds (self-training; Scudder 1965). Each sample is judged by the others. If the
-    suspects settle as a group that lies apart, the discriminant of the class also removes samples that resemble the
-    suspects, at most twice as many. Otherwise nothing is added. Scores and threshold are those of the first look. Mode
-    ``"paper"`` has no second look.
-
-    Without trusted data (``x_val=None``) mode ``"mahalanobis"`` looks for groups, see
-    :func:`~art_plugins.groups.find.find_groups`: samples of one or more classes that stand apart, at the layers of the
-    network, from the rest of their class and from all other classes. A trigger is something of its own. What sets a
-    sub-population of a class apart is what classes differ in, so that samples of other classes lie between and beside it. A
-    group is removed if its p-value is at most ``fpr``; a group that stands apart from its class alone is in the report as
-    ``"look here"`` and stays. The report also has the clearness of each class's clearest group, and the limit. The share of
-    poison does not matter, up to nine tenths of a class.
-
     Rules for hard cases: in mode ``"paper"`` each class needs 20 trusted samples that the model classifies correctly. With
     ``mode_params={"pooled": True}`` smaller classes take the standard deviation of all classes, as every class does in the
-    other mode. Samples of a class without any get the score 0 and pass. Constant layers say nothing. Higher scores are
-    more suspicious, everywhere.
+    other mode. Single samples of a class without any get the score 0 and pass. Constant layers say nothing. Higher scores
+    are more suspicious, everywhere.
 
-    When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); faint warps;
-    trusted data unlike the training data. Where many suspects of a class happen to be of one sub-population, the second
-    look takes all of it for poison. Without trusted data: warps; fewer than 8 poisoned samples of a class; poison of which
-    the model has learned nothing; fewer than four classes, where there is little to compare with; and two very different
-    things under one label, such as the digits 0 and 1, which stand apart as poison does.
+    When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); fewer than 8
+    poisoned samples of a class; poison of which the model has learned nothing; fewer than four classes, where there is
+    little to compare with. Trusted samples that were not drawn as the training samples were: a kind that only the training
+    set has looks like poison, unless it is of near copies. Few or no trusted samples: warps; two very different things
+    under one label, such as the digits 0 and 1, stand apart as poison does.
 
     There are twelve parameters: three are the model and the data in ART's contract, two are the trusted data, and the
     others are those of the detector, whose ``fit`` takes the batch size. The old names ``quantile``, ``pooled``,
@@ -88,7 +83,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     :param classifier: ART ``PyTorchClassifier``, trained on the suspect data.
     :param x_train: Its training samples, as it takes them, (n, ...).
     :param y_train: Their labels, (n,), (n, 1) or one-hot.
-    :param x_val: Trusted samples, (m, ...); 100 a class are plenty. ``None``: learn from ``x_train``.
+    :param x_val: Trusted samples, (m, ...), any number; 100 a class are plenty. ``None``: nothing is trusted.
     :param y_val: Labels of the trusted samples.
     :param mode: Name of the rule, ``"mahalanobis"`` or ``"paper"``.
     :param mode_params: Settings that only this rule reads, by name; ``None``: the defaults. ``"mahalanobis"`` reads
@@ -98,20 +93,20 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     :param layers: Names of modules in the order in which they run, at least four for ``"paper"``; ``None``: the blocks of
         the model, as :func:`~art_plugins.features.blocks.find_blocks` names them.
     :param tau: Threshold in standard deviations above the mean of benign samples' scores.
-    :param fpr: False-positive rate: the share of benign samples that may be caught, 0 to below 1. Without trusted data, in
-        mode ``"mahalanobis"``, it is the probability that anything is removed from a data set without poison; ``tau`` is
-        turned into it by the normal distribution. Give ``tau`` or ``fpr``
-        or neither. The default is ``tau=2.5`` for ``"paper"``, as in the paper, and ``fpr=0.01`` for ``"mahalanobis"``.
+    :param fpr: False-positive rate, 0 to below 1: of single samples, the share of benign samples that may be caught; of
+        groups, the probability that one is removed from a data set without poison. ``tau`` is turned into the latter by the
+        normal distribution. Give ``tau`` or ``fpr`` or neither. The default is ``tau=2.5`` for ``"paper"``, as in the
+        paper, and ``fpr=0.01`` for ``"mahalanobis"``.
     :param batch_size: Number of samples in one forward pass.
     :param random_state: Random seed of folds, projections, and the choice of 500 samples of a class where there are more
         to learn from.
 
     :ivar layers_: The layers that were looked at.
     :ivar threshold_: Samples with a higher score are poison.
-    :ivar joined_: Samples that only the second look has found to be poison, (n,), bool.
+    :ivar joined_: Samples that go for their group alone, though not by their score, (n,), bool.
     :ivar outlier_scores_: Scores in standard deviations of benign samples, (n,). They are 0 in classes that are not judged.
-        Where groups are sought, a half is the border of a group, and 1 is its median. They are infinite, and the sample is
-        poison, where the features or outputs of a sample are not finite.
+        Where only groups are sought, a half is the border of a group, and 1 is its median. They are infinite, and the
+        sample is poison, where the features or outputs of a sample are not finite.
     :ivar layer_scores_: The score at each layer, (n, L); higher is more suspicious.
     :ivar layer_similarities_: Cosine similarities, (n, L); mode ``"paper"`` only.
     :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"`` only.
@@ -148,58 +143,74 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         self.set_params(**given, **old)
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
-        if self.x_val is None and self.mode == MahalanobisRule.name:
-            return self._detect_groups(labels, nb_classes)
-        x, y, trusted = self.x_train, labels, self.x_val is not None
-        if self.x_val is not None:
-            x, y = self.x_val, class_labels(self.y_val, len(self.x_val), nb_classes)[0]
-        options, batch_size = self.tunables(), self.batch_size
+        y_val = None if self.x_val is None else class_labels(self.y_val, len(self.x_val), nb_classes)[0]
+        if self.mode != MahalanobisRule.name:
+            n_benign, not_judged = self._find_outliers(labels, nb_classes, y_val)
+            return self._report(labels, nb_classes, n_benign) | {"classes_not_judged": not_judged}
+        present = np.bincount(labels, minlength=nb_classes) > 0
+        n_typical = 0.0 if y_val is None else float(np.median(np.bincount(y_val, minlength=nb_classes)[present]))
+        terms = given_terms(self.tau, self.fpr) or MahalanobisRule.terms
+        fpr = terms["fpr"] if "fpr" in terms else float(norm.sf(terms["tau"]))
+        if n_typical >= LEAST_SAMPLES:
+            n_benign, not_judged = self._find_outliers(labels, nb_classes, y_val)
+            found = self._find_groups(labels, nb_classes, y_val, fpr)
+            self.joined_ = (found.scores > CAUGHT) & (self.is_clean_ == 1)
+            self.is_clean_[self.joined_] = 0
+        else:
+            if self.x_val is not None and y_val is not None:
+                check_known(self.classifier, self.x_val, y_val, self.batch_size)
+            self.layers_ = list(find_blocks(self.classifier, self.x_train[:1]) if self.layers is None else self.layers)
+            found = self._find_groups(labels, nb_classes, y_val, fpr)
+            self.outlier_scores_, self.layer_scores_, self.threshold_ = found.scores, found.layer_scores, CAUGHT
+            self.is_clean_ = (found.scores <= CAUGHT).astype(np.int64)
+            self.joined_ = np.zeros(len(labels), dtype=bool)
+            show_attributes(self, None)
+            n_benign, not_judged = np.bincount(labels[self.is_clean_ == 1], minlength=nb_classes), []
+        report = self._report(labels, nb_classes, n_benign) | {"classes_not_judged": not_judged}
+        report["groups"] = [one.summary() for one in found.judged if one.verdict != "nothing"]
+        report["clearness_limit"] = clearness_limit(int(present.sum()), fpr) if fpr > 0 and y_val is None else None
+        for label, clearness in enumerate(clearest_by_class([one.group for one in found.judged], nb_classes)):
+            report[f"Class_{label}"]["clearness"] = clearness
+        return report
+
+    def _find_outliers(self, labels: np.ndarray, nb_classes: int, y_val: np.ndarray | None) -> tuple[np.ndarray, list[int]]:
+        """
+        Find single samples that do not look like their class.
+
+        :return: Number of samples of each class that were learned from, (K,), and the classes that are not judged.
+        """
+        x, y = self.x_train, labels
+        if self.x_val is not None and y_val is not None:
+            x, y = self.x_val, y_val
+        trusted, options, batch_size = y_val is not None, self.tunables(), self.batch_size
         model = learn_benign(self.classifier, x, y, nb_classes, options, batch_size, by_label=True, trusted=trusted)
         self.threshold_ = model.threshold(options["tau"], options["fpr"])
         found = model.rule.judge(self.classifier, self.x_train, batch_size, labels)
         self.outlier_scores_, self.layer_scores_ = model.of_trained_on(found.scores, labels), found.layer_scores
-        suspects = model.suspects(self.outlier_scores_, labels, self.threshold_)
-        group = model.second_look(self.classifier, self.x_train, labels, self.outlier_scores_, suspects, batch_size)
-        self.joined_ = group & ~suspects
-        self.is_clean_ = (~(suspects | group)).astype(np.int64)
+        self.is_clean_ = (~model.suspects(self.outlier_scores_, labels, self.threshold_)).astype(np.int64)
+        self.joined_ = np.zeros(len(labels), dtype=bool)
         self.layers_ = model.rule.layers
         show_attributes(self, model.rule, found)
-        return self._report(labels, nb_classes, model.rule.n_benign) | {"classes_not_judged": model.not_judged}
+        return model.rule.n_benign, model.not_judged
 
-    def _detect_groups(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
-        """Find poison where nothing is trusted."""
-        self.layers_ = list(find_blocks(self.classifier, self.x_train[:1]) if self.layers is None else self.layers)
-        terms = given_terms(self.tau, self.fpr) or MahalanobisRule.terms
-        fpr = terms["fpr"] if "fpr" in terms else float(norm.sf(terms["tau"]))
-        max_dims = (self.mode_params or {}).get("max_dims", MahalanobisRule.max_dims)
-        found = find_poison(
+    def _find_groups(self, labels: np.ndarray, nb_classes: int, y_val: np.ndarray | None, fpr: float) -> GroupFindings:
+        """Find groups that stand apart at the layers of the network, with trusted samples or none."""
+        return find_poison(
             self.classifier,
             self.x_train,
             labels,
             nb_classes,
             self.layers_,
             fpr,
-            max_dims=max_dims,
+            x_val=self.x_val,
+            y_val=y_val,
+            max_dims=(self.mode_params or {}).get("max_dims", MahalanobisRule.max_dims),
             batch_size=self.batch_size,
             random_state=self.random_state,
         )
-        self.outlier_scores_, self.layer_scores_, self.threshold_ = found.scores, found.layer_scores, CAUGHT
-        self.is_clean_ = (found.scores <= CAUGHT).astype(np.int64)
-        self.joined_ = np.zeros(len(labels), dtype=bool)
-        show_attributes(self, None)
-        report = self._report(labels, nb_classes, np.bincount(labels[self.is_clean_ == 1], minlength=nb_classes))
-        report["groups"] = [one.summary() for one in found.judged if one.verdict != "nothing"]
-        report["clearness_limit"] = clearness_limit(int((np.bincount(labels) > 0).sum()), fpr) if fpr > 0 else None
-        for label, clearness in enumerate(clearest_by_class([one.group for one in found.judged], nb_classes)):
-            report[f"Class_{label}"]["clearness"] = clearness
-        return report
 
     def _report(self, labels: np.ndarray, nb_classes: int, n_benign: np.ndarray) -> dict[str, Any]:
-        """
-        The report that both ways have.
-
-        :param n_benign: Samples of each class that were learned from, or that stay, (K,).
-        """
+        """:param n_benign: Samples of each class that were learned from, or that stay, (K,)."""
         trusted = self.x_val is not None
         report: dict[str, Any] = {
             "mode": self.mode,

@@ -1,4 +1,4 @@
-"""The layer-wise filter where nothing is trusted: groups that stand apart at the layers of the network."""
+"""Poison as groups that stand apart at the layers of the network, with trusted samples in any number or none."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.input_checks import accuracy_warning
 from art_plugins.features.layer_views import layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
 from art_plugins.groups.find import Group, find_groups
@@ -39,25 +40,32 @@ def find_poison(
     nb_classes: int,
     layers: Sequence[str],
     fpr: float,
+    *,
+    x_val: np.ndarray | None = None,
+    y_val: np.ndarray | None = None,
     **how: int,
 ) -> GroupFindings:
     """
     Find the groups of training samples that stand apart at the layers of the network.
+
+    Trusted samples take part as samples of their class of which it is known that they are clean, see
+    :func:`~art_plugins.groups.verdict.judge_groups`.
 
     :param x: Training samples, (n, ...).
     :param labels: Their labels, (n,).
     :param nb_classes: Number of classes, K.
     :param layers: Names of the layers.
     :param fpr: Probability that something is called poison in a data set without any.
+    :param x_val: Trusted samples, (m, ...); ``None``: there are none.
+    :param y_val: Their labels, (m,).
     :param how: ``max_dims``, ``batch_size`` and ``random_state`` of :func:`~art_plugins.features.layer_views.layer_views`.
-    :raises InvalidInputError: If no sample has finite features.
+    :raises InvalidInputError: If no sample has finite features, or a trusted one has none.
     """
+    n = len(x)
+    if x_val is not None and y_val is not None:
+        x, labels = np.concatenate([x, x_val]), np.concatenate([labels, y_val])
     seen = layer_views(classifier, x, labels, nb_classes, layers, **how)
-    if not seen.sound.any():
-        raise InvalidInputError(
-            f"All {len(x)} samples give features or outputs that are not finite. Check how the samples are scaled, and "
-            "whether the model's weights hold NaN."
-        )
+    _check_sound(seen.sound[:n], seen.sound[n:])
     rows = np.flatnonzero(seen.sound)
     n_classes = int((np.bincount(labels[rows], minlength=nb_classes) > 0).sum())
     if n_classes < LEAST:
@@ -68,8 +76,8 @@ def find_poison(
         )
     views = {name: view[rows] for name, view in seen.views.items()}
     random_state = how.get("random_state", 0)
-    groups = find_groups(views, labels[rows], nb_classes, random_state) if views else []
-    judged = judge_groups(groups, views, labels[rows], n_classes, fpr)
+    groups = find_groups(views, labels[rows], nb_classes, random_state, rows >= n) if views else []
+    judged = judge_groups(groups, views, labels[rows], n_classes, fpr, rows >= n)
     scores = np.full(len(x), np.inf)
     scores[rows] = _scores(judged, labels[rows])
     layer_scores = np.where(np.isfinite(scores), 0.0, np.inf)[:, None].repeat(len(layers), axis=1)
@@ -79,7 +87,48 @@ def find_poison(
             own = [view for name, view in views.items() if name.rpartition(" ")[0] == layer]
             if own:
                 layer_scores[rows, index] = _places_at(np.concatenate(own, axis=1), poison, random_state)
-    return GroupFindings(scores, layer_scores, judged)
+    return GroupFindings(scores[:n], layer_scores[:n], judged)
+
+
+def _check_sound(of_suspects: np.ndarray, of_trusted: np.ndarray) -> None:
+    """
+    :param of_suspects: Training samples whose features and outputs are finite, (n,), bool.
+    :param of_trusted: The same of the trusted samples, (m,), bool.
+    :raises InvalidInputError: If no training sample is sound, or a trusted one is not.
+    """
+    if not of_suspects.any():
+        raise InvalidInputError(
+            f"All {len(of_suspects)} samples give features or outputs that are not finite. Check how the samples are "
+            "scaled, and whether the model's weights hold NaN."
+        )
+    n_bad = int((~of_trusted).sum())
+    if n_bad:
+        raise InvalidInputError(
+            f"{n_bad} of the {len(of_trusted)} trusted samples give features or outputs that are not finite, or too large "
+            "for single precision. Remove such samples, check how the samples are scaled, and whether the model's weights "
+            "hold NaN."
+        )
+
+
+def check_known(classifier: Any, x_val: np.ndarray, y_val: np.ndarray, batch_size: int) -> None:
+    """
+    Warn if the model is wrong about most trusted samples.
+
+    :param x_val: Trusted samples, (m, ...).
+    :param y_val: Their labels, (m,).
+    :param batch_size: Number of samples in one forward pass.
+    :raises InvalidInputError: If it classifies none of them as its label says.
+    """
+    outputs = classifier.predict(x_val, batch_size=batch_size)
+    n_right, n = int((outputs.argmax(axis=1) == y_val).sum()), len(x_val)
+    if not n_right and np.isfinite(outputs).all():
+        raise InvalidInputError(
+            f"The model classifies none of the {n} trusted samples as its label says. Check the labels, and that the "
+            "samples are scaled as the classifier takes them."
+        )
+    doubt = accuracy_warning(n_right, n)
+    if doubt is not None:
+        logger.warning(doubt)
 
 
 def _scores(judged: Sequence[Judged], labels: np.ndarray) -> np.ndarray:

@@ -21,7 +21,6 @@ from art_plugins.statistics.benign_threshold import typical_shift
 from art_plugins.statistics.layer_gaussian import LayerGaussian, cross_fitted_measures, fit_layer_gaussian
 from art_plugins.statistics.layer_scores import QUESTIONS, Calibration, answers, fit_calibration, logit_margin
 from art_plugins.statistics.moments import centre_and_spread
-from art_plugins.statistics.self_training import group_of_suspects
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"grid": pool_activations, "channels": channel_statistics}
 Key = tuple[str, int]  # a view, and the index of a layer
@@ -60,14 +59,8 @@ class MahalanobisRule(LayerRule):
         """See the base class and :func:`~art_plugins.statistics.benign_threshold.typical_shift`."""
         return typical_shift(scores, labels, benign_scores, benign_labels)
 
-    def second_look(
-        self, classifier: Any, x: np.ndarray, rows: np.ndarray, suspects: np.ndarray, batch_size: int
-    ) -> np.ndarray | None:
-        """See the base class and :func:`~art_plugins.statistics.self_training.group_of_suspects`."""
-        return group_of_suspects(self.features(classifier, x[rows], batch_size), suspects, self.random_state)
-
     def observe(self, classifier: Any, x: np.ndarray) -> None:
-        """One pass; the vectors of :meth:`features` are held for each sound sample."""
+        """One pass; a short vector of each view and layer is held for each sound sample."""
         self.projections: dict[Key, np.ndarray | None] = {}
         outputs, predicted, features = self._collect(classifier, x, self.batch_size)
         finite = {key: is_sound(vectors) for key, vectors in features.items()}
@@ -76,10 +69,6 @@ class MahalanobisRule(LayerRule):
         self._predicted = predicted[self.sound]
         self._outputs = outputs if self.sound.all() else outputs[self.sound]
         self._features = {key: one if self.sound.all() else one[self.sound] for key, one in features.items()}
-
-    def features(self, classifier: Any, x: np.ndarray, batch_size: int) -> list[np.ndarray]:
-        """One pass gives a short vector of each sample for every view and layer, each (n, up to ``max_dims``), float32."""
-        return list(self._collect(classifier, x, batch_size)[2].values())
 
     def learn(self, labels: np.ndarray, by_label: bool, kept: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
         """Distances by the other folds set means and deviations; Gaussians of all samples that are kept judge later."""

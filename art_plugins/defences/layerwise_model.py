@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,8 @@ from art_plugins.defences.layerwise_options import RULES, given_terms
 from art_plugins.defences.layerwise_rules import Judgement, LayerRule
 from art_plugins.statistics.benign_threshold import benign_threshold
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.self_training import LEAST_SUSPECTS, random_parts
 
 logger = logging.getLogger(__name__)
-
-MOST_AT_ONCE = 8_000  # samples of a class that the second look compares at once, so that memory does not grow with it
 
 
 @dataclass
@@ -85,32 +81,6 @@ class LayerwiseModel:
         judged = (self.rule.n_benign[labels] > 0) & np.isfinite(scores)
         shift = self.rule.shift(scores[judged], labels[judged], self.benign_scores, self.benign_classes)
         return np.where(judged, scores - shift, scores)
-
-    def second_look(
-        self, classifier: Any, x: np.ndarray, labels: np.ndarray, scores: np.ndarray, suspects: np.ndarray, batch_size: int
-    ) -> np.ndarray:
-        """
-        The groups that the suspects of a class form by their features at all layers, (n,), bool.
-
-        This takes one more pass over the classes of at least 20 suspects. A class is looked at in parts of at most 8,000
-        samples.
-
-        :param x: All samples that were judged, (n, ...).
-        :param labels: The classes that they were compared with, (n,).
-        :param scores: (n,); samples without a finite score have no features to compare and take no part.
-        :param suspects: (n,), bool.
-        :param batch_size: Number of samples in one forward pass.
-        """
-        found = np.zeros(len(x), dtype=bool)
-        for of_class in indices_by_class(labels, self.rule.nb_classes):
-            members = of_class[np.isfinite(scores[of_class])]
-            n_parts = max(1, math.ceil(len(members) / MOST_AT_ONCE))
-            for part in random_parts(len(members), n_parts, self.rule.random_state):
-                rows = members[part]
-                if suspects[rows].sum() >= LEAST_SUSPECTS:
-                    group = self.rule.second_look(classifier, x, rows, suspects[rows], batch_size)
-                    found[rows] = False if group is None else group
-        return found
 
 
 def show_attributes(owner: Any, rule: LayerRule | None, found: Judgement | None = None) -> None:

@@ -97,19 +97,6 @@ class LayerRule(abc.ABC):
         """
         return 0.0
 
-    def second_look(
-        self, classifier: Any, x: np.ndarray, rows: np.ndarray, suspects: np.ndarray, batch_size: int
-    ) -> np.ndarray | None:
-        """
-        The group that the suspects of a class form by their features at all layers.
-
-        :param x: All samples, (n, ...).
-        :param rows: The samples of one class, as indices into ``x``, (m,).
-        :param suspects: Which of these are suspects, (m,), bool.
-        :return: The members of the group, (m,), bool; ``None`` if there is no group, or the rule has no second look.
-        """
-        return None
-
     def own_settings(self) -> dict[str, Any] | None:
         """Those of ``settings`` that differ from their defaults; ``None`` if none does."""
         own = {name: getattr(self, name) for name in self.settings}

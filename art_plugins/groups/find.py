@@ -12,6 +12,7 @@ from art_plugins.groups.cuts import HEAVY, LEAST_MEMBERS, NORMAL, bayes_cut
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant, Settled
 from art_plugins.groups.evidence import FIFTH, Evidence, evidence_of, valley
 from art_plugins.groups.space import Space
+from art_plugins.groups.trusted import is_suspect_side
 
 MOST_SPLITS = 3  # of a class, the clearest, that everyone is compared with
 MOST_OF_CLASS = 0.9  # a group that takes more of a class is the class itself, or several that look alike
@@ -38,18 +39,25 @@ class Group(NamedTuple):
     classes: list[int]
 
 
-def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes: int, random_state: int = 0) -> list[Group]:
+def find_groups(
+    views: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    nb_classes: int,
+    random_state: int = 0,
+    trusted: np.ndarray | None = None,
+) -> list[Group]:
     """
     Find the groups that stand apart from everyone.
 
     1. In every class, every view gives candidates: cuts in the directions in which the class varies more than the others.
     2. From each candidate, a discriminant on all views learns and judges in turn until it settles on a split of the class.
-    3. The suspect side of a split is the smaller one, unless the other classes are like that one. For it there are two
-       questions. How clearly does it stand apart, if the samples of all other classes are counted as well? A sub-population
-       of a class differs by what classes differ in, so others lie between and beside it; a trigger is something of its own.
-       And if the discriminant learns again from the samples of all classes: does it settle on a group of several classes?
-       It does so twice, with normal distributions and with heavy tails: among so many samples there are outliers enough to
-       carry a small group away, and a group may be wider than heavy tails let it be.
+    3. The suspect side of a split is the smaller one, unless the other classes are like that one; where a class has trusted
+       samples, it is the side that these speak against. For it there are two questions. How clearly does it stand apart, if
+       the samples of all other classes are counted as well? A sub-population of a class differs by what classes differ in,
+       so others lie between and beside it; a trigger is something of its own. And if the discriminant learns again from the
+       samples of all classes: does it settle on a group of several classes? It does so twice, with normal distributions and
+       with heavy tails: among so many samples there are outliers enough to carry a small group away, and a group may be
+       wider than heavy tails let it be.
 
     When this breaks: a trigger that the views do not show; a group of fewer than 8 samples; poison whose only common trait
     is the content of another class, which is then a wrong label, and looks like any other wrong label; two very different
@@ -59,9 +67,11 @@ def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes:
     :param labels: Class of each sample, (n,), 0 to K - 1.
     :param nb_classes: Number of classes, K.
     :param random_state: Random seed of the folds of the cross-fitting.
+    :param trusted: Which samples are known to be clean, (n,), bool; ``None``: none is known.
     :return: The groups, the clearest first; of those that are nearly alike, only the clearest.
     """
     space = Space(views, labels, nb_classes)
+    trusted = np.zeros(len(labels), dtype=bool) if trusted is None else trusted
     everyone = SelfTrainedDiscriminant(space.x, random_state=random_state)
     found: list[Group] = []
     for label, rows in enumerate(space.members):
@@ -69,12 +79,11 @@ def find_groups(views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes:
             continue
         own = SelfTrainedDiscriminant(space.x[rows], space.scatters.scatter_elsewhere(label), random_state)
         for split in _splits(own, space, label):
-            of_class = _of_one_class(own, space, label, split.members)
+            of_class = _of_one_class(own, space, label, split.members, trusted[rows])
             if of_class is not None:
-                found += [of_class]
-                found += [
-                    one for dof in (NORMAL, HEAVY) for one in _of_all_classes(everyone, space, label, of_class.members, dof)
-                ]
+                found.append(of_class)
+                for dof in (NORMAL, HEAVY):
+                    found += _of_all_classes(everyone, space, label, of_class.members, dof)
     found.sort(key=lambda group: -group.evidence.clearness)
     distinct: list[Group] = []
     for group in found:
@@ -109,13 +118,16 @@ def _splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Sett
     return sorted(found, key=lambda one: -evidence_of(one.places, one.members).clearness)[:MOST_SPLITS]
 
 
-def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, split: np.ndarray) -> Group | None:
+def _of_one_class(
+    own: SelfTrainedDiscriminant, space: Space, label: int, split: np.ndarray, trusted: np.ndarray
+) -> Group | None:
     """
     The suspect side of a split, by what was learned in this class. The samples of all other classes are counted.
 
     The smaller side is the suspect. The larger one is, if the typical class lies where the smaller side does, in the fifth
     of the way about its median: then everybody is like the smaller side, and the larger one is what nobody else is. Poison
-    of a single source class has that class's content, so that the other classes lie between the two sides.
+    of a single source class has that class's content, so that the other classes lie between the two sides. Trusted samples
+    tell the sides apart at once.
     """
     rows = space.members[label]
     smaller = split if 2 * split.sum() <= len(split) else ~split
@@ -123,13 +135,16 @@ def _of_one_class(own: SelfTrainedDiscriminant, space: Space, label: int, split:
     lower, upper = (float(np.median(projected[rows[side]])) for side in (~smaller, smaller))
     elsewhere = [members for other, members in enumerate(space.members) if other != label and len(members)]
     away = [abs(float(np.median(projected[members])) - upper) for members in elsewhere]
-    near_smaller = len(away) > 0 and float(np.median(away)) <= FIFTH / 2 * abs(upper - lower)
-    inside = ~smaller if near_smaller else smaller
+    if trusted.any():
+        larger_is_suspect = not is_suspect_side(smaller, trusted)
+    else:
+        larger_is_suspect = len(away) > 0 and float(np.median(away)) <= FIFTH / 2 * abs(upper - lower)
+    inside = ~smaller if larger_is_suspect else smaller
     within = own.places(inside)
     if within is None:
         return None
     inside, cut = _bordered(within, inside)
-    start, end = (upper, lower) if near_smaller else (lower, upper)
+    start, end = (upper, lower) if larger_is_suspect else (lower, upper)
     places = (projected - start) / (end - start)
     places[rows] = within
     members = np.zeros(len(space.x), dtype=bool)

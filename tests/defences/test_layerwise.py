@@ -15,7 +15,7 @@ from art.estimators.classification import DetectorClassifier, PyTorchClassifier
 from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
-from art_plugins.defences import layerwise_files, layerwise_learning, layerwise_model, layerwise_options
+from art_plugins.defences import layerwise_files, layerwise_learning, layerwise_options
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations
@@ -528,46 +528,6 @@ def test_filter_without_trusted_data_a_few_foreign_samples_are_found(digits):
     assert report["trusted"] is False
     assert removed[rows].all()
     assert np.delete(removed, rows).mean() < 0.1
-
-
-@pytest.mark.parametrize(("missed", "most"), [(0.4, 8_000), (0.2, 8_000), (0.1, 150)])
-def test_filter_second_look_brings_in_the_poison_that_the_first_has_missed(digits, monkeypatch, missed, most):
-    monkeypatch.setattr(layerwise_model, "MOST_AT_ONCE", most)
-    x, y, is_poison = poisoned(digits)
-    defence = LayerwiseFeatureDefence(wrapped(digits.network("white_square")), x, y, *trusted(digits), layers=LAYERS)
-    defence.detect_poison()
-    too_high = float(np.quantile(defence.outlier_scores_[is_poison], missed))
-    report, is_clean = defence.detect_poison(tau=too_high)
-    removed, suspects = np.array(is_clean) == 0, defence.outlier_scores_ > defence.threshold_
-    np.testing.assert_array_equal(removed, suspects | defence.joined_)
-    assert not (suspects & defence.joined_).any()
-    assert suspects[is_poison].mean() == pytest.approx(1 - missed, abs=0.02)
-    assert removed[is_poison].mean() > 0.94
-    assert removed[~is_poison].mean() < suspects[~is_poison].mean() + 0.005
-    assert [report[f"Class_{label}"]["n_joined"] for label in range(10)] == [
-        defence.joined_[y == label].sum() for label in range(10)
-    ]
-
-
-def test_filter_second_look_adds_nothing_in_mode_paper_nor_to_clean_data(digits):
-    x, y, _ = poisoned(digits)
-    paper = LayerwiseFeatureDefence(
-        wrapped(digits.network("white_square")),
-        x,
-        y,
-        *trusted(digits),
-        mode="paper",
-        layers=LAYERS,
-        mode_params=POOLED["paper"],
-        tau=1,
-    )
-    clean = LayerwiseFeatureDefence(
-        wrapped(digits.network("clean")), digits.x_train, digits.y_train, *trusted(digits), layers=LAYERS, fpr=0.3
-    )
-    for defence in (paper, clean):
-        defence.detect_poison()
-        assert not defence.joined_.any()
-        assert (defence.is_clean_ == 0).sum() > 200
 
 
 @pytest.mark.parametrize(

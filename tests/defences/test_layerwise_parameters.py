@@ -156,7 +156,7 @@ def test_named_classes(labels, said):
 
 @dataclass
 class Shy(MahalanobisRule):
-    """A rule of one's own: other threshold, constant shift, no second look, and an array to show."""
+    """A rule of one's own: other threshold, constant shift, and an array to show."""
 
     name = "shy"
     terms = {"tau": 4.0}
@@ -172,14 +172,11 @@ class Shy(MahalanobisRule):
     def shift(self, scores: np.ndarray, labels: np.ndarray, benign: np.ndarray, benign_labels: np.ndarray) -> float:
         return self.amount
 
-    def second_look(self, *arguments: Any) -> np.ndarray | None:
-        return None
-
     def learned_attributes(self) -> dict[str, np.ndarray]:
         return {"amounts": np.full(10, self.amount)}
 
 
-def test_rule_of_ones_own_brings_its_threshold_shift_second_look_and_attributes(classifier, digits, monkeypatch):
+def test_rule_of_ones_own_brings_its_threshold_shift_and_attributes(classifier, digits, monkeypatch):
     monkeypatch.setitem(RULES, "shy", Shy)
     x, y = np.array(digits.x_train[:300]), np.array(digits.y_train[:300])
     options: dict[str, Any] = {"layers": LAYERS, "mode": "shy"}
