@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import json
 from importlib.resources import files
@@ -32,6 +33,15 @@ def test_every_file_is_small_is_safetensors_and_the_one_of_its_card() -> None:
         assert len(content) <= MOST_BYTES
         with safetensors.safe_open(path, framework="numpy") as file:
             assert "sample_head.weight" in file.keys()  # noqa: SIM118
+
+
+def test_an_installation_brings_the_files() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).resolve().parents[2] / "setup.cfg")
+    patterns = setup["options.package_data"]["art_plugins"].split()
+    package = files("art_plugins.features").joinpath("..")
+    shipped = {path.name for pattern in patterns for path in Path(str(package)).glob(pattern)}
+    assert {"speech.safetensors", "speech.json"} <= shipped
 
 
 def test_the_card_names_data_licence_attribution_and_how_the_file_was_made(speech: Autoencoder) -> None:
