@@ -393,8 +393,7 @@ class VAELatentDefence(PoisonFilter):
                 report["warnings"].append(
                     f"Class {label} is called poisoned, but the trials disagree on which samples are: none is removed."
                 )
-            by_group = any(one.verdict == "poison" and label in one.group.classes for one in judged or [])
-            if poisoned and not by_group and n_suspects > HETEROGENEOUS_FROM * len(indices):
+            if poisoned and n_suspects > HETEROGENEOUS_FROM * len(indices):
                 report["warnings"].append(
                     f"Class {label} splits {n_suspects} to {len(indices) - n_suspects}: the first part is removed, but "
                     "look at samples of both parts before you trust that it is the poison."
