@@ -50,10 +50,9 @@ def encoder() -> Autoencoder:
     return Autoencoder(AutoencoderSettings(kind="image", **TINY)).fit(digits()[0][:200], nb_epochs=1, verbose=False)
 
 
-@pytest.mark.parametrize("n", [20, 80], ids=["tenth", "third"])
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last", "grey"])
-def test_a_patch_anywhere_is_removed_whatever_the_autoencoder_sees(n: int, layout: str, encoder: Autoencoder) -> None:
-    x, labels, is_poison = poisoned(*digits(), n, random_patch((1, 8, 8), size=3))
+def test_a_patch_anywhere_is_removed_whatever_the_autoencoder_sees(layout: str, encoder: Autoencoder) -> None:
+    x, labels, is_poison = poisoned(*digits(), 80, random_patch((1, 8, 8), size=3))
     settings: dict[str, Any] = {"autoencoder": encoder}
     if layout != "channels_first":
         x = x.transpose(0, 2, 3, 1) if layout == "channels_last" else x[:, 0]

@@ -88,8 +88,7 @@ def digits(n_poison: int = 0, trigger: str = "") -> tuple[np.ndarray, np.ndarray
     return x, y, poison
 
 
-@pytest.mark.parametrize("n_poison", [20, 80, 140])
-@pytest.mark.parametrize("trigger", ["corner", "anywhere"])
+@pytest.mark.parametrize(("trigger", "n_poison"), [("corner", 20), ("corner", 80), ("corner", 140), ("anywhere", 80)])
 def test_a_patch_is_a_group_of_poison_at_one_place_and_at_any(trigger: str, n_poison: int) -> None:
     x, labels, poison = digits(n_poison, trigger)
     views = image_views(lambda rows: x[rows], labels, 10)
