@@ -52,5 +52,6 @@ def _row(title: str, filter_title: str, n_trusted: int, runs: Sequence[Run]) -> 
 def _first_cells(title: str, filter_title: str, n_trusted: int, runs: Sequence[Run]) -> list[str]:
     models = [run["model"] or {} for run in runs]
     figures = [spread([model.get(key) for model in models], rate) for key in ("clean_accuracy", "attack_success")]
-    trusted = f", {n_trusted} trusted a class" if n_trusted else ""
-    return [title, ", ".join(str(run["seed"]) for run in runs), *figures, filter_title + trusted]
+    if n_trusted:
+        filter_title = f"{filter_title.removesuffix(' (none trusted)')}, {n_trusted} trusted a class"
+    return [title, ", ".join(str(run["seed"]) for run in runs), *figures, filter_title]
