@@ -11,14 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.latent_images import (
-    N_IMAGE_VERDICTS,
-    clearness_of,
-    group_report,
-    group_warnings,
-    search_images,
-    with_groups,
-)
 from art_plugins.defences.latent_sounds import N_VERDICTS, evidence_of, search_sounds, sound_reports, sound_warnings, united
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, infer_kind
@@ -29,7 +21,6 @@ from art_plugins.features.training import PRECISIONS, SETTLED, check_training, m
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
 from art_plugins.groups.sound_search import SharedSounds
-from art_plugins.groups.verdict import Judged
 from art_plugins.parameters import Renamed, check_choice, check_flag, check_settings_dict, renamed, shown
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latents.latent_classes import HETEROGENEOUS_FROM, LatentClasses, cluster_latent_classes
@@ -77,10 +68,6 @@ class VAELatentDefence(PoisonFilter):
     - In waveforms, clips of a class that share one sound at any place, or one filter (an echo, a room), are looked for
       without the autoencoder (:func:`~art_plugins.groups.sound_search.find_shared_sounds`,
       :func:`~art_plugins.groups.shared_filter.find_shared_filters`). The three verdicts share the false-alarm rate.
-    - In images, groups that stand apart from everyone in their pixels, at one place or at any
-      (:func:`~art_plugins.groups.image_views.image_views`), are looked for without the autoencoder
-      (:func:`~art_plugins.groups.find.find_groups`). Both verdicts share the false-alarm rate. In a class that has such a
-      group, the group is removed, whatever part of the class it is.
     - Frames of a finer front end are compared as well as the latents.
     - A test with a false-alarm rate decides which classes stand out. The paper uses a rule based on the median.
     - The convolutions run over frequency, with 32 channels. The paper uses pictures of copied columns
@@ -92,9 +79,7 @@ class VAELatentDefence(PoisonFilter):
       the crowd only if its own sound is faint under the trigger.
     - Less than a hundredth of a large class, or more than three quarters of a class, is poisoned.
     - Only one class has a certain sub-population, or copies of one sample.
-    - The trigger is at another place in every image, and its like is common in images. White squares of 4 x 4 pixels at
-      random places on clothes are not found.
-    - Fewer than about 20 images of a class have a patch.
+    - The trigger is at another place in every image or spectrogram.
     - More than a third of the classes are poisoned, or two classes with one trigger.
     - There are fewer than five classes, so little can be compared. With fewer than four, no class is judged; the report
       says so, and all samples count as clean.
@@ -142,9 +127,7 @@ class VAELatentDefence(PoisonFilter):
         ``warnings`` are also logged. The others are ``poisoned_classes``, ``class_rule``, ``score_limit``, ``nb_dims`` and
         ``parameters``, and for each class ``Class_i`` with its sizes, score and ``verdict`` (``"poisoned"``, ``"clean"``,
         or ``"not judged: "`` with the reason). For waveforms, also ``sound`` and ``filter``, which the clips of the class
-        share: score, p-value, coherence and number of clips. For images, also ``group``: the verdict on the clearest group
-        of images in the class, its p-value, classes, number of members, clearness, separation and valley; ``None``: there
-        is none.
+        share: score, p-value, coherence and number of clips.
     :ivar class_scores_: Score of each class in nats, (nb_classes,); NaN: the class has none.
     :ivar class_index_: (score - median) / (1.4826 MAD) of each class, (nb_classes,); NaN: not judged.
     :ivar class_p_values_: Smallest false-alarm rate at which each class is called poisoned, (nb_classes,); NaN: not judged,
@@ -220,9 +203,8 @@ class VAELatentDefence(PoisonFilter):
         self.latents_ = views.latents
         settings = ScoringSettings(**{name: getattr(self, name) for name in SCORING}, **(self.scoring_params or {}))
         searched = search_sounds(encoder, x, labels, nb_classes, settings, self.random_state)
-        judged = search_images(encoder, x, labels, nb_classes, settings, self.random_state)
-        n_verdicts = N_VERDICTS if searched else 1 if judged is None else N_IMAGE_VERDICTS
-        settings = replace(settings, false_alarm_rate=settings.false_alarm_rate / n_verdicts)
+        if searched:
+            settings = replace(settings, false_alarm_rate=settings.false_alarm_rate / N_VERDICTS)
         result = cluster_latent_classes(
             self.latents_, labels, nb_classes, windows=views.windows, random_state=self.random_state, settings=settings
         )
@@ -230,16 +212,13 @@ class VAELatentDefence(PoisonFilter):
         if searched:
             result = united(result, searched, labels)
             evidence = np.maximum(evidence, evidence_of(searched, nb_classes))
-        if judged is not None:
-            result = with_groups(result, judged, labels)
-            evidence = np.maximum(evidence, clearness_of(judged, nb_classes))
         self.class_scores_, self.class_index_ = result.class_scores, result.class_index
         self.class_p_values_ = result.class_p_values
         self.poisoned_classes_ = result.poisoned_classes
         self.suspects_ = result.suspects
         self.outlier_scores_ = result.soft_labels * evidence[labels]
         self.is_clean_ = 1 - (result.suspects & np.isin(labels, result.poisoned_classes)).astype(int)
-        self.report_ = self._report(labels, nb_classes, result, searched, judged)
+        self.report_ = self._report(labels, nb_classes, result, searched)
         for warning in self.report_["warnings"]:
             logger.warning(warning)
         return self.report_
@@ -365,12 +344,7 @@ class VAELatentDefence(PoisonFilter):
         return self.autoencoder_, self.x_train
 
     def _report(
-        self,
-        labels: np.ndarray,
-        nb_classes: int,
-        result: LatentClasses,
-        searched: dict[str, SharedSounds],
-        judged: list[Judged] | None,
+        self, labels: np.ndarray, nb_classes: int, result: LatentClasses, searched: dict[str, SharedSounds]
     ) -> dict[str, Any]:
         encoder = self.autoencoder_
         was_guessed = self.kind == "auto" and encoder.settings.kind == "image"
@@ -383,7 +357,6 @@ class VAELatentDefence(PoisonFilter):
             "warnings": [
                 *_not_judged_warnings(result, np.bincount(labels, minlength=nb_classes)),
                 *sound_warnings(searched, labels),
-                *group_warnings(judged or [], labels),
                 *[notice for notice in notices if notice],
             ],
         }
@@ -401,8 +374,6 @@ class VAELatentDefence(PoisonFilter):
                 "verdict": "poisoned" if poisoned else f"not judged: {reason}" if reason else "clean",
             }
             report[f"Class_{label}"] |= sound_reports(searched, labels, label)
-            if judged is not None:
-                report[f"Class_{label}"]["group"] = group_report(judged, label)
             if poisoned and n_suspects == 0:
                 report["warnings"].append(
                     f"Class {label} is called poisoned, but the trials disagree on which samples are: none is removed."

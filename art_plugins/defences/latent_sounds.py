@@ -35,7 +35,8 @@ def search_sounds(
     :return: By name, ``"sound"`` and ``"filter"``; empty where there are no waveforms, or where the settings name a rule
         that has no false-alarm rate.
     """
-    if encoder.settings.kind != "waveform" or not is_tested(settings):
+    is_tested = settings.scoring == "contrastive" and settings.class_rule in ("auto", "false_alarms")
+    if encoder.settings.kind != "waveform" or not is_tested:
         return {}
     rate_hz, rate = encoder.settings.sample_rate_hz, settings.false_alarm_rate / N_VERDICTS
 
@@ -50,11 +51,6 @@ def search_sounds(
             lambda rows: cepstra(waveforms(rows), rate_hz), labels, nb_classes, rate, random_state
         ),
     }
-
-
-def is_tested(settings: ScoringSettings) -> bool:
-    """Whether the classes are judged by a test that has a false-alarm rate."""
-    return settings.scoring == "contrastive" and settings.class_rule in ("auto", "false_alarms")
 
 
 def united(placed: LatentClasses, searched: Mapping[str, SharedSounds], labels: np.ndarray) -> LatentClasses:

@@ -189,4 +189,6 @@ def _of_all_classes(
     clear = evidence_of(places, everywhere)
     rows = space.members[max(classes, key=lambda one: int(members[space.members[one]].sum()))]
     alone = evidence_of(places[rows], members[rows])
+    if len(classes) == 1 and alone.clearness < clear.clearness:  # what is of one class must stand apart from that class too
+        clear = alone
     return [Group(members, places, cut, clear, alone, label, classes)]

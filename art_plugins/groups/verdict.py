@@ -125,6 +125,7 @@ def judge_groups(
             p = p_value(evidence_without(group, labels, poison), n_tests, left.log_ratio)
         if (
             p <= fpr
+            and p < 1  # whatever is asked for: nothing speaks against such a group
             and not of_trusted.acquits
             and not of_near_copies(group, views, labels)
             and all(united[labels == label].mean() <= MOST_OF_CLASS for label in group.classes)

@@ -69,12 +69,8 @@ def scan_folder(
         reader = make_reader(found, folder, settings, fitted)
         with read_folder(folder, found, reader, verbose) as data:
             defence = VAELatentDefence(None, data.x, data.labels)
-            defence.detect_poison(
-                autoencoder=given if fitted is None or is_shipped(given) else fitted,
-                verbose=verbose,
-                **params,
-                **_kind_of_data(reader),
-            )
+            trained = given if fitted is None or is_shipped(given) else fitted
+            defence.detect_poison(autoencoder=trained, verbose=verbose, **params, **_kind_of_data(reader))
             record = {
                 "command": command,
                 "folder": str(folder),
