@@ -281,3 +281,13 @@ class Page(HTMLParser):
 def read_page() -> Callable[[Path | str], Page]:
     """Reads HTML, from a file or as it is."""
     return lambda page: Page(page.read_text(encoding="utf-8") if isinstance(page, Path) else page)
+
+
+@pytest.fixture
+def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training an autoencoder is an error."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("an autoencoder was trained")
+
+    monkeypatch.setattr("art_plugins.features.autoencoder.Autoencoder.fit", never)

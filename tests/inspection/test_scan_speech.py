@@ -14,20 +14,13 @@ from PIL import Image
 from art_plugins import cli
 from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.inspection.scan import scan_folder
 from art_plugins.inspection.settings import ScanSettings
 from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
+pytestmark = pytest.mark.usefixtures("nothing_is_trained")
+
 N_CLIPS, N_POISON = 50, 25
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object, **__: object) -> None:
-        raise AssertionError("an autoencoder was trained")
-
-    monkeypatch.setattr(Autoencoder, "fit", never)
 
 
 @pytest.fixture(scope="module")
