@@ -12,17 +12,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
 from art_plugins.statistics.gaussian import oas_covariance
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.latents.two_gaussians import PRIOR_SAMPLES, two_gaussians
 from art_plugins.statistics.latents.two_means import TwoMeans, averaged_trials, repeated_two_means
 from art_plugins.statistics.moments import winsorised
 
 SPLIT_DIMS = 2  # directions on which the split is found: a trigger takes one, and a second where its effect is not linear
+MAX_STEPS = 50  # 2-means cuts half-way, so the way to two Gaussians of other sizes is long
 VOTING_DIMS = (3, 5, 8, 12, 18, 27)
-PRIOR_SAMPLES = 10  # for each direction, that the other classes' covariance counts as in a component's
-MAX_STEPS = 50
 
 
 class ContrastedClass(NamedTuple):
@@ -104,31 +103,7 @@ def _each_once(splits: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]) 
 
 
 def _mixture_labels(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """
-    Expectation maximisation from a split; the more likely component of every sample, or the split if a component dies.
-
-    The covariance of a component is drawn to that of the other classes, here the identity, which counts as
-    ``PRIOR_SAMPLES`` samples for each direction: Sigma = (n S + 10 d I) / (n + 10 d).
-    """
-    n_samples, n_dims = x.shape
+    """The more likely of two Gaussians for each sample. The other classes, whitened, have the identity as covariance."""
+    n_dims = x.shape[1]
     weight = PRIOR_SAMPLES * n_dims
-    shares = np.stack([labels == 0, labels == 1], axis=1).astype(np.float64)
-    for _ in range(MAX_STEPS):
-        sizes = shares.sum(axis=0)
-        if sizes.min() < 2:
-            return labels
-        log_densities = np.empty((n_samples, 2))
-        for side in (0, 1):
-            delta = x - shares[:, side] @ x / sizes[side]
-            covariance = (delta.T @ (shares[:, side, None] * delta) + weight * np.eye(n_dims)) / (sizes[side] + weight)
-            factor = np.linalg.cholesky(covariance)
-            whitened = delta @ np.linalg.inv(factor).T
-            squared = np.einsum("ij,ij->i", whitened, whitened)
-            log_densities[:, side] = np.log(sizes[side]) - 0.5 * squared - np.log(np.diag(factor)).sum()
-        second = expit(log_densities[:, 1] - log_densities[:, 0])
-        settled = np.abs(second - shares[:, 1]).max() < 1e-3
-        shares = np.stack([1 - second, second], axis=1)
-        if settled:
-            break
-    found = (shares[:, 1] > 0.5).astype(np.int8)
-    return found if np.bincount(found, minlength=2).min() >= 2 else labels
+    return two_gaussians(x, labels == 1, np.eye(n_dims), (weight, weight), MAX_STEPS).astype(np.int8)

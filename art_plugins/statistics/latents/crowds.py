@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.statistics.latents.anchored_split import split_from_seed
 from art_plugins.statistics.latents.crowding import class_crowding, whiten_within
+from art_plugins.statistics.latents.two_gaussians import PRIOR_SAMPLES, two_gaussians
 from art_plugins.statistics.latents.two_means import TwoMeans, averaged_trials
 
+MAX_GROWING_STEPS = 20  # a crowd that still grows after them loses itself in the rest
 CHANCE_VIEWS = 3  # views in which classes are drawn at random, to see what size alone does
 MAX_VIEWS = 4  # that describe a crowd: those with most of it
 SHARES = (0.4, 0.5, 0.6)  # of the class's score, from which a sample is among the first members of the crowd
@@ -126,8 +127,12 @@ def split_crowd(crowds: Crowds, labels: np.ndarray, label: int, nb_trials: int =
     The crowd of a class (1) and the rest of it (0), from the views in which it is crowded most.
 
     Each of those views names first members of the crowd, by three limits, and they grow to all of it in all those views
-    together (:func:`split_from_seed`); the trials are aligned and averaged. A class
-    whose score is not above 0 has no crowd.
+    together (:func:`two_gaussians`); the trials are aligned and averaged. A class whose score is not above 0 has no crowd.
+
+    The rest of the class is assumed to vary around its mean as samples vary within the other classes. That covariance
+    counts as all of their samples, so a small crowd can be separated from the rest in many directions. In the crowd it
+    counts as ten samples for each direction. A small crowd is therefore recognised by its mean. A closer fit to its first
+    members would miss the weaker ones.
 
     :param labels: Class of each sample, shape (n,).
     :param label: The class, one that was judged.
@@ -147,5 +152,6 @@ def split_crowd(crowds: Crowds, labels: np.ndarray, label: int, nb_trials: int =
     within += (1e-6 * np.trace(within) / len(within) + 1e-12) * np.eye(len(within))
     starts = [(view, share) for view in chosen for share in SHARES][:nb_trials]
     seeds = [crowds.crowding[view][own] > share * best for view, share in starts]
-    trials = [split_from_seed(features[own], within, len(others), seed) if seed.sum() >= 2 else seed for seed in seeds]
+    weights = (float(len(others)), PRIOR_SAMPLES * features.shape[1])
+    trials = [two_gaussians(features[own], seed, within, weights, MAX_GROWING_STEPS) for seed in seeds]
     return averaged_trials(np.array(trials).astype(np.int8), np.array([-scores[view] for view, _ in starts]))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from art_plugins.statistics.latents.anchored_split import split_from_seed
 from art_plugins.statistics.latents.crowds import chance_excess, find_crowds, split_crowd
 from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
 
@@ -109,43 +108,3 @@ def test_find_crowds_renamed_classes_take_their_scores_along(planted, random, mo
     assert renamed.tolist() != sorted(renamed)
     np.testing.assert_allclose(after.class_scores[renamed], before.class_scores, rtol=1e-4)
     np.testing.assert_allclose(after.crowding, before.crowding, rtol=1e-3, atol=1e-4)
-
-
-@pytest.fixture
-def two_groups(random):
-    """300 samples about the origin with a covariance that is known; 30 more elsewhere, tight."""
-    shape = random.normal(size=(D, D))
-    own = np.concatenate([random.normal(size=(300, D)) @ shape, 4 + 0.3 * random.normal(size=(30, D))])
-    return own, shape.T @ shape, np.arange(330) >= 300
-
-
-def test_split_from_seed_grows_a_few_to_all_of_the_crowd(two_groups):
-    own, within, truth = two_groups
-    seed = np.zeros(330, dtype=bool)
-    seed[300:308] = True
-    np.testing.assert_array_equal(split_from_seed(own, within, 5_000, seed), truth)
-
-
-def test_split_from_seed_permuted_samples_permute_the_split(two_groups, random):
-    own, within, truth = two_groups
-    order = random.permutation(330)
-    straight = split_from_seed(own, within, 100, truth)
-    np.testing.assert_array_equal(split_from_seed(own[order], within, 100, truth[order]), straight[order])
-
-
-@pytest.mark.parametrize("n_seed", [0, 1, 329])
-def test_split_from_seed_too_few_on_a_side_returns_the_seed(two_groups, n_seed):
-    own, within, _ = two_groups
-    seed = np.arange(330) < n_seed
-    np.testing.assert_array_equal(split_from_seed(own, within, 100, seed), seed)
-
-
-def test_split_from_seed_a_tight_core_finds_the_fainter_members_as_bayes_rule_does(random):
-    truth = np.arange(330) >= 300
-    own = random.normal(size=(330, 60))
-    own[300:310] *= 0.2  # the core, from which the crowd is grown: in many directions its own covariance would fit it alone
-    own[truth, 0] += 8
-    found = split_from_seed(own, np.eye(60), 5_000, (np.arange(330) >= 300) & (np.arange(330) < 310))
-    # Two Gaussians of unit covariance at a distance of 8, one ten times as frequent.
-    np.testing.assert_array_equal(found, own[:, 0] > 4 + np.log(300 / 30) / 8)
-    np.testing.assert_array_equal(found, truth)

@@ -1,0 +1,54 @@
+"""Expectation maximisation of two Gaussians from a first split, for the splits by windows and by whole samples."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.special import expit
+
+PRIOR_SAMPLES = 10.0  # for each direction, that the covariance within the other classes counts as in a component's
+
+
+def two_gaussians(
+    x: np.ndarray, first: np.ndarray, within: np.ndarray, weights: tuple[float, float], max_steps: int
+) -> np.ndarray:
+    """
+    Divide samples into two Gaussian components, whose covariances are drawn to one that is known from many samples.
+
+    A component of n samples with scatter n S has the covariance Sigma = (n S + w W) / (n + w), where W is ``within`` and w
+    the component's weight: as many samples as W counts as.
+
+    When this breaks: there is one component only (the result may then be half of the samples) or more than two. The first
+    split is returned if fewer than two samples are left in a component.
+
+    :param x: Shape (m, d).
+    :param first: The split to start from: members of the second component, shape (m,), bool.
+    :param within: W, shape (d, d), positive definite.
+    :param weights: w of the first and of the second component, in samples.
+    :param max_steps: Steps after which the split is taken as it is, also if it still moves.
+    :return: Members of the second component, shape (m,), bool.
+    """
+    second = first.astype(np.float64)
+    for _ in range(max_steps):
+        shares = (1 - second, second)
+        if min(share.sum() for share in shares) < 2:
+            return first
+        densities = [_log_density(x, share, within, weight) for share, weight in zip(shares, weights, strict=True)]
+        new = expit(densities[1] - densities[0])
+        settled = np.abs(new - second).max() < 1e-3
+        second = new
+        if settled:
+            break
+    found: np.ndarray = second > 0.5
+    return found if 2 <= found.sum() <= len(found) - 2 else first
+
+
+def _log_density(x: np.ndarray, share: np.ndarray, within: np.ndarray, weight: float) -> np.ndarray:
+    """Logarithm of a component's size times its density at every sample, up to a constant that both components share."""
+    size = share.sum()
+    deviations = x - share @ x / size
+    scatter = deviations.T @ (share[:, None] * deviations)
+    factor = np.linalg.cholesky((scatter + weight * within) / (size + weight))
+    squared = (solve_triangular(factor, deviations.T, lower=True) ** 2).sum(axis=0)
+    log_density: np.ndarray = np.log(size) - 0.5 * squared - np.log(np.diag(factor)).sum()
+    return log_density
