@@ -33,6 +33,7 @@ def classifier(digits: Any) -> PyTorchClassifier:
     return PyTorchClassifier(network, nn.CrossEntropyLoss(), input_shape=(1, 8, 8), nb_classes=10)
 
 
+@pytest.mark.slow
 def test_example_of_a_filter_removes_so_many_of_each_class(digits: Any, classifier: PyTorchClassifier) -> None:
     far_from_mean = example("how_to/add_a_filter.md")["FarFromMean"]
     defence = far_from_mean(classifier, digits.x_clean, digits.y_clean, n_removed=3)

@@ -11,16 +11,15 @@ from torch import Tensor, nn
 
 from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.layerwise_groups import CAUGHT, find_poison
+from art_plugins.defences.layerwise_groups import CAUGHT, find_poison, removed_by_class
 from art_plugins.defences.layerwise_model import count_not_finite
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import stream_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.encoder_network import ENCODER, CalledEncoder, EncoderNetwork
 from art_plugins.features.named_encoders import check_encoder_name, check_inputs, load_encoder
-from art_plugins.groups.verdict import clearest_by_class, clearness_limit
+from art_plugins.groups.verdict import clearness_limit
 from art_plugins.parameters import check_count, check_flag, check_layer_names, check_number, shown
-from art_plugins.statistics.labels import indices_by_class
 
 N_PROBED = 3  # samples that are encoded twice before all others
 ALIKE = 1e-3  # of the largest feature: by so much both may differ, since sums on GPUs have no fixed order
@@ -155,18 +154,12 @@ class EncoderFeatureDefence(PoisonFilter):
             "layers": self.layers_,
             "threshold": self.threshold_,
             "n_not_finite": count_not_finite(self.outlier_scores_),
-            "groups": [one.summary() for one in found.judged if one.verdict != "nothing"],
+            "groups": found.summaries,
             "clearness_limit": clearness_limit(len(np.unique(labels)), self.fpr),
         }
-        clearest = clearest_by_class([one.group for one in found.judged], nb_classes)
-        for label, rows in enumerate(indices_by_class(labels, nb_classes)):
-            n_removed = int((self.is_clean_[rows] == 0).sum())
-            self.report_[f"Class_{label}"] = {
-                "n_samples": len(rows),
-                "n_removed": n_removed,
-                "fraction_removed": n_removed / len(rows) if len(rows) else 0.0,
-                "clearness": clearest[label],
-            }
+        clearest = found.clearest(nb_classes)
+        for label, counts in enumerate(removed_by_class(self.is_clean_, labels, nb_classes)):
+            self.report_[f"Class_{label}"] = counts | {"clearness": clearest[label]}
         self.report_["parameters"] = {name: _listed(value) for name, value in self.tunables().items()}
         return self.report_
 

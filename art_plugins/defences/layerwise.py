@@ -11,7 +11,7 @@ from scipy.stats import norm
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.defences.layerwise_groups import CAUGHT, GroupFindings, check_known, find_poison
+from art_plugins.defences.layerwise_groups import CAUGHT, GroupFindings, check_known, find_poison, removed_by_class
 from art_plugins.defences.layerwise_learning import learn_benign
 from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
 from art_plugins.defences.layerwise_model import count_not_finite, listed, show_attributes
@@ -20,8 +20,8 @@ from art_plugins.defences.layerwise_rules import LEAST_SAMPLES
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.input_checks import check_same_unit
-from art_plugins.groups.verdict import clearest_by_class, clearness_limit
-from art_plugins.statistics.labels import class_labels, indices_by_class
+from art_plugins.groups.verdict import clearness_limit
+from art_plugins.statistics.labels import class_labels
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
 
@@ -167,9 +167,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
             show_attributes(self, None)
             n_benign, not_judged = np.bincount(labels[self.is_clean_ == 1], minlength=nb_classes), []
         report = self._report(labels, nb_classes, n_benign) | {"classes_not_judged": not_judged}
-        report["groups"] = [one.summary() for one in found.judged if one.verdict != "nothing"]
+        report["groups"] = found.summaries
         report["clearness_limit"] = clearness_limit(int(present.sum()), fpr) if fpr > 0 and y_val is None else None
-        for label, clearness in enumerate(clearest_by_class([one.group for one in found.judged], nb_classes)):
+        for label, clearness in enumerate(found.clearest(nb_classes)):
             report[f"Class_{label}"]["clearness"] = clearness
         return report
 
@@ -220,15 +220,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
             "classes_not_judged": [],
             "n_not_finite": count_not_finite(self.outlier_scores_),
         }
-        for label, rows in enumerate(indices_by_class(labels, nb_classes)):
-            n_removed = int((self.is_clean_[rows] == 0).sum())
-            report[f"Class_{label}"] = {
-                "n_samples": len(rows),
-                "n_benign": int(n_benign[label]),
-                "n_removed": n_removed,
-                "n_joined": int(self.joined_[rows].sum()),
-                "fraction_removed": n_removed / len(rows) if len(rows) else 0.0,
-            }
+        n_joined = np.bincount(labels[self.joined_], minlength=nb_classes)
+        for label, counts in enumerate(removed_by_class(self.is_clean_, labels, nb_classes)):
+            report[f"Class_{label}"] = counts | {"n_benign": int(n_benign[label]), "n_joined": int(n_joined[label])}
         report["parameters"] = {name: listed(value) for name, value in self.tunables().items()}
         return report
 

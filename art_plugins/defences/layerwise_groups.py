@@ -13,7 +13,8 @@ from art_plugins.features.input_checks import accuracy_warning
 from art_plugins.features.layer_views import layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
 from art_plugins.groups.find import Group, find_groups
-from art_plugins.groups.verdict import Judged, judge_groups
+from art_plugins.groups.verdict import Judged, clearest_by_class, judge_groups
+from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outlying import LEAST
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,32 @@ class GroupFindings(NamedTuple):
     scores: np.ndarray
     layer_scores: np.ndarray
     judged: list[Judged]
+
+    @property
+    def summaries(self) -> list[dict[str, Any]]:
+        """What a report says of every group with a verdict, JSON-safe."""
+        return [one.summary() for one in self.judged if one.verdict != "nothing"]
+
+    def clearest(self, nb_classes: int) -> list[float]:
+        """The largest clearness of a group in each class, K values; 0: none."""
+        return clearest_by_class([one.group for one in self.judged], nb_classes)
+
+
+def removed_by_class(is_clean: np.ndarray, labels: np.ndarray, nb_classes: int) -> list[dict[str, Any]]:
+    """
+    Count what is removed, class by class.
+
+    :param is_clean: 1: the sample stays, (n,).
+    :param labels: Class of each sample, (n,), 0 to K - 1.
+    :param nb_classes: Number of classes, K.
+    :return: ``n_samples``, ``n_removed`` and ``fraction_removed`` of each class, JSON-safe.
+    """
+    removed = [int((is_clean[rows] == 0).sum()) for rows in indices_by_class(labels, nb_classes)]
+    sizes = np.bincount(labels, minlength=nb_classes).tolist()
+    return [
+        {"n_samples": size, "n_removed": n, "fraction_removed": n / size if size else 0.0}
+        for size, n in zip(sizes, removed, strict=True)
+    ]
 
 
 def find_poison(

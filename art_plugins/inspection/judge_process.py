@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
+from joblib import cpu_count
 
 from art_plugins.errors import ArtPluginsError, InvalidInputError
 from art_plugins.inspection import judge_messages as messages
@@ -45,7 +46,8 @@ class JudgeProcess:
         sandbox.check_possible(path)
         self._path, self._timeout_s = path, timeout_s
         printed, printing = os.pipe()
-        self._process = sandbox.start(f"{__name__}:main", [str(timeout_s), "bars" if sys.stderr.isatty() else ""], printing)
+        arguments = [str(timeout_s), "bars" if sys.stderr.isatty() else "", str(_n_threads())]
+        self._process = sandbox.start(f"{__name__}:main", arguments, printing)
         os.close(printing)
         threading.Thread(target=_pass_on, args=(os.fdopen(printed, "rb", buffering=0),), daemon=True).start()
         try:
@@ -154,7 +156,13 @@ class _Terminal(io.TextIOWrapper):
         return True
 
 
-def main(timeout_s: str, bars: str) -> None:
+def _n_threads() -> int:
+    """As many as the environment allows this process, or as it has cores."""
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return int(allowed) if allowed.isdecimal() and int(allowed) > 0 else cpu_count()
+
+
+def main(timeout_s: str, bars: str, n_threads: str) -> None:
     """Run the process of the model: import the libraries, give up all rights, then answer requests."""
     if bars:
         sys.stderr = _Terminal(sys.stderr.buffer, encoding="utf-8", errors="replace", write_through=True)
@@ -164,7 +172,7 @@ def main(timeout_s: str, bars: str) -> None:
     import torch
 
     sandbox.lock_down(float(timeout_s))
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(int(n_threads))
     answers.write(messages.packed({"ready": True}))
     answers.flush()
     judge: ModelJudge | None = None

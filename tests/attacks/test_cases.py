@@ -112,6 +112,7 @@ def test_every_trigger_changes_signs_and_keeps_their_range(trigger: str, data: L
     assert 0 <= attack.x_train.min() <= attack.x_train.max() <= 1
 
 
+@pytest.mark.slow
 def test_attacked_model_is_trained_once_and_read_the_second_time(
     signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ CASES = [
     pytest.param(Case(b3d), id="b3d"),
     pytest.param(Case(cleanse), id="cleanse"),
     pytest.param(Case(without_trigger(ScaleUp)), id="scale_up"),
-    pytest.param(Case(without_trigger(Beatrix), cross_fitted=True), id="beatrix"),
+    pytest.param(Case(without_trigger(Beatrix), cross_fitted=True), id="beatrix", marks=pytest.mark.slow),
     pytest.param(
         Case(without_trigger(TED), cross_fitted=True),
         id="ted",

@@ -139,6 +139,7 @@ def screen(output: str) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+@pytest.mark.slow
 def test_messages_in_a_terminal_stand_on_lines_of_their_own_once_and_the_error_is_last():
     pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
     leader, follower = pty.openpty()

@@ -151,7 +151,7 @@ def perfect(x: Any, y: Any, **more: Any) -> PerfectFilter:
 
 
 CASES = [
-    pytest.param(vae("waveform"), id="vae_waveform"),
+    pytest.param(vae("waveform"), id="vae_waveform", marks=pytest.mark.slow),
     pytest.param(vae("spectrogram", posterior="full"), id="vae_spectrogram"),
     pytest.param(vae("image"), id="vae_image"),
     pytest.param(
@@ -252,7 +252,7 @@ CASES = [
             ),
         ),
         id="flare",
-        marks=pytest.mark.skipif(not umap_is_installed(), reason="umap-learn is not installed"),
+        marks=[pytest.mark.slow, pytest.mark.skipif(not umap_is_installed(), reason="umap-learn is not installed")],
     ),
     pytest.param(Case(perfect, SHAPES["image"], looks_at_data=False), id="perfect"),
     pytest.param(
@@ -495,6 +495,7 @@ def test_evaluate_defence_bad_truth_is_refused(case, truth):
 # Any data: hypothesis draws sizes and labels
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=70), kind=st.sampled_from(sorted(SHAPES)), data=st.data())
 def test_vae_any_number_of_samples_and_any_labels_are_judged(labels, kind, data):
@@ -513,6 +514,7 @@ def test_vae_any_number_of_samples_and_any_labels_are_judged(labels, kind, data)
     assert sum(entry["FalsePositive"]["numerator"] for entry in confusion.values()) == removed.sum()
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     shape=st.one_of(

@@ -113,6 +113,7 @@ CASES = [
             ),
         ),
         id="beatrix",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         Case("TED", {"layers": ["0", "2", "4"], "fpr": 0.2}, (*THRESHOLD, ("layers", "2"), ("layers", 2))),
@@ -193,6 +194,7 @@ def test_init_gives_one_of_arts_detectors_and_looks_at_nothing(case, digits):
 # Parameters
 
 
+@pytest.mark.slow
 @every_case
 def test_set_params_good_values_are_taken_also_numpys(case, digits):
     detector = case.make(digits)

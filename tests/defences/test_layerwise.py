@@ -248,6 +248,7 @@ def test_detector_classifier_of_art_gives_caught_samples_the_additional_class(de
     assert isinstance(detector, EvasionDetector)
 
 
+@pytest.mark.slow
 def test_detector_waveforms_are_judged_as_images_are():
     with seeded(0):
         network = nn.Sequential(

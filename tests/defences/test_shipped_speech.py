@@ -125,6 +125,7 @@ def held_out_clips(root: Path, n_per_class: int) -> tuple[np.ndarray, np.ndarray
     return np.stack(clips), np.array(labels)
 
 
+@pytest.mark.slow
 def test_real_words_and_speakers_that_it_never_heard(data_root: Path) -> None:
     if find_spec("armory") is None:
         pytest.skip("the clap is a file of armory-testbed, which is not installed")

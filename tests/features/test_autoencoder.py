@@ -52,6 +52,7 @@ def test_autoencoder_saved_and_loaded_encodes_equally(make, data, kind, tmp_path
     assert loaded.is_fitted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"posterior": "full"}, {"video_like": True}], ids=str)
 def test_autoencoder_other_forms_survive_saving(make, data, changes, tmp_path):
     autoencoder = make("spectrogram", **changes).fit(data["spectrogram"], **FAST)
@@ -68,6 +69,7 @@ def test_autoencoder_one_seed_gives_equal_latents_and_another_differs(make, data
     assert not np.allclose(latents[0], latents[2])
 
 
+@pytest.mark.slow
 def test_autoencoder_second_fit_starts_from_scratch(make, data):
     x = data["spectrogram"]
     autoencoder = make("spectrogram").fit(x + 1, **FAST).fit(x, **FAST)
@@ -83,6 +85,7 @@ def test_autoencoder_memory_map_equals_the_array(make, data, kind, tmp_path):
     np.testing.assert_array_equal(make(kind).fit(mapped, **FAST).encode(mapped), expected)
 
 
+@pytest.mark.slow
 def test_autoencoder_encode_any_batch_size_gives_the_same_latents(make, data):
     autoencoder = make("waveform").fit(data["waveform"], **FAST)
     together = autoencoder.encode(data["waveform"])
@@ -267,6 +270,7 @@ def test_autoencoder_fit_awkward_last_batch_is_trained(make, kind, n, batch_size
     assert np.isfinite(autoencoder.encode(x)).all()
 
 
+@pytest.mark.slow
 def test_autoencoder_resumed_fit_equals_an_uninterrupted_one(make, data, tmp_path, monkeypatch):
     x = data["spectrogram"]
     settings = {**FAST, "nb_epochs": 3}
@@ -301,6 +305,7 @@ def test_autoencoder_resumed_fit_equals_an_uninterrupted_one(make, data, tmp_pat
 # Files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

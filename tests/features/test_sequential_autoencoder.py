@@ -200,6 +200,7 @@ def test_forward_gradients_reach_every_parameter(posterior, video_like):
     assert all(torch.isfinite(value.grad).all() for value in model.parameters())
 
 
+@pytest.mark.slow
 def test_forward_few_steps_of_training_lower_the_loss():
     model = network()
     x = torch.randn(16, T, 1) * torch.linspace(-1, 1, F)

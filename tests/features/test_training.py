@@ -134,6 +134,7 @@ def test_train_network_is_left_in_evaluation_mode_on_the_cpu(x):
     assert all(value.device.type == "cpu" for value in network.state_dict().values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops_in_batch", [0, 3, 4, 8])
 def test_train_interrupted_and_resumed_ends_as_an_uninterrupted_run(x, tmp_path, stops_in_batch):
     whole, halved = toy(), toy()

@@ -230,6 +230,7 @@ def test_scan_page_and_table_show_untrusted_names_as_text(scanned, tmp_path, rea
     assert all(row["file"].startswith("'=ga/") and row["class"] == "'=ga" for row in rows)
 
 
+@pytest.mark.slow
 def test_scan_same_seed_gives_equal_results_and_saved_autoencoder_judges_alike(scanned, tmp_path):
     root, out, record = scanned
     again = scan(root, tmp_path / "again", **SOUND_SETTINGS)
@@ -277,6 +278,7 @@ def test_scan_classes_too_small_to_judge_give_only_a_header(scanned, tmp_path):
     assert any("Only 0 classes could be judged" in note for note in record["notes"])
 
 
+@pytest.mark.slow
 def test_scan_images_planted_cluster_is_found_and_shown(tmp_path, read_page):
     root = write_images(tmp_path / "pictures")
     Image.fromarray(np.full((16, 16), 9, dtype=np.uint8)).save(root / "0" / "large.png")

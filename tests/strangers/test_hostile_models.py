@@ -387,6 +387,7 @@ def test_lock_down_refuses_all_but_computing(here):
     assert after == before
 
 
+@pytest.mark.slow
 @needs_sandbox
 def test_judge_process_endless_model_is_ended_in_time(here):
     path = saved(make(Endless), here / "m.pt")
@@ -405,6 +406,7 @@ def test_judge_process_greedy_model_is_one_sentence(here):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @needs_sandbox
 def test_detect_in_a_process_finds_what_it_finds_here(here, digits):
     """The process gives the same record as this one, and leaves nothing behind."""

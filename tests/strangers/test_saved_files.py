@@ -159,6 +159,7 @@ def test_changed_arrays_are_refused(saved, kind):
     assert n_loaded < 0.15 * n_refused  # some values, such as a few whole numbers for others, are as good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_changed_settings_are_refused_or_can_be_used(saved, kind):

@@ -21,6 +21,7 @@ from art_plugins.storage import load_arrays
 from art_plugins.triggers.patterns import white_box
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
+EVERY_KIND = ["image", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("waveform", "spectrogram"))]
 SMALL = {"latent_dim": 4, "step_latent_dim": 2, "embedding_dim": 8, "hidden_dim": 8, "channels": 2, "nb_dims": 4}
 AUDIO = {"sample_rate_hz": 1_600, "n_mels": 8, "window_s": 0.02, "hop_s": 0.05}
 QUICK = {**SMALL, **AUDIO, "nb_epochs": 1, "batch_size": 32, "nb_trials": 2, "n_init": 3, "verbose": False}
@@ -52,7 +53,7 @@ def verdicts(report):
 # Too few classes, or samples of a class
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize("n_classes", [1, 2, 3])
 @pytest.mark.parametrize("options", [{}, {"class_rule": "mad"}, {"scoring": "paper"}], ids=["default", "mad", "paper"])
 def test_fewer_than_four_classes_are_not_judged_and_it_is_said(kind, n_classes, options, caplog):
@@ -69,6 +70,7 @@ def test_fewer_than_four_classes_are_not_judged_and_it_is_said(kind, n_classes, 
     assert all(warning in caplog.messages for warning in report["warnings"])
 
 
+@pytest.mark.slow
 def test_two_classes_still_have_scores_and_suspects_to_look_at():
     x, labels = poisoned("image", 2)
     defence, report, _ = detect(x, labels, kind="image", nb_epochs=40, learning_rate=3e-3)
@@ -95,7 +97,7 @@ def test_four_classes_are_judged():
     assert all(report[f"Class_{label}"]["p_value"] is not None for label in range(4))
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_small_and_empty_classes_are_named_and_the_others_judged(kind):
     x, labels = poisoned(kind, 6)
     kept = (labels != 4) | (np.arange(len(labels)) < 30)
@@ -108,7 +110,7 @@ def test_small_and_empty_classes_are_named_and_the_others_judged(kind):
     assert warnings == ["Class 4 cannot be judged (5 samples, 8 are needed): poison in there passes."]
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_one_sample_a_class_is_not_judged(kind):
     x, _ = poisoned(kind, 6)
     _, report, is_clean = detect(x, np.arange(len(x)), kind=kind)
@@ -117,7 +119,7 @@ def test_one_sample_a_class_is_not_judged(kind):
     assert "and 110 more cannot be judged (1 samples, 8 are needed)" in report["warnings"][1]
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize("value", [0.0, 0.7])
 def test_samples_that_are_all_equal_are_not_judged(kind, value):
     x = np.full((60, *SHAPES[kind]), value, dtype=np.float32)
@@ -127,7 +129,7 @@ def test_samples_that_are_all_equal_are_not_judged(kind, value):
     assert is_clean == [1] * 60
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_duplicates_are_judged_without_a_silent_gap(kind):
     x, labels = poisoned(kind, 5)
     x[labels == 3] = x[3]
@@ -142,7 +144,7 @@ def test_duplicates_are_judged_without_a_silent_gap(kind):
 # Values that are out of range
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e20, -1e25, 3e38])
 @pytest.mark.parametrize("rows", [[7], [7, 20, 33, 46, 59]], ids=["one", "five"])
 def test_sample_out_of_range_is_named_in_training(kind, value, rows):
@@ -152,7 +154,7 @@ def test_sample_out_of_range_is_named_in_training(kind, value, rows):
         detect(x, labels, kind=kind)
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e20, 3e38])
 def test_sample_out_of_range_is_named_by_a_fitted_autoencoder(kind, value):
     x, labels = poisoned(kind, 5)
@@ -163,7 +165,7 @@ def test_sample_out_of_range_is_named_by_a_fitted_autoencoder(kind, value):
         detect(x, labels, kind=kind, autoencoder=fitted)
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize("scale", [1e-20, 1e25])
 def test_uniform_scale_changes_nothing_for_what_is_scaled_anyway(kind, scale):
     x, labels = poisoned(kind, 5)
@@ -177,7 +179,7 @@ def test_uniform_scale_changes_nothing_for_what_is_scaled_anyway(kind, scale):
 # Arrays of other kinds
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize(
     "changed",
     [
@@ -206,6 +208,7 @@ def test_whole_numbers_and_bits_are_samples(dtype):
 # Spectrograms and images of one colour
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [-1, 1])
 @pytest.mark.parametrize("kind", ["spectrogram", "waveform"])
 def test_lone_channel_of_a_sequence_changes_nothing(kind, axis):
@@ -289,6 +292,7 @@ def attacked_digits():
     return poison(digits(0), white_box((1, 8, 8), size=2, margin=0), "1", "7", 0.4)
 
 
+@pytest.mark.slow
 def test_six_epochs_find_no_poison_and_it_is_said(attacked_digits, caplog):
     data = attacked_digits
     with caplog.at_level(logging.WARNING):
@@ -300,6 +304,7 @@ def test_six_epochs_find_no_poison_and_it_is_said(attacked_digits, caplog):
     assert any("leave it out to train until they settle" in message for message in caplog.messages)
 
 
+@pytest.mark.slow
 def test_training_without_an_end_settles_and_finds_all_poison(attacked_digits):
     data = attacked_digits
     defence = VAELatentDefence(None, data.x_train, data.y_train, verbose=False)
@@ -326,6 +331,7 @@ def test_epochs_that_are_given_are_never_exceeded(patience):
     assert fitted.has_settled is False
 
 
+@pytest.mark.slow
 def test_training_ends_at_the_first_epoch_at_which_the_latents_have_settled():
     options = {"batch_size": 4, "learning_rate": 1e-2, "verbose": False}
     fitted = small_autoencoder().fit(small_images(), nb_epochs=300, **options)
@@ -340,6 +346,7 @@ def test_training_ends_at_the_first_epoch_at_which_the_latents_have_settled():
     assert longer.has_settled is True  # once is enough
 
 
+@pytest.mark.slow
 def test_settled_training_interrupted_and_resumed_is_the_uninterrupted_one(tmp_path, monkeypatch):
     options = {"batch_size": 4, "learning_rate": 1e-2, "verbose": False, "checkpoint": tmp_path / "run.ckpt"}
     whole = small_autoencoder().fit(small_images(), **options)

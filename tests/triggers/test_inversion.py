@@ -327,6 +327,7 @@ def test_invert_triggers_by_source_has_one_pattern_for_each_source(pixels, one_s
     assert patch.norms[5] < 0.4 * np.delete(patch.norms, [3, 5]).min()
 
 
+@pytest.mark.slow
 def test_invert_triggers_class_without_clean_images_is_no_source(pixels):
     x, y = pixels[0][pixels[1] != 7], pixels[1][pixels[1] != 7]
     result = quiet(wrapped(OneSource(), nb_classes=8), x, y, nb_steps=STEPS)
@@ -494,6 +495,7 @@ def test_invert_triggers_labels_of_every_form_give_the_same_patterns(digits, cla
     np.testing.assert_array_equal(result.inverted[0].patterns, expected.inverted[0].patterns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("low", "scale"), [(0, 255), (-1, 2)])
 def test_invert_triggers_images_of_another_range_give_the_scaled_patterns(digits, found, low, scale):
     # The network sees the same numbers; float rounding differs, so that steps are compared while they still agree.
@@ -556,6 +558,7 @@ class Grey(nn.Module):
         return logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 def test_invert_triggers_colour_images_have_one_mask_value_a_pixel_and_the_target_is_found(digits, first):
     axis, shape = (1, (3, 8, 8)) if first else (-1, (8, 8, 3))
@@ -570,6 +573,7 @@ def test_invert_triggers_colour_images_have_one_mask_value_a_pixel_and_the_targe
     assert hits.mean() == pytest.approx(result.success_rate, abs=0.006)
 
 
+@pytest.mark.slow
 def test_invert_triggers_model_that_ends_in_a_softmax_gives_the_same_target(digits):
     classifier = wrapped(nn.Sequential(digits.network("white_square"), nn.Softmax(dim=1)))
     result = quiet(classifier, digits.x_clean, digits.y_clean, kinds=["patch"], nb_steps=STEPS)
@@ -604,6 +608,7 @@ def test_invert_triggers_error_in_the_middle_gives_mode_and_requires_grad_back(d
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.slow
 def test_invert_triggers_classes_that_no_longer_improve_stop_early_with_the_same_finding(digits, classifier, monkeypatch):
     steps = []
     logits = DifferentiableClassifier.logits
@@ -645,6 +650,7 @@ def test_invert_triggers_min_success_leaves_out_patterns_below_it(digits, classi
     np.testing.assert_array_equal(np.isfinite(one.anomaly_index), one.success_rates == 1)
 
 
+@pytest.mark.slow
 def test_invert_triggers_class_without_clean_images_can_still_be_the_target(digits, classifier):
     without = digits.y_clean != digits.target
     result = quiet(classifier, digits.x_clean[without], digits.y_clean[without], kinds=["patch"], nb_steps=STEPS)

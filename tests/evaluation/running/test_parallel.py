@@ -125,6 +125,7 @@ def in_one_process(drawn_sweep, tmp_path_factory) -> dict[str, Any]:
     return drawn_sweep(tmp_path_factory.mktemp("one"), jobs=1)
 
 
+@pytest.mark.slow
 def test_run_sweep_worker_killed_in_the_middle_the_records_are_those_of_one_process(
     cluster, drawn_sweep, in_one_process, tmp_path
 ):
