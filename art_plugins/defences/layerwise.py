@@ -71,7 +71,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     are more suspicious, everywhere.
 
     When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); fewer than 8
-    poisoned samples of a class; poison of which the model has learned nothing; fewer than four classes, where there is
+    poisoned samples of a class, and mostly fewer than thirty, without trusted samples; poison of which the model has learned nothing; fewer than four classes, where there is
     little to compare with. Trusted samples that were not drawn as the training samples were: a kind that only the training
     set has looks like poison, unless it is of near copies. Few or no trusted samples: warps; two very different things
     under one label, such as the digits 0 and 1, stand apart as poison does.

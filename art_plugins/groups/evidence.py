@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import beta
 
 from art_plugins.statistics.moments import centre_and_spread
 
 MOST_DEVIATIONS = 1e6  # of two groups that are points: a number that a report can hold
 FIFTH = 0.2  # of the way from the rest to the group
+CONFIDENCE = 0.95
 BETWEEN = np.arange(2, 15) / 20  # where fifths start that reach into neither of those about the medians
 
 
 class Evidence(NamedTuple):
     """
-    What is known of a group: ``separation`` and ``valley`` as the functions of these names give them, ``n_members`` and
-    ``share`` of the class.
+    What is known of a group: ``separation`` as the function of this name gives it, ``valley`` as :func:`valley_bound` does,
+    ``n_members`` and ``share`` of the class.
     """
 
     separation: float
@@ -60,9 +62,35 @@ def valley(places: np.ndarray, peaks: np.ndarray | None = None) -> float:
     :param peaks: Places of the samples that are counted about the medians; ``None``: of the same.
     :return: Above 0; less is clearer.
     """
+    n_between, n_about = _counts(places, peaks)
+    return (n_between + 1) / (n_about + 1)
+
+
+def valley_bound(places: np.ndarray, peaks: np.ndarray | None = None) -> float:
+    """
+    How full the space between a group and the rest may be, by all that so few samples prove.
+
+    The counts of :func:`valley` are drawn from two rates, and this is the upper limit of their ratio at a confidence of
+    .95 (Clopper and Pearson 1934, since one count is binomial given the sum of both). Nobody between 8 and 8 samples is
+    compatible with a valley of .45, nobody between 200 and 200 with one of .015. Sub-populations of small classes would
+    else look like poison: in a class of 100 samples there may be nobody between them, who is there among 1,500.
+
+    :param places: (m,).
+    :param peaks: As in :func:`valley`.
+    :return: Above 0, 1 at most.
+    """
+    n_between, n_about = _counts(places, peaks)
+    if n_about == 0:
+        return 1.0
+    share = float(beta.ppf(CONFIDENCE, n_between + 1, n_about))
+    return min(1.0, share / (1 - share))
+
+
+def _counts(places: np.ndarray, peaks: np.ndarray | None) -> tuple[int, int]:
+    """How many samples lie in the emptiest fifth between the medians, and in the emptier fifth about one of them."""
     between = _count(places, BETWEEN)
     about_medians = _count(places if peaks is None else peaks, np.array([-FIFTH / 2, 1 - FIFTH / 2]))
-    return float((between.min() + 1) / (about_medians.min() + 1))
+    return int(between.min()), int(about_medians.min())
 
 
 def _count(places: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -74,4 +102,4 @@ def _count(places: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def evidence_of(places: np.ndarray, members: np.ndarray) -> Evidence:
     """Give the evidence on a group, from its samples' places, (m,), and who is a member, (m,), bool."""
-    return Evidence(separation(places, members), valley(places), int(members.sum()), float(members.mean()))
+    return Evidence(separation(places, members), valley_bound(places), int(members.sum()), float(members.mean()))

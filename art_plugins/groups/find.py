@@ -10,7 +10,7 @@ import numpy as np
 from art_plugins.groups.candidates import alike
 from art_plugins.groups.cuts import HEAVY, LEAST_MEMBERS, NORMAL, bayes_cut
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant, Settled
-from art_plugins.groups.evidence import FIFTH, Evidence, evidence_of, valley
+from art_plugins.groups.evidence import FIFTH, Evidence, evidence_of, valley, valley_bound
 from art_plugins.groups.space import Space
 from art_plugins.groups.trusted import is_suspect_side
 
@@ -59,8 +59,9 @@ def find_groups(
        with heavy tails: among so many samples there are outliers enough to carry a small group away, and a group may be
        wider than heavy tails let it be.
 
-    When this breaks: a trigger that the views do not show; a group of fewer than 8 samples; poison whose only common trait
-    is the content of another class, which is then a wrong label, and looks like any other wrong label; two very different
+    When this breaks: a trigger that the views do not show; a group of fewer than 8 samples, and mostly one of fewer
+    than thirty, which can prove little (:func:`~art_plugins.groups.evidence.valley_bound`); poison whose only common trait is
+    the content of another class, which is then a wrong label, and looks like any other wrong label; two very different
     things under one label, such as two digits, which stand apart like poison.
 
     :param views: Name -> features of all samples, (n, d), finite, each with about unit variance within the classes.
@@ -105,7 +106,7 @@ def evidence_without(group: Group, labels: np.ndarray, known: np.ndarray) -> Evi
     if min(members.sum(), (~members).sum()) < LEAST_MEMBERS:
         return Evidence(0.0, 1.0, int(members.sum()), float(members.mean()) if len(members) else 0.0)
     of_class = evidence_of(places, members)
-    return Evidence(of_class.separation, valley(group.places[~known], places), of_class.n_members, of_class.share)
+    return Evidence(of_class.separation, valley_bound(group.places[~known], places), of_class.n_members, of_class.share)
 
 
 def _splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Settled]:
@@ -150,7 +151,7 @@ def _of_one_class(
     members = np.zeros(len(space.x), dtype=bool)
     members[rows[inside]] = True
     alone = evidence_of(within, inside)
-    clear = Evidence(alone.separation, valley(places, within), alone.n_members, alone.share)
+    clear = Evidence(alone.separation, valley_bound(places, within), alone.n_members, alone.share)
     return Group(members, places, cut, clear, alone, label, [label])
 
 

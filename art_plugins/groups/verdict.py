@@ -16,7 +16,7 @@ from art_plugins.groups.trusted import NOTHING, TrustedEvidence, cut_error, trus
 # without normalisation; three seeds), the clearest groups had a clearness of 8.6, 7.5, 6.8, 6.5, 6.5, 5.2, 5.1, ... This is
 # the smallest scale, to a tenth, at which exp(-q / scale) is nowhere below the share of these classes that reach q. The
 # records filters and filters_clean hold all of them.
-NULL_SCALE = 1.7
+NULL_SCALE = 2.0
 
 Verdict = Literal["poison", "look here", "nothing"]
 

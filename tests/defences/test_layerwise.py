@@ -519,9 +519,9 @@ def test_filter_layers_of_the_model_are_found_when_none_are_named(digits):
 
 
 def test_filter_without_trusted_data_a_few_foreign_samples_are_found(digits):
-    """A tenth of one class is replaced by images of noise."""
+    """Thirty images of one class are replaced by noise."""
     x, y = np.array(digits.x_train), digits.y_train
-    rows = np.flatnonzero(y == 6)[:12]
+    rows = np.flatnonzero(y == 6)[:30]
     x[rows] = np.random.default_rng(0).uniform(size=x[rows].shape)
     defence = LayerwiseFeatureDefence(wrapped(digits.network("clean")), x, y, layers=LAYERS, fpr=0.05)
     report, is_clean = defence.detect_poison()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from art_plugins.groups.evidence import MOST_DEVIATIONS, Evidence, evidence_of, separation, valley
+from art_plugins.groups.evidence import MOST_DEVIATIONS, Evidence, evidence_of, separation, valley, valley_bound
 from art_plugins.groups.verdict import NULL_SCALE, p_value
 
 
@@ -42,6 +42,26 @@ def test_valley_equals_the_ratio_of_densities_at_the_emptiest_place():
 def test_valley_a_few_outliers_prove_little():
     crowd = quantiles(0, 0.1, 1000)
     assert valley(np.concatenate([crowd, [1.0, 1.0]])) == pytest.approx(1 / 3)
+
+
+def test_valley_bound_is_above_the_ratio_of_the_rates_in_nineteen_of_twenty_draws(random):
+    trials = 2_000
+    ratio, n_between, n_about = 0.25, random.poisson(10, trials), random.poisson(40, trials)
+    at = lambda place, n: np.full(n, place)  # noqa: E731
+    bounds = [
+        valley_bound(np.concatenate([at(0, 2 * a), at(1, a), *(at(start, b) for start in np.arange(3, 17, 4) / 20)]))
+        for b, a in zip(n_between, n_about, strict=True)
+    ]
+    assert 0.94 < np.mean(np.array(bounds) > ratio) < 0.98  # counts are whole numbers, so a little more than .95
+
+
+@pytest.mark.parametrize(("n", "expected"), [(8, 0.454), (200, 0.0151)])
+def test_valley_bound_of_an_empty_space_tells_as_much_as_its_shores_have_samples(n, expected):
+    assert valley_bound(np.repeat([0.0, 1.0], n)) == pytest.approx(expected, rel=0.01)
+
+
+def test_valley_bound_without_shores_is_one():
+    assert valley_bound(np.array([0.4, 0.5, 3.0])) == 1
 
 
 def test_clearness_grows_with_distance_and_emptiness_and_is_never_below_nought():

@@ -19,7 +19,7 @@ from art_plugins.groups.trusted import (
     log_likelihood_ratio,
     trusted_evidence,
 )
-from art_plugins.groups.verdict import Judged, judge_groups, p_value
+from art_plugins.groups.verdict import NULL_SCALE, Judged, judge_groups, p_value
 
 K, N = 8, 250
 
@@ -93,7 +93,7 @@ def test_suspect_side_is_the_one_that_the_trusted_samples_avoid():
 
 
 def test_p_value_is_divided_by_the_ratio_and_never_above_one():
-    evidence = Evidence(2.0, math.exp(-1.7), 10, 0.1)  # clearness 3.4: exp(-2)
+    evidence = Evidence(2.0, math.exp(-NULL_SCALE), 10, 0.1)  # exp(-2)
     assert p_value(evidence, 5) == pytest.approx(5 * math.exp(-2))
     assert p_value(evidence, 5, 3.0) == pytest.approx(5 * math.exp(-5))
     assert p_value(evidence, 5, -3.0) == 1.0
