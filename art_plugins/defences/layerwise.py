@@ -70,11 +70,12 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     other mode. Single samples of a class without any get the score 0 and pass. Constant layers say nothing. Higher scores
     are more suspicious, everywhere.
 
-    When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); fewer than 8
-    poisoned samples of a class, and mostly fewer than thirty, without trusted samples; poison of which the model has learned nothing; fewer than four classes, where there is
-    little to compare with. Trusted samples that were not drawn as the training samples were: a kind that only the training
-    set has looks like poison, unless it is of near copies. Few or no trusted samples: warps; two very different things
-    under one label, such as the digits 0 and 1, stand apart as poison does.
+    When this breaks: attacks made to look like the target class at every layer (adaptive patches and blends); fewer
+    than 8 poisoned samples of a class, and mostly fewer than thirty; poison of which the model has learned nothing;
+    fewer than four classes, where there is little to compare with. Trusted samples that were not drawn as the training
+    samples were: a kind that only the training set has looks like poison, unless it is of near copies. Few or no
+    trusted samples: warps; two very different things under one label, such as the digits 0 and 1, stand apart as poison
+    does.
 
     There are twelve parameters: three are the model and the data in ART's contract, two are the trusted data, and the
     others are those of the detector, whose ``fit`` takes the batch size. The old names ``quantile``, ``pooled``,
