@@ -39,7 +39,7 @@ def _show_classes(classes: list[dict[str, Any]]) -> None:
 
 def _show_patterns(classes: list[dict[str, Any]]) -> None:
     """What a detection found towards each class."""
-    from art_plugins.inspection.detect_record import BACKDOOR_TARGET
+    from art_plugins.inspection.detect_record import BACKDOOR_TARGET, SCREENED
     from art_plugins.triggers.found import INDEX_RULE
 
     kinds = list(classes[0]["patterns"])
@@ -57,8 +57,11 @@ def _show_patterns(classes: list[dict[str, Any]]) -> None:
     table.add_column("index", justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in classes:
+        if row["verdict"] == SCREENED:
+            continue
         patterns = [row["patterns"][kind] for kind in kinds]
-        cells = [cell for one in patterns for cell in (f"{one['norm']:.2f}", f"{one['success_rate']:.3f}")]
+        numbers = [pair for one in patterns for pair in ((one["norm"], 2), (one["success_rate"], 3))]
+        cells = ["-" if value is None else f"{value:.{digits}f}" for value, digits in numbers]
         index = "-" if row["index"] is None else f"{row['index']:.2f}"
         style = "bold" if row["verdict"] == BACKDOOR_TARGET else None
         table.add_row(escape(row["name"]), *cells, index, row["verdict"], style=style)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers
+from art_plugins.features.outputs import check_outputs
 from art_plugins.files.model_formats import foreign_folder, foreign_format, is_safetensors, is_torchscript
 from art_plugins.files.network_factory import make_network
 from art_plugins.files.script_safety import last_line, load_script
@@ -194,6 +195,8 @@ def _check_outputs(outputs: Any, n_images: int) -> int:
     is_row = isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == n_images and outputs.shape[1] > 1
     if not is_row:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        if got in ((n_images,), (n_images, 1)):
+            check_outputs(outputs, 2)  # its error says what to put behind one output neuron
         raise InvalidInputError(
             "The model must give one tensor with a row of class scores for each image; for "
             f"{n_images} images it gave {got}."

@@ -10,11 +10,12 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader, png_bytes
+from art_plugins.inspection.detect_record import SCREENED
 from art_plugins.inspection.detect_words import PATTERN_INDEX, SUCCESS, files_sentences, score_rule
 from art_plugins.inspection.judged import Judged
 from art_plugins.reports.drawing import png_data_uri
 from art_plugins.reports.pages import picture, render_page
-from art_plugins.reports.trigger_figures import MAX_CLASSES, inversion_figure, inversion_words
+from art_plugins.reports.trigger_figures import inversion_figure, inversion_words, shown_classes
 from art_plugins.triggers.found import INDEX_RULE, Inversion
 
 MAX_SHOWN = 24  # images that are caught, and as many that are not
@@ -37,6 +38,7 @@ def detect_page(
     :param judged: The judged images; ``None``: no backdoor was found, so no image was judged.
     """
     caught, let_through = [], []
+    n_shown = len(shown_classes(inversion))
     if judged is not None:
         cards = _Cards(judged, names, folder, reader)
         caught = [cards.card(row) for row in judged.by_score(judged.is_trigger)[:MAX_SHOWN]]
@@ -48,11 +50,12 @@ def detect_page(
         figure=picture(
             "patterns",
             "The smallest pattern towards each class, the most suspicious class first"
-            + (f", {MAX_CLASSES} of {len(names)}." if len(names) > MAX_CLASSES else "."),
+            + (f", {n_shown} of {len(names)}." if len(names) > n_shown else "."),
             inversion_figure(inversion, names),
             inversion_words(inversion, names),
         ),
         kinds=[one.kind for one in inversion.inverted],
+        classes=[row for row in record["classes"] if row["verdict"] != SCREENED],
         caught=caught,
         let_through=let_through,
         max_names=MAX_NAMES,

@@ -27,6 +27,8 @@ ALSO_ABOVE = "also above the threshold"
 NOTHING_FOUND = "nothing found"
 NOT_JUDGED = "not judged: no pattern works"
 UNDECIDED = "not decided: the search broke off"
+UNFINISHED = "not decided: the search did not converge"
+SCREENED = "nothing found: screened only"
 
 
 @dataclass(frozen=True)
@@ -89,23 +91,35 @@ def rank_classes(inversion: Inversion, names: Sequence[str], threshold: float) -
     rows = []
     for label in most_suspicious_first(inversion.anomaly_index):
         index = _known(inversion.anomaly_index[label])
-        if label == inversion.target_class:
-            verdict = BACKDOOR_TARGET
-        elif label in inversion.undecided:
-            verdict = UNDECIDED
-        else:
-            verdict = NOT_JUDGED if index is None else ALSO_ABOVE if index > threshold else NOTHING_FOUND
         patterns = {
             one.kind: {
-                "norm": float(one.norms[label]),
-                "success_rate": float(one.success_rates[label]),
+                "norm": _known(one.norms[label]),
+                "success_rate": _known(one.success_rates[label]),
                 "index": _known(one.anomaly_index[label]),
                 "broke_off": bool(len(one.broke_off) and one.broke_off[label]),
+                "converged": not any(
+                    len(state) and state[label] for state in (one.broke_off, one.unfinished, one.screened)
+                ),
             }
             for one in inversion.inverted
         }
+        verdict = _verdict(inversion, label, index, threshold)
         rows.append({"name": names[label], "label": label, "index": index, "verdict": verdict, "patterns": patterns})
     return rows
+
+
+def _verdict(inversion: Inversion, label: int, index: float | None, threshold: float) -> str:
+    if label == inversion.target_class:
+        return BACKDOOR_TARGET
+    if index is not None and index > threshold:
+        return ALSO_ABOVE
+    if label in inversion.broke_off:
+        return UNDECIDED
+    if label in inversion.unfinished:
+        return UNFINISHED
+    if label in inversion.screened:
+        return SCREENED
+    return NOT_JUDGED if index is None else NOTHING_FOUND
 
 
 def suspects_csv(suspects: Sequence[dict[str, Any]]) -> str:

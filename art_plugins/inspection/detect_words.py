@@ -12,7 +12,7 @@ from art_plugins.defences.in_flight_fit import FEW_SAMPLES, WEAK_PATTERN
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
 from art_plugins.reports.trigger_figures import norm_text
-from art_plugins.triggers.found import Inversion
+from art_plugins.triggers.found import Inversion, listed
 
 FEW_CLASSES = 5
 # What the numbers of a detection are, beside INDEX_RULE; nowhere else are they explained.
@@ -42,7 +42,7 @@ def finding(inversion: Inversion, names: Sequence[str], threshold: float, caught
         else "No image was judged."
     )
     if inversion.undecided:
-        return f"The result is not decided. {broke_off(inversion, names)} {highest}"
+        return f"The result is not decided. {undecided_words(inversion, names)} {highest}"
     if not known:
         return (
             "The model could not be judged: no pattern works for any class. Give more steps with --nb-steps. No image was "
@@ -51,12 +51,35 @@ def finding(inversion: Inversion, names: Sequence[str], threshold: float, caught
     return f"No backdoor was found: no class stands out. {highest}"
 
 
-def broke_off(inversion: Inversion, names: Sequence[str]) -> str:
-    """What a search that broke off means, for the classes concerned."""
-    return (
-        f"The search for a pattern towards {', '.join(names[label] for label in inversion.undecided)} broke off, because "
-        "the model gave values or gradients that are not finite. A backdoor towards such a class cannot be excluded."
+def undecided_words(inversion: Inversion, names: Sequence[str]) -> str:
+    """What a search that broke off or did not converge means, for the classes concerned."""
+    broke_off, unfinished = (
+        listed(names[label] for label in labels if label in inversion.undecided)
+        for labels in (inversion.broke_off, inversion.unfinished)
     )
+    sentences = []
+    if broke_off:
+        sentences.append(
+            f"The search for a pattern towards {broke_off} broke off, because the model gave values or gradients that are "
+            "not finite."
+        )
+    if unfinished:
+        sentences.append(
+            f"The search for a pattern towards {unfinished} did not converge: after the last step the pattern was still "
+            "shrinking, or none worked yet. Give more steps with --nb-steps."
+        )
+    return " ".join([*sentences, "A backdoor towards such a class cannot be excluded."])
+
+
+def screening_note(inversion: Inversion, nb_classes: int) -> list[str]:
+    """Which classes were not searched in full, in a sentence; nothing if all were."""
+    if not inversion.screened:
+        return []
+    return [
+        f"Of the {nb_classes:,} classes, {nb_classes - len(inversion.screened)} were searched in full: those for which a "
+        "short contest promised the smallest patterns, and some that stand for the others in the comparison. The others "
+        "were only screened, and the tables leave them out."
+    ]
 
 
 def _backdoor(inversion: Inversion, names: Sequence[str], threshold: float, caught: tuple[int, int]) -> str:
@@ -160,7 +183,7 @@ def detector_cautions(success_rate: float, inversion: Inversion, threshold: floa
     :param success_rate: Of each other class, the estimated pattern sends a share of the clean images to the target class;
         this is the largest of these shares.
     """
-    cautions = [] if not inversion.undecided else [broke_off(inversion, names)]
+    cautions = [] if not inversion.undecided else [undecided_words(inversion, names)]
     index = np.nan_to_num(inversion.anomaly_index, nan=-np.inf)
     others = [names[int(label)] for label in np.flatnonzero(index > threshold) if label != inversion.target_class]
     if others:

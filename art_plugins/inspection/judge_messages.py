@@ -21,7 +21,7 @@ from art_plugins.triggers.inversion import KINDS
 LENGTHS = 16  # bytes before a message: the lengths of the JSON and of the arrays
 MAX_JSON = 2**20
 ARRAYS_OF_KIND = tuple(name for name in InvertedTriggers._fields if name not in ("kind", "clip_values"))
-TYPES = {"broke_off": "b"}  # of the arrays that hold no numbers
+TYPES = dict.fromkeys(("broke_off", "unfinished", "screened"), "b")  # of the arrays that hold no numbers
 
 
 class Message(NamedTuple):
@@ -101,7 +101,9 @@ def pack_inversion(inversion: Inversion) -> tuple[dict[str, Any], dict[str, np.n
     arrays = {"expected_distances": inversion.expected_distances, "anomaly_index": inversion.anomaly_index}
     for group in ("inverted", "by_source"):
         for one in getattr(inversion, group):
-            arrays |= {f"{group}.{one.kind}.{name}": getattr(one, name) for name in ARRAYS_OF_KIND}
+            states = {name: np.zeros(len(one.norms), dtype=bool) for name in TYPES if not len(getattr(one, name))}
+            found = {name: getattr(one, name) for name in ARRAYS_OF_KIND} | states
+            arrays |= {f"{group}.{one.kind}.{name}": values for name, values in found.items()}
     names = ("target_class", "kind", "success_rate", "source_class")
     values = {name: getattr(inversion, name) for name in names}
     return {**values, "kinds": [one.kind for one in inversion.inverted]}, arrays

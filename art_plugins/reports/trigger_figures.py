@@ -33,7 +33,7 @@ def inversion_figure(inversion: Inversion, class_names: Sequence[str]) -> Figure
     :param inversion: What :func:`~art_plugins.triggers.inversion.invert_triggers` gave.
     :param class_names: Names of all classes, in the order of the model's outputs.
     """
-    shown = most_suspicious_first(inversion.anomaly_index)[:MAX_CLASSES]
+    shown = shown_classes(inversion)
     n_rows = len(inversion.inverted)
     names = [textwrap.fill(short_name(name, 2 * MAX_LETTERS), MAX_LETTERS) for name in class_names]
     n_lines = 4 + max(names[label].count("\n") for label in shown)
@@ -53,7 +53,7 @@ def inversion_figure(inversion: Inversion, class_names: Sequence[str]) -> Figure
 
 def inversion_words(inversion: Inversion, class_names: Sequence[str]) -> str:
     """Describe in words what :func:`inversion_figure` shows."""
-    n_shown = min(MAX_CLASSES, len(class_names))
+    n_shown = len(shown_classes(inversion))
     sentences = [f"Grid of the smallest pattern found towards each of {n_shown} classes, the most suspicious first."]
     for one in inversion.inverted:
         smallest = int(np.argmin(np.where(np.isnan(one.anomaly_index), np.inf, one.norms)))
@@ -68,6 +68,12 @@ def inversion_words(inversion: Inversion, class_names: Sequence[str]) -> str:
     if inversion.target_class is not None:
         sentences.append(f"The {inversion.kind} pattern towards {class_names[inversion.target_class]} is framed.")
     return " ".join(sentences)
+
+
+def shown_classes(inversion: Inversion) -> list[int]:
+    """The classes of the figure, the most suspicious first; those that were only screened have no pattern to show."""
+    ranked = most_suspicious_first(inversion.anomaly_index)
+    return [label for label in ranked if label not in set(inversion.screened)][:MAX_CLASSES]
 
 
 def pattern_image(one: InvertedTriggers, label: int) -> np.ndarray:

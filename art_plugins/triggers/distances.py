@@ -9,7 +9,10 @@ from torch import Tensor
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.outputs import check_outputs
 from art_plugins.triggers.differentiable import DifferentiableClassifier
+from art_plugins.triggers.screening import MOST_FULL
 from art_plugins.triggers.search import CHECKED
+
+FEWEST_CHECKED = 64  # images from which the distance of one of many classes is taken; all classes share most of them
 
 
 def expected_distances(
@@ -31,9 +34,10 @@ def expected_distances(
     :raises InvalidInputError: If the model gives values that are not finite.
     """
     distances = np.zeros(nb_classes)
+    n_checked = min(CHECKED, max(FEWEST_CHECKED, CHECKED * MOST_FULL // nb_classes))  # fewer for more than ten classes
     for label in range(nb_classes):
         rows = np.flatnonzero(labels != label)
-        rows = rows[:: max(1, len(rows) // CHECKED)]
+        rows = rows[:: max(1, len(rows) // n_checked)]
         distances[label] = _median(distances_to_class(model, images[rows], label, nb_classes, batch_size))
     median = np.median(distances)
     return np.maximum(distances, median) if median > 0 else np.ones(nb_classes)
@@ -61,7 +65,9 @@ def source_distances(
         found[label] = _median(distances_to_class(model, images[labels == label], target, nb_classes))
     positive = found[sources][found[sources] > 0]
     if len(positive):
-        found[sources] = np.clip(found[sources], positive.min(), np.median(found[sources]))
+        found[sources] = np.clip(found[sources], positive.min(), max(positive.min(), float(np.median(found[sources]))))
+    else:
+        found[sources] = 1
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +10,13 @@ import numpy as np
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 
 INDEX_RULE = (
-    "The index of a class is the sum of its indices by each kind of pattern, divided by the square root of the number of "
-    "kinds; a kind of which no pattern works for the class adds nothing. The class of the highest index is called a "
-    "backdoor's target if that index is above the threshold."
+    "The index of a class is the highest of its indices by each kind of pattern and of the sum of its indices by each kind "
+    "of pattern, divided by the square root of the number of kinds. So a kind by which a class is far out is not outvoted. "
+    "A kind of which no pattern works for the class is left out. A search that broke off or did not converge counts "
+    "neither for its class nor in the comparison. Its class is not decided, unless its index is above the threshold. The "
+    "class of the highest index is called a backdoor's target if that index is above the threshold."
 )
+MOST_NAMES = 10  # classes that a sentence names
 
 
 class InvertedTriggers(NamedTuple):
@@ -26,9 +29,12 @@ class InvertedTriggers(NamedTuple):
     the images' range; ``success_rates`` (K,): share of the searched clean images that the pattern sends to the target;
     ``anomaly_index`` (K,): how far the logarithm of norm / expected distance lies below the median, in robust standard
     deviations (1.4826 MAD, but at least the usual value for clean classes: 0.25 for patches, 0.1 for additive patterns).
-    A higher index is more suspicious; it is NaN if no pattern succeeded. ``clip_values``: lowest and highest value of the
-    images; ``broke_off`` (K,) bool: searches that ended early because the model gave values or gradients that are not
-    finite. A smaller pattern may exist for them.
+    A higher index is more suspicious; it is NaN if no pattern succeeded or the search did not converge. ``clip_values``:
+    lowest and highest value of the images; ``broke_off`` (K,) bool: searches that ended early because the model gave values
+    or gradients that are not finite; ``unfinished`` (K,) bool: searches whose pattern was still shrinking, or that had
+    found none that works, after the last step. A smaller pattern may exist for both, so that they do not count.
+    ``screened`` (K,) bool: searches that were not made in full, because a short contest had found smaller patterns for
+    other classes (see :mod:`~art_plugins.triggers.screening`); they have no pattern, and NaN as norm and success rate.
     """
 
     kind: str
@@ -39,6 +45,8 @@ class InvertedTriggers(NamedTuple):
     anomaly_index: np.ndarray
     clip_values: tuple[float, float]
     broke_off: np.ndarray = np.zeros(0, dtype=bool)
+    unfinished: np.ndarray = np.zeros(0, dtype=bool)
+    screened: np.ndarray = np.zeros(0, dtype=bool)
 
     def trigger(self, label: int) -> Callable[[np.ndarray], np.ndarray]:
         """Give the pattern of row ``label`` as a callable that stamps a batch of images."""
@@ -54,8 +62,7 @@ class Inversion(NamedTuple):
     The result of a trigger inversion.
 
     ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``expected_distances`` (K,): see
-    :func:`~art_plugins.triggers.distances.expected_distances`; ``anomaly_index`` (K,): the combined index of each class,
-        see
+    :func:`~art_plugins.triggers.distances.expected_distances`; ``anomaly_index`` (K,): the index of each class, see
     ``INDEX_RULE``; ``target_class``: the target of the backdoor, or ``None`` if there is none or it is not decided (see
     ``undecided``); ``kind`` and ``success_rate``: kind and success rate of the target's pattern with the highest index.
 
@@ -75,13 +82,32 @@ class Inversion(NamedTuple):
     source_class: int | None = None
 
     @property
+    def broke_off(self) -> list[int]:
+        """Classes with a search that ended early because the model gave values that are not finite."""
+        return self._classes("broke_off")
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Classes with a search that had not converged after the last step, and none that broke off."""
+        return [label for label in self._classes("unfinished") if label not in self.broke_off]
+
+    @property
+    def screened(self) -> list[int]:
+        """Classes that were not searched in full, because a short contest had found smaller patterns for other classes."""
+        return self._classes("screened")
+
+    @property
     def undecided(self) -> list[int]:
         """
-        Classes with a search that ended early because the model gave values that are not finite. Such a class may be the
-        target of a backdoor although no small pattern was found.
+        Classes with a search that broke off or did not converge. Such a class may be the target of a backdoor although no
+        small pattern was found.
         """
-        broken = [one.broke_off for one in self.inverted if len(one.broke_off)]
-        return [int(label) for label in np.flatnonzero(np.any(broken, axis=0))] if broken else []
+        return sorted({*self.broke_off, *self.unfinished} - {self.target_class})
+
+    def _classes(self, state: str) -> list[int]:
+        """Classes of which a search by one kind or more ended in this state."""
+        found = [getattr(one, state) for one in self.inverted if len(getattr(one, state))]
+        return [int(label) for label in np.flatnonzero(np.any(found, axis=0))] if found else []
 
     @property
     def trigger(self) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -96,18 +122,30 @@ class Inversion(NamedTuple):
         """Give the finding in words."""
         known = np.isfinite(self.anomaly_index).any()
         highest_index = f"the highest index is {self._index_words(int(np.nanargmax(self.anomaly_index)))}" if known else ""
-        classes = ", ".join(map(str, self.undecided))
-        broke_off = f"the model gave values or gradients that are not finite in the search for class {classes}"
-        if self.target_class is None and self.undecided:
-            return f"Not decided: {broke_off}; {highest_index or 'no class has a pattern that works'}."
+        reasons = "; ".join(self._reasons())
+        if self.target_class is None and reasons:
+            return f"Not decided: {reasons}; {highest_index or 'no class has a pattern that works'}."
         if self.target_class is None:
             return f"No backdoor found: {highest_index or 'no class has a pattern that works; give more steps'}."
         images = "the clean images" if self.source_class is None else f"the clean images of class {self.source_class} alone"
         return (
             f"A backdoor towards class {self.target_class}: its index is {self._index_words(self.target_class)}; its "
             f"{self.kind} pattern sends {self.success_rate:.3f} of {images} there."
-            + (f" But {broke_off}." if self.undecided else "")
+            + (f" But {reasons}." if reasons else "")
         )
+
+    def _reasons(self) -> list[str]:
+        """Say for which classes nothing is decided, and why."""
+        broke_off = [label for label in self.broke_off if label in self.undecided]
+        unfinished = [label for label in self.unfinished if label in self.undecided]
+        reasons = []
+        if broke_off:
+            classes = listed(map(str, broke_off))
+            reasons.append(f"the model gave values or gradients that are not finite in the search for class {classes}")
+        if unfinished:
+            classes = listed(map(str, unfinished))
+            reasons.append(f"the search for class {classes} did not converge, so give more steps")
+        return reasons
 
     def _index_words(self, label: int) -> str:
         """Give the index of a class, followed by the indices of the kinds if there are several."""
@@ -116,3 +154,10 @@ class Inversion(NamedTuple):
             f"{one.kind} {one.anomaly_index[label]:.2f}" for one in self.inverted if not np.isnan(one.anomaly_index[label])
         ]
         return index if len(self.inverted) == 1 else f"{index} (from {', '.join(parts)})"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Give the first names, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - MOST_NAMES} more" if len(every) > MOST_NAMES else ""
+    return ", ".join(every[:MOST_NAMES]) + more

@@ -13,8 +13,12 @@ succeeded is kept.
 
 The decision: norms are compared on a logarithmic scale and relative to :func:`expected_distances`. A clean class that
 a small patch reaches is seldom reached by a small perturbation too, but the target of a backdoor is. The indices of
-the kinds are therefore added and divided by the square root of their number (Stouffer et al. 1949); see
-``INDEX_RULE``.
+the kinds are therefore added and divided by the square root of their number (Stouffer et al. 1949), and a class that is
+far out by one kind is not outvoted by the other; see ``INDEX_RULE``. A search that did not converge has only an upper bound
+of its smallest norm. It neither accuses its class, nor acquits it, nor makes another class look small.
+
+With more than ten classes, a short contest chooses those that are searched in full, and a few that stand for all others in
+the comparison; see :mod:`~art_plugins.triggers.screening`. With two classes, each is compared with the other.
 
 A backdoor may work for one source class only (Xiang et al. 2020 search every pair of classes for it). The pattern for
 all classes is then larger than the trigger, but mostly still the smallest. If a target is found, a pattern is
@@ -40,17 +44,19 @@ from art_plugins.features.input_checks import accuracy_warning, check_input_rang
 from art_plugins.features.training import seeded
 from art_plugins.parameters import check_choice, check_count, check_number, plain, shown
 from art_plugins.statistics.labels import class_labels
-from art_plugins.statistics.outliers import combined_index, highest
+from art_plugins.statistics.outliers import combined_index, highest, strongest_index
 from art_plugins.triggers.differentiable import DifferentiableClassifier
 from art_plugins.triggers.distances import expected_distances, source_distances
 from art_plugins.triggers.found import Inversion, InvertedTriggers
-from art_plugins.triggers.search import Search, SearchSettings, invert_patterns
+from art_plugins.triggers.inverted import invert_patterns
+from art_plugins.triggers.screening import screen
+from art_plugins.triggers.search import Search, SearchSettings
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("patch", "additive")
 INVERSION_PRECISIONS = ("32-true", "bf16-mixed")
-MIN_CLASSES = 3
+MIN_CLASSES = 2
 MOST_BATCH = 100_000  # largest number of images for each class in one step
 SOURCE_THRESHOLD = 4.2  # index above which a backdoor is said to work for one source class only
 
@@ -76,7 +82,8 @@ def invert_triggers(
     description says, and the second kind of pattern is added.
 
     When this breaks: triggers that no fixed pattern imitates (warps), attacks towards every class (all-to-all), fewer
-    than about five classes, and backdoors of one source class in models whose other classes lie close to the target.
+    than about five classes, backdoors of one source class in models whose other classes lie close to the target, and
+    ``nb_steps`` that are too few for most classes (the sentence then says that nothing is decided).
 
     It has 11 parameters, because each is an independent choice; all but three are keywords.
 
@@ -105,7 +112,7 @@ def invert_triggers(
     with model.evaluating(), seeded(random_state):
         expected = expected_distances(model, images, labels, int(classifier.nb_classes))
         inverted = _by_target(model, kinds, images, labels, expected, settings)
-        index = combined_index([one.anomaly_index for one in inverted])
+        index = strongest_index([one.anomaly_index for one in inverted])
         target_class = highest(index, threshold)
         if target_class is None:
             return Inversion(inverted, expected, index, None, None, None)
@@ -135,7 +142,7 @@ def _by_target(
 ) -> tuple[InvertedTriggers, ...]:
     """Invert, by each kind, the pattern that sends the images of all other classes to each class."""
     searches = [Search(_rows(labels != label), label) for label in range(len(expected))]
-    return tuple(invert_patterns(model, kind, images, searches, expected, settings) for kind in kinds)
+    return _inverted(model, kinds, images, searches, expected, settings)
 
 
 def _by_source(
@@ -151,7 +158,20 @@ def _by_source(
     searches = [Search(_rows((labels == label) & (labels != target)), target) for label in range(nb_classes)]
     expected = source_distances(model, images, labels, target, nb_classes)
     settings = settings._replace(batch_size=settings.batch_size // 2 + 1)
-    return tuple(invert_patterns(model, kind, images, searches, expected, settings) for kind in kinds)
+    return _inverted(model, kinds, images, searches, expected, settings)
+
+
+def _inverted(
+    model: DifferentiableClassifier,
+    kinds: Sequence[str],
+    images: Tensor,
+    searches: Sequence[Search],
+    expected: np.ndarray,
+    settings: SearchSettings,
+) -> tuple[InvertedTriggers, ...]:
+    """Screen the searches if there are many; then make those that are chosen, by each kind of pattern."""
+    counts = screen(model, kinds, images, searches, float(np.median(expected)), settings.verbose)
+    return tuple(invert_patterns(model, kind, images, searches, expected, settings, counts) for kind in kinds)
 
 
 def _rows(chosen: np.ndarray) -> Tensor:

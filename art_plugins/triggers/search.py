@@ -11,17 +11,15 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from art_plugins.statistics.outliers import norm_index
+from art_plugins.triggers.costs import CostSchedule
 from art_plugins.triggers.differentiable import DifferentiableClassifier
 from art_plugins.triggers.forms import FORMS, Additive, Patch
-from art_plugins.triggers.found import InvertedTriggers
 
 SUCCESS = 0.99  # success rate over a window of steps from which a pattern counts as found (Wang et al. 2019)
 WINDOW = 10  # number of steps over which the success rate is averaged, and after which the cost may change
 CHECKED = 256  # largest number of images on which a smaller pattern is checked before it is kept
-PATIENCE = 2  # windows of success (or of failure) in a row before the cost rises (or falls)
-COST_UP, COST_DOWN = 2.0, 2.0**1.5  # factors by which the cost rises and falls (Wang et al. 2019)
 QUIET_WINDOWS = 8  # windows without a pattern that is at least 1 % smaller, after which a search stops
+MOST_VALUES = 2**24  # values of the images in one pass (64 MiB); a pass of more is made in parts, for the memory
 
 
 class Search(NamedTuple):
@@ -45,35 +43,6 @@ class SearchSettings(NamedTuple):
     verbose: bool
 
 
-class CostSchedule:
-    """
-    The cost of the pattern's size in the loss of each search. It rises while the pattern succeeds and falls while it fails
-    (Wang et al. 2019).
-    """
-
-    def __init__(self, nb_classes: int, first_cost: float) -> None:
-        self.costs = np.zeros(nb_classes)
-        self._first_cost = first_cost
-        self._streak = np.zeros(nb_classes, dtype=int)  # windows of success in a row, negative: of failure
-        self._has_risen, self._has_fallen = np.zeros(nb_classes, dtype=bool), np.zeros(nb_classes, dtype=bool)
-
-    def update(self, succeeded: np.ndarray, active: np.ndarray) -> None:
-        """Record whether each search succeeded in the last window; both arguments are (K,), bool."""
-        self._streak = np.where(succeeded, self._streak.clip(min=0) + 1, self._streak.clip(max=0) - 1)
-        rise, fall = active & (self._streak >= PATIENCE), active & (self._streak <= -PATIENCE)
-        starts = rise & (self.costs == 0)
-        self.costs = np.where(rise, self.costs * COST_UP, np.where(fall, self.costs / COST_DOWN, self.costs))
-        self.costs[starts] = self._first_cost
-        self._has_risen |= rise & ~starts
-        self._has_fallen |= fall & (self.costs > 0)
-        self._streak[rise | fall] = 0
-
-    @property
-    def has_turned(self) -> np.ndarray:
-        """Whether the cost of each search has moved both up and down, (K,), bool; the best cost then lies in between."""
-        return self._has_risen & self._has_fallen
-
-
 class PatternSearch:
     """
     Optimises one kind of pattern for K searches side by side. A search without images is never active.
@@ -86,6 +55,9 @@ class PatternSearch:
 
     :ivar masks, patterns: The smallest patterns that succeeded, (K, ...); the latest one where none has.
     :ivar broke_off: Whether a search ended early because a loss or a gradient was not finite, (K,), bool.
+    :ivar converged: Whether a search has found its smallest pattern, (K,), bool: its cost has moved both up and down, and
+        in the last windows the pattern has hardly shrunk. "Hardly" is 1 % while steps are left. After the last step it is
+        the standard deviation by which clean classes differ (``least_sigma``): more steps would hardly move an index.
     """
 
     def __init__(
@@ -107,6 +79,8 @@ class PatternSearch:
         self._quiet = np.zeros(n_searches, dtype=int)
         self._active = np.array([len(search.rows) > 0 for search in searches])
         self.broke_off = np.zeros(n_searches, dtype=bool)
+        self.converged = np.zeros(n_searches, dtype=bool)
+        self._best_sizes: list[np.ndarray] = []  # after each window
         self._hits = np.zeros(n_searches)
 
     def run(self) -> None:
@@ -122,6 +96,10 @@ class PatternSearch:
                     bar.set_postfix(found=int(np.isfinite(self._best).sum()), open=int(self._active.sum()))
                 if not self._active.any():
                     break
+        if len(self._best_sizes) > QUIET_WINDOWS:
+            with np.errstate(invalid="ignore", divide="ignore"):  # no pattern succeeded, or none is needed
+                shrunk = np.log(self._best_sizes[-1 - QUIET_WINDOWS]) - np.log(self._best)
+            self.converged |= self._active & self._schedule.has_turned & (shrunk <= self.form.least_sigma)
 
     def success_rates(self) -> np.ndarray:
         """Give the share of each search's images that its pattern sends to the target, (K,); NaN without images."""
@@ -136,25 +114,18 @@ class PatternSearch:
         which, batch_size = np.flatnonzero(self._active), self.settings.batch_size
         active = [self.searches[index] for index in which.tolist()]
         rows = torch.stack([search.rows[torch.randint(len(search.rows), (batch_size,))] for search in active])
-        batch = self.images[rows].to(self.model.device)
-        targets = torch.tensor([search.target for search in active], device=self.model.device)
-        targets = targets.repeat_interleave(batch_size)
-        all_masks, all_patterns = self.form.values()
-        mask, pattern = all_masks[which], all_patterns[which]
-        triggered = self.form.stamp(batch, mask[:, None], pattern[:, None])
-        logits = self.model.logits(triggered.flatten(0, 1))
-        errors = functional.cross_entropy(logits, targets, reduction="none").view(len(which), batch_size).mean(dim=1)
-        norms = self.form.norms(mask, pattern)
-        costs = torch.from_numpy(self._schedule.costs[which]).to(norms)
         self._optimiser.zero_grad()
-        (errors + costs * norms).sum().backward()  # type: ignore[no-untyped-call]
+        for part in parts_of_pass(len(which), batch_size * self.images[0].numel()):
+            searches = [active[index] for index in part.tolist()]
+            found = objective(self.model, self.form, self.images, searches, which[part], rows[part])
+            costs = torch.from_numpy(self._schedule.costs[which[part]]).to(found.norms)
+            (found.errors + costs * found.norms).sum().backward()  # type: ignore[no-untyped-call]
+            self.broke_off[which[part]] |= ~torch.isfinite(found.errors).cpu().numpy()
+            self._hits[which[part]] += found.hits.cpu().numpy()
         self._optimiser.step()
         # Each search has parameters of its own: a loss or a gradient that is not finite affects no other search.
-        self.broke_off[which] |= ~torch.isfinite(errors).cpu().numpy()
         self.broke_off |= self._active & ~_are_finite(self.form.parameters)
         self._active &= ~self.broke_off
-        hits = (logits.argmax(dim=1) == targets).view(len(which), batch_size).float().mean(dim=1)
-        self._hits[which] += hits.cpu().numpy()
 
     @torch.no_grad()
     def _close_window(self, n_steps: int) -> None:
@@ -169,7 +140,10 @@ class PatternSearch:
         self.masks[kept], self.patterns[kept] = masks[kept], patterns[kept]
         self._best = np.where(smaller, sizes, self._best)
         self._schedule.update(succeeded, self._active)
-        self._active &= ~(self._schedule.has_turned & (self._quiet >= QUIET_WINDOWS))
+        finished = self._active & self._schedule.has_turned & (self._quiet >= QUIET_WINDOWS)
+        self.converged |= finished
+        self._active &= ~finished
+        self._best_sizes.append(self._best.copy())
         self._hits[:] = 0
 
     def _still_succeed(self, candidates: np.ndarray, masks: Tensor, patterns: Tensor) -> np.ndarray:
@@ -184,34 +158,47 @@ class PatternSearch:
         return succeed
 
 
-def invert_patterns(
+class Objective(NamedTuple):
+    """What a step of some searches gives, (S,) each: mean cross-entropy, norm, and share of images sent to the target."""
+
+    errors: Tensor
+    norms: Tensor
+    hits: Tensor
+
+
+def objective(
     model: DifferentiableClassifier,
-    kind: str,
+    form: Patch | Additive,
     images: Tensor,
     searches: Sequence[Search],
-    expected: np.ndarray,
-    settings: SearchSettings,
-) -> InvertedTriggers:
+    which: np.ndarray,
+    rows: Tensor,
+) -> Objective:
     """
-    Optimise one kind of pattern for all searches side by side, and compare the sizes that were reached.
+    Stamp images with the patterns of some searches, and say how well the patterns work.
 
-    The parameters are those of :class:`PatternSearch`, and:
-
-    :param expected: Expected norm of each search's pattern, (K,), with which the norm reached is compared.
-    :return: One pattern for each search; a search without images finds none.
+    :param searches: The searches, S of them.
+    :param which: Their positions in ``form``, (S,).
+    :param rows: The images of each search, (S, B), which index ``images``.
     """
-    search = PatternSearch(model, kind, images, searches, settings)
-    search.run()
-    success_rates = search.success_rates()
-    norms = search.form.norms(search.masks, search.patterns).cpu().numpy().astype(np.float64)
-    index = np.full(len(searches), np.nan)
-    searched = np.array([len(one.rows) > 0 for one in searches])
-    works = success_rates[searched] >= settings.min_success
-    index[searched] = norm_index((norms / expected)[searched], works, search.form.least_sigma)
-    scaled = search.patterns * model.range + (model.low if kind == "patch" else 0.0)
-    masks = search.masks.expand(len(searches), *search.masks.shape[1:]).cpu().numpy()
-    clip_values = (model.low, model.low + model.range)
-    return InvertedTriggers(kind, masks, scaled.cpu().numpy(), norms, success_rates, index, clip_values, search.broke_off)
+    n_searches, batch_size = rows.shape
+    targets = torch.tensor([search.target for search in searches], device=model.device).repeat_interleave(batch_size)
+    all_masks, all_patterns = form.values()
+    mask, pattern = all_masks[which], all_patterns[which]
+    triggered = form.stamp(images[rows].to(model.device), mask[:, None], pattern[:, None])
+    logits = model.logits(triggered.flatten(0, 1))
+    errors = functional.cross_entropy(logits, targets, reduction="none").view(n_searches, batch_size).mean(dim=1)
+    hits = (logits.argmax(dim=1) == targets).view(n_searches, batch_size).float().mean(dim=1)
+    return Objective(errors, form.norms(mask, pattern), hits)
+
+
+def parts_of_pass(n_searches: int, n_values: int) -> list[np.ndarray]:
+    """
+    Split the searches of a step so that no pass takes more than ``MOST_VALUES``, if one search does not.
+
+    :param n_values: Number of values of one search's images.
+    """
+    return np.array_split(np.arange(n_searches), min(n_searches, -(-n_searches * n_values // MOST_VALUES)))
 
 
 def _are_finite(parameters: Sequence[Tensor]) -> np.ndarray:

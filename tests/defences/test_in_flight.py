@@ -28,7 +28,7 @@ from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
-QUICK = {"kinds": ["patch"], "nb_steps": 150, "threshold": 3.0, "verbose": False}  # few steps on images of 8 x 8
+QUICK = {"kinds": ["patch"], "nb_steps": 400, "threshold": 3.0, "verbose": False}  # images of 8 x 8
 
 
 def wrapped(network: nn.Module, nb_classes: int = 10) -> PyTorchClassifier:

@@ -32,7 +32,7 @@ from art_plugins.triggers import search
 from art_plugins.triggers.found import INDEX_RULE, Inversion, InvertedTriggers
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
-STEPS = 150
+STEPS = 400  # all searches on images of 8 x 8 have converged by then
 EVIL_NAME = "<script>alert(1)<&'\".png"
 
 
@@ -177,12 +177,13 @@ def test_detect_page_is_self_contained_and_shows_the_caught_beside_the_others(ha
     assert all(score <= found[1]["margin"] + 0.005 for score in scores[n_caught:])
 
 
-def test_detect_index_is_the_sum_that_the_page_says(found):
-    """Divided by the square root of two, the number of kinds; one of which no pattern works adds nothing."""
-    assert "the sum of its indices by each kind of pattern, divided by the square root" in INDEX_RULE
+def test_detect_index_is_what_the_page_says(found):
+    """Divided by the square root of two, the number of kinds; one of which no pattern works is left out."""
+    assert "the highest of its indices by each kind of pattern and of the sum of its indices by each kind" in INDEX_RULE
+    assert "kind of pattern, divided by the square root of the number of kinds" in INDEX_RULE
     for row in found[1]["classes"]:
         indices = [pattern["index"] for pattern in row["patterns"].values() if pattern["index"] is not None]
-        assert row["index"] == (pytest.approx(sum(indices) / 2**0.5) if indices else None)
+        assert row["index"] == (pytest.approx(max(sum(indices) / len(indices) ** 0.5, *indices)) if indices else None)
         assert (row["verdict"] in (BACKDOOR_TARGET, ALSO_ABOVE)) == (row["index"] is not None and row["index"] > 4.2)
 
 
@@ -373,7 +374,7 @@ def write_classes(root: Path, names: str, n: int = 2) -> Path:
         ({"folder": "empty"}, {}, "empty holds no png or jpg or jpeg file"),
         ({"clean": "gone"}, {}, "gone does not exist; give a folder that holds one folder"),
         ({"clean": "empty"}, {}, "holds no class folders"),
-        ({"clean": "two"}, {}, "at least 3 are needed; there are 2"),
+        ({"clean": "two"}, {}, "tells 10 classes apart, and .* holds 2 class folders"),
         ({"clean": "four"}, {}, "tells 10 classes apart, and .* holds 4 class folders"),
         ({"clean": "spoilt"}, {}, "No clean image of class k can be read"),
         ({}, {"classes": ["0", "1", "x"]}, "not named: 2, 3, .*; names without a folder: x"),

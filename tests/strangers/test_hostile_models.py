@@ -428,7 +428,7 @@ def test_detect_in_a_process_finds_what_it_finds_here(here, digits):
                 "images",
                 "clean",
                 out,
-                DetectSettings(nb_steps=150, trust_model=trust, save_detector=detector),
+                DetectSettings(nb_steps=400, trust_model=trust, save_detector=detector),
                 verbose=False,
             )
         )

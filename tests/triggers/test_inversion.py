@@ -17,20 +17,20 @@ from torch import nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.training import seeded
-from art_plugins.statistics.outliers import combined_index, norm_index
+from art_plugins.statistics.outliers import combined_index, norm_index, strongest_index
 from art_plugins.triggers import inversion, search
+from art_plugins.triggers.costs import CostSchedule
 from art_plugins.triggers.differentiable import DifferentiableClassifier
 from art_plugins.triggers.distances import expected_distances, source_distances
 from art_plugins.triggers.forms import Additive, Patch
 from art_plugins.triggers.found import InvertedTriggers
 from art_plugins.triggers.inversion import invert_triggers
-from art_plugins.triggers.search import CostSchedule
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 ATTACKS = {"white_square": "patch", "chessboard": "additive"}  # and the kind of pattern that imitates it
-STEPS = 150
+STEPS = 400  # all searches on images of 8 x 8 have converged by then
 # Of networks for images of 8 x 8, after few steps, patterns stand out less than of real ones.
-quiet = functools.partial(invert_triggers, verbose=False, threshold=3.0)
+quiet = functools.partial(invert_triggers, verbose=False, threshold=3.0, batch_size=16)
 
 
 def wrapped(network: nn.Module, **options: Any) -> PyTorchClassifier:
@@ -383,15 +383,19 @@ def test_invert_triggers_norms_and_anomaly_index_follow_from_the_patterns(found,
         else:
             np.testing.assert_allclose(one.norms, np.linalg.norm(one.patterns.reshape(10, -1), axis=1), rtol=1e-5)
             assert (one.masks == 1).all()
-        works = one.success_rates >= 0.9
-        relative = one.norms / result.expected_distances
+        assert not (one.broke_off | one.screened).any()
+        works = (one.success_rates >= 0.9)[~one.unfinished]
+        relative = (one.norms / result.expected_distances)[~one.unfinished]
         sizes = np.log(np.where(works, relative, np.maximum(relative, relative[works].max())))
         sigma = max(median_abs_deviation(sizes, scale="normal"), search.FORMS[one.kind].least_sigma)
         expected = (np.median(sizes) - sizes) / sigma
-        np.testing.assert_allclose(one.anomaly_index[works], expected[works], rtol=1e-4)
-        assert np.isnan(one.anomaly_index[~works]).all()
-    summed = np.nansum([one.anomaly_index for one in result.inverted], axis=0) / np.sqrt(2)
-    np.testing.assert_allclose(result.anomaly_index, summed)
+        judged = one.anomaly_index[~one.unfinished]
+        np.testing.assert_allclose(judged[works], expected[works], rtol=1e-4)
+        assert np.isnan(judged[~works]).all()
+        assert np.isnan(one.anomaly_index[one.unfinished]).all()
+    indices = [one.anomaly_index for one in result.inverted]
+    summed = np.nansum(indices, axis=0) / np.sqrt(np.isfinite(indices).sum(axis=0))
+    np.testing.assert_allclose(result.anomaly_index, np.nanmax([summed, *indices], axis=0))
 
 
 def test_norm_index_by_hand() -> None:
@@ -462,15 +466,37 @@ def test_expected_distances_where_nothing_changes_the_class_are_finite_and_above
 def test_combined_index_adds_in_units_of_one_standard_deviation() -> None:
     nan = np.nan
     combined = combined_index([np.array([3.0, nan, nan, 2]), np.array([4.0, 5, nan, -2])])
-    np.testing.assert_allclose(combined, np.array([7, 5, nan, 0]) / np.sqrt(2))
+    np.testing.assert_allclose(combined, [7 / np.sqrt(2), 5, nan, 0])
     np.testing.assert_array_equal(combined_index([np.array([1.0, nan])]), [1, nan])
     # Of independent standard normal indices the sum is standard normal again.
     drawn = np.random.default_rng(0).standard_normal((2, 20_000))
     assert combined_index(list(drawn)).std() == pytest.approx(1, abs=0.02)
 
 
+def test_strongest_index_a_kind_that_is_far_out_is_not_outvoted() -> None:
+    nan = np.nan
+    indices = [np.array([5.0, 3.0, nan, nan, -1]), np.array([-4.0, 3.0, 6.0, nan, -3])]
+    np.testing.assert_allclose(strongest_index(indices), [5, 6 / np.sqrt(2), 6, nan, -1])
+    assert combined_index(indices)[0] < 1  # by the sum alone the first class is let go
+
+
+def test_norm_index_of_two_classes_compares_them_with_each_other() -> None:
+    index = norm_index(np.array([1.0, np.e]), np.ones(2, dtype=bool), 0.5)
+    np.testing.assert_allclose(index, np.array([1, -1]) / (0.5 * np.sqrt(2)))
+    one_bound = norm_index(np.array([1.0, np.e]), np.array([True, False]), 0.5)
+    np.testing.assert_allclose(one_bound, [np.sqrt(2), np.nan])
+    assert np.isnan(norm_index(np.ones(1), np.ones(1, dtype=bool), 0.5)).all()
+
+
+def test_norm_index_class_that_stands_for_several_counts_as_many_times() -> None:
+    sizes, counts = np.exp([0.0, 1, 2, 4]), np.array([1, 1, 3, 2])
+    index = norm_index(sizes, np.ones(4, dtype=bool), 0.1, counts)
+    every = norm_index(np.repeat(sizes, counts), np.ones(7, dtype=bool), 0.1)
+    np.testing.assert_allclose(index, every[[0, 1, 2, 5]])
+
+
 def test_invert_triggers_threshold_decides_on_the_index(digits, classifier):
-    options = {"kinds": ["patch"], "nb_steps": 100}
+    options = {"kinds": ["patch"], "nb_steps": STEPS}
     index = quiet(classifier, digits.x_clean, digits.y_clean, **options).anomaly_index
     for factor, expected in ((0.99, digits.target), (1.01, None)):
         result = quiet(classifier, digits.x_clean, digits.y_clean, threshold=float(factor * index.max()), **options)
@@ -633,21 +659,14 @@ def test_invert_triggers_class_none_of_whose_patterns_passes_the_check_keeps_its
     assert (changes > 1e-3).all()
 
 
-def test_invert_triggers_without_any_pattern_that_works_finds_none_in_words(digits, classifier):
+def test_invert_triggers_without_any_pattern_that_works_decides_nothing_in_words(digits, classifier):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         result = quiet(classifier, digits.x_clean, digits.y_clean, kinds=["additive"], nb_steps=1)
         assert np.isnan(result.anomaly_index).all()
         assert result.target_class is None
         assert "nan" not in result.sentence()
-        assert "No backdoor found" in result.sentence()
-
-
-def test_invert_triggers_min_success_leaves_out_patterns_below_it(digits, classifier):
-    result = quiet(classifier, digits.x_clean, digits.y_clean, nb_steps=60, kinds=["additive"], min_success=1.0)
-    (one,) = result.inverted
-    assert 0 < (one.success_rates == 1).sum() < 10
-    np.testing.assert_array_equal(np.isfinite(one.anomaly_index), one.success_rates == 1)
+        assert result.sentence().startswith("Not decided")
 
 
 @pytest.mark.slow
@@ -708,10 +727,10 @@ def test_invert_triggers_bad_input_is_refused_before_any_optimisation(digits, cl
         quiet(classifier, **arguments)
 
 
-def test_invert_triggers_of_two_classes_or_of_no_network_is_refused(digits):
+def test_invert_triggers_of_one_class_or_of_no_network_is_refused(digits):
     with seeded(0):
-        two = wrapped(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), nb_classes=2)
-    with pytest.raises(InvalidInputError, match="at least 3 classes"):
-        quiet(two, digits.x_clean, digits.y_clean % 2)
+        one = wrapped(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), nb_classes=2)
+    with pytest.raises(InvalidInputError, match="clean images of at least 2 of them, are needed; received 2 and 1"):
+        quiet(one, digits.x_clean, np.zeros_like(digits.y_clean))
     with pytest.raises(InvalidInputError, match="PyTorchClassifier"):
         quiet(object(), digits.x_clean, digits.y_clean)
