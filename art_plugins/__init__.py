@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
     from art_plugins.baselines.flare import FLARE
     from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
+    from art_plugins.baselines.psbd import PSBD
     from art_plugins.baselines.pyod_filter import PyODFilter
     from art_plugins.baselines.scale_up import ScaleUp
     from art_plugins.baselines.spectre import SPECTRE
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "B3D",
     "FLARE",
+    "PSBD",
     "SPECTRE",
     "STRIP",
     "TED",
@@ -51,6 +53,7 @@ __all__ = [
 _HOMES = {
     "B3D": "art_plugins.baselines.patterns",
     "FLARE": "art_plugins.baselines.flare",
+    "PSBD": "art_plugins.baselines.psbd",
     "SPECTRE": "art_plugins.baselines.spectre",
     "STRIP": "art_plugins.baselines.patterns",
     "TED": "art_plugins.baselines.ted",

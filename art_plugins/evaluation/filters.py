@@ -12,6 +12,7 @@ from art_plugins.attacks.tasks import Task
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
 from art_plugins.baselines.flare import FLARE, umap_is_installed
+from art_plugins.baselines.psbd import PSBD
 from art_plugins.baselines.pyod_filter import PyODFilter, pyod_is_installed
 from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.contract import PoisonFilter
@@ -22,6 +23,7 @@ from art_plugins.features.batch_norms import has_batch_norms
 
 N_TRUSTED = 20  # samples of each class
 LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
+TRUSTED_NOTE = f"has {N_TRUSTED} trusted test samples a class, at most half of them"
 AS_SHIPPED = "as ART ships it: on logits"
 PYOD_RULE = "what lies 3.5 robust deviations above the median of its class goes"
 WITHOUT_PYOD = 'PyOD is not installed, so its rows are left out: pip install "art-plugins[peers]"'
@@ -64,6 +66,11 @@ class Filter(NamedTuple):
         seed = {"random_state": random_state} if "random_state" in inspect.signature(self.kind).parameters else {}
         return self.kind(classifier, x, y, **{**seed, **self.settings, **further})
 
+    @property
+    def takes_trusted(self) -> bool:
+        """Whether the filter takes trusted samples, as ``x_val`` and ``y_val``."""
+        return "x_val" in inspect.signature(self.kind).parameters
+
     def make_for(self, task: Task, classifier: Any) -> PoisonFilter:
         """Make the filter for the training set of a task."""
         arguments = {"random_state": task.seed, **self.of_task(task)}
@@ -98,6 +105,15 @@ def _of_pyod(detector: str, title: str) -> Filter:
     )
 
 
+def _with_trusted(name: str, title: str, kind: type[PoisonFilter], further: str) -> Filter:
+    """
+    A filter of another author that needs trusted samples.
+
+    :param further: What else a reader of the table has to know.
+    """
+    return Filter(name, title, kind, {}, "peer", trusted_samples, f"{TRUSTED_NOTE}; {further}")
+
+
 FILTERS = (
     Filter("vae_latent", "VAE latent clustering", VAELatentDefence, {}, "own", lambda task: task.defence),
     Filter("layerwise", "Layer-wise features (none trusted)", LayerwiseFeatureDefence, {"fpr": LAYERWISE_FPR}, "own"),
@@ -108,7 +124,7 @@ FILTERS = (
         {"fpr": LAYERWISE_FPR},
         "own",
         trusted_samples,
-        f"has {N_TRUSTED} trusted test samples a class, at most half of them",
+        TRUSTED_NOTE,
     ),
     *_of_art("activation_clustering", "Activation clustering", ActivationClustering),
     *_of_art("spectral_signatures", "Spectral signatures", SpectralSignatures),
@@ -117,6 +133,7 @@ FILTERS = (
     _of_pyod("iforest", "isolation forest"),
     _of_pyod("lof", "local outlier factor"),
     Filter("flare", "FLARE", FLARE, {}, "peer", note="needs batch normalisation, and more than 100 poisoned samples"),
+    _with_trusted("psbd", "PSBD (trusted)", PSBD, "a quarter of what scores as the trusted samples do goes"),
     Filter(
         "perfect_filter",
         "Perfect filter",

@@ -70,6 +70,7 @@ class Strangers:
         own: dict[str, Any] = {
             "VAELatentDefence": {"kind": "image", "nb_epochs": 1, "n_init": 2, "nb_trials": 2, "verbose": False, **TINY},
             "EncoderFeatureDefence": {"encoder": self.network},
+            "PSBD": {"x_val": self.x, "y_val": self.y},
             "FLARE": {"n_neighbors": 8, "min_cluster_size": 8},
             "LayerwiseFeatureDefence": {"mode_params": {"n_folds": 2}},
             "LayerwiseFeatureDetector": {"mode_params": {"n_folds": 2}},
