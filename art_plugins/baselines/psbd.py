@@ -11,7 +11,7 @@ from scipy.special import softmax
 from art_plugins.arrays import check_finite_features
 from art_plugins.baselines.trusted_filter import TrustedFilter
 from art_plugins.features.activations import collect_outputs
-from art_plugins.features.dropout import dropout_layers, dropping_out
+from art_plugins.features.altered_layers import dropout_layers, dropping_out
 from art_plugins.parameters import check_count, check_layer_names, check_number
 from art_plugins.statistics.prediction_shift import best_rate, shift_ratio, shift_uncertainty
 
@@ -55,7 +55,7 @@ class PSBD(TrustedFilter):
     :param x_val: Trusted samples, (m, ...).
     :param y_val: Not used; other filters have it.
     :param layers: Names of modules behind which dropout is put. ``None``: see
-        :func:`~art_plugins.features.dropout.dropout_layers`.
+        :func:`~art_plugins.features.altered_layers.dropout_layers`.
     :param rate: Dropout rate, above 0 and below 1; ``None``: it is chosen by step 2.
     :param n_passes: Number of passes with dropout at each rate.
     :param quantile: Quantile of the trusted samples' uncertainties below which a sample goes, 0 to 1.

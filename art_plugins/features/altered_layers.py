@@ -1,8 +1,8 @@
-"""Dropout in a network that is already trained: hooks that put it behind any modules while a block of code runs."""
+"""A trained network whose hidden layers are altered while a block of code runs: dropout, or outputs that are scaled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,29 @@ from art_plugins.features.forward_pass import hooks
 
 
 @contextmanager
+def altering(classifier: Any, layers: Sequence[str], change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """
+    Put ``change(output)`` in place of the outputs of some modules while the block runs, by hooks.
+
+    :param classifier: ART ``PyTorchClassifier``.
+    :param layers: Names from ``named_modules()``.
+    :raises InvalidInputError: For an unknown layer; in the block, for a module whose output is no tensor.
+    """
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise InvalidInputError(
+                f"A layer that is altered must give one tensor; a {type(module).__name__} gives a {type(output).__name__}: "
+                "choose other layers."
+            )
+        return change(output)
+
+    modules = [module for found in _modules(classifier, layers).values() for module in found]
+    with hooks([module.register_forward_hook(hook) for module in modules]):
+        yield
+
+
+@contextmanager
 def dropping_out(classifier: Any, layers: Sequence[str], rate: float, random_state: int) -> Iterator[None]:
     """
     Set outputs of modules to 0 at random while the block runs, and scale the others by 1 / (1 - rate).
@@ -29,23 +52,17 @@ def dropping_out(classifier: Any, layers: Sequence[str], rate: float, random_sta
     :param layers: Names from ``named_modules()``.
     :param rate: Share of the values that are dropped, 0 to below 1.
     :param random_state: Random seed of the masks.
-    :raises InvalidInputError: For an unknown layer; in the block, for a module whose output is no tensor.
+    :raises InvalidInputError: As :func:`altering` does.
     """
     generators: dict[torch.device, torch.Generator] = {}
 
-    def drop(module: nn.Module, inputs: Any, output: Any) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise InvalidInputError(
-                f"Dropout needs a module that gives one tensor; a {type(module).__name__} gives a {type(output).__name__}: "
-                "choose other layers."
-            )
+    def drop(output: Tensor) -> Tensor:
         if output.device not in generators:
             generators[output.device] = torch.Generator(output.device).manual_seed(random_state)
         kept = torch.rand(output.shape, generator=generators[output.device], device=output.device) >= rate
         return output * kept / (1 - rate)
 
-    modules = [module for found in _modules(classifier, layers).values() for module in found]
-    with hooks([module.register_forward_hook(drop) for module in modules]):
+    with altering(classifier, layers, drop):
         yield
 
 
