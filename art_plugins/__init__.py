@@ -4,14 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from art_plugins.baselines.agpd import AGPD
     from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
     from art_plugins.baselines.beatrix import Beatrix
     from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+    from art_plugins.baselines.cognitive_distillation import CognitiveDistillation
+    from art_plugins.baselines.detector_filter import DetectorFilter
     from art_plugins.baselines.flare import FLARE
+    from art_plugins.baselines.ibd_psc import IBDPSC
+    from art_plugins.baselines.label_issues import LabelIssues
     from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
+    from art_plugins.baselines.psbd import PSBD
     from art_plugins.baselines.pyod_filter import PyODFilter
     from art_plugins.baselines.scale_up import ScaleUp
     from art_plugins.baselines.spectre import SPECTRE
+    from art_plugins.baselines.step import STEP
+    from art_plugins.baselines.strip_vita import STRIPViTA
     from art_plugins.baselines.ted import TED
     from art_plugins.defences.encoder_features import EncoderFeatureDefence
     from art_plugins.defences.in_flight import InFlightDetector
@@ -24,24 +32,32 @@ if TYPE_CHECKING:
     from art_plugins.triggers.inversion import invert_triggers
 
 __all__ = [
+    "AGPD",
     "B3D",
     "FLARE",
+    "IBDPSC",
+    "PSBD",
     "SPECTRE",
+    "STEP",
     "STRIP",
     "TED",
     "ActivationClustering",
     "Autoencoder",
     "AutoencoderSettings",
     "Beatrix",
+    "CognitiveDistillation",
+    "DetectorFilter",
     "EncoderFeatureDefence",
     "InFlightDetector",
     "Inversion",
+    "LabelIssues",
     "LayerwiseFeatureDefence",
     "LayerwiseFeatureDetector",
     "NeuralCleanseFilter",
     "PerfectFilter",
     "PyODFilter",
     "RandomFilter",
+    "STRIPViTA",
     "ScaleUp",
     "SpectralSignatures",
     "VAELatentDefence",
@@ -49,24 +65,32 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AGPD": "art_plugins.baselines.agpd",
     "B3D": "art_plugins.baselines.patterns",
     "FLARE": "art_plugins.baselines.flare",
+    "IBDPSC": "art_plugins.baselines.ibd_psc",
+    "PSBD": "art_plugins.baselines.psbd",
     "SPECTRE": "art_plugins.baselines.spectre",
+    "STEP": "art_plugins.baselines.step",
     "STRIP": "art_plugins.baselines.patterns",
     "TED": "art_plugins.baselines.ted",
     "ActivationClustering": "art_plugins.baselines.art_filters",
     "Autoencoder": "art_plugins.features.autoencoder",
     "AutoencoderSettings": "art_plugins.features.autoencoder_settings",
     "Beatrix": "art_plugins.baselines.beatrix",
+    "CognitiveDistillation": "art_plugins.baselines.cognitive_distillation",
+    "DetectorFilter": "art_plugins.baselines.detector_filter",
     "EncoderFeatureDefence": "art_plugins.defences.encoder_features",
     "InFlightDetector": "art_plugins.defences.in_flight",
     "Inversion": "art_plugins.triggers.found",
+    "LabelIssues": "art_plugins.baselines.label_issues",
     "LayerwiseFeatureDefence": "art_plugins.defences.layerwise",
     "LayerwiseFeatureDetector": "art_plugins.defences.layerwise_detector",
     "NeuralCleanseFilter": "art_plugins.baselines.patterns",
     "PerfectFilter": "art_plugins.baselines.bounds",
     "PyODFilter": "art_plugins.baselines.pyod_filter",
     "RandomFilter": "art_plugins.baselines.bounds",
+    "STRIPViTA": "art_plugins.baselines.strip_vita",
     "ScaleUp": "art_plugins.baselines.scale_up",
     "SpectralSignatures": "art_plugins.baselines.art_filters",
     "VAELatentDefence": "art_plugins.defences.latent_clustering",

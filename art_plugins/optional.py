@@ -39,6 +39,7 @@ PACKAGES = {
     "timm": Package("Encoders of timm", "timm", "encoders"),
     "torchvision": Package("Encoders of torchvision", "torchvision", "encoders"),
     "pyod": Package("PyOD's detectors and TED", "PyOD", "peers"),
+    "cleanlab": Package("Doubts about labels", "cleanlab", "peers"),
     "umap": Package("FLARE's maps", "umap-learn", "peers"),
     "distributed": Package("Dask clusters", "distributed", "dask"),
     "ray": Package("Ray clusters", "ray", "ray"),

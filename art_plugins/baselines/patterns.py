@@ -61,11 +61,16 @@ class STRIP(ForDetectorClassifier, ThresholdDetector):
             raise InvalidInputError(f"n_blends is {self.n_blends}, but there are only {len(x)} clean images to blend with.")
         chosen = np.random.default_rng(self.random_state).choice(len(x), self.n_blends, replace=False)
         self.blended_with_ = x[np.sort(chosen)].astype(np.float32)
-        self._fitted_weight = self.weight
+        self._fitted_shares = self._shares()
+
+    def _shares(self) -> tuple[Any, Any]:
+        """Factors of the judged image and of the clean one in a blend."""
+        weight = np.float32(self.weight)
+        return weight, 1 - weight
 
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
-        weight, n_blends = np.float32(self._fitted_weight), len(self.blended_with_)
-        clean_part = (1 - weight) * self.blended_with_
+        (weight, others), n_blends = self._fitted_shares, len(self.blended_with_)
+        clean_part = others * self.blended_with_
         step = max(1, batch_size // n_blends)
         scores = np.empty(len(x))
         for start in range(0, len(x), step):
@@ -79,8 +84,8 @@ class STRIP(ForDetectorClassifier, ThresholdDetector):
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
         check_count("n_blends", values["n_blends"])
-        weight = values["weight"]
-        check_number("weight", weight, above=0, below=1)
+        if "weight" in values:
+            check_number("weight", values["weight"], above=0, below=1)
         check_count("random_state", values["random_state"], 0)
 
 

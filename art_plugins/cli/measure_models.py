@@ -92,7 +92,7 @@ def layerwise(
     peers: Annotated[
         bool,
         typer.Option(
-            "--peers", help="Also run STRIP, SCALE-UP, Beatrix and TED, and the filters SPECTRE, PyOD's and FLARE."
+            "--peers", help="Also run the detectors and the filters of other authors, such as STRIP, TED, SPECTRE and PSBD."
         ),
     ] = False,
     download: Download = False,

@@ -156,6 +156,13 @@ def _show_filter_run(run: dict[str, Any]) -> None:
     console.print(line + (run["note"] or ""), markup=False, highlight=False)
 
 
+def _show_sound_detector_run(run: dict[str, Any]) -> None:
+    title = f"{run['title']}, seed {run['seed']}: attack {_cell(run['model']['attack_success'])}"
+    console.print(title + ("" if run["note"] is None else f", {run['note']}"), markup=False)
+    for row in run["rows"]:
+        console.print(f"  {row['title']}: AUROC {_cell(row['auroc'])}", markup=False, highlight=False)
+
+
 def _show(table: Any) -> None:
     """Print a table of a record."""
     shown = Table(title=escape(table.caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -176,7 +175,7 @@ def measure(cell: Cell, filter_name: str, opened: Callable[[ModelCase], Opened],
         return run | {"note": f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test images"}
     task = Task(cell.title, cell.title, attack, {}, cell.case.seed)
     settings = dict(one.of_task(task))
-    if n_trusted and "x_val" in inspect.signature(one.kind).parameters:
+    if n_trusted and one.takes_trusted:
         settings |= trusted_samples(task, n_trusted)
     made = one.make(classifier, attack.x_train, attack.y_train, cell.case.seed, **settings)
     cpu = time.process_time()

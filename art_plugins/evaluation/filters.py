@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from art_plugins.attacks.tasks import Task
+from art_plugins.baselines.agpd import AGPD
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+from art_plugins.baselines.detector_filter import DetectorFilter
 from art_plugins.baselines.flare import FLARE, umap_is_installed
+from art_plugins.baselines.ibd_psc import THRESHOLD as IBD_PSC_THRESHOLD
+from art_plugins.baselines.label_issues import LabelIssues, cleanlab_is_installed
+from art_plugins.baselines.psbd import PSBD
 from art_plugins.baselines.pyod_filter import PyODFilter, pyod_is_installed
 from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.contract import PoisonFilter
@@ -21,12 +27,16 @@ from art_plugins.evaluation.detectors import default_rule, paper_rule
 from art_plugins.features.batch_norms import has_batch_norms
 
 N_TRUSTED = 20  # samples of each class
+ONE_SIGMA = 0.159  # share of a normal distribution beyond one standard deviation on one side
+AGPD_TRUSTED = 10  # as in its paper
 LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
 AS_SHIPPED = "as ART ships it: on logits"
 PYOD_RULE = "what lies 3.5 robust deviations above the median of its class goes"
 WITHOUT_PYOD = 'PyOD is not installed, so its rows are left out: pip install "art-plugins[peers]"'
 WITHOUT_UMAP = 'umap-learn is not installed, so the row of FLARE is left out: pip install "art-plugins[peers]"'
-WITHOUT_BATCH_NORM = "The network has no batch normalisation, so the row of FLARE is left out"
+WITHOUT_CLEANLAB = 'cleanlab is not installed, so its row is left out: pip install "art-plugins[peers]"'
+WITHOUT_BATCH_NORM = "The network has no batch normalisation, so the rows of FLARE and IBD-PSC are left out"
+NEED_BATCH_NORM = ("flare", "ibd_psc")
 
 
 class Filter(NamedTuple):
@@ -64,6 +74,11 @@ class Filter(NamedTuple):
         seed = {"random_state": random_state} if "random_state" in inspect.signature(self.kind).parameters else {}
         return self.kind(classifier, x, y, **{**seed, **self.settings, **further})
 
+    @property
+    def takes_trusted(self) -> bool:
+        """Whether the filter takes trusted samples, as ``x_val`` and ``y_val``."""
+        return "x_val" in inspect.signature(self.kind).parameters
+
     def make_for(self, task: Task, classifier: Any) -> PoisonFilter:
         """Make the filter for the training set of a task."""
         arguments = {"random_state": task.seed, **self.of_task(task)}
@@ -84,6 +99,11 @@ def trusted_samples(task: Task, n_per_class: int = N_TRUSTED) -> dict[str, np.nd
     return {"x_val": x_test[chosen], "y_val": y_test[chosen]}
 
 
+def trusted_note(n_per_class: int = N_TRUSTED) -> str:
+    """The note of a filter that has trusted samples."""
+    return f"has {n_per_class} trusted test samples a class, at most half of them"
+
+
 def _of_art(name: str, title: str, kind: type[PoisonFilter]) -> tuple[Filter, Filter]:
     """A filter of ART on logits, as ART ships it, and on what the head of the network sees."""
     return (
@@ -98,6 +118,20 @@ def _of_pyod(detector: str, title: str) -> Filter:
     )
 
 
+def _with_trusted(
+    name: str, title: str, kind: type[PoisonFilter], further: str, n_trusted: int = N_TRUSTED, **settings: Any
+) -> Filter:
+    """
+    A filter of another author that needs trusted samples.
+
+    :param further: What else a reader of the table has to know.
+    :param n_trusted: Number of trusted samples of each class.
+    :param settings: Keyword arguments of the class.
+    """
+    of_task = partial(trusted_samples, n_per_class=n_trusted)
+    return Filter(name, title, kind, settings, "peer", of_task, f"{trusted_note(n_trusted)}; {further}")
+
+
 FILTERS = (
     Filter("vae_latent", "VAE latent clustering", VAELatentDefence, {}, "own", lambda task: task.defence),
     Filter("layerwise", "Layer-wise features (none trusted)", LayerwiseFeatureDefence, {"fpr": LAYERWISE_FPR}, "own"),
@@ -108,7 +142,7 @@ FILTERS = (
         {"fpr": LAYERWISE_FPR},
         "own",
         trusted_samples,
-        f"has {N_TRUSTED} trusted test samples a class, at most half of them",
+        trusted_note(),
     ),
     *_of_art("activation_clustering", "Activation clustering", ActivationClustering),
     *_of_art("spectral_signatures", "Spectral signatures", SpectralSignatures),
@@ -117,6 +151,25 @@ FILTERS = (
     _of_pyod("iforest", "isolation forest"),
     _of_pyod("lof", "local outlier factor"),
     Filter("flare", "FLARE", FLARE, {}, "peer", note="needs batch normalisation, and more than 100 poisoned samples"),
+    _with_trusted("psbd", "PSBD (trusted)", PSBD, "a quarter of what scores as the trusted samples do goes"),
+    _with_trusted("agpd", "AGPD (trusted)", AGPD, "removes from the classes that it calls only", AGPD_TRUSTED),
+    _with_trusted(
+        "ibd_psc",
+        "IBD-PSC (trusted)",
+        DetectorFilter,
+        "needs batch normalisation",
+        detector="ibd_psc",
+        detector_params={"threshold": IBD_PSC_THRESHOLD},
+    ),
+    _with_trusted(
+        "cognitive_distillation",
+        "Cognitive Distillation (trusted)",
+        DetectorFilter,
+        "the authors' threshold, one standard deviation, costs about a sixth of the clean samples",
+        detector="cognitive_distillation",
+        detector_params={"fpr": ONE_SIGMA},
+    ),
+    Filter("cleanlab", "cleanlab (penultimate)", LabelIssues, {}, "peer", note="removes labels that do not fit"),
     Filter(
         "perfect_filter",
         "Perfect filter",
@@ -147,14 +200,18 @@ def installed_filters(*origins: str) -> list[Filter]:
     :param origins: Only filters of these origins; without an origin, all filters.
     """
     found = [one for one in FILTERS if not origins or one.origin in origins]
-    missing = {PyODFilter: not pyod_is_installed(), FLARE: not umap_is_installed()}
+    missing = {
+        PyODFilter: not pyod_is_installed(),
+        FLARE: not umap_is_installed(),
+        LabelIssues: not cleanlab_is_installed(),
+    }
     return [one for one in found if not missing.get(one.kind, False)]
 
 
 def usable_filters(classifier: Any, *origins: str) -> list[Filter]:
     """The installed filters that can judge by this classifier; see :func:`installed_filters`."""
     found = installed_filters(*origins)
-    return found if has_batch_norms(classifier) else [one for one in found if one.kind is not FLARE]
+    return found if has_batch_norms(classifier) else [one for one in found if one.name not in NEED_BATCH_NORM]
 
 
 def left_out(classifier: Any) -> list[str]:
@@ -162,7 +219,8 @@ def left_out(classifier: Any) -> list[str]:
     reasons = {
         WITHOUT_PYOD: not pyod_is_installed(),
         WITHOUT_UMAP: not umap_is_installed(),
-        WITHOUT_BATCH_NORM: umap_is_installed() and not has_batch_norms(classifier),
+        WITHOUT_CLEANLAB: not cleanlab_is_installed(),
+        WITHOUT_BATCH_NORM: not has_batch_norms(classifier),
     }
     return [reason for reason, holds in reasons.items() if holds]
 

@@ -83,7 +83,8 @@ def evaluate_filters(
         filters.append((f"{setting.title}, {len(x_trusted)} trusted", trusted))
         filters.append((f"{setting.title}, none trusted", LayerwiseFeatureDefence(classifier, x, y, **options)))
     for other in usable_filters(classifier, "art", *(["peer"] if with_peers else [])):
-        filters.append((other.title, other.make(classifier, x, y, random_state)))
+        trusted_too = {"x_val": x_trusted, "y_val": y_trusted} if other.takes_trusted else {}
+        filters.append((other.title, other.make(classifier, x, y, random_state, **trusted_too)))
     rows = []
     for title, one in filters:
         with measured() as cost:

@@ -23,10 +23,12 @@ from art_plugins.reports.record_files import (
     KINDS,
     LAYERWISE,
     REPRODUCTION,
+    SOUND_DETECTORS,
     SOUNDS,
     SWEEP,
     read_if_record,
 )
+from art_plugins.reports.sound_detector_tables import sound_detector_tables
 from art_plugins.reports.sound_tables import sound_tables
 from art_plugins.reports.sweep_tables import sweep_tables
 from art_plugins.reports.tables import Table, folded_markdown, markdown
@@ -115,5 +117,6 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], list[Table]]] = {
     ABLATION: ablation_tables,
     LAYERWISE: layerwise_tables,
     FILTER_RATES: filter_rate_tables,
+    SOUND_DETECTORS: sound_detector_tables,
     ARMORY: armory_tables,
 }

@@ -22,9 +22,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from art_plugins.baselines.agpd import AGPD
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures, seeded_numpy
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+from art_plugins.baselines.detector_filter import DetectorFilter
 from art_plugins.baselines.flare import FLARE, umap_is_installed
+from art_plugins.baselines.label_issues import LabelIssues, cleanlab_is_installed
+from art_plugins.baselines.psbd import PSBD
 from art_plugins.baselines.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
 from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.encoder_features import EncoderFeatureDefence
@@ -121,6 +125,11 @@ def layerwise(x: Any, y: Any, trusted: bool = True, **more: Any) -> LayerwiseFea
     return LayerwiseFeatureDefence(
         more.pop("classifier", classifier()), x, y, *val, **{"mode_params": {"n_folds": 3}, **more}
     )
+
+
+def with_trusted(kind: type, **options: Any) -> Callable[..., PoisonFilteringDefence]:
+    """Its trusted samples are others than those that it judges."""
+    return baseline(kind, x_val=samples(SHAPES["image"], seed=1), y_val=LABELS, **options)
 
 
 def means(x: np.ndarray) -> np.ndarray:
@@ -253,6 +262,67 @@ CASES = [
         ),
         id="flare",
         marks=[pytest.mark.slow, pytest.mark.skipif(not umap_is_installed(), reason="umap-learn is not installed")],
+    ),
+    pytest.param(
+        Case(
+            with_trusted(DetectorFilter, detector="cognitive_distillation", detector_params={"nb_steps": 3}),
+            SHAPES["image"],
+            changed={"detector_params": {"nb_steps": 2, "fpr": 0.3}, "batch_size": 16},
+            refused=(
+                ("detector", "best"),
+                ("batch_size", 1.5),
+                *[("detector_params", bad) for bad in (3, ["fpr"], {"n_copies": 3})],
+            ),
+        ),
+        id="detector_filter",
+    ),
+    pytest.param(
+        Case(
+            baseline(LabelIssues, n_folds=3),
+            SHAPES["image"],
+            changed={"filter_by": "both", "n_folds": 2, "batch_size": 16, "random_state": 4},
+            refused=(
+                ("filter_by", "best"),
+                *[(name, bad) for name in ("n_folds", "batch_size", "random_state") for bad in (-1, 1.5)],
+            ),
+        ),
+        id="cleanlab",
+        marks=pytest.mark.skipif(not cleanlab_is_installed(), reason="cleanlab is not installed"),
+    ),
+    pytest.param(
+        Case(
+            with_trusted(AGPD),
+            SHAPES["image"],
+            changed={"layers": ["1"], "step": 0.2, "batch_size": 16},
+            refused=(
+                *[("step", bad) for bad in (0, 1, "a", float("nan"))],
+                *[("batch_size", bad) for bad in (-1, 1.5)],
+                ("layers", "1"),
+            ),
+        ),
+        id="agpd",
+    ),
+    pytest.param(
+        Case(
+            with_trusted(PSBD),
+            SHAPES["image"],
+            changed={
+                "layers": ["1"],
+                "rate": 0.4,
+                "n_passes": np.int64(2),
+                "quantile": 0.5,
+                "batch_size": 16,
+                "random_state": 4,
+            },
+            refused=(
+                *[("rate", bad) for bad in (0, 1, "a", float("nan"))],
+                *[("quantile", bad) for bad in (-0.1, 1.5, "a")],
+                *[(name, bad) for name in ("n_passes", "batch_size", "random_state") for bad in (-1, 1.5)],
+                ("layers", "1"),
+                ("layers", []),
+            ),
+        ),
+        id="psbd",
     ),
     pytest.param(Case(perfect, SHAPES["image"], looks_at_data=False), id="perfect"),
     pytest.param(

@@ -41,7 +41,7 @@ class Case:
     """
     ``name``: of the public class; ``arguments``: after the classifier; ``options``: those that make it quick;
     ``changed``: good values other than the defaults; ``refused``: bad values by parameter; ``reported``: what its report
-    holds beside the model's classes and the scores.
+    holds beside the model's classes and the scores; ``needs_batch_norm``: the network gets some that change nothing.
     """
 
     name: str
@@ -50,10 +50,12 @@ class Case:
     arguments: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     reported: tuple[str, ...] = ()
+    needs_batch_norm: bool = False
 
     def make(self, digits: Any, network: nn.Module | None = None, classifier: Any = None, **parameters: Any) -> Any:
         if classifier is None:
             network = digits.network("white_square") if network is None else network
+            network = with_batch_norms(network) if self.needs_batch_norm else network
             classifier = wrapped(network)
         return getattr(art_plugins, self.name)(classifier, *self.arguments, **{**self.options, **parameters})
 
@@ -65,6 +67,17 @@ class Case:
 
 def wrapped(network: nn.Module) -> PyTorchClassifier:
     return PyTorchClassifier(network, nn.CrossEntropyLoss(), (1, 8, 8), 10, clip_values=(0, 1), device_type="cpu")
+
+
+def with_batch_norms(network: nn.Module) -> nn.Module:
+    """The same network, with a batch normalisation behind every hidden linear layer that gives what it receives."""
+    layers = [*network] if isinstance(network, nn.Sequential) else [network]
+    found: list[nn.Module] = []
+    for layer in layers:
+        found.append(layer)
+        if isinstance(layer, nn.Linear) and layer is not layers[-1]:
+            found.append(nn.BatchNorm1d(layer.out_features, eps=0))
+    return nn.Sequential(*found).train(network.training)
 
 
 THRESHOLD = (("fpr", -0.1), ("fpr", 1.0), ("fpr", "a"), ("threshold", math.inf), ("threshold", "a"))
@@ -119,6 +132,42 @@ CASES = [
         Case("TED", {"layers": ["0", "2", "4"], "fpr": 0.2}, (*THRESHOLD, ("layers", "2"), ("layers", 2))),
         id="ted",
         marks=pytest.mark.skipif(not pyod_is_installed(), reason="PyOD is not installed"),
+    ),
+    pytest.param(
+        Case(
+            "STRIPViTA",
+            {"n_blends": 7, "random_state": 4, "fpr": 0.2},
+            (*THRESHOLD, *SEED, ("n_blends", 0), ("n_blends", 1.5)),
+            options={"n_blends": 10},
+        ),
+        id="strip_vita",
+    ),
+    pytest.param(
+        Case(
+            "STEP",
+            {"n_draws": 1, "random_state": 4, "fpr": 0.2},
+            (*THRESHOLD, *SEED, ("n_draws", 0), ("n_draws", 1.5)),
+            options={"n_draws": 2},
+        ),
+        id="step",
+    ),
+    pytest.param(
+        Case(
+            "IBDPSC",
+            {"n_copies": 2, "factor": 1.2, "least_error": 0.3, "fpr": 0.2},
+            (*THRESHOLD, ("n_copies", 0), ("factor", 1), ("factor", math.nan), ("least_error", 1.0)),
+            needs_batch_norm=True,
+        ),
+        id="ibd_psc",
+    ),
+    pytest.param(
+        Case(
+            "CognitiveDistillation",
+            {"nb_steps": 2, "learning_rate": 0.2, "sparsity": 0.1, "smoothness": 0, "random_state": 3, "fpr": 0.2},
+            (*THRESHOLD, *SEED, ("nb_steps", 0), ("learning_rate", 0), ("sparsity", -1), ("smoothness", "a")),
+            options={"nb_steps": 4},
+        ),
+        id="cognitive_distillation",
     ),
     pytest.param(
         Case(

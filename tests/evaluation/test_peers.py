@@ -16,6 +16,8 @@ from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.evaluation.metrics import Cost
 from art_plugins.evaluation.peers import DetectorScores, peer_rows, rates
 
+FEW = ("STRIP", "Cognitive Distillation")  # they run the model many times on each image
+
 
 def test_rates_of_a_few_images_have_both_denominators() -> None:
     clean = np.array([0.0, 1.0, 3.0, 2.0])
@@ -55,13 +57,16 @@ def attacked(digits: Any) -> tuple[PyTorchClassifier, HeldOut]:
 def test_peer_rows_have_the_measures_of_the_other_rows_and_their_own_denominators(
     attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = [one._replace(most=30) if one.title == "STRIP" else one for one in DETECTORS]
+    few = [one._replace(most=30) if one.title in FEW else one for one in DETECTORS]
     monkeypatch.setattr(detectors, "DETECTORS", few)
     classifier, split = attacked
     rows = {row["title"]: row for row in peer_rows(classifier, split, digits.target)}
-    assert len(rows) == len(detectors_of("layerwise")) >= 4
+    assert len(rows) == len(detectors_of("layerwise", classifier)) >= 4
+    assert (
+        len(detectors_of("layerwise", classifier)) == len(detectors_of("layerwise")) - 1
+    )  # IBD-PSC has nothing to amplify
     for title, row in rows.items():
-        n_clean = 30 if title.startswith("STRIP") else len(split.x_clean)
+        n_clean = 30 if title.startswith(FEW) else len(split.x_clean)
         assert row["n_clean"] == n_clean
         assert 0 <= row["fpr"] <= 0.2
         assert 0 <= row["auroc"] <= 1
@@ -74,18 +79,23 @@ def test_peers_that_need_a_package_are_left_out_without_it(
     classifier, split = attacked
     for module in (detectors, filters):
         monkeypatch.setattr(module, "pyod_is_installed", lambda: False)
-    monkeypatch.setattr(filters, "umap_is_installed", lambda: False)
+    for name in ("umap_is_installed", "cleanlab_is_installed"):
+        monkeypatch.setattr(filters, name, lambda: False)
     asked: list[str] = []
     never = Detector("TED", lambda classifier, seed, backdoor: asked.append("TED"), needs_pyod=True)
     monkeypatch.setattr(detectors, "DETECTORS", (never,))
     assert peer_rows(classifier, split, digits.target) == []
     assert not asked
-    assert [one.title for one in filters.installed_filters("peer")] == ["SPECTRE (penultimate)"]
-    assert filters.left_out(classifier) == [filters.WITHOUT_PYOD, filters.WITHOUT_UMAP]
+    names = {one.name for one in filters.installed_filters("peer")}
+    assert "spectre" in names
+    assert not [name for name in names if name.startswith("pyod") or name in ("flare", "cleanlab")]
+    missing = [filters.WITHOUT_PYOD, filters.WITHOUT_UMAP, filters.WITHOUT_CLEANLAB, filters.WITHOUT_BATCH_NORM]
+    assert filters.left_out(classifier) == missing
 
 
 def test_flare_is_left_out_with_a_reason_where_the_network_has_no_batch_norm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filters, "umap_is_installed", lambda: True)
+    for name in ("umap_is_installed", "cleanlab_is_installed"):
+        monkeypatch.setattr(filters, name, lambda: True)
     monkeypatch.setattr(filters, "pyod_is_installed", lambda: True)
     for layer, has_row in (
         (nn.BatchNorm1d(64), True),
@@ -95,6 +105,6 @@ def test_flare_is_left_out_with_a_reason_where_the_network_has_no_batch_norm(mon
         network = nn.Sequential(nn.Flatten(), layer, nn.Linear(64, 10))
         classifier = PyTorchClassifier(network, nn.CrossEntropyLoss(), (1, 8, 8), 10, device_type="cpu")
         names = [one.name for one in filters.usable_filters(classifier, "peer")]
-        assert ("flare" in names) == has_row
+        assert ("flare" in names) == ("ibd_psc" in names) == has_row
         assert {"spectre", "pyod_lof"} <= {*names}
         assert filters.left_out(classifier) == ([] if has_row else [filters.WITHOUT_BATCH_NORM])

@@ -70,12 +70,19 @@ class Strangers:
         own: dict[str, Any] = {
             "VAELatentDefence": {"kind": "image", "nb_epochs": 1, "n_init": 2, "nb_trials": 2, "verbose": False, **TINY},
             "EncoderFeatureDefence": {"encoder": self.network},
+            "CognitiveDistillation": {"nb_steps": 3},
+            "DetectorFilter": {"x_val": self.x, "y_val": self.y, "detector": "scale_up"},
+            "LabelIssues": {"n_folds": 2},
+            "AGPD": {"x_val": self.x, "y_val": self.y},
+            "PSBD": {"x_val": self.x, "y_val": self.y},
             "FLARE": {"n_neighbors": 8, "min_cluster_size": 8},
             "LayerwiseFeatureDefence": {"mode_params": {"n_folds": 2}},
             "LayerwiseFeatureDetector": {"mode_params": {"n_folds": 2}},
             "PerfectFilter": {"is_poison": np.arange(N) % 5 == 0},
             "RandomFilter": {"n_removed": 3},
+            "STEP": {"n_draws": 1},
             "STRIP": {"n_blends": 4},
+            "STRIPViTA": {"n_blends": 4},
             "TED": {"layers": ["0", "1", "3"]},  # at the pixels the classes overlap, so that ranks differ
         }.get(name, {})
         if name in FILTERS:
