@@ -10,7 +10,7 @@ from art_plugins.errors import FileFormatError
 from art_plugins.storage import read_record
 
 SCHEMA = 1  # increased when an entry of the records gets another name or another meaning
-REPRODUCTION, COMPARISON, SWEEP, SOUNDS, ABLATION, IN_FLIGHT, LAYERWISE, FILTER_RATES, ARMORY = KINDS = (
+REPRODUCTION, COMPARISON, SWEEP, SOUNDS, ABLATION, IN_FLIGHT, LAYERWISE, FILTER_RATES, ATTACK_RATES, ARMORY = KINDS = (
     "reproduction",
     "compare",
     "sweep",
@@ -19,6 +19,7 @@ REPRODUCTION, COMPARISON, SWEEP, SOUNDS, ABLATION, IN_FLIGHT, LAYERWISE, FILTER_
     "in-flight",
     "layerwise",
     "filters",
+    "attacks",
     "armory",
 )
 
