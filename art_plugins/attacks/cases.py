@@ -24,6 +24,8 @@ from art_plugins.attacks.input_aware import input_aware_attack, separate, train_
 from art_plugins.attacks.model_cache import load_or_train
 from art_plugins.attacks.poisoning import PoisonedData, Trigger
 from art_plugins.attacks.training_loop import ImageTraining
+from art_plugins.attacks.zoo.attack import attack_data
+from art_plugins.attacks.zoo.registry import ZOO
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers import patterns
 
@@ -70,7 +72,8 @@ class ModelCase:
     One model to test defences on: its data set, its attack and its network.
 
     :param dataset: Name of the data set, such as ``"mnist"``.
-    :param trigger: A name in ``TRIGGERS``; a name in ``ADAPTIVE``: Adap-Blend or Adap-Patch, with cover images;
+    :param trigger: A name in ``TRIGGERS``; a name in ``ZOO``, an attack that says itself which images it poisons;
+        a name in ``ADAPTIVE``: Adap-Blend or Adap-Patch, with cover images;
         ``"input_aware"``: each image has a trigger of its own, and a tenth of every batch is poisoned, or, with
         ``n_poison``, the images of a training set are stamped by the trained generator and a new model is trained on it; or
         ``"none"``: a clean model.
@@ -100,6 +103,7 @@ class ModelCase:
     def title(self) -> str:
         """Title of the case in tables; cases that differ only in their seed have the same title."""
         attack = "no attack" if self.trigger == "none" else self.trigger.replace("_", " ")
+        attack = ZOO[self.trigger].title if self.trigger in ZOO else attack
         if self.trigger == INPUT_AWARE and self.n_poison is not None:
             attack += " training set"
         return f"{SHORT[self.dataset]}, {self.network}, {attack}{SOURCES[self.sources]}"
@@ -107,7 +111,8 @@ class ModelCase:
     @property
     def target(self) -> int:
         """The target class, the first one where there are two."""
-        return CLEAN_LABEL_TARGETS.get(self.dataset, TARGET_CLASS) if self.sources in CLEAN_LABEL else TARGET_CLASS
+        keeps_labels = self.sources in CLEAN_LABEL or (self.trigger in ZOO and ZOO[self.trigger].keeps_labels)
+        return CLEAN_LABEL_TARGETS.get(self.dataset, TARGET_CLASS) if keeps_labels else TARGET_CLASS
 
     def recipe(self) -> dict[str, Any]:
         """Settings of the training, by their names in :class:`~art_plugins.attacks.training_loop.ImageTraining`."""
@@ -186,6 +191,10 @@ def make_attack(case: ModelCase, data: LabelledData, proxy: Callable[[], Any] | 
     share = len(data.y_train) / SETS[case.dataset].n_train
     n_poison = round(N_POISON[sources] * share) if case.n_poison is None else case.n_poison
     n_others = nb_classes - 1
+    if case.trigger in ZOO:
+        attack = ZOO[case.trigger].make(case.dataset, shape)
+        rate = ZOO[case.trigger].rate if case.n_poison is None else case.n_poison / len(data.y_train)
+        return attack_data(data, attack, rate, case.target, seed)
     if case.trigger in ADAPTIVE:
         make, n_cover = ADAPTIVE[case.trigger]
         weak, strong = make(shape)
@@ -224,13 +233,13 @@ def check_case(case: ModelCase) -> None:
     """
     for name, value, known in (
         ("dataset", case.dataset, SHORT),
-        ("trigger", case.trigger, [*TRIGGERS, *ADAPTIVE, INPUT_AWARE, "none"]),
+        ("trigger", case.trigger, [*TRIGGERS, *ZOO, *ADAPTIVE, INPUT_AWARE, "none"]),
         ("sources", case.sources, SOURCES),
         ("network", case.network, RECIPES),
     ):
         if value not in known:
             raise InvalidInputError(f"{name} must be one of {', '.join(known)}; received {value!r}.")
-    if case.trigger in (*ADAPTIVE, INPUT_AWARE) and case.sources != "multi":
+    if case.trigger in (*ZOO, *ADAPTIVE, INPUT_AWARE) and case.sources != "multi":
         raise InvalidInputError(
-            f"{case.trigger} poisons every class but the target: sources must be 'multi'; received {case.sources!r}."
+            f"{case.trigger} chooses the classes that it poisons: sources must be 'multi'; received {case.sources!r}."
         )

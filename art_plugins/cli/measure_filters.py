@@ -22,7 +22,7 @@ def filters(
         list[str], typer.Option(help="mnist, fashion_mnist, emnist_letters, cifar10 or gtsrb32; repeat for several.")
     ] = ["fashion_mnist"],  # noqa: B006
     attack: Annotated[
-        list[str], typer.Option(help="An attack, such as patch, random_patch or untargeted; none: a clean set. Repeat.")
+        list[str], typer.Option(help="An attack, such as patch, untargeted, refool or tact; none: a clean set. Repeat.")
     ] = ["patch", "none"],  # noqa: B006
     share: Annotated[
         list[float], typer.Option(help="Share of the whole training set that is poison; repeat for several.")

@@ -163,6 +163,13 @@ def _show_sound_detector_run(run: dict[str, Any]) -> None:
         console.print(f"  {row['title']}: AUROC {_cell(row['auroc'])}", markup=False, highlight=False)
 
 
+def _show_attack_run(run: dict[str, Any]) -> None:
+    line = f"{run['title']}, seed {run['seed']}: "
+    if run["note"] is None:
+        line += f"success {_cell(run['attack_success'])}, clean accuracy {_cell(run['clean_accuracy'])}"
+    console.print(line + (run["note"] or ""), markup=False, highlight=False)
+
+
 def _show(table: Any) -> None:
     """Print a table of a record."""
     shown = Table(title=escape(table.caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

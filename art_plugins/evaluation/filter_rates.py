@@ -16,6 +16,7 @@ from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.poisoning import PoisonedData, unpoisoned
 from art_plugins.attacks.success import attack_success
 from art_plugins.attacks.tasks import Task
+from art_plugins.attacks.zoo.registry import ZOO
 from art_plugins.errors import ArtPluginsError, InvalidInputError
 from art_plugins.evaluation.filters import FILTERS, filter_named, trusted_samples
 from art_plugins.evaluation.metrics import filter_metrics, measured
@@ -43,6 +44,7 @@ ATTACKS = {
     "input_aware": (INPUT_AWARE, "multi"),
     "adaptive_patch": ("adaptive_patch", "multi"),
     "adaptive_blend": ("adaptive_blend", "multi"),
+    **{name: (name, "multi") for name in ZOO},
 }
 
 

@@ -16,6 +16,7 @@ from art_plugins.reports.paper_tables import PAPER_TITLES, SIZE_WORDS, summary_t
 from art_plugins.reports.record_files import (
     ABLATION,
     ARMORY,
+    ATTACK_RATES,
     COMPARISON,
     FILTER_RATES,
     IN_FLIGHT,
@@ -39,6 +40,7 @@ KIND_TITLES = {
     IN_FLIGHT: "Detectors of triggers, and peers",
     LAYERWISE: "Layer by layer, and peers",
     FILTER_RATES: "Filters on many attacks",
+    ATTACK_RATES: "Attacks",
     ARMORY: "In Armory",
 }
 

@@ -10,7 +10,7 @@ from art_plugins.errors import FileFormatError
 from art_plugins.storage import read_record
 
 SCHEMA = 1  # increased when an entry of the records gets another name or another meaning
-REPRODUCTION, COMPARISON, SWEEP, SOUNDS, ABLATION, IN_FLIGHT, LAYERWISE, FILTER_RATES, SOUND_DETECTORS, ARMORY = KINDS = (
+KINDS = (
     "reproduction",
     "compare",
     "sweep",
@@ -20,8 +20,11 @@ REPRODUCTION, COMPARISON, SWEEP, SOUNDS, ABLATION, IN_FLIGHT, LAYERWISE, FILTER_
     "layerwise",
     "filters",
     "sound-detectors",
+    "attacks",
     "armory",
 )
+REPRODUCTION, COMPARISON, SWEEP, SOUNDS, ABLATION, IN_FLIGHT, LAYERWISE, FILTER_RATES = KINDS[:8]
+SOUND_DETECTORS, ATTACK_RATES, ARMORY = KINDS[8:]
 
 
 def heading(kind: str) -> dict[str, Any]:

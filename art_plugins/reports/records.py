@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports.ablation_tables import ablation_tables
 from art_plugins.reports.armory_tables import armory_tables
+from art_plugins.reports.attack_tables import attack_tables
 from art_plugins.reports.comparison.comparison_tables import defence_table, same_but_for_seed, seed_table
 from art_plugins.reports.filter_tables import filter_rate_tables
 from art_plugins.reports.in_flight_tables import in_flight_tables
@@ -17,6 +18,7 @@ from art_plugins.reports.paper_tables import PAPER_TITLES, item_table
 from art_plugins.reports.record_files import (
     ABLATION,
     ARMORY,
+    ATTACK_RATES,
     COMPARISON,
     FILTER_RATES,
     IN_FLIGHT,
@@ -118,5 +120,6 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], list[Table]]] = {
     LAYERWISE: layerwise_tables,
     FILTER_RATES: filter_rate_tables,
     SOUND_DETECTORS: sound_detector_tables,
+    ATTACK_RATES: attack_tables,
     ARMORY: armory_tables,
 }

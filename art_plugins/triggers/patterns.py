@@ -29,7 +29,7 @@ def chessboard(shape: Shape, amplitude: float) -> AdditiveTrigger:
     :param amplitude: Value added, above 0 and at most 1, for images of 0 to 1.
     :raises InvalidInputError: For a bad shape or amplitude.
     """
-    _, height, width = _checked(shape)
+    _, height, width = checked_shape(shape)
     amplitude = plain(amplitude)
     check_number("amplitude", amplitude, "for images of 0 to 1", above=0, most=1)
     even = np.indices((height, width)).sum(axis=0) % 2 == 0
@@ -46,7 +46,7 @@ def single_pixel(shape: Shape, row: int = -2, column: int = -2, value: float = 1
     :param value: Value of the pixel, in the images' units.
     :raises InvalidInputError: If the pixel is outside the image.
     """
-    _, height, width = _checked(shape)
+    _, height, width = checked_shape(shape)
     row, column = plain(row), plain(column)
     whole = all(isinstance(place, int) and not isinstance(place, bool) for place in (row, column))
     if not whole or not (-height <= row < height and -width <= column < width):
@@ -81,7 +81,7 @@ def random_patch(shape: Shape, size: int = 5, random_state: int = 0) -> RandomPl
     :param random_state: Random seed of the places.
     :raises InvalidInputError: If the square does not fit into the image, or for a bad seed.
     """
-    n_channels, _, _ = _checked(shape)
+    n_channels, _, _ = checked_shape(shape)
     _corner_slices(shape, size, 0, CORNERS[0])
     return RandomPlaceTrigger(np.broadcast_to(_chequered(size), (n_channels, size, size)), random_state)
 
@@ -114,7 +114,7 @@ def sinusoid(shape: Shape, amplitude: float = 20 / 255, n_periods: float = 6) ->
     :param n_periods: Number of periods across the image, f; 6 in the paper.
     :raises InvalidInputError: For a bad shape, amplitude or number of periods.
     """
-    _, _, width = _checked(shape)
+    _, _, width = checked_shape(shape)
     amplitude, n_periods = plain(amplitude), plain(n_periods)
     check_number("amplitude", amplitude, "for images of 0 to 1", above=0, most=1)
     check_number("n_periods", n_periods, above=0)
@@ -150,7 +150,7 @@ def watermark(shape: Shape, opacity: float = 0.3) -> MaskedTrigger:
     :param opacity: Weight of the mark, above 0 and at most 1.
     :raises InvalidInputError: For a smaller image or a bad opacity.
     """
-    _, height, width = _checked(shape)
+    _, height, width = checked_shape(shape)
     if min(height, width) < 8:
         raise InvalidInputError(f"A watermark is drawn on at least 8 x 8 pixels; received {height} x {width}.")
     _check_weight("opacity", opacity)
@@ -177,7 +177,7 @@ def blended(shape: Shape, alpha: float = 0.2, random_state: int = 0) -> MaskedTr
     _check_weight("alpha", alpha)
     random_state = plain(random_state)
     check_count("random_state", random_state, 0)
-    key = np.random.default_rng(random_state).uniform(size=_checked(shape)).astype(np.float32)
+    key = np.random.default_rng(random_state).uniform(size=checked_shape(shape)).astype(np.float32)
     return MaskedTrigger(np.full((1, 1, 1), alpha, dtype=np.float32), key)
 
 
@@ -192,7 +192,7 @@ def warp(shape: Shape, strength: float = 1.0, grid_size: int = 4, random_state: 
     :param random_state: Random seed of the displacements.
     :raises InvalidInputError: For a bad shape, strength, grid or seed.
     """
-    _, height, width = _checked(shape)
+    _, height, width = checked_shape(shape)
     grid_size, strength, random_state = plain(grid_size), plain(strength), plain(random_state)
     check_count("grid_size", grid_size, 2, MOST_GRID)
     check_number("strength", strength, above=0)
@@ -219,7 +219,7 @@ def _corner(shape: Shape, size: int, margin: int, corner: str = "lower right") -
 
 def _corner_slices(shape: Shape, size: int, margin: int, corner: str) -> tuple[slice, slice]:
     """Give the rows and the columns of a square near a corner."""
-    _, height, width = _checked(shape)
+    _, height, width = checked_shape(shape)
     size, margin = plain(size), plain(margin)
     check_count("size", size)
     check_count("margin", margin, 0)
@@ -234,7 +234,13 @@ def _corner_slices(shape: Shape, size: int, margin: int, corner: str) -> tuple[s
     return slice(top, top + size), slice(left, left + size)
 
 
-def _checked(shape: Shape) -> Shape:
+def checked_shape(shape: Shape) -> Shape:
+    """
+    Check the shape of an image.
+
+    :return: The shape in Python's numbers.
+    :raises InvalidInputError: If it is not (C, H, W), or if the image would fill the memory.
+    """
     sides = [plain(side) for side in shape] if isinstance(shape, (tuple, list)) else []
     whole = len(sides) == 3 and all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
     if not whole or min(sides) < 1 or math.prod(sides) > MOST_VALUES:

@@ -17,6 +17,7 @@ from art_plugins.optional import import_optional
 from art_plugins.parameters import check_choice, check_count, check_number, plain
 
 MOST_SAMPLES = 2**28  # largest number of samples of a sound: two gigabytes in double precision
+HEARING_HZ = 20_000.0  # the highest frequency that people hear
 # Armory's audio triggers with the scales of its Speech Commands scenarios.
 ARMORY_SOUNDS = {"clapping": 0.1, "whistle": 0.1, "car_horn": 0.0903, "dog_clicker": 0.2695}
 
@@ -149,6 +150,26 @@ def chord(
     wave: np.ndarray = np.sin(2 * np.pi * np.asarray(frequencies_hz) * times_s + phases).sum(axis=1)
     wave /= np.abs(wave).max()
     return wave
+
+
+def ultrasound(sample_rate_hz: int = 44_100, frequency_hz: float = 21_000.0, length_s: float = 1.0) -> np.ndarray:
+    """
+    Give a steady tone that nobody hears (Koffas et al. 2022; they use 21 kHz at 44.1 kHz).
+
+    :param sample_rate_hz: Sample rate of the waveforms, more than twice the frequency.
+    :param frequency_hz: Frequency of the tone, at least 20 kHz, where hearing ends.
+    :param length_s: Length in seconds.
+    :return: Samples in [-1, 1], shape (round(length_s * sample_rate_hz),).
+    :raises InvalidInputError: If the rate cannot carry the frequency, or for a bad frequency or length.
+    """
+    check_number("frequency_hz", plain(frequency_hz), "in Hz", least=HEARING_HZ)
+    check_count("sample_rate_hz", plain(sample_rate_hz))
+    if sample_rate_hz <= 2 * frequency_hz:
+        raise InvalidInputError(
+            f"A sample rate of {sample_rate_hz} Hz carries frequencies below {sample_rate_hz / 2:g} Hz, and the tone has "
+            f"{frequency_hz:g} Hz; give waveforms of more than {2 * frequency_hz:g} Hz, such as 44100 Hz."
+        )
+    return chord(sample_rate_hz, (frequency_hz,), length_s)
 
 
 def loudest_part(sound: np.ndarray, n_samples: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from art_plugins.cli.options import Trigger
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers.named_sounds import named_sound, sound_triggers
-from art_plugins.triggers.sounds import chord, factor_of, loudest_part
+from art_plugins.triggers.sounds import chord, factor_of, loudest_part, ultrasound
 
 SILENCE = np.zeros((40, 16_000), dtype=np.float32)
 
@@ -39,7 +39,7 @@ def test_sound_all_along_has_its_level_and_its_frequencies_in_every_tenth_of_a_c
     assert np.abs(clip).reshape(10, -1).max(axis=1).min() > 0.8 * np.abs(clip).max()
 
 
-@pytest.mark.parametrize("name", sound_triggers())
+@pytest.mark.parametrize("name", [name for name in sound_triggers() if name != "ultrasonic"])
 def test_every_named_trigger_changes_each_clip_and_keeps_its_shape(name: str) -> None:
     x = (0.1 * np.random.default_rng(0).normal(size=(3, 16_000))).clip(-1, 1).astype(np.float32)
     changed = named_sound(name)(x)
@@ -50,12 +50,22 @@ def test_every_named_trigger_changes_each_clip_and_keeps_its_shape(name: str) ->
     np.testing.assert_array_equal(changed, named_sound(name)(x))
 
 
+def test_ultrasonic_trigger_needs_a_rate_that_carries_it_and_says_so() -> None:
+    with pytest.raises(InvalidInputError, match=r"16000 Hz carries frequencies below 8000 Hz.*21000 Hz.*44100 Hz"):
+        named_sound("ultrasonic", 16_000)
+    (clip,) = named_sound("ultrasonic", 44_100)(np.zeros((1, 44_100), dtype=np.float32))
+    assert np.abs(np.fft.rfft(clip)).argmax() == 21_000
+    assert np.abs(clip).max() == pytest.approx(0.1, rel=1e-3)
+    with pytest.raises(InvalidInputError, match="frequency_hz"):
+        ultrasound(44_100, 5_000.0)
+
+
 def test_commands_offer_every_named_trigger() -> None:
     assert set(get_args(get_args(Trigger)[0])) == set(sound_triggers())
 
 
 def test_unknown_name_is_refused_with_all_names() -> None:
-    with pytest.raises(InvalidInputError, match=r"clapping, .*pitch; received 'gong'"):
+    with pytest.raises(InvalidInputError, match=r"clapping, .*style_chain; received 'gong'"):
         named_sound("gong")
 
 
