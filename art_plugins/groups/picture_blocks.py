@@ -21,6 +21,7 @@ LEVELS = 255  # steps from the darkest to the brightest value: those that files 
 DIFFERS = 0.1  # of the range: what a trigger that is to be seen differs by, and smooth surfaces do not
 MOST_OF_EDGES = 1 / 3 + 1e-6  # of the pairs of pixels in a block of side 3 that a straight edge or a corner sets apart
 HALF = 0.5 - 1e-6
+LEAST_GROUND = 0.25  # of all pixels
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # multipliers of splitmix64
 
 
@@ -54,8 +55,9 @@ def bounded(pictures: np.ndarray) -> np.ndarray:
 
 
 def as_levels(pictures: np.ndarray, lowest: float, highest: float) -> np.ndarray:
-    """Round pictures to 256 levels from the lowest value to the highest, which is the larger one; uint8, as shaped."""
-    levels: np.ndarray = np.rint((pictures.astype(np.float64) - lowest) * (LEVELS / (highest - lowest)))
+    """Round pictures to 256 levels from the lowest value to the highest; uint8, as shaped. Equal values are all 0."""
+    step = max(highest - lowest, 1e-300) / LEVELS
+    levels: np.ndarray = np.rint((pictures.astype(np.float64) - lowest) / step)
     return levels.clip(0, LEVELS).astype(np.uint8)
 
 
@@ -64,9 +66,9 @@ def blocks_of(levels: np.ndarray, side: int) -> Blocks:
     Tell all square blocks of pictures.
 
     Two pixels side by side differ if they do by a tenth of the range, as a mean over the colours. A block stands out if it
-    is patterned, so that more than a third of the pairs inside it differ: straight edges and corners have no more. It also
-    stands out if it ends on all sides: on each, half of its pixels differ from those next to them. Sides at the edge of the
-    picture do not count.
+    ends on all sides: on each, half of its pixels differ from those next to them. Sides at the edge of the picture do not
+    count. A block of side 3 also stands out if it is patterned, so that more than a third of the pairs inside it differ:
+    straight edges and corners have no more.
 
     :param levels: (n, C, H, W), uint8; the smaller of H and W is larger than ``side``.
     :param side: Height and width of the blocks.
@@ -75,7 +77,7 @@ def blocks_of(levels: np.ndarray, side: int) -> Blocks:
     multipliers = random.integers(1, 2**63, size=(levels.shape[1] + 1, side), dtype=np.uint64) | np.uint64(1)
     in_rows = np.zeros((len(levels), levels.shape[2], levels.shape[3] - side + 1), dtype=np.uint64)
     for channel in range(levels.shape[1]):
-        of_channel = levels[:, channel].astype(np.uint64)
+        of_channel = levels[:, channel].astype(np.uint64) + np.uint64(1)  # zeros would be equal for all sides
         for column in range(side):
             in_rows += of_channel[:, :, column : column + in_rows.shape[2]] * multipliers[channel, column]
     in_rows = mixed(in_rows)
@@ -86,9 +88,25 @@ def blocks_of(levels: np.ndarray, side: int) -> Blocks:
     down = np.abs(np.diff(values, axis=2)).mean(axis=1, dtype=np.float32) / LEVELS
     across = np.abs(np.diff(values, axis=3)).mean(axis=1, dtype=np.float32) / LEVELS
     differs_down, differs_across = (np.float32(1) * (one >= DIFFERS) for one in (down, across))
-    is_patterned = _mean_inside(differs_down, differs_across, side) > MOST_OF_EDGES
-    ends = _least_of_sides(differs_down, differs_across, side) >= HALF
-    return Blocks(mixed(contents), is_patterned | ends, _least_of_sides(down, across, side))
+    stands_out = _least_of_sides(differs_down, differs_across, side) >= HALF
+    if side == SIDES[0]:
+        stands_out |= _mean_inside(differs_down, differs_across, side) > MOST_OF_EDGES
+    return Blocks(mixed(contents), stands_out, _least_of_sides(down, across, side))
+
+
+def ground_of(levels: np.ndarray) -> np.ndarray:
+    """
+    Give the colour of the ground that pictures have in common: the one that fills more than a quarter of all pixels.
+
+    :param levels: (n, C, H, W), uint8.
+    :return: A picture of that colour, (1, C, 9, 9), uint8, larger than any block; no picture, if there is no such colour.
+    """
+    colours = levels.transpose(0, 2, 3, 1).reshape(-1, levels.shape[1])
+    found, counts = np.unique(colours, axis=0, return_counts=True)
+    is_ground = counts > LEAST_GROUND * len(colours)
+    ground = found[[counts.argmax()]] if is_ground.any() else found[:0]
+    size = SIDES[-1] + 1
+    return np.broadcast_to(ground[:, :, None, None], (*ground.shape, size, size))
 
 
 def mixed(keys: np.ndarray) -> np.ndarray:
@@ -125,6 +143,7 @@ def _mean_inside(down: np.ndarray, across: np.ndarray, side: int) -> np.ndarray:
 
 
 def _running_mean(values: np.ndarray, size: int, axis: int) -> np.ndarray:
-    windows = np.lib.stride_tricks.sliding_window_view(values, size, axis=axis)
-    mean: np.ndarray = windows.mean(axis=-1, dtype=np.float32)
+    sums = np.cumsum(np.moveaxis(values, axis, 0), axis=0, dtype=np.float32)
+    sums[size:] -= sums[:-size].copy()
+    mean: np.ndarray = np.moveaxis(sums[size - 1 :] / np.float32(size), 0, axis)
     return mean

@@ -11,16 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from art_plugins.groups.origins import NEAR_COPIES, nearest_fellow_ratio
-from art_plugins.groups.picture_blocks import SIDES, as_levels, blocks_of, bounded, mixed
+from art_plugins.groups.picture_blocks import SIDES, as_levels, blocks_of, bounded, ground_of, mixed
 from art_plugins.groups.shared_keys import Holders, SharedKey, holders_of, most_shared
 from art_plugins.groups.shared_sound import LIMIT
 from art_plugins.groups.sound_search import MOST_OTHERS, SharedSounds
 from art_plugins.statistics.copies import first_of_copies
 from art_plugins.statistics.outlying import outlying_scores
 
-MOST_PICTURES = 20_000  # that are searched for blocks, drawn at random: 300 blocks of each fit into a gigabyte
+MOST_PICTURES = 20_000  # that are searched for blocks, drawn at random: 300 blocks of each take less than a gigabyte
 MOST_PATCHES = 8  # of one class
 ANYWHERE = -1
+FOR_GROUND = 1_000  # pictures in which the colour of the ground is looked for
 BATCH = 256
 
 Pictures = Callable[[np.ndarray], np.ndarray]  # rows (m,) to pictures (m, C, H, W)
@@ -118,11 +119,11 @@ def find_shared_patches(
     """
     Look in every class for pictures that hold the same patch, which those of the other classes do not.
 
-    A block counts if it stands out (:func:`~.picture_blocks.blocks_of`). The evidence of a class is the block, anywhere or
-    at one place, of whose holders most are of the class beyond its share; the number of blocks that several pictures hold,
-    and of classes, are counted by Bonferroni's bound. This holds if a block is as likely in any class. Where pictures have
-    few levels, or are drawn, their classes share pieces by nature. So the logarithm of the evidence also has to be outlying
-    among the classes, and the larger of both p-values is given.
+    A block counts if it stands out (:func:`~.picture_blocks.blocks_of`) and is no piece of the ground. The evidence of a
+    class is the block, anywhere or at one place, of whose holders most are of the class beyond its share. The number of
+    blocks that several pictures hold, and of classes, are counted by Bonferroni's bound. This holds if a block is as likely
+    in any class. Where pictures have few levels, or are drawn, their classes share pieces by nature. So the logarithm of
+    the evidence also has to be outlying among the classes, and the larger of both p-values is given.
 
     In a called class, a picture is a member if it holds the block and it stands out there, or if its contrast is above 0
     and larger than in .998 of the pictures of other classes. The class is then searched again without the members. Equal
@@ -175,21 +176,28 @@ def contrast_of_patch(album: Album, patch: Patch, rows: np.ndarray) -> np.ndarra
 
 
 def _search(album: Album, rows: np.ndarray, labels: np.ndarray, nb_classes: int) -> Search:
-    """Find the blocks that stand out in some pictures, (m,), in order, but in one only of those that are equal."""
+    """
+    Find the blocks that stand out in some pictures, but in one only of those that are equal.
+
+    :param rows: Of the pictures, (m,), in order, at least one.
+    """
     nothing = np.zeros(0, dtype=np.int64)
-    parts, seen = [Found(nothing, nothing.astype(np.uint64), nothing, nothing)], []
-    for batch in _batches(rows if album.highest > album.lowest else nothing):
+    parts = [Found(nothing, nothing.astype(np.uint64), nothing.astype(np.int32), nothing.astype(np.int8))]
+    seen: list[np.ndarray] = []
+    ground = ground_of(album(rows[:: -(-len(rows) // FOR_GROUND)]))
+    for batch in _batches(rows):
         levels = album(batch)
         seen.append(levels)
         for side in SIDES:
             if side < min(levels.shape[2:]):
                 blocks = blocks_of(levels, side)
-                picture, row, column = np.nonzero(blocks.stands_out)
-                places = row * blocks.contents.shape[2] + column
-                parts.append(Found(batch[picture], blocks.contents[picture, row, column], places, np.full(len(row), side)))
+                of_ground = blocks_of(ground, side).contents[:, 0, 0]
+                picture, row, column = np.nonzero(blocks.stands_out & ~np.isin(blocks.contents, of_ground))
+                places = (row * blocks.contents.shape[2] + column).astype(np.int32)
+                sides = np.full(len(row), side, dtype=np.int8)
+                parts.append(Found(batch[picture], blocks.contents[picture, row, column], places, sides))
     is_searched = np.zeros(len(labels), dtype=bool)
-    if seen:
-        is_searched[rows[np.unique(first_of_copies(np.concatenate(seen)))]] = True
+    is_searched[rows[np.unique(first_of_copies(np.concatenate(seen)))]] = True
     every = Found(*(np.concatenate(of) for of in zip(*parts, strict=True)))
     found = Found(*(of[is_searched[every.rows]] for of in every))
     return Search(found, holders_of(found.keys(), np.tile(found.rows, 2)), is_searched, labels, nb_classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.groups.picture_blocks import as_levels, blocks_of, bounded, mixed
+from art_plugins.groups.picture_blocks import as_levels, blocks_of, bounded, ground_of, mixed
 
 CHEQUERED = (np.indices((5, 5)).sum(axis=0) % 2 == 0) * 255
 
@@ -61,13 +61,23 @@ def picture(**parts: np.ndarray) -> np.ndarray:
     [
         (CHEQUERED, 3, 9),
         (CHEQUERED, 5, 1),
+        (CHEQUERED, 4, 4),
         (np.full((3, 3), 255), 3, 1),
         (np.full((3, 3), 255), 4, 0),
         (np.full((3, 8), 255), 3, 0),
         (np.full((6, 6), 255), 3, 0),
         (np.full((3, 3), 80), 3, 0),
     ],
-    ids=["pattern", "whole pattern", "square", "more than the square", "bar", "corner of a large square", "faint"],
+    ids=[
+        "pattern",
+        "whole pattern",
+        "parts of the pattern",
+        "square",
+        "more than the square",
+        "bar",
+        "corner of a large square",
+        "faint",
+    ],
 )
 def test_what_stands_out(part: np.ndarray, side: int, expected: int) -> None:
     stands_out = blocks_of(picture(part=part), side).stands_out[0]
@@ -77,10 +87,18 @@ def test_what_stands_out(part: np.ndarray, side: int, expected: int) -> None:
 
 def test_a_few_pixels_that_touch_a_flat_corner_do_not_make_it_stand_out() -> None:
     levels = np.zeros((1, 1, 12, 14), dtype=np.uint8)
-    levels[0, 0, 3, :11] = 230  # of a shirt's shoulder under the upper right corner
+    levels[0, 0, 3, :10] = 230  # of a shirt's shoulder under the upper right corner
     levels[0, 0, 4:] = 230
     levels[0, 0, 4, 11:] = [120, 0, 0]
     assert not blocks_of(levels, 4).stands_out[0, 0, 10]
+
+
+def test_the_ground_is_the_colour_of_a_quarter_of_all_pixels(random: np.random.Generator) -> None:
+    levels = noise(random, channels=3)
+    assert len(ground_of(levels)) == 0
+    levels[:, :, :4] = np.array([7, 8, 9])[:, None, None]
+    assert ground_of(levels).shape == (1, 3, 9, 9)
+    assert ground_of(levels)[0, :, 3, 4].tolist() == [7, 8, 9]
 
 
 def test_a_square_in_the_very_corner_stands_out() -> None:
