@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.latent_sounds import N_VERDICTS, evidence_of, search_sounds, sound_reports, sound_warnings, united
+from art_plugins.defences.latent_images import patch_reports, patch_warnings, search_patches
+from art_plugins.defences.latent_sounds import evidence_of, search_sounds, sound_reports, sound_warnings, united
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, infer_kind
 from art_plugins.features.resampling import resample_clips
@@ -68,6 +69,8 @@ class VAELatentDefence(PoisonFilter):
     - In waveforms, clips of a class that share one sound at any place, or one filter (an echo, a room), are looked for
       without the autoencoder (:func:`~art_plugins.groups.sound_search.find_shared_sounds`,
       :func:`~art_plugins.groups.shared_filter.find_shared_filters`). The three verdicts share the false-alarm rate.
+    - In images, a patch that images of a class share pixel by pixel, at one place or anywhere, is looked for without the
+      autoencoder (:func:`~art_plugins.groups.shared_patch.find_shared_patches`). Both verdicts share the false-alarm rate.
     - Frames of a finer front end are compared as well as the latents.
     - A test with a false-alarm rate decides which classes stand out. The paper uses a rule based on the median.
     - The convolutions run over frequency, with 32 channels. The paper uses pictures of copied columns
@@ -79,7 +82,8 @@ class VAELatentDefence(PoisonFilter):
       the crowd only if its own sound is faint under the trigger.
     - Less than a hundredth of a large class, or more than three quarters of a class, is poisoned.
     - Only one class has a certain sub-population, or copies of one sample.
-    - The trigger is at another place in every image or spectrogram.
+    - The trigger is at another place in every spectrogram. In images: it is at another place in each, and is no patch of
+      equal pixels, as after lossy compression.
     - More than a third of the classes are poisoned, or two classes with one trigger.
     - There are fewer than five classes, so little can be compared. With fewer than four, no class is judged; the report
       says so, and all samples count as clean.
@@ -203,14 +207,15 @@ class VAELatentDefence(PoisonFilter):
         self.latents_ = views.latents
         settings = ScoringSettings(**{name: getattr(self, name) for name in SCORING}, **(self.scoring_params or {}))
         searched = search_sounds(encoder, x, labels, nb_classes, settings, self.random_state)
-        if searched:
-            settings = replace(settings, false_alarm_rate=settings.false_alarm_rate / N_VERDICTS)
+        searched |= search_patches(encoder, x, labels, nb_classes, settings, self.random_state)
+        n_verdicts = 1 + len(searched)
+        settings = replace(settings, false_alarm_rate=settings.false_alarm_rate / n_verdicts)
         result = cluster_latent_classes(
             self.latents_, labels, nb_classes, windows=views.windows, random_state=self.random_state, settings=settings
         )
         evidence = np.nan_to_num(result.class_index, nan=0.0).clip(min=0)
         if searched:
-            result = united(result, searched, labels)
+            result = united(result, searched, labels, n_verdicts)
             evidence = np.maximum(evidence, evidence_of(searched, nb_classes))
         self.class_scores_, self.class_index_ = result.class_scores, result.class_index
         self.class_p_values_ = result.class_p_values
@@ -348,6 +353,9 @@ class VAELatentDefence(PoisonFilter):
     ) -> dict[str, Any]:
         encoder = self.autoencoder_
         was_guessed = self.kind == "auto" and encoder.settings.kind == "image"
+        reports_of, warnings_of = (
+            (patch_reports, patch_warnings) if "patch" in searched else (sound_reports, sound_warnings)
+        )
         notices = [encoder.not_settled, spectrogram_notice(self.x_train) if was_guessed else None]
         report: dict[str, Any] = {
             "kind": encoder.settings.kind,
@@ -356,7 +364,7 @@ class VAELatentDefence(PoisonFilter):
             "classes_not_judged": sorted(result.not_judged),
             "warnings": [
                 *_not_judged_warnings(result, np.bincount(labels, minlength=nb_classes)),
-                *sound_warnings(searched, labels),
+                *warnings_of(searched, labels),
                 *[notice for notice in notices if notice],
             ],
         }
@@ -373,7 +381,7 @@ class VAELatentDefence(PoisonFilter):
                 "n_removed": n_suspects if poisoned else 0,
                 "verdict": "poisoned" if poisoned else f"not judged: {reason}" if reason else "clean",
             }
-            report[f"Class_{label}"] |= sound_reports(searched, labels, label)
+            report[f"Class_{label}"] |= reports_of(searched, labels, label)
             if poisoned and n_suspects == 0:
                 report["warnings"].append(
                     f"Class {label} is called poisoned, but the trials disagree on which samples are: none is removed."

@@ -35,8 +35,7 @@ def search_sounds(
     :return: By name, ``"sound"`` and ``"filter"``; empty where there are no waveforms, or where the settings name a rule
         that has no false-alarm rate.
     """
-    is_tested = settings.scoring == "contrastive" and settings.class_rule in ("auto", "false_alarms")
-    if encoder.settings.kind != "waveform" or not is_tested:
+    if encoder.settings.kind != "waveform" or not is_tested(settings):
         return {}
     rate_hz, rate = encoder.settings.sample_rate_hz, settings.false_alarm_rate / N_VERDICTS
 
@@ -53,15 +52,23 @@ def search_sounds(
     }
 
 
-def united(placed: LatentClasses, searched: Mapping[str, SharedSounds], labels: np.ndarray) -> LatentClasses:
+def is_tested(settings: ScoringSettings) -> bool:
+    """Whether classes are called by a test that has a false-alarm rate."""
+    return settings.scoring == "contrastive" and settings.class_rule in ("auto", "false_alarms")
+
+
+def united(
+    placed: LatentClasses, searched: Mapping[str, SharedSounds], labels: np.ndarray, n_verdicts: int = N_VERDICTS
+) -> LatentClasses:
     """
     Call the classes that any of the verdicts names. In a class that shares a sound or a filter, its clips are the suspects.
 
     The half that windows with a place have split off stays suspected if they call the class as well, it is a crowd, and
     fewer than half of it is among those clips: it is then another trigger.
 
-    :param placed: By windows with a place, at a third of the false-alarm rate.
+    :param placed: By windows with a place, at its part of the false-alarm rate.
     :param searched: What :func:`search_sounds` gave, not empty.
+    :param n_verdicts: Number of verdicts that share the false-alarm rate.
     """
     found = {label: np.zeros(len(labels)) for one in searched.values() for label in [*one.called, *one.to_hear]}
     for one in searched.values():
@@ -78,7 +85,7 @@ def united(placed: LatentClasses, searched: Mapping[str, SharedSounds], labels: 
     p_values = np.stack([placed.class_p_values, *(one.p_values for one in searched.values())])
     smallest = np.where(np.isnan(p_values), np.inf, p_values).min(axis=0)
     return placed._replace(
-        class_p_values=np.where(np.isinf(smallest), np.nan, np.minimum(1, N_VERDICTS * smallest)),
+        class_p_values=np.where(np.isinf(smallest), np.nan, np.minimum(1, n_verdicts * smallest)),
         poisoned_classes=sorted({*placed.poisoned_classes, *called}),
         soft_labels=soft_labels,
         suspects=soft_labels > 0.5,
