@@ -14,7 +14,8 @@ from art_plugins.features.classifiers import torch_module
 from art_plugins.features.fingerprint import check_known_layers, check_saved_for, model_fingerprint
 from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays, check_names, check_settings, reading
 from art_plugins.parameters import old_names_allowed, renamed
-from art_plugins.statistics.density import ClassDensities, density_rules
+from art_plugins.statistics.density import ClassDensities, MixtureDensities, mixture_rules
+from art_plugins.statistics.factor_gaussians import FactorDensities, factor_rules
 from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 from art_plugins.triggers.trigger import Trigger
@@ -108,8 +109,7 @@ class SavedInFlight(CheckedParameters):
                 parameters = renamed(settings["parameters"], OLD_NAMES, {})
             check_names("parameter", parameters, cls.defence_params)
             detector: Self = make(classifier, trigger or saved, settings["target_class"], **parameters)
-            known = np.isfinite(densities.log_weights).any(axis=1)
-            if not known[detector._target()] or known.sum() < 2:
+            if not densities.known[detector._target()] or densities.known.sum() < 2:
                 raise InvalidInputError("the target class and another one have no density")
         detector.layers_, detector._densities = settings["layers"], densities
         detector.success_rate_, detector.margin_ = float(settings["success_rate"]), float(settings["margin"])
@@ -136,16 +136,21 @@ def checked_arrays(arrays: dict[str, np.ndarray], classifier: Any) -> tuple[Trig
     """
     shape = tuple(classifier.input_shape)
     has_patch, is_additive = "trigger_mask" in arrays, "trigger_perturbation" in arrays
-    rules = density_rules(is_diagonal="whitening" in arrays and arrays["whitening"].ndim == 3)
+    is_mixture = "whitening" in arrays
+    kind: Any = MixtureDensities if is_mixture else FactorDensities
+    rules = mixture_rules(is_diagonal=arrays["whitening"].ndim == 3) if is_mixture else factor_rules()
     if has_patch:
         mask = ArrayRule("fiub", arrays["trigger_mask"].shape, low=0, high=1)
         rules |= {"trigger_mask": mask, "trigger_pattern": ArrayRule("fiu", shape)}
     if is_additive:
         rules |= {"trigger_perturbation": ArrayRule("fiu", shape), "trigger_clip_values": ArrayRule("f", (2,))}
-    check_arrays(arrays, rules, {"K": int(classifier.nb_classes)})
-    densities = ClassDensities(**{name: arrays[name] for name in ClassDensities._fields})
-    if int(densities.used.sum()) != densities.means.shape[2]:
+    nb_classes = int(classifier.nb_classes)
+    check_arrays(arrays, rules, {"K": nb_classes})
+    densities: ClassDensities = kind(**{name: arrays[name] for name in kind._fields})
+    if int(densities.used.sum()) != arrays["means" if is_mixture else "basis"].shape[-1]:
         raise InvalidInputError("the densities' arrays contradict each other")
+    if not is_mixture and ((np.diff(arrays["owners"]) < 0).any() or (arrays["owners"] >= nb_classes).any()):
+        raise InvalidInputError("the owners of the factors must be classes in ascending order")
     if has_patch:
         return MaskedTrigger(arrays["trigger_mask"], arrays["trigger_pattern"]), densities
     if is_additive:

@@ -49,7 +49,7 @@ def judge_features(
     :param margin: In nats; an image is caught if its score is above it.
     """
     rows = np.flatnonzero((predicted == target) & sound)
-    log_likelihoods = np.full((len(predicted), len(densities.log_weights)), np.nan)
+    log_likelihoods = np.full((len(predicted), len(densities.known)), np.nan)
     source = np.full(len(predicted), -1)
     scores = np.where(sound, np.nan, np.inf)
     is_trigger = ~sound

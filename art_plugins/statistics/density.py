@@ -6,30 +6,28 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
-from sklearn.covariance import ledoit_wolf, oas
 from sklearn.mixture import GaussianMixture
 
-from art_plugins.errors import InvalidInputError
 from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.parameters import check_choice, check_number
+from art_plugins.statistics.factor_gaussians import FLOOR, FactorDensities, fit_factor_densities, shrinkage_of
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.standardise import Standardisation, fit_standardisation, standardise
 
 FAMILIES = ("mixture", "oas", "tied", "regularised")
 MAX_COMPONENTS = 3
 MIXTURE_FLOOR = 0.1  # smallest variance of a component; the standardised features have variance 1
 
 
-class ClassDensities(NamedTuple):
+class MixtureDensities(NamedTuple):
     """
     Gaussian mixtures of K classes with up to M components over d standardised features.
 
-    ``power`` (): see :func:`fit_class_densities`; ``centre``, ``scale`` (D,): mean and standard deviation with which the
-    features are standardised; ``used`` (D,) bool: the d features that vary; ``log_weights`` (K, M): -inf where a class has
-    fewer components, all -inf for a class without samples; ``means`` (K, M, d); ``whitening`` (K, M, d, d): lower
-    triangular with ``W' W`` the inverse covariance, or (K, M, d) if the covariance is diagonal; ``log_scales`` (K, M):
-    log |det W|.
+    ``power``, ``centre``, ``scale``, ``used``: see :class:`~art_plugins.statistics.standardise.Standardisation`;
+    ``log_weights`` (K, M): -inf where a class has fewer components, all -inf for a class without samples; ``means``
+    (K, M, d); ``whitening`` (K, M, d): one divided by the standard deviations; in files of the release before also
+    (K, M, d, d), lower triangular with ``W' W`` the inverse covariance; ``log_scales`` (K, M): log |det W|.
     """
 
     power: np.ndarray
@@ -41,6 +39,12 @@ class ClassDensities(NamedTuple):
     whitening: np.ndarray
     log_scales: np.ndarray
 
+    @property
+    def known(self) -> np.ndarray:
+        """Which classes have a density, (K,), bool."""
+        known: np.ndarray = np.isfinite(self.log_weights).any(axis=1)
+        return known
+
     def log_likelihoods(self, features: np.ndarray) -> np.ndarray:
         """
         Evaluate the density of every class at new samples.
@@ -48,7 +52,7 @@ class ClassDensities(NamedTuple):
         :param features: Shape (n, D).
         :return: Log-density of each sample under each class, in nats, (n, K); -inf for a class without samples.
         """
-        z = (signed_power(features[:, self.used], float(self.power)) - self.centre[self.used]) / self.scale[self.used]
+        z = standardise(features, Standardisation(self.power, self.centre, self.scale, self.used))
         n_classes, n_components, n_dims = self.means.shape
         terms = np.full((len(z), n_classes, n_components), -np.inf)
         for label, component in np.argwhere(np.isfinite(self.log_weights)):
@@ -60,11 +64,14 @@ class ClassDensities(NamedTuple):
         return terms[:, :, 0] if n_components == 1 else logsumexp(terms, axis=2)
 
 
-def density_rules(is_diagonal: bool) -> dict[str, ArrayRule]:
-    """
-    Rules that the arrays of a saved :class:`ClassDensities` must meet; ``K``, ``M``, ``D`` and ``d`` name their sizes.
+ClassDensities = FactorDensities | MixtureDensities
 
-    :param is_diagonal: Whether the covariances are diagonal, as those of the family ``"mixture"`` are.
+
+def mixture_rules(is_diagonal: bool) -> dict[str, ArrayRule]:
+    """
+    Rules that the arrays of a saved :class:`MixtureDensities` must meet; ``K``, ``M``, ``D`` and ``d`` name their sizes.
+
+    :param is_diagonal: Whether the covariances are diagonal, as all but those of the release before are.
     """
     return {
         "power": ArrayRule("f", (), low=TINY, high=1),
@@ -117,23 +124,12 @@ def fit_class_densities(
     :raises InvalidInputError: For an unknown family, ``tie`` or ``power`` out of range, or features that are all constant.
     """
     check_density(family, tie, power)
-    features = signed_power(np.asarray(features, dtype=np.float64), power)
-    centre, scale = features.mean(axis=0), features.std(axis=0)
-    # The deviation of equal values may be a rounding error above 0; their range is 0.
-    used = (np.ptp(features, axis=0) > 0) & (scale > 1e-6 * scale.max(initial=0))
-    if not used.any():
-        raise InvalidInputError("All features are constant over the clean samples; choose another layer.")
-    z = (features[:, used] - centre[used]) / scale[used]
+    rule, z = fit_standardisation(features, power)
     members = indices_by_class(labels, nb_classes)
-    means = np.stack([z[indices].mean(axis=0) if len(indices) else np.zeros(z.shape[1]) for indices in members])
-    tied = _tied_covariance(z, labels, means)
-
-    if family == "mixture":
-        parts = [_mixture(z[indices], tied, random_state) for indices in members]
-    else:
-        parts = [_gaussian(z[indices], mean, tied, family, tie) for indices, mean in zip(members, means, strict=True)]
-    stacked = _stacked(parts, [len(one) > 0 for one in members])
-    return ClassDensities(np.array(float(power)), centre, np.where(used, scale, 1.0), used, *stacked)
+    if family != "mixture":
+        return fit_factor_densities(z, rule, members, family, tie)
+    parts = [_mixture(z, indices, labels, random_state) for indices in members]
+    return MixtureDensities(*rule, *_stacked(parts, [len(one) > 0 for one in members]))
 
 
 def cross_fitted_log_likelihoods(
@@ -169,14 +165,6 @@ def cross_fitted_log_likelihoods(
     return found
 
 
-def signed_power(features: np.ndarray, power: float) -> np.ndarray:
-    """Raise the absolute values to ``power`` and keep the signs: sign(x) |x|^power."""
-    if power == 1:
-        return features
-    powered: np.ndarray = np.sign(features) * np.abs(features) ** power
-    return powered
-
-
 def check_density(family: str, tie: float, power: float = 1.0) -> None:
     """
     Check the settings of the densities.
@@ -188,59 +176,49 @@ def check_density(family: str, tie: float, power: float = 1.0) -> None:
     check_number("power", power, above=0, most=1)
 
 
-def _tied_covariance(z: np.ndarray, labels: np.ndarray, means: np.ndarray) -> np.ndarray:
-    covariance: np.ndarray = ledoit_wolf(z - means[labels], assume_centered=True)[0]
-    # With one sample in each class, no deviation from the means is left; the covariance is then a sphere.
-    floor = 1e-3 * np.trace(covariance) / len(covariance)
-    return covariance + (floor or 1.0) * np.eye(len(covariance))
-
-
-Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # weights (M,), means (M, d), whitening (M, d, d) or (M, d)
+Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # weights (M,), means (M, d), whitening (M, d)
 
 
 def _stacked(parts: Sequence[Part], has_samples: Sequence[bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """
     Put the densities of K classes side by side, up to M components each.
 
-    :return: ``log_weights``, ``means``, ``whitening`` and ``log_scales`` of :class:`ClassDensities`.
+    :return: ``log_weights``, ``means``, ``whitening`` and ``log_scales`` of :class:`MixtureDensities`.
     """
     n_components, n_dims = max(len(weights) for weights, _, _ in parts), parts[0][1].shape[1]
     log_weights = np.full((len(parts), n_components), -np.inf)
     means = np.zeros((len(parts), n_components, n_dims))
-    whitening = np.zeros((len(parts), n_components, *parts[0][2].shape[1:]))
+    whitening = np.zeros((len(parts), n_components, n_dims))
     log_scales = np.zeros((len(parts), n_components))
     for label in np.flatnonzero(has_samples).tolist():
         weights, centres, factors = parts[label]
         count = len(weights)
         log_weights[label, :count] = np.log(weights)
         means[label, :count], whitening[label, :count] = centres, factors
-        diagonals = factors if factors.ndim == 2 else np.diagonal(factors, axis1=1, axis2=2)
-        log_scales[label, :count] = np.log(diagonals).sum(axis=1)
+        log_scales[label, :count] = np.log(factors).sum(axis=1)
     return log_weights, means, whitening, log_scales
 
 
-def _gaussian(samples: np.ndarray, mean: np.ndarray, tied: np.ndarray, family: str, tie: float) -> Part:
-    if family == "tied" or len(samples) < 2:
-        covariance = tied
-    elif family == "oas":
-        covariance = oas(samples)[0]
-        covariance = covariance + (1e-6 * np.trace(covariance) / len(covariance) or 1e-6) * np.eye(len(covariance))
-    else:
-        delta = samples - mean
-        covariance = (1 - tie) * delta.T @ delta / len(samples) + tie * tied
-        if tie < 1e-6:  # almost only the class's own covariance, which is singular for few samples
-            covariance = covariance + (1e-6 * np.trace(covariance) / len(covariance) or 1e-6) * np.eye(len(covariance))
-    whitening = solve_triangular(np.linalg.cholesky(covariance), np.eye(len(covariance)), lower=True)
-    return np.ones(1), mean[None], whitening[None]
-
-
-def _mixture(samples: np.ndarray, tied: np.ndarray, random_state: int) -> Part:
+def _mixture(z: np.ndarray, members: np.ndarray, labels: np.ndarray, random_state: int) -> Part:
+    samples = z[members]
     if len(samples) < 2:
-        mean = samples.mean(axis=0) if len(samples) else np.zeros(len(tied))
-        return np.ones(1), mean[None], 1 / np.sqrt(np.diag(tied))[None]
+        mean = samples.mean(axis=0) if len(samples) else np.zeros(z.shape[1])
+        return np.ones(1), mean[None], 1 / np.sqrt(_common_variances(z, labels))[None]
     models = [
         GaussianMixture(n, covariance_type="diag", reg_covar=MIXTURE_FLOOR, random_state=random_state).fit(samples)
         for n in range(1, min(MAX_COMPONENTS, len(samples)) + 1)
     ]
     best = min(models, key=lambda model: model.bic(samples))
     return best.weights_, best.means_, 1 / np.sqrt(best.covariances_)
+
+
+def _common_variances(z: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The diagonal of the common covariance of :func:`fit_factor_densities`, (d,)."""
+    deviations = z.copy()
+    for label in np.unique(labels):
+        deviations[labels == label] -= z[labels == label].mean(axis=0)
+    n, d = z.shape
+    products = (deviations @ deviations.T if n < d else deviations.T @ deviations) / n
+    variances: np.ndarray = np.einsum("ij,ij->j", deviations, deviations) / n
+    shrinkage, mean_variance = shrinkage_of(deviations, products, d), float(variances.mean())
+    return (1 - shrinkage) * variances + shrinkage * mean_variance + (FLOOR * mean_variance or 1.0)

@@ -697,7 +697,7 @@ def test_load_for_something_that_is_no_model_is_refused(detector, tmp_path):
         ("flipped", "checksum"),
         ("text", "not a readable"),
         ("other_kind", "holds a 'autoencoder'"),
-        ("lacks_an_array", r"does not hold a detector.*whitening"),
+        ("lacks_an_array", r"does not hold a detector.*basis"),
         ("lacks_layers", r"does not hold a detector.*layers"),
         ("odd_trigger", r"does not hold a detector.*trigger_clip_values"),
     ],
@@ -718,7 +718,7 @@ def test_load_damaged_or_other_file_is_refused(detector, tmp_path, damage, match
     elif damage == "other_kind":
         save_arrays(path, "autoencoder", arrays, settings)
     elif damage == "lacks_an_array":
-        del arrays["whitening"]
+        del arrays["basis"]
         save_arrays(path, in_flight_files.FILE_KIND, arrays, settings)
     elif damage == "odd_trigger":
         odd = {"trigger_perturbation": np.zeros((1, 8, 8)), "trigger_clip_values": np.zeros(3)}
