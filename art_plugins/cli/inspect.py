@@ -55,13 +55,33 @@ def scan(
         int, typer.Option(min=1, help="Number of suspects, and of typical samples, that the page shows for a class.")
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the training and of the clustering.")] = 0,
+    fail_on: Annotated[
+        Literal["poison", "look", "never"],
+        typer.Option(help="What makes the exit status 1: poison only, anything that a person should look at, or nothing."),
+    ] = "poison",
+    accepted: Annotated[
+        Path | None,
+        typer.Option(help="Rows of an earlier suspects.csv that a person has cleared. A new name keeps a file cleared."),
+    ] = None,
+    format: Annotated[
+        Literal["text", "json", "sarif"], typer.Option(help="What is printed: tables, record.json, or SARIF 2.1.0.")
+    ] = "text",
 ) -> None:
-    """Rank the classes of a folder by suspicion, without any ground truth, and show the suspects to a person."""
+    """
+    Rank the classes of a folder by suspicion, without any ground truth, and show the suspects to a person.
+
+    The exit status is 0 if nothing was found, 1 if there is poison, and 2 after an error or if no class could be judged.
+    """
+    from art_plugins.inspection.gate import gate_sentence
+    from art_plugins.inspection.sarif import sarif_text
     from art_plugins.inspection.scan import scan_folder
+    from art_plugins.inspection.scan_record import json_text
     from art_plugins.inspection.scan_words import file_rows, files_sentence
     from art_plugins.inspection.settings import ScanSettings
 
-    settings = ScanSettings(kind, split, seconds, None, autoencoder, save_autoencoder, apply_to, max_listed)
+    settings = ScanSettings(
+        kind, split, seconds, None, autoencoder, save_autoencoder, apply_to, max_listed, accepted, fail_on
+    )
     # The page and the record name the classes; the defence's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):
         record = scan_folder(
@@ -74,10 +94,15 @@ def scan(
             precision=precision,
             random_state=seed,
         )
-    _show_classes(record["classes"])
-    _show_sentences([record["finding"], *record["notes"], files_sentence(record["counts"])])
-    _show_files(file_rows(record))
-    _show_written(out, ("report.html", "suspects.csv", "record.json"), [apply_to, save_autoencoder])
+    if format == "text":
+        _show_classes(record["classes"])
+        _show_sentences([record["finding"], *record["notes"], files_sentence(record["counts"])])
+        _show_files(file_rows(record))
+        _show_written(out, ("report.html", "suspects.csv", "record.json"), [apply_to, save_autoencoder])
+        _show_sentences([gate_sentence(record["gate"])])
+    else:
+        typer.echo(json_text(record) if format == "json" else sarif_text(record), nl=False)
+    raise typer.Exit(record["gate"]["status"])
 
 
 @app.command()

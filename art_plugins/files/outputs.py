@@ -10,8 +10,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.files.file_walk import printable
 from art_plugins.locks import hold
 from art_plugins.storage import atomic_path
+
+# The last four are the wide forms of the first, which some spreadsheets read alike.
+STARTS_OF_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def check_outputs(out: Path, names: Sequence[str], new_files: Sequence[str | Path | None]) -> None:
@@ -93,20 +97,27 @@ def file_stem(title: str) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as text; a cell that a spreadsheet would run as a formula begins with an apostrophe, which makes it text."""
+    """A table as text, safe in a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([[_no_formula(cell) for cell in row] for row in rows])
+    writer.writerows([[csv_cell(cell) for cell in row] for row in rows])
     return text.getvalue()
+
+
+def csv_cell(cell: str) -> str:
+    """
+    A cell as one line of text.
+
+    One that a spreadsheet would run as a formula gets an apostrophe before it, which makes it text. Line breaks and tabs
+    are written as escapes.
+    """
+    cell = printable(cell)
+    is_number = cell.lstrip("+-").replace(".", "", 1).isdigit()
+    return f"'{cell}" if cell.startswith(STARTS_OF_FORMULAS) and not is_number else cell
 
 
 def _check_writable(folder: Path) -> None:
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise InvalidInputError(f"{folder} cannot be written, because of {existing}; choose another folder.")
-
-
-def _no_formula(cell: str) -> str:
-    is_number = cell.lstrip("+-").replace(".", "", 1).isdigit()
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) and not is_number else cell

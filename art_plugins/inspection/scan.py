@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -19,11 +18,16 @@ from art_plugins.files.folder_data import read_folder
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.outputs import check_outputs, held_folder, together
 from art_plugins.files.sound_files import SoundReader
-from art_plugins.inspection.scan_groups import groups_to_show, suspects_csv
+from art_plugins.files.sources.content import content_hash
+from art_plugins.inspection.accepted import read_accepted
+from art_plugins.inspection.gate import gate
+from art_plugins.inspection.scan_groups import groups_to_show
 from art_plugins.inspection.scan_page import scan_page
 from art_plugins.inspection.scan_reader import make_reader
-from art_plugins.inspection.scan_record import keep_list, new_files, scan_record
+from art_plugins.inspection.scan_record import json_text, keep_list, new_files, scan_record
+from art_plugins.inspection.scan_words import accepted_notes
 from art_plugins.inspection.settings import ScanSettings, settings_from
+from art_plugins.inspection.suspect_rows import suspect_rows, suspects_csv
 from art_plugins.optional import import_optional
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
@@ -53,7 +57,8 @@ def scan_folder(
     :param verbose: Show progress bars.
     :param defence_params: Parameters of :class:`VAELatentDefence`, such as ``false_alarm_rate``, ``nb_epochs`` and
         ``random_state``. Fields of the settings are accepted here for one more release.
-    :return: The record, as written; ``classes`` is a ranking, the most suspicious class first.
+    :return: The record, as written; ``classes`` is a ranking, the most suspicious class first. ``gate`` has the exit status
+        of the command.
     :raises InvalidInputError: For bad arguments, a folder that cannot be scanned, an output that exists, or another run
         that writes to ``out``, before any heavy work; for a full disk at the end.
     :raises MissingPackageError: If a package for sound files, images or pages is missing, before any heavy work.
@@ -62,6 +67,7 @@ def scan_folder(
     settings, params = _sorted_out(settings, defence_params)
     check_outputs(Path(out), OUTPUTS, (settings.apply_to, settings.save_autoencoder))
     import_optional("jinja2")
+    accepted = read_accepted(settings.accepted)
     with held_folder(Path(out)):
         found = find_class_folders(folder, settings.kind, settings.split)
         given = settings.autoencoder
@@ -75,15 +81,24 @@ def scan_folder(
                 "command": command,
                 "folder": str(folder),
                 **scan_record(found, reader, data, defence, settings),
-                "seconds": time.perf_counter() - start,
             }
             groups = groups_to_show(defence, data, record["classes"])
+            record["suspects"] = suspect_rows(
+                groups,
+                data,
+                defence.outlier_scores_,
+                record["classes"],
+                lambda index: content_hash(Path(folder) / data.files[index]),
+                accepted,
+            )
+            record["notes"] += accepted_notes(record["suspects"], settings.accepted)
+            record |= {"gate": gate(record, settings.fail_on), "seconds": time.perf_counter() - start}
             page = scan_page(record, groups, data, reader, defence.outlier_scores_, settings.max_listed)
         texts = [
-            suspects_csv(groups, data, defence.outlier_scores_),
+            suspects_csv(record["suspects"]),
             page,
-            json.dumps(record, indent=2, allow_nan=False) + "\n",
-            *([] if settings.apply_to is None else [keep_list(defence, data)]),
+            json_text(record),
+            *([] if settings.apply_to is None else [keep_list(defence, data, record["suspects"])]),
         ]
         _write(Path(out), texts, settings, defence.autoencoder_)
     return record

@@ -10,10 +10,7 @@ import numpy as np
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.files.folder_data import FolderData
-from art_plugins.files.outputs import csv_text
 from art_plugins.inspection.scan_words import POISONED, classes_to_show
-
-POISON, LOOK_HERE = "poison", "look here, not a verdict"  # verdicts on a file
 
 
 @dataclass(frozen=True)
@@ -39,20 +36,6 @@ def groups_to_show(defence: VAELatentDefence, data: FolderData, classes: Sequenc
     :param classes: The ranking, the most suspicious class first.
     """
     return [_group(defence, data, row) for row in classes_to_show(classes)]
-
-
-def suspects_csv(groups: Sequence[Group], data: FolderData, outlier_scores: np.ndarray) -> str:
-    """
-    The suspects, one in each row, the most suspicious class first; only a header when no class splits in two.
-
-    When no class is called poisoned, the suspected part of the highest-ranked class is listed, and marked as no verdict.
-    """
-    rows = [
-        (data.files[index], group.name, f"{outlier_scores[index]:.4f}", POISON if group.is_verdict else LOOK_HERE)
-        for group in groups
-        for index in group.suspects
-    ]
-    return csv_text(("file", "class", "score", "verdict"), rows)
 
 
 def order_halves(members: np.ndarray, suspects: np.ndarray, scores: np.ndarray, latents: np.ndarray) -> Halves:

@@ -11,6 +11,7 @@ import numpy as np
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader, png_bytes
 from art_plugins.files.sound_files import SoundReader, wav_bytes
+from art_plugins.inspection.gate import gate_sentence
 from art_plugins.inspection.scan_groups import Group
 from art_plugins.inspection.scan_words import files_sentence
 from art_plugins.reports.pages import render_page
@@ -37,7 +38,8 @@ def scan_page(
     :param outlier_scores: Scores of all samples, (n,).
     :param max_listed: Number of suspects, and of typical samples, that are shown for each class.
     """
-    cards = _Cards(data, reader, outlier_scores)
+    accepted = {row["file"] for row in record["suspects"] if row["accepted"]}
+    cards = _Cards(data, reader, outlier_scores, accepted)
     shown = [
         {
             "name": group.name,
@@ -53,6 +55,7 @@ def scan_page(
         "scan.html.j2",
         record=record,
         files=files_sentence(record["counts"]),
+        gate=gate_sentence(record["gate"]),
         groups=shown,
         highest=highest,
         max_names=MAX_NAMES,
@@ -63,14 +66,18 @@ def scan_page(
 class _Cards:
     """Makes what the page shows of a sample, until the page is full."""
 
-    def __init__(self, data: FolderData, reader: SoundReader | ImageReader, outlier_scores: np.ndarray) -> None:
-        self.data, self.reader, self.outlier_scores = data, reader, outlier_scores
+    def __init__(
+        self, data: FolderData, reader: SoundReader | ImageReader, outlier_scores: np.ndarray, accepted: set[str]
+    ) -> None:
+        self.data, self.reader, self.outlier_scores, self.accepted = data, reader, outlier_scores, accepted
         self.n_bytes = 0
         self.n_left_out = 0
 
     def card(self, index: int) -> dict[str, Any]:
         sample = np.asarray(self.data.x[index])
-        card = {"file": self.data.files[index], "score": float(self.outlier_scores[index]), "source": None, "outline": None}
+        file = self.data.files[index]
+        card: dict[str, Any] = {"file": file, "score": float(self.outlier_scores[index]), "source": None, "outline": None}
+        card["is_accepted"] = file in self.accepted
         if isinstance(self.reader, SoundReader):
             content, media_type = wav_bytes(sample, self.reader.sample_rate_hz), "audio/wav"
             card["outline"] = outline(sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from art_plugins.inspection.scan_words import (
     warnings_with_names,
 )
 from art_plugins.inspection.settings import ScanSettings
+from art_plugins.inspection.suspect_rows import SCHEMA_VERSION
 from art_plugins.statistics.latents.scoring_settings import THRESHOLD
 
 
@@ -43,6 +45,7 @@ def scan_record(
     own["autoencoder"] = None if settings.autoencoder is None else str(settings.autoencoder)
     warnings = warnings_with_names(report["warnings"], data.class_names, classes)
     return {
+        "schema_version": SCHEMA_VERSION,
         "kind": found.kind,
         "finding": finding(classes),
         "notes": [*found.notes, *reader.notes, *length_notes(data), *warnings, *cautions(classes)],
@@ -86,9 +89,20 @@ def rank_classes(defence: VAELatentDefence, class_names: Sequence[str]) -> list[
     return sorted(rows, key=_suspicion, reverse=True)
 
 
-def keep_list(defence: VAELatentDefence, data: FolderData) -> str:
-    """The files that are not called poison, one on each line."""
-    kept = [file for file, is_clean in zip(data.files, defence.is_clean_, strict=True) if is_clean]
+def json_text(record: dict[str, Any]) -> str:
+    """The record as the text of record.json, which ``--format json`` prints as well."""
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
+
+
+def keep_list(defence: VAELatentDefence, data: FolderData, suspects: Sequence[dict[str, Any]]) -> str:
+    """
+    The files that are not called poison, or that a person has accepted, one on each line.
+
+    :param suspects: The rows of the suspects.
+    """
+    accepted = {row["file"] for row in suspects if row["accepted"]}
+    rows = zip(data.files, defence.is_clean_, strict=True)
+    kept = [file for file, is_clean in rows if is_clean or file in accepted]
     return "".join(f"{file}\n" for file in kept)
 
 

@@ -96,6 +96,18 @@ def _class_cautions(row: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def accepted_notes(suspects: Sequence[Mapping[str, Any]], accepted: object) -> list[str]:
+    """
+    How many suspects a person has cleared.
+
+    :param accepted: The file that says so; ``None``: there is none.
+    """
+    if accepted is None:
+        return []
+    n_accepted = sum(row["accepted"] for row in suspects)
+    return [f"{n_accepted:,} of the {len(suspects):,} suspects are accepted in {accepted}, so they do not count."]
+
+
 def length_notes(data: FolderData) -> list[str]:
     """How many clips were made shorter or longer to have the common length."""
     n_padded, n_cropped = (len(data.mended_files.get(what, ())) for what in (PADDED, CROPPED))

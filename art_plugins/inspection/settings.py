@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import check_size
 from art_plugins.files.sound_files import check_seconds
-from art_plugins.parameters import check_count, check_flag, check_number
+from art_plugins.parameters import check_choice, check_count, check_flag, check_number
 
+FAIL_ON = ("poison", "look", "never")
 S = TypeVar("S", "DetectSettings", "ScanSettings")
 
 
@@ -79,6 +80,10 @@ class ScanSettings:
     :param apply_to: New file for the keep-list: the path of every file that was read and is not called poison, relative to
         the folder, one on each line.
     :param max_listed: Number of suspects that the page shows for a class, and of typical samples beside them.
+    :param accepted: Table of the samples that a person has cleared: rows of a ``suspects.csv``. They are told by the
+        SHA-256 of their content and by their class, so that a new name keeps them cleared.
+    :param fail_on: What makes the exit status 1: ``"poison"``: what is called poison; ``"look"``: anything that a person
+        should look at; ``"never"``: nothing. What is accepted does not count.
     :raises InvalidInputError: For a value that is out of its range.
     """
 
@@ -90,11 +95,14 @@ class ScanSettings:
     save_autoencoder: str | Path | None = None
     apply_to: str | Path | None = None
     max_listed: int = 8
+    accepted: str | Path | None = None
+    fail_on: str = "poison"
 
     def __post_init__(self) -> None:
         check_seconds(self.seconds)
         check_size(self.size)
         check_count("max_listed", self.max_listed)
+        check_choice("fail_on", self.fail_on, FAIL_ON)
         if isinstance(self.autoencoder, (str, Path)) and self.save_autoencoder is not None:
             raise InvalidInputError(
                 "There is no new autoencoder to save when a saved one is used; leave out autoencoder or save_autoencoder."

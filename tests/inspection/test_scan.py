@@ -28,9 +28,10 @@ from art_plugins.files.folder_data import read_folder
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection import scan_page
 from art_plugins.inspection.scan import scan_folder
-from art_plugins.inspection.scan_groups import LOOK_HERE, order_halves
+from art_plugins.inspection.scan_groups import order_halves
 from art_plugins.inspection.scan_words import file_rows
 from art_plugins.inspection.settings import ScanSettings
+from art_plugins.inspection.suspect_rows import COLUMNS, LOOK_HERE
 
 RATE_HZ = 1_600
 CLASSES = ("ba", "da", "ga", "ka", "pa")
@@ -274,7 +275,7 @@ def test_scan_classes_too_small_to_judge_give_only_a_header(scanned, tmp_path):
     record = scan(tmp_path / "words", tmp_path / "out", autoencoder=root.parent / "a.safetensors", verbose=False)
     assert record["finding"] == "No class could be judged."
     assert all(row["verdict"].startswith("not judged: 4 samples") for row in record["classes"])
-    assert (tmp_path / "out" / "suspects.csv").read_text(encoding="utf-8") == "file,class,score,verdict\n"
+    assert (tmp_path / "out" / "suspects.csv").read_text(encoding="utf-8") == ",".join(COLUMNS) + "\n"
     assert any("Only 0 classes could be judged" in note for note in record["notes"])
 
 

@@ -45,7 +45,7 @@ def test_the_command_scan_finds_poison_without_training(
     monkeypatch.setattr(sys, "argv", ["art-plugins", *arguments])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    assert not stop.value.code
+    assert stop.value.code == 1  # there is poison
     record = json.loads((out / "record.json").read_text())
     first = record["classes"][0]
     assert (first["name"], first["verdict"]) == ("tuo", "poisoned")

@@ -1,0 +1,67 @@
+"""Whether a scan lets a pipeline go on: its exit status, and the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from art_plugins.inspection.scan_words import POISONED
+from art_plugins.inspection.suspect_rows import POISON
+
+NOTHING, FOUND, NO_ANSWER = 0, 1, 2  # exit statuses; an error ends with 2 as well
+
+
+def gate(record: Mapping[str, Any], fail_on: str) -> dict[str, Any]:
+    """
+    The exit status of a scan, and why.
+
+    Suspects that a person has accepted do not count.
+
+    :param record: Has ``classes``, ``suspects`` and ``skipped_files``.
+    :param fail_on: ``"poison"``: a class or a file that is called poison fails. ``"look"``: anything that a person should
+        look at fails too: other suspects, classes that could not be judged, files that could not be read. ``"never"``:
+        nothing fails.
+    :return: ``fail_on``; ``status``: 0 nothing, 1 found, 2 no class could be judged; ``reasons``: sentences.
+    """
+    if fail_on == "never":
+        return {"fail_on": fail_on, "status": NOTHING, "reasons": []}
+    reasons = _poison(record) + (_to_look_at(record) if fail_on == "look" else [])
+    status = FOUND if reasons else NOTHING
+    if all(row["mad_index"] is None for row in record["classes"]):
+        status = max(status, NO_ANSWER)
+        reasons.insert(0, "No class could be judged, so the scan does not say whether there is poison.")
+    return {"fail_on": fail_on, "status": status, "reasons": reasons}
+
+
+def gate_sentence(outcome: Mapping[str, Any]) -> str:
+    """The exit status and the reasons in one line."""
+    why = " ".join(outcome["reasons"]) or "Nothing was found that counts."
+    if outcome["fail_on"] == "never":
+        why = "Nothing counts, as you asked."
+    return f"Exit status {outcome['status']} (fail on {outcome['fail_on']}): {why}"
+
+
+def _poison(record: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    n_open = sum(row["verdict"] == POISON and not row["accepted"] for row in record["suspects"])
+    if n_open:
+        files = "1 file is" if n_open == 1 else f"{n_open:,} files are"
+        reasons.append(f"{files} called poison, and not accepted.")
+    unlisted = [row["name"] for row in record["classes"] if row["verdict"] == POISONED and row["n_suspects"] == 0]
+    if unlisted:
+        reasons.append(f"{', '.join(unlisted)} is called poisoned, but its suspects are not known.")
+    return reasons
+
+
+def _to_look_at(record: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    n_open = sum(row["verdict"] != POISON and not row["accepted"] for row in record["suspects"])
+    if n_open:
+        reasons.append(f"{n_open:,} {'file' if n_open == 1 else 'files'} should be looked at, and not accepted.")
+    not_judged = [row["name"] for row in record["classes"] if row["mad_index"] is None]
+    if not_judged and len(not_judged) < len(record["classes"]):
+        reasons.append(f"{len(not_judged)} of {len(record['classes'])} classes could not be judged.")
+    n_skipped = len(record["skipped_files"])
+    if n_skipped:
+        reasons.append(f"{n_skipped:,} {'file was' if n_skipped == 1 else 'files were'} skipped, so not judged.")
+    return reasons

@@ -1,0 +1,106 @@
+"""A scan as SARIF 2.1.0, the format in which GitHub and other services take findings of a check."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from art_plugins.inspection.suspect_rows import LOOK_HERE, POISON
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+RULES = {
+    POISON: (
+        "art-plugins/poison",
+        "error",
+        "The sample is probably poison: it is in the suspect group of a poisoned class.",
+    ),
+    LOOK_HERE: ("art-plugins/look-here", "warning", "A person should look at the sample. This is not a verdict."),
+}
+
+
+def sarif_text(record: Mapping[str, Any]) -> str:
+    """
+    The suspects as results, what was accepted as suppressed results, and unread files and notes as notifications.
+
+    :param record: The record of a scan.
+    """
+    names = list(RULES)
+    run = {
+        "tool": {
+            "driver": {"name": "art-plugins", "version": version("art-plugins"), "rules": [_rule(name) for name in names]}
+        },
+        "columnKind": "utf16CodeUnits",
+        "results": [_result(row, names.index(row["verdict"]), record["folder"]) for row in record["suspects"]],
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "exitCode": record["gate"]["status"],
+                "toolExecutionNotifications": [
+                    _notification(text, "note")
+                    for text in [record["finding"], *record["notes"], *record["gate"]["reasons"]]
+                ]
+                + [_skipped(row, record["folder"]) for row in record["skipped_files"]],
+            }
+        ],
+    }
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, allow_nan=False) + "\n"
+
+
+def _rule(verdict: str) -> dict[str, Any]:
+    identity, level, words = RULES[verdict]
+    return {
+        "id": identity,
+        "name": "".join(part.capitalize() for part in verdict.split()),
+        "shortDescription": {"text": words},
+        "fullDescription": {"text": f"{words} Poison changes what a model that is trained on the data will do."},
+        "help": {
+            "text": "Hear or see the sample in report.html. If it is clean, add its row of suspects.csv to --accepted."
+        },
+        "defaultConfiguration": {"level": level},
+    }
+
+
+def _result(row: Mapping[str, Any], rule_index: int, folder: str) -> dict[str, Any]:
+    identity, level, _ = RULES[row["verdict"]]
+    result: dict[str, Any] = {
+        "ruleId": identity,
+        "ruleIndex": rule_index,
+        "level": level,
+        "message": {"text": f"{row['file']} in class {row['class']}, score {row['score']:.2f}: {row['evidence']}"},
+        "locations": [_location(folder, row["file"])],
+        "properties": {name: value for name, value in row.items() if value is not None},
+    }
+    if row["sha256"]:
+        result["partialFingerprints"] = {"contentSha256/v1": row["sha256"]}
+    if row["accepted"]:
+        result["suppressions"] = [{"kind": "external", "status": "accepted"}]
+    return result
+
+
+def _skipped(row: Mapping[str, str], folder: str) -> dict[str, Any]:
+    note = _notification(f"{row['file']} was not judged: {row['reason']}", "warning")
+    return note | {"locations": [_location(folder, row["file"])]}
+
+
+def _notification(text: str, level: str) -> dict[str, Any]:
+    return {"level": level, "message": {"text": text}}
+
+
+def _location(folder: str, file: str) -> dict[str, Any]:
+    return {"physicalLocation": {"artifactLocation": {"uri": _uri(Path(folder), file)}}}
+
+
+def _uri(folder: Path, file: str) -> str:
+    """Relative to the working directory where the folder lies in it, as services that show files of a repository need."""
+    path = os.path.relpath(folder) if not _is_outside(os.path.relpath(folder)) else folder.resolve().as_uri()
+    parts: Sequence[str] = [*([] if path == "." else [path]), file]
+    return "/".join(part if part.startswith("file:") else quote(part.replace(os.sep, "/")) for part in parts)
+
+
+def _is_outside(relative: str) -> bool:
+    return relative.split(os.sep)[0] == os.pardir
