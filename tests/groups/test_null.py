@@ -6,8 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from art_plugins.groups.verdict import NULL_SCALE
+from art_plugins.attacks.datasets.images import image_data
+from art_plugins.attacks.image_models import train_image_classifier
+from art_plugins.attacks.training_loop import ImageTraining
+from art_plugins.features.blocks import find_blocks
+from art_plugins.features.layer_views import layer_views
+from art_plugins.groups.find import find_groups
+from art_plugins.groups.verdict import NULL_SCALE, clearest_by_class, clearness_limit
 
 RECORDS = Path(__file__).parents[1] / "records"
 
@@ -22,9 +29,40 @@ def clearest_of_clean_classes() -> np.ndarray:
     return np.array(found)
 
 
-def test_null_scale_bounds_the_share_of_clean_classes_that_reach_a_clearness():
-    clearness = np.sort(clearest_of_clean_classes())[::-1]
-    assert len(clearness) >= 200
+def assert_bounded(clearness: np.ndarray) -> None:
+    """Nowhere is the exponential of the null distribution below the share of clean classes that reach a clearness."""
+    clearness = np.sort(clearness)[::-1]
     share = (np.arange(len(clearness)) + 1) / len(clearness)
     reached = clearness > 0
     assert (share[reached] <= np.exp(-clearness[reached] / NULL_SCALE)).all()
+
+
+def test_null_scale_bounds_the_share_of_clean_classes_that_reach_a_clearness():
+    clearness = clearest_of_clean_classes()
+    assert len(clearness) >= 200
+    assert_bounded(clearness)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["fashion_mnist", "mnist"])
+def test_null_scale_holds_for_small_classes_of_a_network_that_many_images_have_trained(data_root, dataset):
+    """
+    Small draws of clean classes, in the layers of one network. Sub-populations stand apart there more than in the layers of
+    a network that the draw alone has trained.
+    """
+    data = image_data(dataset, data_root)
+    rows = np.random.default_rng(0).permutation(len(data.x_train))[:15_000]
+    x, y = data.x_train[rows], data.y_train[rows]
+    training = ImageTraining(network="plain_cnn", nb_epochs=5)
+    classifier = train_image_classifier(x, y, len(data.class_names), training)
+    seen = layer_views(classifier, x, y, len(data.class_names), find_blocks(classifier, x[:1]))
+    found: list[float] = []
+    for size, n_draws in ((30, 3), (60, 3), (100, 3), (200, 2), (500, 1)):
+        for draw in range(n_draws):
+            random = np.random.default_rng(draw)
+            chosen = np.concatenate([random.choice(np.flatnonzero(y == label), size, replace=False) for label in range(10)])
+            views = {name: view[chosen] for name, view in seen.views.items()}
+            found += clearest_by_class(find_groups(views, y[chosen], 10, random_state=draw), 10)
+    assert len(found) == 120
+    assert max(found) < clearness_limit(10, 0.01)
+    assert_bounded(np.array(found))
