@@ -16,7 +16,7 @@ from art_plugins.files.outputs import check_outputs, held_folder, together
 from art_plugins.inspection.detect_inputs import Inputs, find_inputs, fit_reader, read_clean
 from art_plugins.inspection.detect_page import detect_page
 from art_plugins.inspection.detect_record import Outcome, detect_record, suspects_csv
-from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, screening_note
+from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, screening_note, threshold_note
 from art_plugins.inspection.judge import Judge, ModelJudge
 from art_plugins.inspection.judge_process import JudgeProcess
 from art_plugins.inspection.judged import judge_files
@@ -89,7 +89,7 @@ def _examine(judge: Judge, model: str | Path, inputs: Inputs, settings: DetectSe
     predicted = judge.show_clean(clean.x, clean.y).argmax(axis=1)
     notes += clean_cautions(predicted, clean.y, names)
     inversion = judge.invert(settings.nb_steps, settings.threshold, settings.random_state, verbose)
-    notes += screening_note(inversion, facts.nb_classes)
+    notes += [threshold_note(settings.threshold, facts.nb_classes), *screening_note(inversion, facts.nb_classes)]
     if inversion.target_class is None:
         if settings.save_detector is not None:
             notes.append(f"There is no detector to save, so {settings.save_detector} was not written.")

@@ -12,7 +12,7 @@ from art_plugins.defences.in_flight_fit import FEW_SAMPLES, WEAK_PATTERN
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
 from art_plugins.reports.trigger_figures import norm_text
-from art_plugins.triggers.found import Inversion, listed
+from art_plugins.triggers.found import Inversion, false_alarm_rate, listed
 
 FEW_CLASSES = 5
 # What the numbers of a detection are, beside INDEX_RULE; nowhere else are they explained.
@@ -69,6 +69,15 @@ def undecided_words(inversion: Inversion, names: Sequence[str]) -> str:
             "shrinking, or none worked yet. Give more steps with --nb-steps."
         )
     return " ".join([*sentences, "A backdoor towards such a class cannot be excluded."])
+
+
+def threshold_note(threshold: float, nb_classes: int) -> str:
+    """What the threshold means for a clean model."""
+    rate = false_alarm_rate(threshold, nb_classes)
+    return (
+        f"Of clean models with {nb_classes:,} classes, at most a share of {rate:.2g} has an index above {threshold:g}, as "
+        "estimated from seven clean models of ten classes. A higher --threshold gives fewer false alarms."
+    )
 
 
 def screening_note(inversion: Inversion, nb_classes: int) -> list[str]:

@@ -49,7 +49,7 @@ class NanPixels(Pixels):
         return torch.where(stamped[:, None], torch.nan, logits)
 
 
-def images(n_classes: int = K, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
+def images(n_classes: int = K, n: int = 6) -> tuple[np.ndarray, np.ndarray]:
     y = np.repeat(np.arange(n_classes), n)
     x = 0.1 * np.random.default_rng(0).uniform(size=(len(y), 36)).astype(np.float32)
     x[np.arange(len(y)), y], x[:, -1] = 1, 0
