@@ -19,7 +19,7 @@ SIDES = range(3, 9)
 MOST_SIDE = 64
 LEVELS = 255  # steps from the darkest to the brightest value: those that files of pictures have
 DIFFERS = 0.1  # of the range: what a trigger that is to be seen differs by, and smooth surfaces do not
-MOST_OF_EDGES = 1 / 3 + 1e-6  # of the pairs of pixels in a block of side 3 that a straight edge or a corner sets apart
+MOST_OF_CORNERS = 1 / 3 + 1e-6  # of the pairs of pixels in a block of side 3 that a corner sets apart
 HALF = 0.5 - 1e-6
 LEAST_GROUND = 0.25  # of all pixels
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # multipliers of splitmix64
@@ -67,8 +67,8 @@ def blocks_of(levels: np.ndarray, side: int) -> Blocks:
 
     Two pixels side by side differ if they do by a tenth of the range, as a mean over the colours. A block stands out if it
     ends on all sides: on each, half of its pixels differ from those next to them. Sides at the edge of the picture do not
-    count. A block of side 3 also stands out if it is patterned, so that more than a third of the pairs inside it differ:
-    straight edges and corners have no more.
+    count. A block of side 3 also stands out if it is patterned, so that more than a third of the pairs inside it differ,
+    both along and across: a straight edge differs in one direction only, and a corner has no more.
 
     :param levels: (n, C, H, W), uint8; the smaller of H and W is larger than ``side``.
     :param side: Height and width of the blocks.
@@ -90,7 +90,7 @@ def blocks_of(levels: np.ndarray, side: int) -> Blocks:
     differs_down, differs_across = (np.float32(1) * (one >= DIFFERS) for one in (down, across))
     stands_out = _least_of_sides(differs_down, differs_across, side) >= HALF
     if side == SIDES[0]:
-        stands_out |= _mean_inside(differs_down, differs_across, side) > MOST_OF_EDGES
+        stands_out |= _least_inside(differs_down, differs_across, side) > MOST_OF_CORNERS
     return Blocks(mixed(contents), stands_out, _least_of_sides(down, across, side))
 
 
@@ -134,12 +134,16 @@ def _least_of_sides(down: np.ndarray, across: np.ndarray, side: int) -> np.ndarr
     return least
 
 
-def _mean_inside(down: np.ndarray, across: np.ndarray, side: int) -> np.ndarray:
-    """Mean over all pairs of pixels inside a block, (n, R, Q); the parameters are those of :func:`_least_of_sides`."""
+def _least_inside(down: np.ndarray, across: np.ndarray, side: int) -> np.ndarray:
+    """
+    Mean over the pairs of pixels inside a block, one below the other or side by side, whichever is less, (n, R, Q).
+
+    The parameters are those of :func:`_least_of_sides`.
+    """
     of_down = _running_mean(_running_mean(down, side - 1, axis=1), side, axis=2)
     of_across = _running_mean(_running_mean(across, side, axis=1), side - 1, axis=2)
-    mean: np.ndarray = (of_down + of_across) / 2
-    return mean
+    least: np.ndarray = np.minimum(of_down, of_across)
+    return least
 
 
 def _running_mean(values: np.ndarray, size: int, axis: int) -> np.ndarray:

@@ -21,9 +21,9 @@ class Holders(NamedTuple):
 
 class SharedKey(NamedTuple):
     """
-    The key that a class holds most beyond its share. ``nats``: how unlikely that is (:func:`share_nats`); ``entry``: where
-    the key was first given, -1: the class has no key that two samples hold; ``purity``: share of its holders that are of
-    the class.
+    The key that a class holds most beyond its share, of those most of whose holders are of the class. ``nats``: how
+    unlikely that is (:func:`share_nats`); ``entry``: where the key was first given, -1: the class has none; ``purity``:
+    share of its holders that are of the class.
     """
 
     nats: float
@@ -69,7 +69,9 @@ def share_nats(inside: np.ndarray, holders: np.ndarray, share: np.ndarray) -> np
 
 def most_shared(held: Holders, labels: np.ndarray, nb_classes: int, left: np.ndarray) -> list[SharedKey]:
     """
-    Find the most unlikely key of every class.
+    Find the most unlikely key of every class, of those most of whose holders are of the class.
+
+    What samples of other classes hold more often is a piece of samples in general, which some classes have more of.
 
     :param labels: Class of each sample, (n,), 0 to K - 1.
     :param left: Samples that count, (n,), bool.
@@ -81,6 +83,8 @@ def most_shared(held: Holders, labels: np.ndarray, nb_classes: int, left: np.nda
     cells, inside = np.unique(keys[counted] * nb_classes + labels[held.samples[counted]], return_counts=True)
     key, label = cells // nb_classes, cells % nb_classes
     holders = np.bincount(keys[counted], minlength=len(held.starts))[key]
+    is_own = 2 * inside > holders
+    key, label, inside, holders = (one[is_own] for one in (key, label, inside, holders))
     nats = share_nats(inside, holders, sizes[label] / max(1, sizes.sum()))
     found = [SharedKey(0.0, -1, 0.0)] * nb_classes
     for index in np.lexsort((nats, label))[np.diff(np.sort(label), append=nb_classes) != 0]:

@@ -120,18 +120,18 @@ def find_shared_patches(
     Look in every class for pictures that hold the same patch, which those of the other classes do not.
 
     A block counts if it stands out (:func:`~.picture_blocks.blocks_of`) and is no piece of the ground. The evidence of a
-    class is the block, anywhere or at one place, of whose holders most are of the class beyond its share. The number of
-    blocks that several pictures hold, and of classes, are counted by Bonferroni's bound. This holds if a block is as likely
-    in any class. Where pictures have few levels, or are drawn, their classes share pieces by nature. So the logarithm of
-    the evidence also has to be outlying among the classes, and the larger of both p-values is given.
+    class is the block, anywhere or at one place, of whose holders most are of the class, and most beyond its share. The
+    number of blocks that several pictures hold, and of classes, are counted by Bonferroni's bound. This holds if a block is
+    as likely in any class. Where pictures have few levels, or are drawn, their classes share pieces by nature. So the
+    logarithm of the evidence also has to be outlying among the classes, and the larger of both p-values is given.
 
     In a called class, a picture is a member if it holds the block and it stands out there, or if its contrast is above 0
     and larger than in .998 of the pictures of other classes. The class is then searched again without the members. Equal
     pictures count once, and what near copies of few pictures share is only looked at.
 
     When this breaks: fewer than about eight pictures have the patch; the pictures were compressed, resized or changed at
-    random after the stamp, or the patch is blended in; the patch is flat and larger than the blocks; every class has it; a
-    white patch on a white ground; a mark of one source of pictures, such as a date or a logo, looks the same.
+    random after the stamp, or the patch is blended in; the patch is flat and larger than the blocks; several classes have
+    it; a white patch on a white ground; a mark of one source of pictures, such as a date or a logo, looks the same.
 
     :param pictures_of: Gives finite pictures by their rows: (m,) to (m, C, H, W).
     :param labels: Class of each picture, shape (n,), 0 to K - 1.
@@ -148,7 +148,8 @@ def find_shared_patches(
     relative = outlying_scores(scores, false_alarm_rate).p_values
     is_judged = bool(np.isfinite(relative).any())
     p_values = np.fmax(relative, by_chance) if is_judged else relative
-    called, to_look_at = [], []
+    called: list[int] = []
+    to_look_at: list[int] = []
     matches = np.full(len(labels), np.nan)
     for label in np.flatnonzero((p_values if is_judged else by_chance) < false_alarm_rate):
         own = np.flatnonzero(labels == label)
