@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,11 +17,11 @@ from art_plugins.errors import InvalidInputError
 
 @app.command()
 def scan(
-    folder: Annotated[
+    data: Annotated[
         Path,
         typer.Argument(
-            help="Folder that holds one folder of wav, flac, png or jpg files for each class, or splits such as train and "
-            "test that hold these folders."
+            help="Folder that holds one folder of sounds or images for each class, or splits such as train and test that "
+            "hold these folders; or a manifest, arrays, parquet or shards."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/scan"),
@@ -55,6 +56,16 @@ def scan(
         int, typer.Option(min=1, help="Number of suspects, and of typical samples, that the page shows for a class.")
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the training and of the clustering.")] = 0,
+    path_column: Annotated[
+        str | None,
+        typer.Option(help="Column of a manifest that holds the paths, or the column or array of the samples."),
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column or array that holds the labels; default: by its usual name.")
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option(min=1, help="Sample rate of waveforms that come as arrays, which do not say it.")
+    ] = None,
     fail_on: Annotated[
         Literal["poison", "look", "never"],
         typer.Option(help="What makes the exit status 1: poison only, anything that a person should look at, or nothing."),
@@ -68,7 +79,7 @@ def scan(
     ] = "text",
 ) -> None:
     """
-    Rank the classes of a folder by suspicion, without any ground truth, and show the suspects to a person.
+    Rank the classes of a data set by suspicion, without any ground truth, and show the suspects to a person.
 
     The exit status is 0 if nothing was found, 1 if there is poison, and 2 after an error or if no class could be judged.
     """
@@ -82,10 +93,11 @@ def scan(
     settings = ScanSettings(
         kind, split, seconds, None, autoencoder, save_autoencoder, apply_to, max_listed, accepted, fail_on
     )
+    settings = replace(settings, path_column=path_column, label_column=label_column, rate_hz=rate)
     # The page and the record name the classes; the defence's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):
         record = scan_folder(
-            folder,
+            data,
             out,
             settings,
             command=_command(),
@@ -114,7 +126,7 @@ def detect(
             "state_dict) are read as data, and need --factory."
         ),
     ],
-    folder: Annotated[Path, typer.Argument(help="Folder that holds the png or jpg images to judge, at any depth.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the images to judge, at any depth.")],
     clean: Annotated[Path, typer.Option(help="Folder that holds one folder of 10 to 100 clean images for each class.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/detect"),
     classes: Annotated[

@@ -11,6 +11,7 @@ from art.defences.detector.poison.ground_truth_evaluator import GroundTruthEvalu
 from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
 
 from art_plugins.arrays import check_finite, check_samples
+from art_plugins.defences.data_sets import as_arrays
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import check_classifier
 from art_plugins.features.input_checks import check_input_range, check_input_shape
@@ -70,6 +71,15 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
 
     needs_network = False  # whether hidden layers of the classifier are looked at
     is_clean_: np.ndarray
+
+    def __init__(self, classifier: Any, x_train: Any, y_train: Any) -> None:
+        """
+        :param classifier: ART's classifier, or ``None`` where the filter needs none.
+        :param x_train: Samples (n, ...), or a data set such as ``torch.utils.data.Dataset``, whose samples are copied into
+            an array on the disk.
+        :param y_train: Labels; ``None``: the data set has them.
+        """
+        super().__init__(classifier, *as_arrays(x_train, y_train))
 
     def detect_poison(self, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
         """

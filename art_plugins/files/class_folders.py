@@ -5,38 +5,22 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.file_walk import Walk, printable, visible_folders, walk
+from art_plugins.files.sources.items import Items
+from art_plugins.files.sources.samples import Samples
 from art_plugins.files.splits import find_splits, split_notes
 
-SUFFIXES = {"sound": (".wav", ".flac"), "image": (".png", ".jpg", ".jpeg")}
+SUFFIXES = {
+    "sound": (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif"),
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+}
 MAX_REASONS = 3  # in the message that there are too few classes
 
 
-@dataclass(frozen=True)
-class ClassFolders:
-    """
-    The files of a folder by class.
-
-    ``files``: paths relative to the folder with "/" between their parts, sorted by class and name; ``labels``: the class of
-    each; ``class_names``: sorted; ``skipped_files`` and ``skipped_folders``: name -> reason; ``ignored_files``: number of
-    files that are of another type or in no class folder, by reason; ``notes``: sentences on splits and links.
-    """
-
-    kind: str
-    class_names: tuple[str, ...]
-    files: list[str]
-    labels: list[int]
-    skipped_files: dict[str, str]
-    skipped_folders: dict[str, str]
-    ignored_files: dict[str, int]
-    notes: tuple[str, ...] = ()
-
-
-def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None = None) -> ClassFolders:
+def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None = None) -> Samples:
     """
     List the files of every class folder, at any depth; nothing is opened.
 
@@ -45,7 +29,7 @@ def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None
     set, such as ``train`` and ``test``, the folders inside them are the classes, and the splits of a class are taken
     together.
 
-    :param kind: ``"sound"`` (wav, flac), ``"image"`` (png, jpg, jpeg), or ``"auto"``: whichever there is.
+    :param kind: ``"sound"``, ``"image"``, or ``"auto"``: whichever there is. ``SUFFIXES`` has the types of each.
     :param split: The only split to take, such as ``"train"``; ``None``: all of them.
     :raises InvalidInputError: If the folder is missing, has fewer than two classes with such files, holds both kinds and
         ``kind`` is ``"auto"``, or has no such split.
@@ -63,7 +47,7 @@ def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None
         )
     tops = {name: walk(root, root / name) for name in names}
     if kind == "auto":
-        kind = _only_kind(root, Counter(_suffix(file) for found in tops.values() for file in found.files))
+        kind = only_kind(root, Counter(_suffix(file) for found in tops.values() for file in found.files))
     holding = {name: [file for file in walked.files if _suffix(file) in SUFFIXES[kind]] for name, walked in tops.items()}
     splits = find_splits(holding)
     notes = split_notes(root, list(tops), splits, split)
@@ -75,12 +59,15 @@ def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None
         else:
             found.add(walked)
     class_names = found.class_names([name for name in names if name not in splits])
-    files = [(file, label) for label, name in enumerate(class_names) for file in sorted(found.by_class[name].values())]
-    return ClassFolders(
+    rows = [(file, label) for label, name in enumerate(class_names) for file in sorted(found.by_class[name].values())]
+    files = [file for file, _ in rows]
+    return Samples(
+        str(root),
         kind,
         class_names,
-        [file for file, _ in files],
-        [label for _, label in files],
+        files,
+        [label for _, label in rows],
+        Items(len(files), lambda index: root / files[index]),
         found.skipped_files,
         found.skipped_folders,
         dict(sorted(found.ignored.items())),
@@ -88,7 +75,7 @@ def find_class_folders(folder: str | Path, kind: str = "auto", split: str | None
     )
 
 
-def find_files(folder: str | Path, kind: str) -> ClassFolders:
+def find_files(folder: str | Path, kind: str) -> Samples:
     """
     List the files of one kind in a folder, at any depth, whatever their classes; nothing is opened.
 
@@ -96,17 +83,19 @@ def find_files(folder: str | Path, kind: str) -> ClassFolders:
     :return: With no class names; every label is 0.
     :raises InvalidInputError: If the folder is missing or holds no such file.
     """
-    root = _existing(folder, f"give a folder that holds {_wanted(kind)} files")
+    root = _existing(folder, f"give a folder that holds {kind} files")
     found = _Found(root, kind, depth=-1)
     found.add(walk(root, root))
     files = sorted(found.by_class.get("", {}).values())
     if not files:
-        raise InvalidInputError(f"{root} holds no {_wanted(kind)} file; convert the files to one of these types.")
-    return ClassFolders(
+        raise InvalidInputError(f"{root} holds no {kind} file; convert the files to {_types(kind)}.")
+    return Samples(
+        str(root),
         kind,
         (),
         files,
         [0] * len(files),
+        Items(len(files), lambda index: root / files[index]),
         found.skipped_files,
         found.skipped_folders,
         dict(sorted(found.ignored.items())),
@@ -163,11 +152,11 @@ class _Found:
         :raises InvalidInputError: If there are fewer than two.
         """
         for name in set(folders) - set(self.by_class):
-            self.skipped_folders.setdefault(printable(name), f"it holds no {_wanted(self.kind)} file that can be read")
+            self.skipped_folders.setdefault(printable(name), f"it holds no {self.kind} file that can be read")
         if len(self.by_class) < 2:
             reasons = "".join(f"; {name}: {reason}" for name, reason in list(self.skipped_folders.items())[:MAX_REASONS])
             raise InvalidInputError(
-                f"{self.root} holds {len(self.by_class)} class folder with {_wanted(self.kind)} files. Classes are "
+                f"{self.root} holds {len(self.by_class)} class folder with {self.kind} files. Classes are "
                 f"compared with each other, so at least 2 are needed, and 5 or more for a reliable result{reasons}."
             )
         return tuple(sorted(self.by_class))
@@ -197,11 +186,12 @@ def _existing(folder: str | Path, what_to_do: str) -> Path:
     return root
 
 
-def _only_kind(root: Path, suffixes: Counter[str]) -> str:
+def only_kind(root: Path, suffixes: Counter[str]) -> str:
     counts = {kind: sum(suffixes[suffix] for suffix in SUFFIXES[kind]) for kind in SUFFIXES}
     if not any(counts.values()):
         raise InvalidInputError(
-            f"No class folder of {root} holds a wav, flac, png, jpg or jpeg file; convert the files to one of these."
+            f"{root} holds no sound ({_types('sound')}) and no image ({_types('image')}) of a class; convert the files to "
+            "one of these types."
         )
     if all(counts.values()):
         raise InvalidInputError(
@@ -210,8 +200,10 @@ def _only_kind(root: Path, suffixes: Counter[str]) -> str:
     return max(counts, key=lambda kind: counts[kind])
 
 
-def _wanted(kind: str) -> str:
-    return " or ".join(suffix.removeprefix(".") for suffix in SUFFIXES[kind])
+def _types(kind: str) -> str:
+    """wav, flac or mp3"""
+    *types, last = [suffix.removeprefix(".") for suffix in SUFFIXES[kind]]
+    return f"{', '.join(types)} or {last}"
 
 
 def _suffix(file: str) -> str:

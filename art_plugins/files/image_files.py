@@ -6,7 +6,6 @@ import io
 import math
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,14 @@ from art_plugins.files.open_image import (
     eight_bit,
     is_grey_image,
     is_sixteen_bit,
+    loses_low_bytes,
     open_image,
     orientation_of,
     sixteen_bit_values,
     upright,
     upright_size,
 )
+from art_plugins.files.sources.items import Item, Items
 from art_plugins.optional import import_optional
 
 __all__ = ["ImageReader", "check_size", "choose_image_reader", "find_depth", "png_bytes"]
@@ -37,7 +38,7 @@ N_DEPTH_FILES = 500  # at most, of the 16-bit ones, are decoded to find the dept
 
 class ImageReader:
     """
-    Reads png and jpg files into pictures of one size.
+    Reads image files into pictures of one size.
 
     :param size: Width and height of the pictures.
     :param is_grey: Whether they have one value per pixel; else red, green and blue.
@@ -70,30 +71,32 @@ class ImageReader:
         """Of one picture: (height, width) or (height, width, 3)."""
         return (self.size[1], self.size[0]) if self.is_grey else (self.size[1], self.size[0], 3)
 
-    def read(self, path: str | Path) -> tuple[np.ndarray, list[str]]:
+    def read(self, item: Item) -> tuple[np.ndarray, list[str]]:
         """
         One picture, and what had to be done to the file to get it.
 
+        :param item: A file, the content of a file, or a picture of any size.
         :return: Values 0 to 255, of :attr:`shape`, uint8; and any of "of another size, resized", "turned upright",
             "grey among coloured files", "coloured among grey files", "transparency dropped", "16-bit, made 8-bit",
             "brighter than the depth of the others, clipped", "first frame of several", "one colour only".
         :raises InvalidInputError: With the reason: empty, truncated, not an image, or too large.
         """
-        with open_image(Path(path)) as image:
-            return self._picture(image)
+        with open_image(item) as image:
+            return self._picture(image, item)
 
-    def _picture(self, image: Any) -> tuple[np.ndarray, list[str]]:
+    def _picture(self, image: Any, item: Item) -> tuple[np.ndarray, list[str]]:
         mended = ["first frame of several"] if getattr(image, "n_frames", 1) > 1 else []
         # How the file holds them is asked first: Pillow forgets it when it reads the pixels.
         is_grey, is_deep, orientation = is_grey_image(image), is_sixteen_bit(image), orientation_of(image)
-        values = sixteen_bit_values(image) if is_deep else None
+        is_shortened = loses_low_bytes(image)
+        values = sixteen_bit_values(image, item) if is_deep else None
         image.load()
         if orientation != 1:
             mended.append("turned upright")
         if image.has_transparency_data:
             mended.append("transparency dropped")
         plain, has_clipped = (image, False) if values is None else eight_bit(values, self.depth)
-        if is_deep:
+        if is_deep or is_shortened:
             mended.append("16-bit, made 8-bit")
         if has_clipped:
             mended.append("brighter than the depth of the others, clipped")
@@ -112,29 +115,29 @@ class ImageReader:
         return picture, mended
 
 
-def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | None = None) -> ImageReader:
+def choose_image_reader(items: Sequence[Item], size: tuple[int, int] | None = None) -> ImageReader:
     """
     A reader for the most common size among the files; grey if they are all grey.
 
-    :param paths: Files; those whose header cannot be read do not count.
+    :param items: Files, contents of files or pictures; those whose header cannot be read do not count.
     :param size: Width and height; ``None``: the most common, reduced to at most 128 pixels on the longer side.
     :raises InvalidInputError: If no file can be read, or ``size`` is not two whole numbers from 4 to 1024.
     """
     check_size(size)
     sizes: Counter[tuple[int, int]] = Counter()
     n_grey = 0
-    deep: list[str | Path] = []
+    deep: list[int] = []
     reason = "there is none"
-    for path in paths:
+    for index in range(len(items)):
         try:
-            with open_image(Path(path)) as image:
+            with open_image(items[index]) as image:
                 sizes[upright_size(image)] += 1
                 n_grey += is_grey_image(image)
-                deep += [path] if is_sixteen_bit(image) else []
+                deep += [index] if is_sixteen_bit(image) else []
         except InvalidInputError as error:
             reason = str(error)
     if not sizes:
-        raise InvalidInputError(f"None of the {len(paths)} images can be read; the last one: {reason}.")
+        raise InvalidInputError(f"None of the {len(items)} images can be read; the last one: {reason}.")
     n_read = sizes.total()
     common, n_files = min(sizes.items(), key=lambda item: (-item[1], item[0]))
     of_all = f"that of {n_files:,} of the {n_read:,} files with a readable header"
@@ -144,7 +147,7 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
         size = (max(MIN_SIDE, round(common[0] * shrink)), max(MIN_SIDE, round(common[1] * shrink)))
     if size != common:
         notes.append(f"All images are read at {size[0]} x {size[1]} pixels; use --size for another size.")
-    depth = find_depth(deep)
+    depth = find_depth(Items(len(deep), lambda row: items[deep[row]]))
     if depth < FULL_DEPTH:
         notes.append(f"The 16-bit files use only {depth} bits, so the value {2**depth - 1:,} is shown as white.")
     is_grey = n_grey == n_read
@@ -152,20 +155,20 @@ def choose_image_reader(paths: Sequence[str | Path], size: tuple[int, int] | Non
     return ImageReader(size, is_grey, common, 2 * n_grey > n_read, tuple(notes), depth)
 
 
-def find_depth(paths: Sequence[str | Path]) -> int:
+def find_depth(items: Sequence[Item]) -> int:
     """
     The number of bits that the values of 16-bit files use, 8 to 16; cameras and scanners often use 12.
 
     All files get one scale, since pictures of different scales could not be compared.
 
-    :param paths: Files; those that do not have 16 bits, or cannot be read, do not count.
+    :param items: As for :func:`choose_image_reader`; those that do not have 16 bits, or cannot be read, do not count.
     """
     largest = []
-    for path in paths[:: max(1, math.ceil(len(paths) / N_DEPTH_FILES))]:
+    for index in range(0, len(items), max(1, math.ceil(len(items) / N_DEPTH_FILES))):
         try:
-            with open_image(Path(path)) as image:
+            with open_image(item := items[index]) as image:
                 if is_sixteen_bit(image):
-                    largest.append(int(sixteen_bit_values(image).max()))
+                    largest.append(int(sixteen_bit_values(image, item).max()))
         except InvalidInputError:
             continue  # reading it will give the reason
     if not largest:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
-from art_plugins.files.open_sound import reason_of
+from art_plugins.files.open_sound import check_item, reason_of
+from art_plugins.files.sources.items import Clip, Item, openable
 from art_plugins.optional import import_optional
 
 # As many as the cameras of telephones give. Four bytes each are decoded, and as many again when the mode changes.
 MAX_PIXELS = 50_000_000
 MAX_OPENED_SIDE = 65_535  # as of a jpg; each row of a png costs eight bytes more, which a strip of millions of rows abuses
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 # How Pillow reads 16-bit colours -> how it reads their low bytes instead; of LA, all four bytes are read as they are.
 LOW_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
@@ -34,31 +36,36 @@ TURNS = {  # not Pillow's own function, which fails where other EXIF data are da
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[Any]:
+def open_image(item: Item) -> Iterator[Any]:
     """
-    Open a png or jpg file. Only its header is read.
+    Open an image file. Only its header is read.
 
+    :param item: The file, its content, or a picture (H, W), (H, W, 3) or (H, W, 4), uint8, or (H, W), uint16.
     :raises InvalidInputError: If the file is absent, empty, no such image or too large, or if anything goes wrong in the
         block. The message says why.
     :raises MissingPackageError: If Pillow cannot be imported.
     """
     pillow = import_optional("PIL.Image")
-    what = "it is not a readable png or jpg file"
+    what = "it is not a readable image file"
     try:
-        if not path.is_file():
-            raise InvalidInputError("it is not a file, or it is a broken link")
-        if path.stat().st_size == 0:
-            raise InvalidInputError("it is empty (0 bytes)")
+        check_item(item)
+        if isinstance(item, Clip):
+            raise InvalidInputError("it is a sound, and no image")
+        if isinstance(item, np.ndarray):
+            yield pillow.fromarray(item)
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damage that does not concern the pixels
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
-            with pillow.open(path, formats=("PNG", "JPEG")) as image:
+            with pillow.open(openable(item), formats=FORMATS) as image:
                 what = "it is damaged or truncated"
                 if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_OPENED_SIDE:
                     raise InvalidInputError(
                         f"it is too large: {image.width:,} x {image.height:,} pixels, where at most {MAX_PIXELS:,} are "
                         f"read, and {MAX_OPENED_SIDE:,} in a row"
                     )
+                if image.mode == "F":
+                    raise InvalidInputError("its values are floating-point numbers; save it with 8 or 16 bits")
                 yield image
     except (InvalidInputError, MissingPackageError):
         raise
@@ -75,23 +82,31 @@ def is_grey_image(image: Any) -> bool:
 
 def is_sixteen_bit(image: Any) -> bool:
     """Say whether the values of an image have 16 bits in the file. Its pixels must not be read yet."""
-    return image.mode.startswith("I") or _raw_mode(image).endswith(";16B")
+    return image.mode.startswith("I") or (image.format == "PNG" and _raw_mode(image).endswith(";16B"))
 
 
-def sixteen_bit_values(image: Any) -> np.ndarray:
+def loses_low_bytes(image: Any) -> bool:
+    """Say whether Pillow reads only the high byte of 16-bit colours, and cannot be made to read the other."""
+    return ";16" in _raw_mode(image) and not is_sixteen_bit(image)
+
+
+def sixteen_bit_values(image: Any, item: Item) -> np.ndarray:
     """
     Read the values of a 16-bit file, whose pixels must not be read yet. Transparency is left out.
 
     Pillow keeps only the high byte of colours. The file is therefore decoded twice, the second time as if the low byte were
     the first, and both bytes are combined.
 
+    :param item: What the image was opened from.
     :return: (H, W) or (H, W, 3), uint16.
     """
     raw_mode = _raw_mode(image)
     high = np.asarray(image)
     if image.mode.startswith("I"):
         return high.clip(0, 2**16 - 1).astype(np.uint16)
-    with import_optional("PIL.Image").open(image.filename, formats=("PNG",)) as again:
+    if not isinstance(item, (Path, bytes)):
+        raise InvalidInputError("its values cannot be read again")
+    with import_optional("PIL.Image").open(openable(item), formats=("PNG",)) as again:
         again.tile = [tile._replace(args=LOW_BYTES[raw_mode]) for tile in again.tile]
         low = np.asarray(again)
     colours = (0, 1) if raw_mode.startswith("LA") else (slice(0, 3), slice(0, 3))  # the bytes of LA: grey, then alpha
@@ -115,8 +130,10 @@ def orientation_of(image: Any) -> int:
     """
     Read the orientation of the camera from the EXIF data, 1 to 8. 1 is upright; from 5 on, the picture lies on a side.
 
-    If the EXIF data are damaged, the result is upright, because the pixels may be intact.
+    If the EXIF data are damaged, the result is upright, because the pixels may be intact. Pillow turns a tiff by itself.
     """
+    if image.format == "TIFF":
+        return 1
     if image.format == "PNG" and not any(name in image.info for name in EXIF_NAMES):
         return 1  # Pillow would decode the pixels to look for EXIF data behind them
     try:
@@ -145,5 +162,6 @@ def upright_size(image: Any) -> tuple[int, int]:
 
 def _raw_mode(image: Any) -> str:
     """Give Pillow's name for the format of the values in the file, such as "RGB;16B"."""
-    arguments = image.tile[0][3] if image.tile else ""
+    tile = getattr(image, "tile", None)  # a picture that was not opened from a file has none
+    arguments = tile[0][3] if tile else ""
     return str(arguments if isinstance(arguments, str) else arguments[0])

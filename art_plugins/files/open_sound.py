@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.files.sources.clip_file import ClipFile
+from art_plugins.files.sources.items import Clip, Item, opened
 from art_plugins.optional import import_optional
 
 WRONG_LENGTH = "wrong length in its header, read to its end"
@@ -19,18 +24,20 @@ WRONG_LENGTH = "wrong length in its header, read to its end"
 MAX_CHANNELS = 64
 MIN_RATE_HZ, MAX_RATE_HZ = 100, 1_000_000
 UNKNOWN_FRAMES = 2**62  # libsndfile's number for a flac file without a length is 2 ** 63 - 1
+MEMORY_ADDRESS = re.compile(r" <_io\.\w+ object at 0x[0-9a-f]+>")  # of a file in memory, which differs from run to run
 RIFF_SIZE_AT = 4  # where a wav file says how long it is
 CHUNK_HEADER_BYTES = 8
 
 
 @contextmanager
-def open_sound(path: Path) -> Iterator[tuple[Any, list[str]]]:
+def open_sound(item: Item) -> Iterator[tuple[Any, list[str]]]:
     """
     Open a sound file, without decoding it. The results are the ``soundfile.SoundFile`` and notes on repairs of its header.
 
     The header of a wav file may say that the file is longer than it is, or empty. This happens if a recorder crashes, or if
     a program writes to a pipe. Such a file is opened with its real length.
 
+    :param item: The file, its content, or a clip, which is opened like a file of its values.
     :raises InvalidInputError: If the file is absent, empty or no sound file, if its rate or number of channels is out of
         range, or if anything goes wrong in the block. The message says why.
     :raises MissingPackageError: If soundfile cannot be imported.
@@ -38,13 +45,17 @@ def open_sound(path: Path) -> Iterator[tuple[Any, list[str]]]:
     soundfile = import_optional("soundfile")
     what = "it is not a readable sound file"
     try:
-        if not path.is_file():
-            raise InvalidInputError("it is not a file, or it is a broken link")
-        if path.stat().st_size == 0:
-            raise InvalidInputError("it is empty (0 bytes)")
-        with path.open("rb") as plain:
+        check_item(item)
+        if isinstance(item, Clip):
+            sound = ClipFile(item)
+            _check_header(sound)
+            yield sound, []
+            return
+        if isinstance(item, np.ndarray):
+            raise InvalidInputError("it is a picture, and no sound")
+        with opened(item) as plain:
             patches, mended = _wrong_length(plain)
-        with _PatchedFile(path, patches) as file, soundfile.SoundFile(file if patches else path) as sound:
+        with _patched(item, patches) as file, soundfile.SoundFile(file) as sound:
             what = "it is damaged or truncated"
             _check_header(sound)
             sound.seekable = _never  # else each read ends with a seek, which fails where a flac file says no length
@@ -53,6 +64,17 @@ def open_sound(path: Path) -> Iterator[tuple[Any, list[str]]]:
         raise
     except Exception as error:  # soundfile and libsndfile raise many types for damaged data
         raise InvalidInputError(reason_of(error, what)) from error
+
+
+def check_item(item: Item) -> None:
+    """
+    :raises InvalidInputError: If the item is no file, or empty.
+    """
+    if isinstance(item, Path) and not item.is_file():
+        raise InvalidInputError("it is not a file, or it is a broken link")
+    n_values = item.stat().st_size if isinstance(item, Path) else len(item) if isinstance(item, bytes) else None
+    if n_values == 0:
+        raise InvalidInputError("it is empty (0 bytes)")
 
 
 def has_length(sound: Any) -> bool:
@@ -67,6 +89,7 @@ def reason_of(error: Exception, otherwise: str) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return f"it cannot be read ({error.strerror or errno.errorcode.get(error.errno, error.errno)})"
     words = str(getattr(error, "error_string", error)).strip().rstrip(".") or type(error).__name__
+    words = MEMORY_ADDRESS.sub("", words)
     return f"{otherwise} ({words})"
 
 
@@ -89,7 +112,8 @@ def _check_header(sound: Any) -> None:
 
 def _wrong_length(file: Any) -> tuple[dict[int, bytes], list[str]]:
     """If the header of a wav file has a wrong length: the bytes that replace it, by their place; and what was mended."""
-    n_bytes = os.fstat(file.fileno()).st_size
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return {}, []
@@ -116,6 +140,16 @@ def _are_chunks(file: Any, n_bytes: int) -> bool:
             return False
         file.seek(size + size % 2, os.SEEK_CUR)
     return not chunk
+
+
+def _patched(item: Path | bytes, patches: dict[int, bytes]) -> Any:
+    """What soundfile opens, as a context: the path itself where nothing has to be patched."""
+    if isinstance(item, Path):
+        return _PatchedFile(item, patches) if patches else nullcontext(item)
+    content = bytearray(item)
+    for at, replacement in patches.items():
+        content[at : at + len(replacement)] = replacement
+    return io.BytesIO(content)
 
 
 class _PatchedFile(io.FileIO):

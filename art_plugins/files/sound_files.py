@@ -6,7 +6,6 @@ import io
 import math
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.resampling import resample
 from art_plugins.files.open_sound import WRONG_LENGTH, has_length, open_sound
+from art_plugins.files.sources.items import Item
 from art_plugins.optional import import_optional
 
 MIN_SECONDS = 0.1
@@ -27,7 +27,7 @@ PADDED, CROPPED = "padded", "cropped"
 
 class SoundReader:
     """
-    Reads wav and flac files into clips of one sample rate and length.
+    Reads sound files into clips of one sample rate and length.
 
     :param sample_rate_hz: Rate of the clips.
     :param n_samples: Length of the clips; shorter files are padded with silence at the end, longer ones cropped there.
@@ -51,10 +51,11 @@ class SoundReader:
         """Length of a clip."""
         return self.n_samples / self.sample_rate_hz
 
-    def read(self, path: str | Path) -> tuple[np.ndarray, list[str]]:
+    def read(self, item: Item) -> tuple[np.ndarray, list[str]]:
         """
         One clip, and what had to be done to the file to get it.
 
+        :param item: A file, the content of a file, or a clip of any rate and length.
         Only as much of the file is read as the clip needs, and a part at a time.
 
         :return: Mono samples in [-1, 1], (n_samples,), float32; and any of "mixed down to mono", "resampled", "padded",
@@ -62,7 +63,7 @@ class SoundReader:
             end".
         :raises InvalidInputError: With the reason: empty, truncated, not a sound file, NaN or infinity, a strange rate.
         """
-        with open_sound(Path(path)) as (sound, mended):
+        with open_sound(item) as (sound, mended):
             rate_hz = sound.samplerate
             mono, is_loud = _read_mono(sound, math.ceil((self.seconds + MIN_SECONDS) * rate_hz))
             if sound.subtype in EIGHT_BIT:
@@ -87,25 +88,25 @@ class SoundReader:
         return clip, mended
 
 
-def choose_sound_reader(paths: Sequence[str | Path], seconds: float | None = None) -> SoundReader:
+def choose_sound_reader(items: Sequence[Item], seconds: float | None = None) -> SoundReader:
     """
     A reader for the most common sample rate among the files, and clips that hold 95 of 100 files whole.
 
-    :param paths: Files; those whose header cannot be read do not count.
+    :param items: Files, contents of files or clips; those whose header cannot be read do not count.
     :param seconds: Clip length; ``None``: the 95th percentile, rounded up to a tenth of a second, at most 10 s.
     :raises InvalidInputError: If no file can be read, or ``seconds`` is below 0.1.
     """
     check_seconds(seconds)
     headers = []
     reason = "there is none"
-    for path in paths:
+    for index in range(len(items)):
         try:
-            with open_sound(Path(path)) as (sound, _):
+            with open_sound(items[index]) as (sound, _):
                 headers.append((sound.samplerate, _seconds_of(sound)))
         except InvalidInputError as error:
             reason = str(error)
     if not headers:
-        raise InvalidInputError(f"None of the {len(paths)} sound files can be read; the last one: {reason}.")
+        raise InvalidInputError(f"None of the {len(items)} sound files can be read; the last one: {reason}.")
     rates = Counter(rate for rate, _ in headers)
     rate_hz, n_files = min(rates.items(), key=lambda item: (-item[1], -item[0]))
     notes = [f"The sample rate is {rate_hz} Hz, that of {n_files:,} of the {len(headers):,} files with a readable header."]
@@ -151,7 +152,8 @@ def _read_mono(sound: Any, wanted: int) -> tuple[np.ndarray, bool]:
         is_loud = is_loud or bool(np.abs(block).max() > 1)
         blocks.append(block.clip(-1, 1).mean(axis=1, dtype=np.float32))
         n_read += len(block)
-    if n_read == 0 or (known and n_read < wanted):
+    is_estimate = sound.subtype.startswith("MPEG")  # the length of an mp3 is computed from its size
+    if n_read == 0 or (known and n_read < wanted and not is_estimate):
         raise InvalidInputError(f"it is truncated: {n_read} of {wanted} samples are there")
     return np.concatenate(blocks), is_loud
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.files.class_folders import ClassFolders, find_class_folders, find_files
+from art_plugins.files.class_folders import find_class_folders, find_files
 from art_plugins.files.folder_data import FolderData, read_folder
 from art_plugins.files.image_files import ImageReader, check_size, choose_image_reader
+from art_plugins.files.sources.items import Item
+from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.detect_words import input_note
 from art_plugins.inspection.judge import ModelFacts
 from art_plugins.inspection.judged import to_images
@@ -30,9 +32,9 @@ class Inputs:
     """
 
     folder: Path
-    found: ClassFolders
+    found: Samples
     clean: Path
-    found_clean: ClassFolders
+    found_clean: Samples
     class_names: list[str]
     reader: ImageReader
     notes: list[str]
@@ -57,7 +59,7 @@ def find_inputs(folder: str | Path, clean: str | Path, settings: DetectSettings)
     all_clean = find_class_folders(clean, "image")
     found_clean = _drawn(all_clean, settings.random_state)
     names = _class_names(found_clean.class_names, settings.classes)
-    reader = _reader([Path(clean) / file for file in found_clean.files], settings.size)
+    reader = _reader(found_clean.items, settings.size)
     notes = [*found.notes, *found_clean.notes]
     if len(found_clean.files) < len(all_clean.files):
         notes.append(
@@ -74,7 +76,7 @@ def read_clean(inputs: Inputs, facts: ModelFacts, verbose: bool) -> CleanImages:
     :raises InvalidInputError: If no image of a class can be read.
     """
     names = inputs.class_names
-    with read_folder(inputs.clean, inputs.found_clean, inputs.reader, verbose) as data:
+    with read_folder(inputs.found_clean, inputs.reader, verbose) as data:
         gone = sorted(set(names) - set(data.class_names))
         if gone:
             raise InvalidInputError(f"No clean image of class {', '.join(gone)} can be read; every class needs some.")
@@ -100,7 +102,7 @@ def fit_reader(inputs: Inputs, facts: ModelFacts, model: str | Path) -> str:
     return input_note(inputs.reader, facts.channels_first, names)
 
 
-def _drawn(found: ClassFolders, random_state: int) -> ClassFolders:
+def _drawn(found: Samples, random_state: int) -> Samples:
     """At most ``MAX_CLEAN`` files of each class."""
     labels = np.array(found.labels)
     random = np.random.default_rng(random_state)
@@ -108,7 +110,8 @@ def _drawn(found: ClassFolders, random_state: int) -> ClassFolders:
     for label in range(len(found.class_names)):
         rows = np.flatnonzero(labels == label)
         kept += sorted(rows.tolist() if len(rows) <= MAX_CLEAN else random.choice(rows, MAX_CLEAN, replace=False).tolist())
-    return replace(found, files=[found.files[row] for row in kept], labels=[found.labels[row] for row in kept])
+    files, labels_kept = [found.files[row] for row in kept], [found.labels[row] for row in kept]
+    return replace(found, files=files, labels=labels_kept, items=[found.items[row] for row in kept])
 
 
 def _class_names(found: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
@@ -127,11 +130,11 @@ def _class_names(found: Sequence[str], wanted: Sequence[str] | None) -> list[str
     return names
 
 
-def _reader(paths: Sequence[Path], size: tuple[int, int] | None) -> ImageReader:
+def _reader(items: Sequence[Item], size: tuple[int, int] | None) -> ImageReader:
     """For the most common size, however large: the model should see what it was trained on."""
-    reader = choose_image_reader(paths, size)
+    reader = choose_image_reader(items, size)
     if size is None and reader.size != reader.common_size:
         check_size(reader.common_size)
-        reader = choose_image_reader(paths, reader.common_size)
+        reader = choose_image_reader(items, reader.common_size)
     reader.notes = reader.notes[:-1]  # without the note on colours, which the model decides
     return reader

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from art_plugins.evaluation.running.environment import versions
-from art_plugins.files.class_folders import ClassFolders
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.outputs import csv_text
+from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.detect_inputs import CleanImages, Inputs
 from art_plugins.inspection.detect_words import finding
 from art_plugins.inspection.judge import FittedDetector, ModelFacts
@@ -130,14 +130,14 @@ def suspects_csv(suspects: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def file_lists(read: Judged | FolderData | ClassFolders, found: ClassFolders) -> dict[str, Any]:
+def file_lists(read: Judged | FolderData | Samples, found: Samples) -> dict[str, Any]:
     """
     What became of the files, in the form in which the pages and the terminal show it.
 
     :param read: What was read; what was found, if nothing was read.
     """
     folders = read.skipped_folders if isinstance(read, FolderData) else found.skipped_folders
-    mended = {} if isinstance(read, ClassFolders) else read.mended_files
+    mended = {} if isinstance(read, Samples) else read.mended_files
     return {
         "skipped_files": [{"file": file, "reason": reason} for file, reason in sorted(read.skipped_files.items())],
         "skipped_folders": [{"folder": name, "reason": reason} for name, reason in sorted(folders.items())],

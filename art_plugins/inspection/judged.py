@@ -10,8 +10,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.files.class_folders import ClassFolders
 from art_plugins.files.image_files import ImageReader
+from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.judge import BATCH_SIZE, Judgement
 
 
@@ -49,7 +49,7 @@ def judge_files(
     detect: Callable[[np.ndarray], Judgement],
     channels_first: bool,
     folder: str | Path,
-    found: ClassFolders,
+    found: Samples,
     reader: ImageReader,
     verbose: bool = True,
 ) -> Judged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -91,16 +91,20 @@ def _notification(text: str, level: str) -> dict[str, Any]:
     return {"level": level, "message": {"text": text}}
 
 
-def _location(folder: str, file: str) -> dict[str, Any]:
-    return {"physicalLocation": {"artifactLocation": {"uri": _uri(Path(folder), file)}}}
+def _location(origin: str, file: str) -> dict[str, Any]:
+    return {"physicalLocation": {"artifactLocation": {"uri": _uri(Path(origin), file)}}}
 
 
-def _uri(folder: Path, file: str) -> str:
-    """Relative to the working directory where the folder lies in it, as services that show files of a repository need."""
-    path = os.path.relpath(folder) if not _is_outside(os.path.relpath(folder)) else folder.resolve().as_uri()
-    parts: Sequence[str] = [*([] if path == "." else [path]), file]
-    return "/".join(part if part.startswith("file:") else quote(part.replace(os.sep, "/")) for part in parts)
+def _uri(origin: Path, file: str) -> str:
+    """
+    The file of a sample, or the file that holds it, such as a shard.
 
-
-def _is_outside(relative: str) -> bool:
-    return relative.split(os.sep)[0] == os.pardir
+    It is relative to the working directory where it lies in it, as services that show files of a repository need.
+    """
+    base = origin if origin.is_dir() else origin.parent
+    path = base / file
+    while not path.exists() and path != base:
+        path = path.parent
+    path = origin if path == base else path
+    relative = os.path.relpath(path)
+    return path.resolve().as_uri() if relative.startswith(os.pardir) else quote(Path(relative).as_posix())

@@ -1,8 +1,10 @@
-"""Look for poison in a folder of class folders without any ground truth, and show a person where to look."""
+"""Look for poison in a data set without any ground truth, and show a person where to look."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.shipped import is_shipped, load_autoencoder
-from art_plugins.files.class_folders import find_class_folders
-from art_plugins.files.folder_data import read_folder
+from art_plugins.files.folder_data import FolderData, read_folder
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.outputs import check_outputs, held_folder, together
 from art_plugins.files.sound_files import SoundReader
-from art_plugins.files.sources.content import content_hash
-from art_plugins.inspection.accepted import read_accepted
+from art_plugins.files.sources.items import content_hash
+from art_plugins.files.sources.open_samples import open_samples
+from art_plugins.files.sources.reading import Reading
+from art_plugins.files.sources.samples import Samples
+from art_plugins.inspection.accepted import Accepted, read_accepted
 from art_plugins.inspection.gate import gate
-from art_plugins.inspection.scan_groups import groups_to_show
+from art_plugins.inspection.scan_groups import Group, groups_to_show
 from art_plugins.inspection.scan_page import scan_page
 from art_plugins.inspection.scan_reader import make_reader
 from art_plugins.inspection.scan_record import json_text, keep_list, new_files, scan_record
@@ -34,9 +38,18 @@ OUTPUTS = ("suspects.csv", "report.html", "record.json")
 FROM_THE_FOLDER = ("sample_rate_hz", "channels_first")
 
 
-def scan_folder(
-    folder: str | Path,
-    out: str | Path,
+def scan_folder(folder: str | Path, out: str | Path, settings: ScanSettings | None = None, **kwargs: Any) -> dict[str, Any]:
+    """:func:`scan` for a path. Fields of the settings are accepted as keyword arguments for one more release."""
+    names = [field.name for field in fields(ScanSettings)]
+    old = {name: value for name, value in kwargs.items() if name in names}
+    settings = settings_from(ScanSettings, settings, old, "scan_folder")
+    return scan(folder, None, out, settings, **{name: value for name, value in kwargs.items() if name not in names})
+
+
+def scan(
+    data: Any,
+    labels: Any = None,
+    out: str | Path = "out/scan",
     settings: ScanSettings | None = None,
     *,
     command: str = "",
@@ -44,72 +57,82 @@ def scan_folder(
     **defence_params: Any,
 ) -> dict[str, Any]:
     """
-    Rank the classes of a folder by how suspicious they are, and list the suspect files.
+    Rank the classes of a data set by how suspicious they are, and list the suspect samples.
 
     The function writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``. These and the other outputs
-    appear together at the end, or none of them does. Nothing in ``folder`` is changed. Files that cannot be read are left
-    out, and listed.
+    appear together at the end, or none of them does. Nothing in the data is changed. Samples that cannot be read are left
+    out, and listed. The samples are decoded into a temporary file, so that large data sets need little memory.
 
-    :param folder: One folder of sound files (wav, flac) or images (png, jpg, jpeg) for each class.
+    :param data: A path, an array (also a ``numpy.memmap``), a data set of torch or of Hugging Face; the forms are those of
+        :func:`~art_plugins.files.sources.open_samples.open_samples`.
+    :param labels: A label for each sample, numbers or words, where the data have none of their own.
     :param out: Folder for the results.
     :param settings: ``None``: the default settings.
     :param command: What the user typed, for the record.
     :param verbose: Show progress bars.
     :param defence_params: Parameters of :class:`VAELatentDefence`, such as ``false_alarm_rate``, ``nb_epochs`` and
-        ``random_state``. Fields of the settings are accepted here for one more release.
+        ``random_state``.
     :return: The record, as written; ``classes`` is a ranking, the most suspicious class first. ``gate`` has the exit status
         of the command.
-    :raises InvalidInputError: For bad arguments, a folder that cannot be scanned, an output that exists, or another run
+    :raises InvalidInputError: For bad arguments, data that cannot be scanned, an output that exists, or another run
         that writes to ``out``, before any heavy work; for a full disk at the end.
     :raises MissingPackageError: If a package for sound files, images or pages is missing, before any heavy work.
     """
     start = time.perf_counter()
-    settings, params = _sorted_out(settings, defence_params)
+    settings = settings or ScanSettings()
+    params = _checked(settings, defence_params)
     check_outputs(Path(out), OUTPUTS, (settings.apply_to, settings.save_autoencoder))
     import_optional("jinja2")
     accepted = read_accepted(settings.accepted)
-    with held_folder(Path(out)):
-        found = find_class_folders(folder, settings.kind, settings.split)
+    with held_folder(Path(out)), ExitStack() as stack:
+        found = stack.enter_context(open_samples(data, labels, _reading(settings)))
         given = settings.autoencoder
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
-        reader = make_reader(found, folder, settings, fitted)
-        with read_folder(folder, found, reader, verbose) as data:
-            defence = VAELatentDefence(None, data.x, data.labels)
-            trained = given if fitted is None or is_shipped(given) else fitted
-            defence.detect_poison(autoencoder=trained, verbose=verbose, **params, **_kind_of_data(reader))
-            record = {
-                "command": command,
-                "folder": str(folder),
-                **scan_record(found, reader, data, defence, settings),
-            }
-            groups = groups_to_show(defence, data, record["classes"])
-            record["suspects"] = suspect_rows(
-                groups,
-                data,
-                defence.outlier_scores_,
-                record["classes"],
-                lambda index: content_hash(Path(folder) / data.files[index]),
-                accepted,
-            )
-            record["notes"] += accepted_notes(record["suspects"], settings.accepted)
-            record |= {"gate": gate(record, settings.fail_on), "seconds": time.perf_counter() - start}
-            page = scan_page(record, groups, data, reader, defence.outlier_scores_, settings.max_listed)
+        reader = make_reader(found, settings, fitted)
+        decoded = stack.enter_context(read_folder(found, reader, verbose))
+        defence = VAELatentDefence(None, decoded.x, decoded.labels)
+        trained = given if fitted is None or is_shipped(given) else fitted
+        defence.detect_poison(autoencoder=trained, verbose=verbose, **params, **_kind_of_data(reader))
+        record = {"command": command, "folder": found.origin, **scan_record(found, reader, decoded, defence, settings)}
+        groups = groups_to_show(defence, decoded, record["classes"])
+        record |= _verdict(record, groups, found, decoded, defence, settings, accepted)
+        record["seconds"] = time.perf_counter() - start
         texts = [
             suspects_csv(record["suspects"]),
-            page,
+            scan_page(record, groups, decoded, reader, defence.outlier_scores_, settings.max_listed),
             json_text(record),
-            *([] if settings.apply_to is None else [keep_list(defence, data, record["suspects"])]),
+            *([] if settings.apply_to is None else [keep_list(defence, decoded, record["suspects"])]),
         ]
         _write(Path(out), texts, settings, defence.autoencoder_)
     return record
 
 
-def _sorted_out(settings: ScanSettings | None, keywords: dict[str, Any]) -> tuple[ScanSettings, dict[str, Any]]:
-    """The settings of the scan, and the parameters of the defence, which are checked."""
-    names = [field.name for field in fields(ScanSettings)]
-    old = {name: value for name, value in keywords.items() if name in names}
-    settings = settings_from(ScanSettings, settings, old, "scan_folder", stacklevel=4)
-    params = {name: value for name, value in keywords.items() if name not in names}
+def _reading(settings: ScanSettings) -> Reading:
+    return Reading(settings.kind, settings.split, settings.path_column, settings.label_column, settings.rate_hz)
+
+
+def _verdict(
+    record: dict[str, Any],
+    groups: Sequence[Group],
+    found: Samples,
+    decoded: FolderData,
+    defence: VAELatentDefence,
+    settings: ScanSettings,
+    accepted: Accepted,
+) -> dict[str, Any]:
+    """What the record gets besides the ranking: the suspects, what was accepted of them, and the exit status."""
+
+    def hash_of(index: int) -> str:
+        return content_hash(found.items[decoded.places[index]])
+
+    suspects = suspect_rows(groups, decoded, defence.outlier_scores_, record["classes"], hash_of, accepted)
+    notes = [*record["notes"], *accepted_notes(suspects, settings.accepted)]
+    return {"notes": notes, "suspects": suspects, "gate": gate({**record, "suspects": suspects}, settings.fail_on)}
+
+
+def _checked(settings: ScanSettings, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the defence, which are checked."""
+    params = dict(params)
     if settings.save_autoencoder is not None:
         params.setdefault("checkpoint", f"{settings.save_autoencoder}.checkpoint")
     taken = [name for name in FROM_THE_FOLDER if name in params]
@@ -118,7 +141,7 @@ def _sorted_out(settings: ScanSettings | None, keywords: dict[str, Any]) -> tupl
     # The defence checks its parameters again, but only once the files have been decoded.
     architecture = settings.autoencoder if isinstance(settings.autoencoder, dict) else None
     VAELatentDefence(None, np.zeros((1, 1)), np.zeros(1)).set_params(autoencoder=architecture, **params)
-    return settings, params
+    return params
 
 
 def _kind_of_data(reader: SoundReader | ImageReader) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.evaluation.running.environment import versions
-from art_plugins.files.class_folders import ClassFolders
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
+from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.scan_words import (
     NOTHING_FOUND,
     cautions,
@@ -28,7 +28,7 @@ from art_plugins.statistics.latents.scoring_settings import THRESHOLD
 
 
 def scan_record(
-    found: ClassFolders,
+    found: Samples,
     reader: SoundReader | ImageReader,
     data: FolderData,
     defence: VAELatentDefence,

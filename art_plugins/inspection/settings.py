@@ -84,6 +84,10 @@ class ScanSettings:
         SHA-256 of their content and by their class, so that a new name keeps them cleared.
     :param fail_on: What makes the exit status 1: ``"poison"``: what is called poison; ``"look"``: anything that a person
         should look at; ``"never"``: nothing. What is accepted does not count.
+    :param path_column: Column of a table, or name of an array, that holds the samples or the paths of their files;
+        ``None``: it is found by its usual name.
+    :param label_column: The same for the labels.
+    :param rate_hz: Sample rate of waveforms that come as arrays, which do not say it.
     :raises InvalidInputError: For a value that is out of its range.
     """
 
@@ -97,11 +101,16 @@ class ScanSettings:
     max_listed: int = 8
     accepted: str | Path | None = None
     fail_on: str = "poison"
+    path_column: str | None = None
+    label_column: str | None = None
+    rate_hz: int | None = None
 
     def __post_init__(self) -> None:
         check_seconds(self.seconds)
         check_size(self.size)
         check_count("max_listed", self.max_listed)
+        if self.rate_hz is not None:
+            check_count("rate_hz", self.rate_hz)
         check_choice("fail_on", self.fail_on, FAIL_ON)
         if isinstance(self.autoencoder, (str, Path)) and self.save_autoencoder is not None:
             raise InvalidInputError(

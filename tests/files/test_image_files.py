@@ -105,8 +105,10 @@ def test_read_damaged_file_gives_the_reason(write, name, spoil, reason):
         COLOUR.read(path)
 
 
-def test_read_other_format_under_a_png_name_is_refused(tmp_path):
+def test_read_other_format_under_a_png_name_is_read_only_if_it_is_one_that_is_read(tmp_path):
     Image.fromarray(pixels()).save(tmp_path / "a.png", format="TIFF")
+    assert np.array_equal(COLOUR.read(tmp_path / "a.png")[0], pixels())
+    Image.fromarray(pixels()).save(tmp_path / "a.png", format="PPM")
     with pytest.raises(InvalidInputError, match="not a readable"):
         COLOUR.read(tmp_path / "a.png")
 

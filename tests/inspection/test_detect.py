@@ -370,8 +370,8 @@ def write_classes(root: Path, names: str, n: int = 2) -> Path:
     ("what", "options", "sentence"),
     [
         ({"model": "gone.pt"}, {}, r"gone\.pt does not exist; give a model file"),
-        ({"folder": "gone"}, {}, "gone does not exist; give a folder that holds png or jpg or jpeg files"),
-        ({"folder": "empty"}, {}, "empty holds no png or jpg or jpeg file"),
+        ({"folder": "gone"}, {}, "gone does not exist; give a folder that holds image files"),
+        ({"folder": "empty"}, {}, "empty holds no image file; convert the files to png, jpg"),
         ({"clean": "gone"}, {}, "gone does not exist; give a folder that holds one folder"),
         ({"clean": "empty"}, {}, "holds no class folders"),
         ({"clean": "two"}, {}, "tells 10 classes apart, and .* holds 2 class folders"),

@@ -20,14 +20,14 @@ from art_plugins import cli
 from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.outputs import csv_text
-from art_plugins.files.sources.content import content_hash
+from art_plugins.files.sources.items import content_hash
 from art_plugins.inspection.accepted import read_accepted
 from art_plugins.inspection.gate import gate, gate_sentence
 from art_plugins.inspection.sarif import sarif_text
 from art_plugins.inspection.suspect_rows import COLUMNS, SCHEMA_VERSION, suspects_csv
 from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
-N_CLIPS, N_POISON, TARGET = 40, 20, "tuo"
+N_CLIPS, N_POISON, TARGET = 24, 12, "tuo"
 OUTPUTS = ("record.json", "report.html", "suspects.csv")
 
 
@@ -206,6 +206,8 @@ def test_sarif_places_are_relative_to_the_working_directory_and_escaped(
         "notes": [],
         "gate": {"status": 0, "reasons": []},
     }
+    (tmp_path / "data" / "a b").mkdir(parents=True)
+    (tmp_path / "data" / "a b" / "%é.wav").touch()
     monkeypatch.chdir(tmp_path)
     (run,) = json.loads(sarif_text(record))["runs"]
     (result,) = run["results"]
@@ -220,3 +222,28 @@ def test_sarif_places_are_relative_to_the_working_directory_and_escaped(
     (run,) = json.loads(sarif_text(record))["runs"]
     uri = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert uri == f"{tmp_path.as_uri()}/data/a%20b/%25%C3%A9.wav"
+
+
+@pytest.mark.parametrize(
+    ("origin", "file", "place"),
+    [
+        ("in", "shard.tar/key.png", "in/shard.tar"),
+        ("in/shard.tar", "shard.tar/key.png", "in/shard.tar"),
+        ("in/list.csv", "a/1.png", "in/a/1.png"),
+        ("in/x.npz", "x_train[3]", "in/x.npz"),
+        ("the Dataset", "row[3]", "the%20Dataset"),
+    ],
+)
+def test_sarif_place_of_a_sample_that_is_no_file_is_what_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str, file: str, place: str
+) -> None:
+    for name in ("shard.tar", "list.csv", "x.npz", "a/1.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    skipped = [{"file": file, "reason": "it is empty"}]
+    gate = {"status": 0, "reasons": []}
+    record = {"folder": origin, "suspects": [], "skipped_files": skipped, "finding": "", "notes": [], "gate": gate}
+    (run,) = json.loads(sarif_text(record))["runs"]
+    note = run["invocations"][0]["toolExecutionNotifications"][-1]
+    assert note["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == place

@@ -22,7 +22,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, MissingPackageError
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.files import folder_data
+from art_plugins.files import folder_data, folder_room
 from art_plugins.files.class_folders import find_class_folders
 from art_plugins.files.folder_data import read_folder
 from art_plugins.files.sound_files import SoundReader
@@ -319,11 +319,11 @@ def fill(root: Path, names: tuple[str, ...]) -> Path:
     [
         ((), {}, "does not exist; give a folder"),
         (("a.wav",), {}, "holds no class folders"),
-        (("a/a.txt", "b/b.txt"), {}, "No class folder .* holds a wav, flac, png, jpg or jpeg file"),
-        (("a/a.wav", "b/b.txt"), {}, "holds 1 class folder with wav or flac files. .* at least 2"),
+        (("a/a.txt", "b/b.txt"), {}, "holds no sound .wav, flac, mp3, .* and no image .png, jpg, .* of a class"),
+        (("a/a.wav", "b/b.txt"), {}, "holds 1 class folder with sound files. .* at least 2"),
         (("a/a.wav", "_b/b.wav"), {}, "holds 1 class folder"),
         (("a/a.wav", "b/b.png"), {}, "1 sound files and 1 images; choose one kind"),
-        (("a/a.wav", "b/b.wav"), {"kind": "image"}, "holds 0 class folder with png or jpg or jpeg files"),
+        (("a/a.wav", "b/b.wav"), {"kind": "image"}, "holds 0 class folder with image files"),
         (("a/a.wav", "b/b.wav"), {"kind": "text"}, "kind must be one of"),
         (("a/a.wav", "b/b.wav"), {}, "None of the 2 sound files can be read"),
         (("a/a.png", "b/b.png"), {}, "None of the 2 images can be read"),
@@ -462,9 +462,7 @@ def test_scan_one_broken_file_of_any_kind_is_that_files(scanned, tmp_path, monke
         return real_open(path, *args, **kwargs)
 
     monkeypatch.setattr(soundfile, "SoundFile", broken)
-    with read_folder(
-        tmp_path / "words", find_class_folders(tmp_path / "words"), SoundReader(RATE_HZ, 800), verbose=False
-    ) as data:
+    with read_folder(find_class_folders(tmp_path / "words"), SoundReader(RATE_HZ, 800), verbose=False) as data:
         assert data.files == ("a/0.wav", "a/1.wav", "b/0.wav")
         assert data.skipped_files == {"b/1.wav": "it is not a readable sound file (AssertionError)"}
 
@@ -487,7 +485,7 @@ def test_file_rows_put_like_reasons_together_and_counts_add_up(scanned_odd):
 def test_read_folder_streams_to_a_map_without_a_name_on_the_disk(scanned, tmp_path, monkeypatch):
     root = scanned[0]
     monkeypatch.setattr(folder_data.tempfile, "tempdir", str(tmp_path))
-    with read_folder(root, find_class_folders(root), SoundReader(RATE_HZ, 800), verbose=False) as data:
+    with read_folder(find_class_folders(root), SoundReader(RATE_HZ, 800), verbose=False) as data:
         assert isinstance(data.x, np.memmap)
         assert list(tmp_path.iterdir()) == []  # a process that is killed here leaves nothing
         assert data.class_names == CLASSES
@@ -509,14 +507,14 @@ def test_read_folder_full_disk_is_one_sentence(scanned, monkeypatch, has_falloca
             raise OSError(errno.ENOSPC, "No space left on device")
 
     written = []
-    monkeypatch.setattr(folder_data.os, "posix_fallocate", full, raising=False)
-    monkeypatch.setattr(folder_data.os, "write", full_at_the_second)
-    monkeypatch.setattr(folder_data, "ZEROS_BYTES", 1_000)
+    monkeypatch.setattr(folder_room.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(folder_room.os, "write", full_at_the_second)
+    monkeypatch.setattr(folder_room, "ZEROS_BYTES", 1_000)
     with (
         pytest.raises(
             InvalidInputError, match=r"The 120 decoded files need 1 MB in .* \(No space left on device\); choose"
         ),
-        read_folder(scanned[0], find_class_folders(scanned[0]), SoundReader(RATE_HZ, 800), verbose=False),
+        read_folder(find_class_folders(scanned[0]), SoundReader(RATE_HZ, 800), verbose=False),
     ):
         pytest.fail("there was no room")
     assert written == ([] if has_fallocate else [1_000, 1_000])
@@ -533,14 +531,14 @@ def test_read_folder_takes_the_room_before_it_reads(scanned, monkeypatch, has_fa
         n_blocks = os.fstat(descriptor[0]).st_blocks
         raise InvalidInputError("not today")
 
-    descriptor, n_blocks, taken = [], 0, folder_data._allocate
-    monkeypatch.setattr(folder_data, "_allocate", lambda file, *sizes: descriptor.append(file) or taken(file, *sizes))
+    descriptor, n_blocks, taken = [], 0, folder_room.take_room
+    monkeypatch.setattr(folder_room, "take_room", lambda file, *sizes: descriptor.append(file) or taken(file, *sizes))
     monkeypatch.setattr(SoundReader, "read", look)
     if not has_fallocate:
-        monkeypatch.setattr(folder_data.os, "posix_fallocate", none)
+        monkeypatch.setattr(folder_room.os, "posix_fallocate", none)
     with (
         pytest.raises(InvalidInputError, match="Only 0 class"),
-        read_folder(scanned[0], find_class_folders(scanned[0]), SoundReader(RATE_HZ, 800), verbose=False),
+        read_folder(find_class_folders(scanned[0]), SoundReader(RATE_HZ, 800), verbose=False),
     ):
         pytest.fail("nothing could be read")
     assert n_blocks * 512 >= 120 * 800 * 4

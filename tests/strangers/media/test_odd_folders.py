@@ -49,7 +49,7 @@ def test_splits_are_never_classes_and_are_taken_together(tmp_path, splits):
     }
     assert all(split in found.notes[0] for split in splits)
     assert found.ignored_files == {"another type: .txt": 1, "in no class folder": 1}
-    assert found.skipped_folders == {"docs": "it holds no wav or flac file that can be read"}
+    assert found.skipped_folders == {"docs": "it holds no sound file that can be read"}
 
 
 def test_split_that_is_asked_for_is_the_only_one(tmp_path):

@@ -21,7 +21,7 @@ Image = pytest.importorskip("PIL.Image")
 
 SIZE = (24, 16)
 READERS = {True: ImageReader(SIZE, is_grey=True), False: ImageReader(SIZE, is_grey=False)}
-UNREADABLE = "skipped: it is not a readable png or jpg file"
+UNREADABLE = "skipped: it is not a readable image file"
 DAMAGED = "skipped: it is damaged or truncated"
 GREY = "grey among coloured files"
 
@@ -175,8 +175,9 @@ def damaged() -> Iterator[Case]:
             "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         }.items():
             yield Case(f"{name}.{suffix}", junk, UNREADABLE)
-        for other in ("TIFF", "BMP", "GIF", "ICO", "WEBP"):
-            yield Case(f"{other}-under-the-name-of.{suffix}", encoded(noise, other), UNREADABLE)
+        for other in ("TIFF", "BMP", "GIF", "WEBP"):
+            yield Case(f"{other}-under-the-name-of.{suffix}", encoded(noise, other), "read")
+        yield Case(f"ICO-under-the-name-of.{suffix}", encoded(noise, "ICO"), UNREADABLE)
     content = encoded(noise, "PNG")
     yield Case("jpg-under-the-name-of.png", encoded(noise, "JPEG"), "read")
     yield Case("png-under-the-name-of.jpg", content, "read")
