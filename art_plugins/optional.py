@@ -46,6 +46,9 @@ PACKAGES = {
     "h5py": Package("HDF5 files", "h5py", "data"),
     "distributed": Package("Dask clusters", "distributed", "dask"),
     "ray": Package("Ray clusters", "ray", "ray"),
+    "onnx": Package("ONNX files", "onnx", "onnx"),
+    "onnxruntime": Package("ONNX files", "onnxruntime", "onnx"),
+    "onnxscript": Package("ONNX files", "onnxscript", "onnx"),
     "IPython": Package("Notebooks", "IPython", "notebooks"),
 }
 
@@ -64,7 +67,8 @@ def import_optional(module: str) -> Any:
         ImportError,
         OSError,
         RuntimeError,
-    ) as error:  # OSError, RuntimeError: of a shared library
+        AttributeError,
+    ) as error:  # OSError, RuntimeError: of a shared library; AttributeError: of packages that do not fit together
         package = PACKAGES[module.partition(".")[0]]
         raise MissingPackageError(
             f"{package.use} need the package {package.name}, which cannot be imported ({error}).{package.advice} "

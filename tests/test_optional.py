@@ -32,7 +32,9 @@ def test_missing_package_is_named_with_its_extra_and_the_cause(module, monkeypat
     assert str(caught.value.__cause__) in message
 
 
-@pytest.mark.parametrize("error", [OSError("lib.so: no such file"), RuntimeError("made for another torch")])
+@pytest.mark.parametrize(
+    "error", [OSError("no lib.so"), RuntimeError("made for another torch"), AttributeError("no float4")]
+)
 def test_package_whose_shared_library_fails_counts_as_missing(error, monkeypatch):
     def fail(_):
         raise error

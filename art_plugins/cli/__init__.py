@@ -5,6 +5,7 @@ The parameters of a command's function are the options of the command line, so t
 """
 
 from art_plugins.cli import (
+    guard,
     inspect,
     measure,
     measure_attacks,
@@ -18,6 +19,7 @@ from art_plugins.cli.app import app, main
 
 __all__ = [
     "app",
+    "guard",
     "inspect",
     "main",
     "measure",

@@ -15,7 +15,7 @@ from art_plugins.features.fingerprint import check_known_layers, check_saved_for
 from art_plugins.file_rules import ArrayRule, SettingRule, check_arrays, check_names, check_settings, reading
 from art_plugins.parameters import old_names_allowed, renamed
 from art_plugins.statistics.density import ClassDensities, MixtureDensities, mixture_rules
-from art_plugins.statistics.factor_gaussians import FactorDensities, factor_rules
+from art_plugins.statistics.factor_densities import FactorDensities, factor_rules
 from art_plugins.storage import load_arrays, save_arrays, target_file
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 from art_plugins.triggers.trigger import Trigger
@@ -53,10 +53,18 @@ class SavedInFlight(CheckedParameters):
 
         def _target(self) -> int: ...
 
-    def _fitted_layers(self) -> list[str]:
+    def fitted_densities(self) -> tuple[ClassDensities, list[str]]:
+        """
+        The fitted densities, and the layers whose inputs are their features.
+
+        :raises NotFittedError: Before :meth:`fit`.
+        """
         if self._densities is None:
             raise NotFittedError("This detector has no densities; call fit(x_clean, y_clean) first.")
-        return self.layers_
+        return self._densities, self.layers_
+
+    def _fitted_layers(self) -> list[str]:
+        return self.fitted_densities()[1]
 
     def save(self, filename: str | Path, path: str | Path | None = None) -> None:
         """
@@ -75,8 +83,7 @@ class SavedInFlight(CheckedParameters):
 
         :raises NotFittedError: Before :meth:`fit`.
         """
-        layers = self._fitted_layers()
-        assert self._densities is not None
+        densities, layers = self.fitted_densities()
         settings = {
             "parameters": self.tunables(),
             "target_class": self._target(),
@@ -85,7 +92,7 @@ class SavedInFlight(CheckedParameters):
             "margin": self.margin_,
             "network_sha256": model_fingerprint(self.classifier),
         }
-        return self._densities._asdict() | trigger_arrays(self.trigger), settings
+        return densities._asdict() | trigger_arrays(self.trigger), settings
 
     @classmethod
     def load(cls, path: str | Path, classifier: Any, trigger: Trigger | None = None) -> Self:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
 from art_plugins.defences.in_flight_verdicts import is_sound
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.features.classifiers import predicted_classes
 from art_plugins.features.outputs import check_outputs
+from art_plugins.statistics.factor_gaussians import fit_bytes
 from art_plugins.triggers.trigger import Trigger, apply_trigger
 
 logger = logging.getLogger(__name__)
@@ -48,6 +51,23 @@ def check_class_sizes(sizes: np.ndarray, target: int) -> None:
         )
 
 
+def check_memory(n_samples: int, n_features: int, layers: Sequence[str]) -> None:
+    """
+    Check, and say in the log, how much memory the fit of the densities takes at most.
+
+    :param layers: Names of the layers whose inputs are the features.
+    :raises InvalidInputError: If that is more than the machine has available.
+    """
+    needed, available = fit_bytes(n_samples, n_features), int(psutil.virtual_memory().available)
+    logger.info("The densities of %d features take at most %.2f GB of memory.", n_features, needed / 1e9)
+    if needed > available:
+        raise InvalidInputError(
+            f"The densities of {n_features:,} features (the inputs of the layers {', '.join(layers)}) of {n_samples:,} "
+            f"images take up to {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are available; give fewer "
+            "clean images, or a smaller n_layers."
+        )
+
+
 def stamped_features(
     classifier: Any, trigger: Trigger, x: np.ndarray, labels: np.ndarray, target: int, n_layers: int, batch_size: int
 ) -> StampedFeatures:
@@ -62,6 +82,7 @@ def stamped_features(
     images = np.array(x)
     images[is_source] = apply_trigger(trigger, x[is_source])
     layers = hidden_layers(classifier, images, n_layers)
+    check_memory(len(images), logits_and_hidden(classifier, images[:1], layers)[1].shape[1], layers)
     outputs, features = logits_and_hidden(classifier, images, layers, batch_size)
     check_outputs(outputs, int(classifier.nb_classes))
     n_bad = int((~is_sound(outputs, features)).sum())

@@ -11,9 +11,10 @@ from sklearn.mixture import GaussianMixture
 
 from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.parameters import check_choice, check_number
-from art_plugins.statistics.factor_gaussians import FLOOR, FactorDensities, fit_factor_densities, shrinkage_of
+from art_plugins.statistics.factor_densities import FactorDensities
+from art_plugins.statistics.factor_gaussians import FLOOR, fit_factor_densities, shrinkage_of
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.standardise import Standardisation, fit_standardisation, standardise
+from art_plugins.statistics.standardise import Standardisation, fit_standardisation, signed_power, standardise
 
 FAMILIES = ("mixture", "oas", "tied", "regularised")
 MAX_COMPONENTS = 3
@@ -124,7 +125,22 @@ def fit_class_densities(
     :raises InvalidInputError: For an unknown family, ``tie`` or ``power`` out of range, or features that are all constant.
     """
     check_density(family, tie, power)
-    rule, z = fit_standardisation(features, power)
+    powered = signed_power(features, power)
+    return _fit(powered, labels, nb_classes, family=family, tie=tie, power=power, random_state=random_state)
+
+
+def _fit(
+    powered: np.ndarray,
+    labels: np.ndarray,
+    nb_classes: int,
+    *,
+    family: str = "regularised",
+    tie: float = 0.9,
+    power: float = 1.0,
+    random_state: int = 0,
+) -> ClassDensities:
+    """As :func:`fit_class_densities`, for features after the signed power, which are overwritten."""
+    rule, z = fit_standardisation(powered, power)
     members = indices_by_class(labels, nb_classes)
     if family != "mixture":
         return fit_factor_densities(z, rule, members, family, tie)
@@ -156,12 +172,12 @@ def cross_fitted_log_likelihoods(
     if folds.max() == 0:  # every class has one sample: hold out samples of several classes together
         folds = np.arange(len(labels)) % n_folds
     found = np.empty((len(labels), nb_classes))
+    check_density(density.get("family", "regularised"), density.get("tie", 0.9), density.get("power", 1.0))
+    powered = signed_power(features, density.pop("power", 1.0))  # once for all folds
     for fold in range(min(n_folds, folds.max() + 1)):
         held_out = folds == fold
-        densities = fit_class_densities(
-            features[~held_out], labels[~held_out], nb_classes, random_state=random_state, **density
-        )
-        found[held_out] = densities.log_likelihoods(features[held_out])
+        densities = _fit(powered[~held_out], labels[~held_out], nb_classes, random_state=random_state, **density)
+        found[held_out] = densities.log_likelihoods(powered[held_out])
     return found
 
 
@@ -219,6 +235,8 @@ def _common_variances(z: np.ndarray, labels: np.ndarray) -> np.ndarray:
         deviations[labels == label] -= z[labels == label].mean(axis=0)
     n, d = z.shape
     products = (deviations @ deviations.T if n < d else deviations.T @ deviations) / n
+    lengths = np.einsum("ij,ij->i", deviations, deviations)
+    shrinkage = shrinkage_of(np.linalg.eigvalsh(products), lengths, d)
     variances: np.ndarray = np.einsum("ij,ij->j", deviations, deviations) / n
-    shrinkage, mean_variance = shrinkage_of(deviations, products, d), float(variances.mean())
+    mean_variance = float(variances.mean())
     return (1 - shrinkage) * variances + shrinkage * mean_variance + (FLOOR * mean_variance or 1.0)

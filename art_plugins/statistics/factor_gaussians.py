@@ -1,123 +1,57 @@
-"""Gaussians of several classes in factor form: memory and time grow with the number of features, not with its square."""
+"""Fit of Gaussians in factor form: memory and time grow with the number of features, not with its square."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.file_rules import TINY, ArrayRule
-from art_plugins.statistics.standardise import Standardisation, standardise
+from art_plugins.file_rules import TINY
+from art_plugins.statistics.factor_densities import FactorDensities
+from art_plugins.statistics.standardise import Standardisation
 
 FLOOR = 1e-3  # of the mean variance, added to every variance of the common covariance
 OWN_FLOOR = 1e-6  # the same for a covariance of one class alone, which is singular for few samples
+ROUNDING = 1e-24  # a mean variance below it is a rounding error of equal samples; that of all samples is about 1
 LEAST_TIE = 1e-6  # with a smaller weight, the common covariance does not make that of a class regular
-BLOCK = 2**23  # values of the largest array that one step of an evaluation holds: 64 MiB
-
-
-class FactorDensities(NamedTuple):
-    """
-    Gaussians of K classes over d standardised features, with r directions that all classes share.
-
-    ``power``, ``centre``, ``scale``, ``used``: see :class:`~art_plugins.statistics.standardise.Standardisation`.
-    ``basis`` (r, d): the directions, each divided by the standard deviation of the common covariance T along it, so that
-    y = basis z is white; ``variances`` (r,): the variances of T along the directions; ``remainder`` (): its variance in
-    every other direction. ``means`` (K, r): means of the classes in y. The covariance of class c in y is
-    ``noise[c]`` (I + F F'), where the rows of ``factors`` (Q, r) that belong to c (``owners``, (Q,), sorted) are the
-    directions of F, each with the length sqrt(v / (1 + v)) for the eigenvalue v of F F'. ``log_scales`` (K,): half the
-    negative log-determinant of the covariance in z; -inf for a class without samples.
-    """
-
-    power: np.ndarray
-    centre: np.ndarray
-    scale: np.ndarray
-    used: np.ndarray
-    basis: np.ndarray
-    variances: np.ndarray
-    remainder: np.ndarray
-    means: np.ndarray
-    noise: np.ndarray
-    factors: np.ndarray
-    owners: np.ndarray
-    log_scales: np.ndarray
-
-    @property
-    def known(self) -> np.ndarray:
-        """Which classes have a density, (K,), bool."""
-        known: np.ndarray = np.isfinite(self.log_scales)
-        return known
-
-    def log_likelihoods(self, features: np.ndarray) -> np.ndarray:
-        """
-        Evaluate the density of every class at new samples.
-
-        :param features: Shape (n, D).
-        :return: Log-density of each sample under each class, in nats, (n, K); -inf for a class without samples.
-        """
-        found = np.empty((len(features), len(self.means)))
-        n_rows = max(1, BLOCK // max(self.basis.shape[1], len(self.owners), 1))
-        offsets = np.einsum("qr,qr->q", self.factors, self.means[self.owners])
-        classes, starts = np.unique(self.owners, return_index=True)
-        for start in range(0, len(features), n_rows):
-            rows = slice(start, start + n_rows)
-            z = standardise(features[rows], Standardisation(self.power, self.centre, self.scale, self.used))
-            y = z @ self.basis.T
-            outside = np.maximum(np.einsum("ij,ij->i", z, z) - y**2 @ self.variances, 0) / self.remainder
-            squared = (np.einsum("ij,ij->i", y, y) + outside)[:, None] - 2 * y @ self.means.T + (self.means**2).sum(axis=1)
-            if len(starts):
-                squared[:, classes] -= np.add.reduceat((y @ self.factors.T - offsets) ** 2, starts, axis=1)
-            found[rows] = self.log_scales - 0.5 * (squared / self.noise + z.shape[1] * np.log(2 * np.pi))
-        return found
-
-
-def factor_rules() -> dict[str, ArrayRule]:
-    """Rules that the arrays of a saved :class:`FactorDensities` must meet; ``K``, ``D``, ``d``, ``r``, ``Q`` name sizes."""
-    return {
-        "power": ArrayRule("f", (), low=TINY, high=1),
-        "centre": ArrayRule("f", ("D",)),
-        "scale": ArrayRule("f", ("D",), low=TINY),
-        "used": ArrayRule("b", ("D",)),
-        "basis": ArrayRule("f", ("r", "d")),
-        "variances": ArrayRule("f", ("r",), low=TINY),
-        "remainder": ArrayRule("f", (), low=TINY),
-        "means": ArrayRule("f", ("K", "r")),
-        "noise": ArrayRule("f", ("K",), low=TINY),
-        "factors": ArrayRule("f", ("Q", "r")),
-        "owners": ArrayRule("iu", ("Q",), low=0),
-        "log_scales": ArrayRule("f", ("K",), also=(-np.inf,)),
-    }
 
 
 def fit_bytes(n_samples: int, n_features: int) -> int:
     """
-    Give an upper bound of the memory that a fit takes beside the features that it is given.
+    Give an upper bound of the memory that a fit with cross-fitting takes beside the features that it is given.
 
-    Three copies of the features in double precision: the features, one step of their standardisation, and the directions.
-    Further, five square arrays of the smaller side.
+    These are five copies of the features in double precision (all samples, those of a fold, their features that vary, and
+    the directions of two fits), and ten square arrays of the smaller side.
 
     :param n_samples: Number of samples, n.
     :param n_features: Number of features, D.
     :return: Bytes.
     """
-    return 8 * (3 * n_samples * n_features + 5 * min(n_samples, n_features) ** 2)
+    return 8 * (5 * n_samples * n_features + 10 * min(n_samples, n_features) ** 2)
 
 
 class _Class(NamedTuple):
-    """Mean (r,) and noise of a class; its ``factors`` (q, r), each of length 1, with their ``eigenvalues`` (q,)."""
+    """The ``noise`` of a class; its ``factors`` (q, r), each of length 1, with their ``eigenvalues`` (q,)."""
 
-    mean: np.ndarray
     noise: float
     factors: np.ndarray
     eigenvalues: np.ndarray
 
 
-class _Common(NamedTuple):
-    """The common covariance T: ``eigenvalues`` (r,) along the rows of ``directions`` (r, r), and the ``remainder``."""
+class _Axes(NamedTuple):
+    """
+    Orthonormal axes of the subspace that holds the samples.
 
-    eigenvalues: np.ndarray
-    directions: np.ndarray
-    remainder: float
+    ``weights``: the axes themselves, (r, d), or for fewer samples than features the weights with which the samples add up
+    to them, (r, n); ``values`` (r,): variance of the deviations from the class means along each axis, which are
+    uncorrelated; ``deviations`` (n, r) and ``means`` (K, r): in these axes.
+    """
+
+    weights: np.ndarray
+    values: np.ndarray
+    deviations: np.ndarray
+    means: np.ndarray
 
 
 def fit_factor_densities(
@@ -136,108 +70,115 @@ def fit_factor_densities(
     :param family: ``"oas"``, ``"tied"`` or ``"regularised"``.
     :param tie: Weight of the common covariance, 0 to 1, for ``"regularised"``.
     """
-    coordinates, mixing = _subspace(z)
-    means = np.stack([coordinates[rows].mean(axis=0) if len(rows) else np.zeros(len(mixing)) for rows in members])
-    deviations = coordinates.copy()
-    for rows, mean in zip(members, means, strict=True):
-        deviations[rows] -= mean
-    common = _common_covariance(deviations, z.shape[1])
+    size = z.shape[1]
+    axes = _axes(z, members)
+    common, remainder = _common_variances(axes, size)
     is_white = family == "tied" or (family == "regularised" and tie >= LEAST_TIE)
-    if is_white:  # the directions of T, in its own unit
-        whitening = common.directions / np.sqrt(common.eigenvalues)[:, None]
-        mixing, deviations, means = whitening @ mixing, deviations @ whitening.T, means @ whitening.T
-        variances, remainder, size = common.eigenvalues, common.remainder, z.shape[1]
-    else:
-        variances, remainder, size = np.ones(len(mixing)), 1.0, z.shape[1]
+    variances = common if is_white else np.ones(len(common))
+    roots, remainder_ = np.sqrt(variances), remainder if is_white else 1.0
     parts = [
-        _fit_class(deviations[rows], mean, family, tie, common, is_white, size) if len(rows) else None
-        for rows, mean in zip(members, means, strict=True)
+        _fit_class(axes.deviations[rows] / roots, family, tie, common / variances, remainder / remainder_, size)
+        if len(rows)
+        else None
+        for rows in members
     ]
-    basis = mixing @ z if len(z) < z.shape[1] else mixing
-    log_determinant = np.log(variances).sum() + (size - len(mixing)) * np.log(remainder)
-    return FactorDensities(*rule, basis, variances, np.array(remainder), means, *_stacked(parts, size, log_determinant))
+    basis = axes.weights / roots[:, None]
+    basis = basis @ z if len(z) < size else basis
+    log_determinant = np.log(variances).sum() + (size - len(variances)) * np.log(remainder_)
+    stacked = _stacked(parts, size, len(variances), log_determinant)
+    return FactorDensities(*rule, basis, variances, np.array(remainder_), axes.means / roots, *stacked)
 
 
-def shrinkage_of(deviations: np.ndarray, covariance: np.ndarray, n_dims: int) -> float:
+def shrinkage_of(values: np.ndarray, squared_lengths: np.ndarray, n_dims: int) -> float:
     """
     Give the weight of the sphere by Ledoit and Wolf 2004, as scikit-learn's ``ledoit_wolf`` does for centred samples.
 
-    Nothing but lengths enters it. So the samples may be given by their coordinates in a subspace that holds them.
-
-    :param deviations: Samples less their means, (n, r).
-    :param covariance: Their covariance, (r, r), or their inner products divided by n, (n, n).
-    :param n_dims: Number of dimensions of the whole space, d.
+    :param values: Eigenvalues of the samples' covariance that are not 0, (r,).
+    :param squared_lengths: Squared lengths of the centred samples, (n,).
+    :param n_dims: Number of dimensions, d.
     :return: 0 to 1.
     """
-    trace, square = float(np.trace(covariance)), float(np.sum(covariance**2))
-    fourth = float(np.mean(np.einsum("ij,ij->i", deviations, deviations) ** 2))
+    trace, square = float(values.sum()), float((values**2).sum())
     delta = (square - trace**2 / n_dims) / n_dims
-    beta = (fourth - square) / (n_dims * len(deviations))
+    beta = (float((squared_lengths**2).mean()) - square) / (n_dims * len(squared_lengths))
     return min(1.0, max(0.0, beta / delta)) if delta > 0 else 0.0
 
 
-def _subspace(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Find the subspace that holds the samples.
-
-    :return: Coordinates of the samples in an orthonormal basis, (n, r); and the basis: its rows, (r, d), or for more
-        features than samples the weights with which the samples add up to its rows, (r, n).
-    """
+def _axes(z: np.ndarray, members: Sequence[np.ndarray]) -> _Axes:
+    """The principal axes of the deviations from the class means, and those that the means need in addition."""
     n, d = z.shape
-    eigenvalues, vectors = _eigen(z @ z.T if n < d else z.T @ z, max(n, d))
-    if n < d:
-        roots = np.sqrt(eigenvalues)
-        return vectors.T * roots, vectors / roots[:, None]
-    return z @ vectors.T, vectors
+    if d <= n:
+        means = np.stack([z[rows].mean(axis=0) if len(rows) else np.zeros(d) for rows in members])
+        deviations = z.copy()
+        for rows, mean in zip(members, means, strict=True):
+            deviations[rows] -= mean
+        values, vectors = np.linalg.eigh(deviations.T @ deviations / n)
+        return _Axes(vectors.T, np.maximum(values, 0), deviations @ vectors, means @ vectors)
+    average = np.zeros((len(members), n))  # times z: the class means
+    centring = np.eye(n)  # times z: the deviations from them
+    for label, rows in enumerate(members):
+        average[label, rows] = 1 / max(1, len(rows))
+        centring[np.ix_(rows, rows)] -= 1 / max(1, len(rows))
+    products = z @ z.T
+    tolerance = d * np.finfo(np.float64).eps * float(np.trace(products))
+    values, vectors = _eigen(centring @ products @ centring, tolerance)
+    weights = vectors / np.sqrt(values)[:, None] @ centring
+    rest = average - average @ products @ weights.T @ weights
+    more, further = _eigen(rest @ products @ rest.T, tolerance)
+    weights = np.concatenate([weights, further / np.sqrt(more)[:, None] @ rest])
+    deviations = np.concatenate([vectors.T * np.sqrt(values), np.zeros((n, len(more)))], axis=1)
+    values = np.append(values / n, np.zeros(len(more)))
+    return _Axes(weights, values, deviations, average @ products @ weights.T)
 
 
-def _eigen(matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (r,) above the rounding error, and their eigenvectors as rows, (r, n); the largest first."""
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    kept = eigenvalues > max(size * np.finfo(np.float64).eps * eigenvalues.max(initial=0.0), TINY)
-    return eigenvalues[kept][::-1], vectors.T[kept][::-1]
+def _eigen(matrix: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues above the tolerance, (r,), and their eigenvectors as rows, (r, n)."""
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > max(tolerance, TINY)
+    return values[kept], vectors.T[kept]
 
 
-def _common_covariance(deviations: np.ndarray, n_dims: int) -> _Common:
-    """The covariance of all deviations from the class means, shrunk towards a sphere (Ledoit and Wolf 2004)."""
-    covariance = deviations.T @ deviations / len(deviations)
-    shrinkage = shrinkage_of(deviations, covariance, n_dims)
-    mean_variance = float(np.trace(covariance)) / n_dims
+def _common_variances(axes: _Axes, n_dims: int) -> tuple[np.ndarray, float]:
+    """
+    The covariance of the deviations from the class means, shrunk towards a sphere (Ledoit and Wolf 2004).
+
+    :return: Its variances along the axes, (r,), and its variance in every other direction.
+    """
+    lengths = np.einsum("ij,ij->i", axes.deviations, axes.deviations)
+    shrinkage = shrinkage_of(axes.values, lengths, n_dims)
+    mean_variance = float(axes.values.sum()) / n_dims
     # With one sample in each class, no deviation from the means is left; the covariance is then a sphere.
     remainder = shrinkage * mean_variance + (FLOOR * mean_variance or 1.0)
-    eigenvalues, vectors = np.linalg.eigh(covariance)
-    return _Common((1 - shrinkage) * np.maximum(eigenvalues, 0) + remainder, vectors.T, remainder)
+    return (1 - shrinkage) * axes.values + remainder, remainder
 
 
 def _fit_class(
-    deviations: np.ndarray, mean: np.ndarray, family: str, tie: float, common: _Common, is_white: bool, n_dims: int
+    deviations: np.ndarray, family: str, tie: float, common: np.ndarray, remainder: float, n_dims: int
 ) -> _Class:
-    """One class, from its samples less their mean, (n_c, r), in the common covariance's unit if ``is_white``."""
-    none = _Class(mean, 1.0, np.zeros((0, len(mean))), np.zeros(0))
-    if family == "tied" or len(deviations) < 2:  # the common covariance
-        if is_white:
-            return none
-        eigenvalues = common.eigenvalues / common.remainder - 1
-        return _Class(mean, common.remainder, common.directions[eigenvalues > 0], eigenvalues[eigenvalues > 0])
+    """
+    One class, from its samples less their mean, (n_c, r).
+
+    :param common: The common covariance's variances along the axes, (r,), and ``remainder``, that of every other direction,
+        both in the unit of the deviations.
+    """
+    if family == "tied" or len(deviations) < 2:
+        further = np.flatnonzero(common > remainder)
+        return _Class(remainder, np.eye(len(common))[further], common[further] / remainder - 1)
     values, factors = _principal_axes(deviations)
+    if family == "regularised" and tie >= LEAST_TIE:
+        return _Class(tie, factors, (1 - tie) * values / tie)
+    shrinkage = _oas_shrinkage(values, len(deviations), n_dims) if family == "oas" else 0.0
     mean_variance = float(values.sum()) / n_dims
-    if family == "oas":
-        shrinkage = _oas_shrinkage(values, len(deviations), n_dims)
-        noise = (shrinkage + OWN_FLOOR) * mean_variance or OWN_FLOOR
-        return _Class(mean, noise, factors, (1 - shrinkage) * values / noise)
-    if is_white:
-        return _Class(mean, tie, factors, (1 - tie) * values / tie)
-    noise = OWN_FLOOR * mean_variance or OWN_FLOOR
-    return _Class(mean, noise, factors, values / noise)
+    noise = (shrinkage + OWN_FLOOR) * mean_variance if mean_variance > ROUNDING else OWN_FLOOR
+    return _Class(noise, factors, (1 - shrinkage) * values / noise)
 
 
 def _principal_axes(deviations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variances (q,) along the principal axes of centred samples (n, r), and the axes, (q, r), each of length 1."""
     n, r = deviations.shape
-    if n < r:
-        values, vectors = _eigen(deviations @ deviations.T / n, r)
-        return values, vectors / np.sqrt(values * n)[:, None] @ deviations
-    return _eigen(deviations.T @ deviations / n, n)
+    products = (deviations @ deviations.T if n < r else deviations.T @ deviations) / n
+    values, vectors = _eigen(products, max(n, r) * np.finfo(np.float64).eps * float(np.trace(products)))
+    return values, vectors / np.sqrt(values * n)[:, None] @ deviations if n < r else vectors
 
 
 def _oas_shrinkage(values: np.ndarray, n_samples: int, n_dims: int) -> float:
@@ -248,7 +189,7 @@ def _oas_shrinkage(values: np.ndarray, n_samples: int, n_dims: int) -> float:
 
 
 def _stacked(
-    parts: Sequence[_Class | None], n_dims: int, log_determinant: float
+    parts: Sequence[_Class | None], n_dims: int, n_axes: int, log_determinant: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """
     Put the classes one after another.
@@ -257,16 +198,11 @@ def _stacked(
     :return: ``noise``, ``factors``, ``owners`` and ``log_scales`` of :class:`FactorDensities`.
     """
     noise, log_scales = np.ones(len(parts)), np.full(len(parts), -np.inf)
-    factors: list[np.ndarray] = []
-    owners: list[int] = []
-    for label, part in _known(parts):
-        noise[label] = part.noise
-        log_scales[label] = -0.5 * (n_dims * np.log(part.noise) + log_determinant + np.log1p(part.eigenvalues).sum())
-        factors.append(part.factors * np.sqrt(part.eigenvalues / (1 + part.eigenvalues))[:, None])
-        owners += [label] * len(part.factors)
-    return noise, np.concatenate(factors), np.array(owners, dtype=np.int64), log_scales
-
-
-def _known(parts: Sequence[_Class | None]) -> Iterator[tuple[int, _Class]]:
-    """The classes that have samples."""
-    return ((label, part) for label, part in enumerate(parts) if part is not None)
+    factors, owners = [np.zeros((0, n_axes))], [np.zeros(0, dtype=np.int64)]
+    for label, part in enumerate(parts):
+        if part is not None:
+            noise[label] = part.noise
+            log_scales[label] = -0.5 * (n_dims * np.log(part.noise) + log_determinant + np.log1p(part.eigenvalues).sum())
+            factors.append(part.factors * np.sqrt(part.eigenvalues / (1 + part.eigenvalues))[:, None])
+            owners.append(np.full(len(part.factors), label))
+    return noise, np.concatenate(factors), np.concatenate(owners), log_scales

@@ -32,7 +32,10 @@ def signed_power(features: np.ndarray, power: float) -> np.ndarray:
     powered = np.array(features, dtype=np.float64)
     if power != 1:
         np.abs(powered, out=powered)
-        np.power(powered, power, out=powered)
+        if power == 0.5:
+            np.sqrt(powered, out=powered)  # ten times as fast as the power
+        else:
+            np.power(powered, power, out=powered)
         np.copysign(powered, features, out=powered)
     return powered
 
@@ -50,22 +53,22 @@ def standardise(features: np.ndarray, rule: Standardisation) -> np.ndarray:
     return z
 
 
-def fit_standardisation(features: np.ndarray, power: float) -> tuple[Standardisation, np.ndarray]:
+def fit_standardisation(powered: np.ndarray, power: float) -> tuple[Standardisation, np.ndarray]:
     """
     Learn the standardisation of features, and apply it.
 
-    :param features: Shape (n, D), finite.
+    :param powered: Features after the signed power, (n, D), float64, finite. They are overwritten, to save memory.
     :param power: Exponent of the signed power.
-    :return: The standardisation, and the standardised features that vary, (n, d), float64.
+    :return: The standardisation, and the standardised features that vary, (n, d).
     :raises InvalidInputError: If all features are constant.
     """
-    powered = signed_power(features, power)
-    centre, scale = powered.mean(axis=0), powered.std(axis=0)
+    centre = powered.mean(axis=0)
+    powered -= centre
+    scale = np.sqrt(np.einsum("ij,ij->j", powered, powered) / len(powered))
     # The deviation of equal values may be a rounding error above 0; their range is 0.
     used = (np.ptp(powered, axis=0) > 0) & (scale > 1e-6 * scale.max(initial=0))
     if not used.any():
         raise InvalidInputError("All features are constant over the clean samples; choose another layer.")
     z = powered if used.all() else powered[:, used]
-    z -= centre[used]
     z /= scale[used]
     return Standardisation(np.array(float(power)), centre, np.where(used, scale, 1.0), used), z
