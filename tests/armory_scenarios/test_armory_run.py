@@ -76,7 +76,7 @@ def test_two_runs_of_one_config_give_the_same_figures(
 
 def test_in_flight_config_finds_the_trigger(digits_run: Run) -> None:
     config = small_image_config("in_flight")
-    config["scenario"]["kwargs"]["nb_steps"] = 200
+    config["scenario"]["kwargs"]["nb_steps"] = 400
     results = digits_run(config)
     assert results["attack_success_rate"][0] > 0.9
     assert results["in_flight_right_target"] == [True]

@@ -193,7 +193,7 @@ def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights
     for row, image in enumerate(digits.white_square(others)):
         write_png(Path("images", f"{row}.png"), image)
     arguments = ["detect", "weights.pt", "images", "--clean", "clean", "--factory", f"{factory}:network", "--seed", "1"]
-    arguments += ["--factory-args", '{"hidden": 32}', "--size", "8x8", "--nb-steps", "150"]
+    arguments += ["--factory-args", '{"hidden": 32}', "--size", "8x8", "--nb-steps", "400"]
     arguments += [
         "--classes",
         "a, b,c,d,e,f,g,h,i,j",
