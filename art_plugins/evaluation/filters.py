@@ -51,6 +51,7 @@ class Filter(NamedTuple):
         Toolbox; ``"peer"``: another author; ``"bound"``: it is no defence, since it knows the truth or removes at random.
     :param of_task: Gives further keyword arguments that depend on the task, for ``art-plugins compare``.
     :param note: What a reader of the table has to know.
+    :param by_name_only: It is measured only where it is asked for by its name, since it takes hours on a large set.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Filter(NamedTuple):
     origin: Literal["own", "art", "peer", "bound"]
     of_task: Callable[[Task], Mapping[str, Any]] = lambda task: {}
     note: str | None = None
+    by_name_only: bool = False
 
     def make(self, classifier: Any, x: np.ndarray, y: np.ndarray, random_state: int, **further: Any) -> PoisonFilter:
         """
@@ -168,7 +170,7 @@ FILTERS = (
         "the authors' threshold, one standard deviation, costs about a sixth of the clean samples",
         detector="cognitive_distillation",
         detector_params={"fpr": ONE_SIGMA},
-    ),
+    )._replace(by_name_only=True),
     Filter("cleanlab", "cleanlab (penultimate)", LabelIssues, {}, "peer", note="removes labels that do not fit"),
     Filter(
         "perfect_filter",
@@ -195,11 +197,11 @@ LAYERWISE_FILTERS = (paper_rule(2.5), default_rule(0.005), default_rule(0.01))
 
 def installed_filters(*origins: str) -> list[Filter]:
     """
-    The filters whose packages are installed, in the order of the registry.
+    The filters whose packages are installed, in the order of the registry, without those that are measured by name only.
 
     :param origins: Only filters of these origins; without an origin, all filters.
     """
-    found = [one for one in FILTERS if not origins or one.origin in origins]
+    found = [one for one in FILTERS if not one.by_name_only and (not origins or one.origin in origins)]
     missing = {
         PyODFilter: not pyod_is_installed(),
         FLARE: not umap_is_installed(),

@@ -13,12 +13,12 @@ import pytest
 from armory_scenarios.table import filters as armory_filters
 from art_plugins.attacks.tasks import Task
 from art_plugins.evaluation.detectors import DETECTORS, LAYERWISE_DETECTORS, detectors_of
-from art_plugins.evaluation.filters import FILTERS, LAYERWISE_FILTERS, Filter, filter_named, installed_filters
+from art_plugins.evaluation.filters import FILTERS, LAYERWISE_FILTERS, ONE_SIGMA, Filter, filter_named, installed_filters
 from art_plugins.evaluation.peers import PEER_FPR
 from art_plugins.reports.comparison.rate_figures import BOUNDS
 
 RECORDS = Path(__file__).parents[1] / "records"
-WITHOUT_SEED = ("spectre", "agpd", "ibd_psc", "cognitive_distillation")
+WITHOUT_SEED = ("spectre", "agpd", "ibd_psc")
 X, Y = np.zeros((4, 1, 8, 8), dtype=np.float32), np.array([0, 0, 1, 1])
 
 
@@ -99,3 +99,9 @@ def test_settings_of_a_task_replace_its_seed() -> None:
 def test_further_arguments_replace_the_settings() -> None:
     made: Any = filter_named("activation_clustering_logits").make(None, X, Y, 3, features="penultimate")
     assert (made.features, made.random_state) == ("penultimate", 3)
+
+
+def test_filters_that_take_hours_are_measured_by_name_only() -> None:
+    assert "cognitive_distillation" not in [one.name for one in installed_filters()]
+    made: Any = filter_named("cognitive_distillation").make(None, X, Y, 3)
+    assert (made.detector, made.detector_params) == ("cognitive_distillation", {"fpr": ONE_SIGMA})
