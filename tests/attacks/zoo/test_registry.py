@@ -128,5 +128,5 @@ def test_page_add_an_attack_gives_an_attack_that_works(digits: Any, monkeypatch:
     training = ImageTraining(network="plain_cnn", nb_epochs=12, batch_size=32)
     classifier = train_image_classifier(attacked.x_train, attacked.y_train, 10, training)
     figures = attack_success(classifier, attacked)
-    assert figures["attack_success"] > 0.9
+    assert figures["attack_success"] > 0.8
     assert figures["clean_accuracy"] > 0.9
