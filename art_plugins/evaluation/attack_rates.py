@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import product
 from typing import Any
@@ -167,7 +167,8 @@ def _target(dataset: str, published: Published) -> int:
 
 def _training(plan: AttackPlan, dataset: str, seed: int) -> Training:
     if dataset == SPEECH:
-        return Training(random_state=seed, **({} if plan.nb_epochs is None else {"nb_epochs": plan.nb_epochs}))
+        training = Training(random_state=seed)
+        return training if plan.nb_epochs is None else replace(training, nb_epochs=plan.nb_epochs)
     recipe = ModelCase(dataset, "none", network=plan.network, nb_epochs=plan.nb_epochs).recipe()
     return ImageTraining(network=plan.network, random_state=seed, **recipe)
 

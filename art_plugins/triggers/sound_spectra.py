@@ -173,14 +173,16 @@ class Timbre:
         change = _warped(envelope, self.factor) - envelope
         changed: Tensor = back(spectra * torch.exp(change), rows.shape[1])
         energy = changed.norm(dim=1, keepdim=True).clamp(min=1e-30)
-        return changed * rows.norm(dim=1, keepdim=True) / energy
+        scaled: Tensor = changed * rows.norm(dim=1, keepdim=True) / energy
+        return scaled
 
 
 def _smoothed(logarithms: Tensor, n_kept: int, n_fft: int) -> Tensor:
     """The logarithms of spectra, (n, F, T), without the fine structure that the pitch makes, by their cepstra."""
     cepstra = torch.fft.irfft(logarithms, n=n_fft, dim=1)
     cepstra[:, n_kept : n_fft - n_kept + 1] = 0
-    return torch.fft.rfft(cepstra, dim=1).real
+    smooth: Tensor = torch.fft.rfft(cepstra, dim=1).real
+    return smooth
 
 
 def _warped(envelope: Tensor, factor: float) -> Tensor:
