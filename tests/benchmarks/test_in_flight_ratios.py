@@ -140,8 +140,8 @@ def compared(
 
 loaded = pytest.mark.xfail(
     strict=False,
-    reason="Measured only beside other work: the guard added 48 % (LeNet-5) and 2.4 % (ResNet-18) to a batch, but the times of "
-    "single images varied tenfold there.",
+    reason="Measured only beside other work: the guard added 48 % (LeNet-5) and 2.4 % (ResNet-18) to a batch, but times "
+    "of single images varied tenfold there.",
 )
 
 
