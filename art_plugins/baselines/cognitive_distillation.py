@@ -105,6 +105,7 @@ class CognitiveDistillation(ForDetectorClassifier, ThresholdDetector):
 
     def _distil(self, x: np.ndarray) -> np.ndarray:
         model, values = self._model, self._fitted
+        sparsity, smoothness = float(values["sparsity"]), float(values["smoothness"])
         random = torch.Generator().manual_seed(values["random_state"])
         with model.evaluating(), torch.inference_mode(False), torch.enable_grad():
             images = model.to_unit_range(torch.from_numpy(np.array(x, dtype=np.float32)).to(model.device))
@@ -112,7 +113,7 @@ class CognitiveDistillation(ForDetectorClassifier, ThresholdDetector):
             shape = [1 if axis == channel else length for axis, length in enumerate(images.shape)]
             colours = [images.shape[axis] if axis == channel else 1 for axis in range(images.ndim)]
             raw = torch.full(shape, BEGINNING, device=model.device, requires_grad=True)
-            optimiser = torch.optim.Adam([raw], lr=values["learning_rate"], betas=BETAS)
+            optimiser = torch.optim.Adam([raw], lr=float(values["learning_rate"]), betas=BETAS)
             with torch.no_grad():
                 logits = model.logits(images)
             for _ in range(values["nb_steps"]):
@@ -120,7 +121,7 @@ class CognitiveDistillation(ForDetectorClassifier, ThresholdDetector):
                 noise = torch.rand(colours, generator=random).to(model.device)
                 change = (model.logits(images * mask + (1 - mask) * noise) - logits).abs().mean(dim=1)
                 rows = mask.flatten(1)
-                loss = change + values["sparsity"] * rows.sum(dim=1) + values["smoothness"] * total_variation(mask)
+                loss = change + sparsity * rows.sum(dim=1) + smoothness * total_variation(mask)
                 optimiser.zero_grad()
                 loss.sum().backward()  # type: ignore[no-untyped-call]
                 optimiser.step()

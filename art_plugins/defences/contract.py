@@ -71,25 +71,22 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
 
     needs_network = False  # whether hidden layers of the classifier are looked at
     is_clean_: np.ndarray
-
-    def __init__(self, classifier: Any, x_train: Any, y_train: Any) -> None:
-        """
-        :param classifier: ART's classifier, or ``None`` where the filter needs none.
-        :param x_train: Samples (n, ...), or a data set such as ``torch.utils.data.Dataset``, whose samples are copied into
-            an array on the disk.
-        :param y_train: Labels; ``None``: the data set has them.
-        """
-        super().__init__(classifier, *as_arrays(x_train, y_train))
+    x_train: Any
+    y_train: Any
 
     def detect_poison(self, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
         """
         Find the poisoned samples.
+
+        ``x_train`` may be a data set such as ``torch.utils.data.Dataset``. Its samples are then copied into an array on the
+        disk, which takes its place; its labels are used where ``y_train`` is ``None``.
 
         :param kwargs: Any of ``defence_params``; they stay set.
         :return: A JSON-safe report, and a list in the order of ``x_train``: 1 = clean, 0 = poison.
         :raises InvalidInputError: For bad data, labels or parameters, before any heavy work.
         """
         self.set_params(**kwargs)
+        self.x_train, self.y_train = as_arrays(self.x_train, self.y_train)
         self._check_data()
         report = self._detect(*self.labels())
         return report, [int(value) for value in self.is_clean_]

@@ -84,12 +84,14 @@ def united(
     called = {label for one in searched.values() for label in one.called}
     p_values = np.stack([placed.class_p_values, *(one.p_values for one in searched.values())])
     smallest = np.where(np.isnan(p_values), np.inf, p_values).min(axis=0)
+    not_judged = {label: why for label, why in placed.not_judged.items() if label not in called}
+    smallest[list(not_judged)] = np.inf
     return placed._replace(
         class_p_values=np.where(np.isinf(smallest), np.nan, np.minimum(1, n_verdicts * smallest)),
         poisoned_classes=sorted({*placed.poisoned_classes, *called}),
         soft_labels=soft_labels,
         suspects=soft_labels > 0.5,
-        not_judged={label: why for label, why in placed.not_judged.items() if label not in called},
+        not_judged=not_judged,
     )
 
 

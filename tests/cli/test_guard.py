@@ -41,14 +41,14 @@ def folder(digits, tmp_path, monkeypatch):
 
 
 def settings(folder: Path, **options: Any) -> DetectSettings:
-    return DetectSettings(factory=f"factory_{folder.name}:network", nb_steps=150, **options)
+    return DetectSettings(factory=f"factory_{folder.name}:network", nb_steps=400, **options)
 
 
 def test_guard_writes_a_file_that_catches_the_trigger_and_says_how_to_read_it(digits, folder, monkeypatch, capsys):
     from art_plugins import cli
 
     arguments = ["guard", "white_square.pt", "--clean", "clean", "--factory", f"factory_{folder.name}:network"]
-    monkeypatch.setattr(sys, "argv", ["art-plugins", *arguments, "--nb-steps", "150", "--threshold", "3"])
+    monkeypatch.setattr(sys, "argv", ["art-plugins", *arguments, "--nb-steps", "400", "--threshold", "3"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code in (0, None)
