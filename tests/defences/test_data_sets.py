@@ -66,6 +66,6 @@ def test_samples_of_different_shapes_and_missing_labels_are_refused() -> None:
             return torch.zeros(1, 4, 4 + row), 0
 
     with pytest.raises(InvalidInputError, match=r"Sample 1 of the Odd has the shape \(1, 4, 5\), and the first one"):
-        RandomFilter(None, Odd(), None)
+        RandomFilter(None, Odd(), None).detect_poison()
     with pytest.raises(InvalidInputError, match="gives no labels; give them as y_train"):
-        RandomFilter(None, Pairs(with_labels=False), None)
+        RandomFilter(None, Pairs(with_labels=False), None).detect_poison()
