@@ -225,6 +225,8 @@ def test_splits_of_arrays_are_used_together_or_as_asked(tmp_path: Path) -> None:
         assert any("test, train are splits" in note for note in found.notes)
     with open_samples(path, reading=Reading(rate_hz=RATE_HZ, split="test")) as found:
         assert list(found.files) == [f"x_test[{row}]" for row in range(4)]
+    with pytest.raises(InvalidInputError, match="has no array 'z'; it has x_train, y_train"), ExitStack() as stack:
+        stack.enter_context(open_samples(path, reading=Reading(rate_hz=RATE_HZ, path_column="z")))
     with pytest.raises(InvalidInputError, match="has no split 'val'; it has test, train"), ExitStack() as stack:
         stack.enter_context(open_samples(path, reading=Reading(rate_hz=RATE_HZ, split="val")))
 

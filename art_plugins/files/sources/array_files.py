@@ -68,8 +68,10 @@ def _pairs(path: Path, arrays: Mapping[str, np.ndarray], reading: Reading) -> li
         samples = {_place(name): name for name in arrays if _role(name) in SAMPLE_COLUMNS}
         labels = {_place(name): name for name in arrays if _role(name) in LABEL_COLUMNS}
         pairs = [(place[1], name, labels[place]) for place, name in samples.items() if place in labels]
-    missing = [name for pair in pairs for name in pair[1:] if name not in arrays]
-    if missing or not pairs:
+    missing = [name for name in (reading.path_column, reading.label_column) if name is not None and name not in arrays]
+    if missing:
+        raise InvalidInputError(f"{path} has no array {missing[0]!r}; it has {', '.join(arrays) or 'none'}.")
+    if not pairs:
         raise InvalidInputError(
             f"{path} has the arrays {', '.join(arrays) or 'none'}, and their names do not tell which hold samples and "
             "labels; name one of each with --path-column and --label-column."
