@@ -62,6 +62,9 @@ class SampleSpecific(LearnedTrigger):
     looks different on every image. The poisoned images carry one message. Encoder and decoder are small, and the change is
     bounded instead of being trained to look natural. The decoder has no normalisation, as below.
 
+    When this breaks: a few hundred steps on small grey images do not teach the decoder to read. The change then differs
+    from image to image and opens the backdoor, but it carries no message.
+
     :param amplitude: Largest change of a pixel, for images of 0 to 1.
     :param n_bits: Length of the message. The authors write 100 bits into larger images.
     :param n_steps: Number of training steps.
