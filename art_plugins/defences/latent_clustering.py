@@ -215,7 +215,7 @@ class VAELatentDefence(PoisonFilter):
         )
         evidence = np.nan_to_num(result.class_index, nan=0.0).clip(min=0)
         if searched:
-            result = united(result, searched, labels, n_verdicts)
+            result = united(result, searched, labels, n_verdicts, split_stays="patch" in searched)
             evidence = np.maximum(evidence, evidence_of(searched, nb_classes))
         self.class_scores_, self.class_index_ = result.class_scores, result.class_index
         self.class_p_values_ = result.class_p_values

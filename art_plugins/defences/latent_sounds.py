@@ -19,6 +19,7 @@ from art_plugins.statistics.latents.scoring_settings import ScoringSettings
 from art_plugins.statistics.outliers import mad_index
 
 N_VERDICTS = 3  # windows with a place, sounds, filters: each has a third of the false-alarm rate (Bonferroni)
+MOST = 0.9  # of the samples that share something, from which on the half that holds them is the same trigger
 
 
 def search_sounds(
@@ -58,7 +59,11 @@ def is_tested(settings: ScoringSettings) -> bool:
 
 
 def united(
-    placed: LatentClasses, searched: Mapping[str, SharedSounds], labels: np.ndarray, n_verdicts: int = N_VERDICTS
+    placed: LatentClasses,
+    searched: Mapping[str, SharedSounds],
+    labels: np.ndarray,
+    n_verdicts: int = N_VERDICTS,
+    split_stays: bool = False,
 ) -> LatentClasses:
     """
     Call the classes that any of the verdicts names. In a class that shares a sound or a filter, its clips are the suspects.
@@ -69,6 +74,8 @@ def united(
     :param placed: By windows with a place, at its part of the false-alarm rate.
     :param searched: What :func:`search_sounds` gave, not empty.
     :param n_verdicts: Number of verdicts that share the false-alarm rate.
+    :param split_stays: Whether that half stays suspected also if nine tenths of those samples are in it. What is searched
+        for may not be seen in all of them, such as a white patch on a white ground.
     """
     found = {label: np.zeros(len(labels)) for one in searched.values() for label in [*one.called, *one.to_hear]}
     for one in searched.values():
@@ -79,7 +86,8 @@ def united(
         own = labels == label
         split = own & placed.suspects
         is_crowd = label in placed.poisoned_classes and split.sum() >= N_NEIGHBOURS
-        is_another = is_crowd and (soft[split] > 0.5).mean() < 0.5
+        is_larger = split_stays and (split[own & (soft > 0.5)]).mean() >= MOST
+        is_another = is_crowd and (is_larger or (soft[split] > 0.5).mean() < 0.5)
         soft_labels[own] = np.maximum(soft, placed.soft_labels)[own] if is_another else soft[own]
     called = {label for one in searched.values() for label in one.called}
     p_values = np.stack([placed.class_p_values, *(one.p_values for one in searched.values())])
