@@ -114,7 +114,7 @@ class AGPD(TrustedFilter):
             "layer": None if layer is None else self.layers_[layer],
             "target_classes": self.target_classes_,
             "classes_not_judged": [label for label in range(nb_classes) if label not in judged],
-            "n_removed": self.removed_by_class(labels, nb_classes),
+            "n_removed": self._removed(labels, nb_classes),
         }
 
     def _references(self, nb_classes: int) -> dict[int, dict[str, np.ndarray]]:

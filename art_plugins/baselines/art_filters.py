@@ -134,7 +134,7 @@ class ARTFilter(PoisonFilter):
         self._note_features(features, labels, nb_classes)
         return {
             "features": self.features,
-            "n_removed": {f"Class_{label}": int((1 - self.is_clean_[rows]).sum()) for label, rows in enumerate(members)},
+            "n_removed": self._removed(labels, nb_classes),
             "classes_not_judged": [label for label in range(nb_classes) if label not in judged],
         }
 

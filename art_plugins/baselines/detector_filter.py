@@ -75,5 +75,5 @@ class DetectorFilter(TrustedFilter):
         return {
             "detector": self.detector,
             "threshold": self.detector_.threshold_,
-            "n_removed": self.removed_by_class(labels, nb_classes),
+            "n_removed": self._removed(labels, nb_classes),
         }

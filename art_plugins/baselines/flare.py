@@ -12,7 +12,6 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.features.batch_norms import batch_norms, lowest_log_densities
 from art_plugins.optional import import_optional
 from art_plugins.parameters import check_count, check_number
-from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.stable_clusters import Partition, outside_largest, stable_partition
 
 DEPTH = 3  # number of splits of the density hierarchy that are looked at, the authors' value
@@ -99,14 +98,13 @@ class FLARE(PoisonFilter):
             partition, n_used = self._first_stable()
         self.clusters_ = np.zeros(len(labels), dtype=int) if partition is None else partition.labels
         self.is_clean_ = 1 - outside_largest(self.clusters_).astype(int)
-        members = indices_by_class(labels, nb_classes)
         return {
             "n_layers": len(self.layers_),
             "n_layers_used": n_used,
             "stability": None if partition is None or not np.isfinite(partition.stability) else partition.stability,
             "cluster_sizes": np.unique(self.clusters_[self.clusters_ >= 0], return_counts=True)[1].tolist(),
             "n_in_no_cluster": int((self.clusters_ < 0).sum()),
-            "n_removed": {f"Class_{label}": int((1 - self.is_clean_[rows]).sum()) for label, rows in enumerate(members)},
+            "n_removed": self._removed(labels, nb_classes),
         }
 
     def _first_stable(self) -> tuple[Partition | None, int]:

@@ -113,7 +113,7 @@ class PSBD(TrustedFilter):
             "shift_ratio": float(ratios[chosen]),
             "shift_ratio_trusted": float(trusted_ratios[chosen]),
             "limit": limit,
-            "n_removed": self.removed_by_class(labels, nb_classes),
+            "n_removed": self._removed(labels, nb_classes),
         }
 
     def _shifts(self, x: Any, rates: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.input_checks import check_same_unit
-from art_plugins.statistics.labels import class_labels, indices_by_class
+from art_plugins.features.input_checks import check_trusted
+from art_plugins.statistics.labels import class_labels
 
 
 class TrustedFilter(PoisonFilter):
@@ -35,11 +34,6 @@ class TrustedFilter(PoisonFilter):
         assert self.x_val is not None
         return class_labels(self.y_val, len(self.x_val), nb_classes)[0]
 
-    def removed_by_class(self, labels: np.ndarray, nb_classes: int) -> dict[str, int]:
-        """How many samples of each class go, for the report."""
-        members = indices_by_class(labels, nb_classes)
-        return {f"Class_{label}": int((1 - self.is_clean_[rows]).sum()) for label, rows in enumerate(members)}
-
     def _check_data(self) -> None:
         super()._check_data()
         if self.x_val is None or (self.needs_labels and self.y_val is None):
@@ -47,12 +41,6 @@ class TrustedFilter(PoisonFilter):
             raise InvalidInputError(
                 f"{type(self).__name__} needs trusted samples; give {what}, such as 20 test samples of each class."
             )
-        check_samples(self.x_val, "x_val")
-        if self.x_val.shape[1:] != self.x_train.shape[1:]:
-            raise InvalidInputError(
-                f"x_val must hold samples of the shape {self.x_train.shape[1:]}; received {self.x_val.shape[1:]}."
-            )
+        check_trusted(self.x_val, self.x_train)
         if self.y_val is not None:
             class_labels(self.y_val, len(self.x_val), self.labels()[1])
-        check_finite(self.x_val, "trusted data", "remove such samples first")
-        check_same_unit(self.x_train, self.x_val, "x_train")

@@ -9,10 +9,26 @@ from typing import Annotated, Literal
 import typer
 
 from art_plugins.cli.app import app
-from art_plugins.cli.options import Precision, _command, _keyword_arguments, _names, _numbers, _size
+from art_plugins.cli.options import (
+    Classes,
+    Clean,
+    Factory,
+    FactoryArgs,
+    Mean,
+    Precision,
+    Size,
+    Steps,
+    Threshold,
+    TrustModel,
+    _check_factory,
+    _command,
+    _keyword_arguments,
+    _names,
+    _numbers,
+    _size,
+)
 from art_plugins.cli.shown import _show_classes, _show_files, _show_patterns, _show_sentences, _show_suspects, _show_written
 from art_plugins.cli.terminal import without_warnings_of
-from art_plugins.errors import InvalidInputError
 
 
 @app.command()
@@ -127,27 +143,13 @@ def detect(
         ),
     ],
     folder: Annotated[Path, typer.Argument(help="Folder that holds the images to judge, at any depth.")],
-    clean: Annotated[Path, typer.Option(help="Folder that holds one folder of 10 to 100 clean images for each class.")],
+    clean: Clean,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/detect"),
-    classes: Annotated[
-        str | None,
-        typer.Option(help="The class folders in the order of the model's outputs, such as a,b,c; default: by name."),
-    ] = None,
-    factory: Annotated[
-        str | None,
-        typer.Option(help="package.module:function that returns the network of the weights. It runs as your own code."),
-    ] = None,
-    factory_args: Annotated[
-        str | None, typer.Option(help='Arguments of this function as JSON, such as {"num_classes": 10}.')
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(help="Width and height for the model, such as 32x32; default: the most common size of --clean."),
-    ] = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(help="This is subtracted from the images (0 to 1): one number, or one for each channel, as .5,.5,.5."),
-    ] = None,
+    classes: Classes = None,
+    factory: Factory = None,
+    factory_args: FactoryArgs = None,
+    size: Size = None,
+    mean: Mean = None,
     std: Annotated[
         str | None,
         typer.Option(help="The images are then divided by this; 0.0039216 suits a model of images from 0 to 255."),
@@ -155,15 +157,11 @@ def detect(
     save_detector: Annotated[
         Path | None, typer.Option(help="Save the detector to this new file, to judge other images in Python.")
     ] = None,
-    threshold: Annotated[
-        float, typer.Option(help="A class whose index is above it is called the target of a backdoor.")
-    ] = 4.2,
-    nb_steps: Annotated[int, typer.Option(min=1, help="Most optimisation steps of the trigger inversion.")] = 400,
+    threshold: Threshold = 4.2,
+    nb_steps: Steps = 400,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the trigger inversion.")] = 0,
     timeout: Annotated[float, typer.Option(help="Most seconds that a TorchScript file may take in total.")] = 3600.0,
-    trust_model: Annotated[
-        bool, typer.Option("--trust-model", help="Run a TorchScript file with your rights and without limits.")
-    ] = False,
+    trust_model: TrustModel = False,
 ) -> None:
     """
     Find out whether an image classifier has a backdoor, towards which class, and which images carry the trigger.
@@ -174,8 +172,7 @@ def detect(
     """
     numbers = _numbers("--mean", mean), _numbers("--std", std)
     names, sides, arguments = _names(classes), _size(size), _keyword_arguments(factory_args)
-    if factory_args is not None and factory is None:
-        raise InvalidInputError("--factory-args are the arguments of --factory package.module:function, which is missing.")
+    _check_factory(factory, factory_args)
     from art_plugins.inspection.detect import detect_folder
     from art_plugins.inspection.detect_words import files_sentences
     from art_plugins.inspection.scan_words import file_rows

@@ -52,7 +52,37 @@ Precision = Annotated[str, typer.Option(help="Number format of the autoencoder's
 Width = Annotated[int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")]
 NetworkEpochs = Annotated[int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")]
 Download = Annotated[bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")]
+Clean = Annotated[Path, typer.Option(help="Folder that holds one folder of 10 to 100 clean images for each class.")]
+Classes = Annotated[
+    str | None, typer.Option(help="The class folders in the order of the model's outputs, such as a,b,c; default: by name.")
+]
+Factory = Annotated[
+    str | None,
+    typer.Option(help="package.module:function that returns the network of the weights. It runs as your own code."),
+]
+FactoryArgs = Annotated[str | None, typer.Option(help='Arguments of this function as JSON, such as {"num_classes": 10}.')]
+Size = Annotated[
+    str | None,
+    typer.Option(help="Width and height for the model, such as 32x32; default: the most common size of --clean."),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(help="This is subtracted from the images (0 to 1): one number, or one for each channel, as .5,.5,.5."),
+]
+Threshold = Annotated[float, typer.Option(help="A class whose index is above it is called the target of a backdoor.")]
+Steps = Annotated[int, typer.Option(min=1, help="Most optimisation steps of the trigger inversion.")]
+TrustModel = Annotated[
+    bool, typer.Option("--trust-model", help="Run a TorchScript file with your rights and without limits.")
+]
 Models = Annotated[Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")]
+
+
+def _check_factory(factory: str | None, arguments: str | None) -> None:
+    """
+    :raises InvalidInputError: If there are arguments of a factory, but no factory.
+    """
+    if arguments is not None and factory is None:
+        raise InvalidInputError("--factory-args are the arguments of --factory package.module:function, which is missing.")
 
 
 def _check_autoencoder(given: str) -> None:

@@ -91,6 +91,11 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
         report = self._detect(*self.labels())
         return report, [int(value) for value in self.is_clean_]
 
+    def _removed(self, labels: np.ndarray, nb_classes: int) -> dict[str, int]:
+        """How many samples of each class go, for a report."""
+        n_removed = np.bincount(labels[self.is_clean_ == 0], minlength=nb_classes)
+        return {f"Class_{label}": int(n) for label, n in enumerate(n_removed)}
+
     def evaluate_defence(self, is_clean: np.ndarray, **kwargs: Any) -> str:
         """
         Confusion matrix per class of the last detection, which is run first if there was none or ``kwargs`` are given.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.latent_sounds import is_tested
+from art_plugins.defences.latent_sounds import is_tested, shared_reports
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.sample_shapes import has_channels_first, image_shape
 from art_plugins.groups.shared_patch import find_shared_patches
@@ -42,15 +42,7 @@ def search_patches(
 
 def patch_reports(searched: Mapping[str, SharedSounds], labels: np.ndarray, label: int) -> dict[str, Any]:
     """What is known of the patch of a class, JSON-safe; ``None`` for what was not measured."""
-    reports: dict[str, Any] = {}
-    for name, one in searched.items():
-        measured = {"score": one.scores, "p_value": one.p_values, "purity": one.coherence}
-        is_searched = label in one.called or label in one.to_hear
-        reports[name] = {
-            **{key: float(of[label]) if np.isfinite(of[label]) else None for key, of in measured.items()},
-            "n_images": int(one.members[labels == label].sum()) if is_searched else None,
-        }
-    return reports
+    return shared_reports(searched, labels, label, "purity", "n_images")
 
 
 def patch_warnings(searched: Mapping[str, SharedSounds], labels: np.ndarray) -> list[str]:

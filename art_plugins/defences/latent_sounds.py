@@ -114,13 +114,25 @@ def evidence_of(searched: Mapping[str, SharedSounds], nb_classes: int) -> np.nda
 
 def sound_reports(searched: Mapping[str, SharedSounds], labels: np.ndarray, label: int) -> dict[str, Any]:
     """What is known of the sound and of the filter of a class, JSON-safe; ``None`` for what was not measured."""
+    return shared_reports(searched, labels, label, "coherence", "n_clips")
+
+
+def shared_reports(
+    searched: Mapping[str, SharedSounds], labels: np.ndarray, label: int, coherence: str, count: str
+) -> dict[str, Any]:
+    """
+    What is known of all that samples of a class share, JSON-safe; ``None`` for what was not measured.
+
+    :param coherence: What a report calls the coherence.
+    :param count: What a report calls the number of samples that share it.
+    """
     reports: dict[str, Any] = {}
     for name, one in searched.items():
-        measured = {"score": one.scores, "p_value": one.p_values, "coherence": one.coherence}
+        measured = {"score": one.scores, "p_value": one.p_values, coherence: one.coherence}
         is_searched = label in one.called or label in one.to_hear
         reports[name] = {
             **{key: float(of[label]) if np.isfinite(of[label]) else None for key, of in measured.items()},
-            "n_clips": int(one.members[labels == label].sum()) if is_searched else None,
+            count: int(one.members[labels == label].sum()) if is_searched else None,
         }
     return reports
 

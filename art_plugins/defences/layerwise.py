@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.defences.layerwise_groups import CAUGHT, GroupFindings, check_known, find_poison, removed_by_class
@@ -19,7 +18,7 @@ from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters,
 from art_plugins.defences.layerwise_rules import LEAST_SAMPLES
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
-from art_plugins.features.input_checks import check_same_unit
+from art_plugins.features.input_checks import check_trusted
 from art_plugins.groups.verdict import clearness_limit
 from art_plugins.statistics.labels import class_labels
 
@@ -233,11 +232,5 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         if (self.x_val is None) != (self.y_val is None):
             raise InvalidInputError("Give x_val and y_val together, or neither of them.")
         if self.x_val is not None:
-            check_samples(self.x_val, "x_val")
-            if self.x_val.shape[1:] != self.x_train.shape[1:]:
-                raise InvalidInputError(
-                    f"x_val must hold samples of the shape {self.x_train.shape[1:]}; received {self.x_val.shape[1:]}."
-                )
+            check_trusted(self.x_val, self.x_train)
             class_labels(self.y_val, len(self.x_val), nb_classes)
-            check_finite(self.x_val, "trusted data", "remove such samples first")
-            check_same_unit(self.x_train, self.x_val, "x_train")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from art_plugins.arrays import check_samples
+from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
 
 FAR = 5  # widths of clip_values that samples may lie outside; bytes for a model of 0 to 1 lie farther outside
@@ -90,6 +90,19 @@ def check_same_unit(x: np.ndarray, trusted: np.ndarray, name: str) -> None:
             f"{name} holds values from {low:.4g} to {high:.4g} in the typical sample, and the trusted samples from "
             f"{least:.4g} to {most:.4g}: bring both into the range that the model was trained on."
         )
+
+
+def check_trusted(x_val: np.ndarray, x_train: np.ndarray) -> None:
+    """
+    Check trusted samples, (m, ...), beside the suspect ones, (n, ...).
+
+    :raises InvalidInputError: If they have another shape or unit, or values that are not finite.
+    """
+    check_samples(x_val, "x_val")
+    if x_val.shape[1:] != x_train.shape[1:]:
+        raise InvalidInputError(f"x_val must hold samples of the shape {x_train.shape[1:]}; received {x_val.shape[1:]}.")
+    check_finite(x_val, "trusted data", "remove such samples first")
+    check_same_unit(x_train, x_val, "x_train")
 
 
 def accuracy_warning(n_right: int, n_samples: int) -> str | None:
