@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.special import expit
 
 PRIOR_SAMPLES = 10.0  # for each direction, that the covariance within the other classes counts as in a component's
@@ -49,6 +48,7 @@ def _log_density(x: np.ndarray, share: np.ndarray, within: np.ndarray, weight: f
     deviations = x - share @ x / size
     scatter = deviations.T @ (share[:, None] * deviations)
     factor = np.linalg.cholesky((scatter + weight * within) / (size + weight))
-    squared = (solve_triangular(factor, deviations.T, lower=True) ** 2).sum(axis=0)
+    whitened = deviations @ np.linalg.inv(factor).T
+    squared = np.einsum("ij,ij->i", whitened, whitened)
     log_density: np.ndarray = np.log(size) - 0.5 * squared - np.log(np.diag(factor)).sum()
     return log_density
