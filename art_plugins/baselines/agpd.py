@@ -51,7 +51,8 @@ class AGPD(TrustedFilter):
 
     When this breaks: fewer than about five classes, where no index can be high; classes of different spread by nature;
     clean-label attacks on a network that hardly uses the trigger; classes without a trusted sample that the model predicts
-    right, which are not judged. Their samples, and those of classes that are no target, have the score 0 and are kept.
+    right, which are not judged. Their samples, and those of classes that are no target, have the score 0 and are kept. On
+    small networks most classes are called, and the share of the poison that goes differs from network to network.
 
     There are eight parameters: three are ART's, two are the trusted samples.
 

@@ -34,7 +34,7 @@ MOST_FULL = 10  # searches that are all made in full; as many are left of more b
 CANDIDATES = 2  # winners for each kind of pattern
 REFERENCES = 5  # searches that stand for all others; the fewest of which a median and a spread can be told
 # Chosen on 11 backdoored models of MNIST and Fashion-MNIST (LeNet-5 and a network without normalisation; white boxes,
-# blended images, patches at random places), where the target was first of ten classes after 20 steps.
+# blended images, patches at random places), where the target was first of ten classes after 20 steps, but once second.
 BATCH_SIZE = 16  # images of each search in one step
 FIRST_STEPS, MORE_STEPS = 20, 10  # steps of all searches, and of the better half in each later round
 COMPARED = 5  # last steps of a round, whose mean loss is compared

@@ -64,5 +64,8 @@ def test_null_scale_holds_for_small_classes_of_a_network_that_many_images_have_t
             views = {name: view[chosen] for name, view in seen.views.items()}
             found += clearest_by_class(find_groups(views, y[chosen], 10, random_state=draw), 10)
     assert len(found) == 120
+    largest = np.sort(found)[::-1][:-1]
+    needed = max(largest[largest > 0] / -np.log((np.flatnonzero(largest > 0) + 1) / len(found)))
+    print(f"{dataset}: largest clearness {max(found):.1f}, scale needed {needed:.2f}")
     assert max(found) < clearness_limit(10, 0.01)
     assert_bounded(np.array(found))

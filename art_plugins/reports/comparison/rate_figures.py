@@ -22,7 +22,8 @@ CAUGHT_TPR, CAUGHT_FPR = 0.9, 0.05  # a filter caught the poison if its TPR is a
 MIN_FPR_SHOWN = 0.12  # least right end of the axis, so that the corner of good filters can be seen
 LETTERS = 30  # largest length of a line of a label
 POINT_SIZE = 8  # half the side of the square around a point that labels leave free, in pixels of the figure
-DISTANCES = (7, 16, 28, 42, 58, 76, 96, 118, 142, 170, 200, 240)  # pixels from a point to its label, tried in this order
+# Pixels from a point to its label, tried in this order.
+DISTANCES = (7, 16, 28, 42, 58, 76, 96, 118, 142, 170, 200, 240, 290, 350, 420, 500)
 
 
 class Rates(NamedTuple):
