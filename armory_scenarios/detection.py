@@ -13,7 +13,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.held_out import HeldOut
 from art_plugins.evaluation.in_flight import evaluate_in_flight
 from art_plugins.evaluation.layerwise import evaluate_detectors
-from art_plugins.reports.in_flight_tables import DEFAULT_ROW
+from art_plugins.reports.studies.in_flight_tables import DEFAULT_ROW
 
 
 class DetectionScenario(PoisonScenario, abc.ABC):

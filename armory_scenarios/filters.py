@@ -13,7 +13,7 @@ from armory_scenarios.datasets import samples
 from art_plugins.defences.latent_clustering import VAELatentDefence as Uncached
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence as Untrusting
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.shipped import is_shipped
+from art_plugins.features.vae.shipped import is_shipped
 
 
 class VAELatentDefence(Uncached):

@@ -1,5 +1,5 @@
 """
-Functions stay small: at most eight parameters, or a reason in the docstring, and at most sixty lines.
+Functions stay small: at most eight parameters, or a reason in the docstring, and at most sixty lines. So do folders.
 
 The commands of the command line are left out: their parameters are its options, and most of their lines are those.
 """
@@ -16,7 +16,7 @@ import pytest
 import armory_scenarios
 import art_plugins
 
-MOST_PARAMETERS, MOST_LINES = 8, 60
+MOST_PARAMETERS, MOST_LINES, MOST_MODULES = 8, 60, 20
 REASON = r"(There are|It has) \w+ parameters|fixes the parameters"  # of the function, or of the class of a constructor
 PACKAGE = Path(art_plugins.__file__).parent
 ROOMS = [PACKAGE, Path(armory_scenarios.__file__).parent]
@@ -52,6 +52,11 @@ def oversized(text: str) -> list[str]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_functions_have_few_parameters_and_lines(file: Path) -> None:
     assert oversized(file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in FILES}), ids=lambda folder: folder.name)
+def test_folders_hold_few_modules(folder: Path) -> None:
+    assert len(list(folder.glob("*.py"))) - (folder / "__init__.py").exists() <= MOST_MODULES
 
 
 def test_what_is_too_large_is_found_unless_a_reason_is_given() -> None:

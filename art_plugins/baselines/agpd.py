@@ -13,13 +13,13 @@ from art_plugins.features.activation_gradients import channel_gradients, gradien
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes
 from art_plugins.parameters import check_count, check_layer_names, check_number
-from art_plugins.statistics.gradient_dispersion import (
+from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.peers.gradient_dispersion import (
     class_spread,
     closeness_to_clean,
     split_target_class,
     target_classes,
 )
-from art_plugins.statistics.labels import indices_by_class
 
 
 class AGPD(TrustedFilter):
@@ -37,7 +37,7 @@ class AGPD(TrustedFilter):
        the classes. At the layer with the highest index, classes of at least exp(2) are targets. If there are none, the
        classes whose spread is above 0.3 at the fourth-last to the second-last layer are, at the one with most of them.
     3. *Poison.* In each target class, samples are moved from the clean to the poisoned side in rounds; see
-       :func:`~art_plugins.statistics.gradient_dispersion.split_target_class`.
+       :func:`~art_plugins.statistics.peers.gradient_dispersion.split_target_class`.
 
     Defaults: exp(2), 0.3, the histograms and the ten rounds were read from the authors' published program (BackdoorBench,
     whose licence forbids commercial use; none of its code is here). The abstract and the program were at hand, the full

@@ -21,7 +21,7 @@ from art_plugins.features.activations import collect_activations, penultimate_ac
 from art_plugins.features.classifiers import torch_module
 from art_plugins.parameters import check_choice, check_count, check_number
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.spectral import spectral_scores
+from art_plugins.statistics.peers.spectral import spectral_scores
 
 FEATURES = ("logits", "penultimate")
 NOT_TUNABLE = ("classifier", "x_train", "y_train", "generator")  # parameters of ART's filters that are given elsewhere

@@ -12,7 +12,7 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.features.batch_norms import batch_norms, lowest_log_densities
 from art_plugins.optional import import_optional
 from art_plugins.parameters import check_count, check_number
-from art_plugins.statistics.stable_clusters import Partition, outside_largest, stable_partition
+from art_plugins.statistics.peers.stable_clusters import Partition, outside_largest, stable_partition
 
 DEPTH = 3  # number of splits of the density hierarchy that are looked at, the authors' value
 LOWEST = -1e15  # log-density below which all are alike, so that UMAP's squared distances stay within float32

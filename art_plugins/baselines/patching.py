@@ -14,7 +14,7 @@ from torch.nn import functional
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import torch_module
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.parameters import check_count, check_number, plain
 from art_plugins.statistics.labels import class_labels
 from art_plugins.triggers.trigger import Trigger, apply_trigger, check_trigger

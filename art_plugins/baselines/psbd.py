@@ -13,7 +13,7 @@ from art_plugins.baselines.trusted_filter import TrustedFilter
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.altered_layers import dropout_layers, dropping_out
 from art_plugins.parameters import check_count, check_layer_names, check_number
-from art_plugins.statistics.prediction_shift import best_rate, shift_ratio, shift_uncertainty
+from art_plugins.statistics.peers.prediction_shift import best_rate, shift_ratio, shift_uncertainty
 
 RATES = tuple(step / 10 for step in range(1, 10))  # dropout rates that are tried, as the authors do
 

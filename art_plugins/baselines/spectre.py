@@ -11,7 +11,7 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.features.activations import penultimate_activations
 from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.quantum_entropy import n_removed, spectre_scores
+from art_plugins.statistics.peers.quantum_entropy import n_removed, spectre_scores
 
 LEAST_SAMPLES = 20  # smallest number of samples of a class that is judged, for its covariance
 
@@ -28,7 +28,7 @@ class SPECTRE(PoisonFilter):
     As in the paper, 1.5 times the expected number of poisoned samples is removed. The paper knows this number. Here
     ``fraction`` is an upper bound, by default that of ART's spectral signatures, so that half of one class is removed.
 
-    Deviates: see :func:`~art_plugins.statistics.quantum_entropy.spectre_scores`.
+    Deviates: see :func:`~art_plugins.statistics.peers.quantum_entropy.spectre_scores`.
 
     When this breaks: several target classes, because only one is found; a clean class of several clusters, which is
     mistaken for the target; classes with fewer than 20 samples, which are not judged: their scores are 0, and their samples

@@ -11,7 +11,7 @@ from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.parameters import check_count
 from art_plugins.statistics.gaussian import fit_gaussian
-from art_plugins.statistics.label_stability import BREAKING, PRESERVING, Perturbation, robust_z
+from art_plugins.statistics.peers.label_stability import BREAKING, PRESERVING, Perturbation, robust_z
 
 N_FOLDS = 5  # by which the benign clips are scored with what was learned without them
 LEAST_SPREAD = 0.1  # of a branch's scores, so that benign clips that are all alike do not make one unusual label infinite

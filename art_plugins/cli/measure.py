@@ -131,9 +131,9 @@ def sweep(
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.evaluation.running.workers import Workers
     from art_plugins.evaluation.sweep import SweepPlan, check_sweep, run_sweep
-    from art_plugins.features.shipped import load_autoencoder
-    from art_plugins.reports.sweep_figures import write_sweep_figures
-    from art_plugins.reports.sweep_tables import sweep_tables
+    from art_plugins.features.vae.shipped import load_autoencoder
+    from art_plugins.reports.studies.sweep_figures import write_sweep_figures
+    from art_plugins.reports.studies.sweep_tables import sweep_tables
 
     check_backend(backend, address, jobs)
     data = speech_commands(root, cap=cap, random_state=seed)
@@ -172,7 +172,7 @@ def sounds(
     from art_plugins.attacks.datasets.speech_commands import speech_commands
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.evaluation.shared_sounds import SoundPlan, run_shared_sounds
-    from art_plugins.reports.sound_tables import sound_tables
+    from art_plugins.reports.studies.sound_tables import sound_tables
 
     plan = SoundPlan(trigger, fraction, pairs, clean, seed)
     record = run_shared_sounds(speech_commands(root, cap=cap, random_state=seed), plan, Recording(out, _command()))
@@ -212,8 +212,8 @@ def ablation(
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.evaluation.running.workers import Workers
     from art_plugins.evaluation.sweep import SweepPlan, check_sweep
-    from art_plugins.features.training import make_fabric
-    from art_plugins.reports.ablation_tables import ablation_tables
+    from art_plugins.features.vae.training import make_fabric
+    from art_plugins.reports.studies.ablation_tables import ablation_tables
     from art_plugins.triggers.sounds import armory_sound
 
     variants = variant or list(VARIANTS)

@@ -41,7 +41,7 @@ def attacks(
     from art_plugins.attacks.cases import Folders
     from art_plugins.evaluation.attack_rates import AttackPlan, run_attacks
     from art_plugins.evaluation.running.runs import Recording
-    from art_plugins.reports.attack_tables import attack_tables
+    from art_plugins.reports.studies.attack_tables import attack_tables
 
     plan = AttackPlan(dataset, attack or (), share or (), seed, network, n_train, nb_epochs)
     record = run_attacks(plan, Folders(root, models, download), Recording(out, _command(), _show_attack_run))

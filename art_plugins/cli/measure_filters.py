@@ -51,7 +51,7 @@ def filters(
     from art_plugins.attacks.cases import Folders
     from art_plugins.evaluation.filter_rates import Grid, run_filters
     from art_plugins.evaluation.running.runs import Recording
-    from art_plugins.reports.filter_tables import filter_rate_tables
+    from art_plugins.reports.studies.filter_tables import filter_rate_tables
 
     if quick and (n_train is not None or nb_epochs is not None):
         raise InvalidInputError("--quick has its own size, so leave --n-train and --nb-epochs out.")

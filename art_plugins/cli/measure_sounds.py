@@ -37,7 +37,7 @@ def sound_detectors(
     from art_plugins.attacks.datasets import speech_commands, synthetic_speech
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.evaluation.sound_detectors import SEVEN, cases_of, padded, run_sound_detectors
-    from art_plugins.reports.sound_detector_tables import sound_detector_tables
+    from art_plugins.reports.studies.sound_detector_tables import sound_detector_tables
 
     if root is None:
         rate_hz = synthetic_speech.SAMPLE_RATE_HZ

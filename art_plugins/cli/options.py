@@ -89,7 +89,7 @@ def _check_autoencoder(given: str) -> None:
     """
     :raises InvalidInputError: If ``given`` is neither a file nor the name of an autoencoder that comes with the package.
     """
-    from art_plugins.features.shipped import SHIPPED
+    from art_plugins.features.vae.shipped import SHIPPED
 
     if given not in SHIPPED and not Path(given).is_file():
         raise InvalidInputError(f"--autoencoder {given} does not exist; give a saved one, or {', '.join(SHIPPED)}.")

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.layerwise_groups import CAUGHT, find_poison, removed_by_class
-from art_plugins.defences.layerwise_model import count_not_finite
+from art_plugins.defences.layers.groups import CAUGHT, find_poison, removed_by_class
+from art_plugins.defences.layers.model import count_not_finite
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import stream_activations
 from art_plugins.features.blocks import find_blocks
-from art_plugins.features.encoder_network import ENCODER, CalledEncoder, EncoderNetwork
-from art_plugins.features.named_encoders import check_encoder_name, check_inputs, load_encoder
+from art_plugins.features.encoders.named import check_encoder_name, check_inputs, load_encoder
+from art_plugins.features.encoders.network import ENCODER, CalledEncoder, EncoderNetwork
 from art_plugins.groups.verdict import clearness_limit
 from art_plugins.parameters import check_count, check_flag, check_layer_names, check_number, shown
 

@@ -17,8 +17,8 @@ from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, infer_kind
 from art_plugins.features.resampling import resample_clips
 from art_plugins.features.sample_shapes import spectrogram_notice
-from art_plugins.features.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
-from art_plugins.features.training import PRECISIONS, SETTLED, check_training, make_fabric
+from art_plugins.features.vae.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
+from art_plugins.features.vae.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
 from art_plugins.groups.sound_search import SharedSounds

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.stats import norm
 
 from art_plugins.defences.contract import PoisonFilter
+from art_plugins.defences.layers.groups import CAUGHT, GroupFindings, check_known, find_poison, removed_by_class
+from art_plugins.defences.layers.learning import learn_benign
+from art_plugins.defences.layers.mahalanobis import MahalanobisRule
+from art_plugins.defences.layers.model import count_not_finite, listed, show_attributes
+from art_plugins.defences.layers.options import OPTIONS, LayerwiseParameters, given_terms
+from art_plugins.defences.layers.rules import LEAST_SAMPLES
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.defences.layerwise_groups import CAUGHT, GroupFindings, check_known, find_poison, removed_by_class
-from art_plugins.defences.layerwise_learning import learn_benign
-from art_plugins.defences.layerwise_mahalanobis import MahalanobisRule
-from art_plugins.defences.layerwise_model import count_not_finite, listed, show_attributes
-from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters, given_terms
-from art_plugins.defences.layerwise_rules import LEAST_SAMPLES
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.input_checks import check_trusted

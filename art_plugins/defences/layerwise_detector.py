@@ -10,10 +10,10 @@ import numpy as np
 
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
-from art_plugins.defences.layerwise_files import load_model, save_model
-from art_plugins.defences.layerwise_learning import learn_benign
-from art_plugins.defences.layerwise_model import LayerwiseModel, count_not_finite, listed, show_attributes
-from art_plugins.defences.layerwise_options import OPTIONS, LayerwiseParameters, present_options
+from art_plugins.defences.layers.files import load_model, save_model
+from art_plugins.defences.layers.learning import learn_benign
+from art_plugins.defences.layers.model import LayerwiseModel, count_not_finite, listed, show_attributes
+from art_plugins.defences.layers.options import OPTIONS, LayerwiseParameters, present_options
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels

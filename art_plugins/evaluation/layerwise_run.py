@@ -18,9 +18,9 @@ from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
 from art_plugins.files.outputs import file_stem
-from art_plugins.reports import layerwise_figures as figures
 from art_plugins.reports.drawing import png_bytes
 from art_plugins.reports.record_files import LAYERWISE
+from art_plugins.reports.studies import layerwise_figures as figures
 from art_plugins.reports.tables import runs_by_title
 from art_plugins.storage import atomic_path, write_text
 

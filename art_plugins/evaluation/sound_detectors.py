@@ -23,7 +23,7 @@ from art_plugins.evaluation.detectors import Backdoor
 from art_plugins.evaluation.held_out import HeldOut, split_test_set
 from art_plugins.evaluation.peers import PEER_FPR, detector_row, peer_rows
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
-from art_plugins.features.spectrogram import LogMelSpectrogram
+from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 from art_plugins.reports.record_files import SOUND_DETECTORS
 from art_plugins.triggers.named_sounds import named_sound, sound_triggers
 

@@ -12,14 +12,14 @@ import torch
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features import training
-from art_plugins.features.autoencoder_network import AutoencoderNetwork, make_network
 from art_plugins.features.autoencoder_settings import KINDS, AutoencoderSettings
-from art_plugins.features.convergence import has_settled, settled_words, steps_per_epoch
-from art_plugins.features.front_end import FrontEnd, batches
 from art_plugins.features.sample_shapes import image_shape, infer_kind
-from art_plugins.features.saved_autoencoder import check_front_end, check_state, weight_rules
-from art_plugins.features.sequential_autoencoder import SequentialAutoencoder
+from art_plugins.features.vae import training
+from art_plugins.features.vae.convergence import has_settled, settled_words, steps_per_epoch
+from art_plugins.features.vae.front_end import FrontEnd, batches
+from art_plugins.features.vae.network import AutoencoderNetwork, make_network
+from art_plugins.features.vae.saved import check_front_end, check_state, weight_rules
+from art_plugins.features.vae.sequential import SequentialAutoencoder
 from art_plugins.file_rules import check_arrays, reading
 from art_plugins.parameters import check_count, plain, shown
 from art_plugins.storage import load_arrays, save_arrays, target_file
@@ -112,7 +112,7 @@ class Autoencoder:
 
     @property
     def has_settled(self) -> bool | None:
-        """Whether the training was long enough (:mod:`~art_plugins.features.convergence`); ``None``: not known."""
+        """Whether the training was long enough (:mod:`~art_plugins.features.vae.convergence`); ``None``: not known."""
         if not self.history_ or self.steps_per_epoch_ is None:
             return None
         return has_settled(self.history_, self.steps_per_epoch_)

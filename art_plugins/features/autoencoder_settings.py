@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from art_plugins.features.sequential_autoencoder import POSTERIORS
+from art_plugins.features.vae.sequential import POSTERIORS
 from art_plugins.parameters import check_choice, check_count, check_flag, check_number
 
 KINDS = ("waveform", "spectrogram", "image")

@@ -16,7 +16,7 @@ import torch
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.sample_shapes import without_lone_channel
-from art_plugins.features.spectrogram import LogMelSpectrogram
+from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 
 # With a second of frames, a window has 80 ms, so a trigger of some tens of milliseconds fills a large part of a window.
 MAX_WINDOWS = 25

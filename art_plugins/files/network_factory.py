@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.files.weight_files import shortened
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.files.model_formats import GIVE_WEIGHTS
 from art_plugins.files.script_safety import last_line
 

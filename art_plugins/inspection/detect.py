@@ -17,8 +17,8 @@ from art_plugins.inspection.detect_inputs import Inputs, find_inputs, fit_reader
 from art_plugins.inspection.detect_page import detect_page
 from art_plugins.inspection.detect_record import Outcome, detect_record, suspects_csv
 from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, screening_note, threshold_note
-from art_plugins.inspection.judge import Judge, ModelJudge
-from art_plugins.inspection.judge_process import JudgeProcess
+from art_plugins.inspection.isolation.judge import Judge, ModelJudge
+from art_plugins.inspection.isolation.process import JudgeProcess
 from art_plugins.inspection.judged import judge_files
 from art_plugins.inspection.settings import DetectSettings, settings_from
 from art_plugins.optional import import_optional
@@ -46,7 +46,7 @@ def detect_folder(
 
     A TorchScript file is a program that a stranger may have written. It is refused if it does more than compute, and it
     runs in a process of its own that cannot write files, reach a network or run without end
-    (:mod:`~art_plugins.inspection.judge_process`). Weights are data. The factory is your own code, and runs here.
+    (:mod:`~art_plugins.inspection.isolation.process`). Weights are data. The factory is your own code, and runs here.
 
     :param model: The model file, as for :func:`~art_plugins.files.model_files.load_classifier`.
     :param folder: The images to judge (png, jpg, jpeg), at any depth.

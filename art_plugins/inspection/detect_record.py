@@ -16,7 +16,7 @@ from art_plugins.files.outputs import csv_text
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.detect_inputs import CleanImages, Inputs
 from art_plugins.inspection.detect_words import finding
-from art_plugins.inspection.judge import FittedDetector, ModelFacts
+from art_plugins.inspection.isolation.judge import FittedDetector, ModelFacts
 from art_plugins.inspection.judged import Judged
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.reports.trigger_figures import most_suspicious_first

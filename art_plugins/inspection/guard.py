@@ -14,7 +14,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.files.model_files import check_model_file, load_classifier
 from art_plugins.inspection.detect_inputs import find_inputs, fit_reader, read_clean
-from art_plugins.inspection.judge import ModelFacts
+from art_plugins.inspection.isolation.judge import ModelFacts
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.statistics.drift import class_margins
 from art_plugins.storage import write_json

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sources.samples import Samples
-from art_plugins.inspection.judge import BATCH_SIZE, Judgement
+from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.shipped import is_shipped, load_autoencoder
+from art_plugins.features.vae.shipped import is_shipped, load_autoencoder
 from art_plugins.files.folder_data import FolderData, read_folder
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.outputs import check_outputs, held_folder, together

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.shipped import is_shipped
+from art_plugins.features.vae.shipped import is_shipped
 from art_plugins.files.image_files import ImageReader, choose_image_reader, find_depth
 from art_plugins.files.sound_files import SoundReader, choose_sound_reader
 from art_plugins.files.sources.items import Item

@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.reports.ablation_tables import ablation_tables
-from art_plugins.reports.armory_tables import armory_tables
-from art_plugins.reports.attack_tables import attack_tables
 from art_plugins.reports.comparison.comparison_tables import defence_table, same_but_for_seed, seed_table
-from art_plugins.reports.filter_tables import filter_rate_tables
-from art_plugins.reports.in_flight_tables import in_flight_tables
-from art_plugins.reports.layerwise_tables import layerwise_tables
 from art_plugins.reports.paper_tables import PAPER_TITLES, item_table
 from art_plugins.reports.record_files import (
     ABLATION,
@@ -30,9 +24,15 @@ from art_plugins.reports.record_files import (
     SWEEP,
     read_if_record,
 )
-from art_plugins.reports.sound_detector_tables import sound_detector_tables
-from art_plugins.reports.sound_tables import sound_tables
-from art_plugins.reports.sweep_tables import sweep_tables
+from art_plugins.reports.studies.ablation_tables import ablation_tables
+from art_plugins.reports.studies.armory_tables import armory_tables
+from art_plugins.reports.studies.attack_tables import attack_tables
+from art_plugins.reports.studies.filter_tables import filter_rate_tables
+from art_plugins.reports.studies.in_flight_tables import in_flight_tables
+from art_plugins.reports.studies.layerwise_tables import layerwise_tables
+from art_plugins.reports.studies.sound_detector_tables import sound_detector_tables
+from art_plugins.reports.studies.sound_tables import sound_tables
+from art_plugins.reports.studies.sweep_tables import sweep_tables
 from art_plugins.reports.tables import Table, folded_markdown, markdown
 
 

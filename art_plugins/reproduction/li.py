@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from art_plugins.evaluation.detectors import detectors_of
-from art_plugins.reports.in_flight_tables import DEFAULT_ROW, PAPER_ROW, REPORTED
 from art_plugins.reports.paper_items import Item, Record, Records, Row, counts, runs_of, values
 from art_plugins.reports.record_files import IN_FLIGHT
+from art_plugins.reports.studies.in_flight_tables import DEFAULT_ROW, PAPER_ROW, REPORTED
 
 TRIGGERS = {"chessboard": "CB", "single_pixel": "SP", "white_box": "WB"}
 DATA = {"mnist": "MNIST", "fashion_mnist": "F-MNIST"}

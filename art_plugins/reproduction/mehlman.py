@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from art_plugins.reports import sweep_figures
 from art_plugins.reports.comparison import comparison_figures
 from art_plugins.reports.pages import Picture, picture
 from art_plugins.reports.paper_items import Item, Record, Records, Row, counts, values
-from art_plugins.reports.sweep_tables import GOOD_ARI, class_auc, rows_of, triggers_of
+from art_plugins.reports.studies import sweep_figures
+from art_plugins.reports.studies.sweep_tables import GOOD_ARI, class_auc, rows_of, triggers_of
 
 REPORTED_AUC = 0.9617  # of the figure; the text has .967
 REPORTED_GOOD = {"clapping": 0.72, "whistle": 0.62}  # share of attacks with an index of at least .95

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from art_plugins.files.outputs import file_stem
-from art_plugins.reports import layerwise_figures
-from art_plugins.reports.layerwise_tables import PUBLISHED_INPUT_AWARE
 from art_plugins.reports.pages import Picture, picture
 from art_plugins.reports.paper_items import Item, Record, Records, Row, runs_of, values
+from art_plugins.reports.studies import layerwise_figures
+from art_plugins.reports.studies.layerwise_tables import PUBLISHED_INPUT_AWARE
 from art_plugins.reports.tables import runs_by_title
 
 STUDIES = (

@@ -38,7 +38,8 @@ class InvertedTriggers(NamedTuple):
     or gradients that are not finite; ``unfinished`` (K,) bool: searches whose pattern was still shrinking, or that had
     found none that works, after the last step. A smaller pattern may exist for both, so that they do not count.
     ``screened`` (K,) bool: searches that were not made in full, because a short contest had found smaller patterns for
-    other classes (see :mod:`~art_plugins.triggers.screening`); they have no pattern, and NaN as norm and success rate.
+    other classes (see :mod:`~art_plugins.triggers.searching.screening`); they have no pattern, and NaN as norm and success
+    rate.
     """
 
     kind: str
@@ -66,14 +67,14 @@ class Inversion(NamedTuple):
     The result of a trigger inversion.
 
     ``inverted``: one :class:`InvertedTriggers` for each kind of pattern; ``expected_distances`` (K,): see
-    :func:`~art_plugins.triggers.distances.expected_distances`; ``anomaly_index`` (K,): the index of each class, see
-    ``INDEX_RULE``; ``target_class``: the target of the backdoor, or ``None`` if there is none or it is not decided (see
+    :func:`~art_plugins.triggers.searching.distances.expected_distances`; ``anomaly_index`` (K,): the index of each class,
+    see ``INDEX_RULE``; ``target_class``: the target of the backdoor, or ``None`` if there is none or it is not decided (see
     ``undecided``); ``kind`` and ``success_rate``: kind and success rate of the target's pattern with the highest index.
 
     If a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the target.
-    Their indices compare the norms relative to :func:`~art_plugins.triggers.distances.source_distances`. ``source_class``
-    is the class whose pattern is far smaller than those of the other sources, or ``None`` if the backdoor works for all
-    classes. If there is such a class, ``kind``, ``success_rate`` and ``trigger`` belong to its pattern.
+    Their indices compare the norms relative to :func:`~art_plugins.triggers.searching.distances.source_distances`.
+    ``source_class`` is the class whose pattern is far smaller than those of the other sources, or ``None`` if the backdoor
+    works for all classes. If there is such a class, ``kind``, ``success_rate`` and ``trigger`` belong to its pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]

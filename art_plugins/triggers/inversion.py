@@ -18,7 +18,7 @@ far out by one kind is not outvoted by the other; see ``INDEX_RULE``. A search t
 of its smallest norm. It neither accuses its class, nor acquits it, nor makes another class look small.
 
 With more than ten classes, a short contest chooses those that are searched in full, and a few that stand for all others in
-the comparison; see :mod:`~art_plugins.triggers.screening`. With two classes, each is compared with the other.
+the comparison; see :mod:`~art_plugins.triggers.searching.screening`. With two classes, each is compared with the other.
 
 A backdoor may work for one source class only (Xiang et al. 2020 search every pair of classes for it). The pattern for
 all classes is then larger than the trigger, but mostly still the smallest. If a target is found, a pattern is
@@ -41,16 +41,16 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes, torch_module
 from art_plugins.features.input_checks import accuracy_warning, check_input_range
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.parameters import check_choice, check_count, check_number, plain, shown
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import combined_index, highest, strongest_index
 from art_plugins.triggers.differentiable import DifferentiableClassifier
-from art_plugins.triggers.distances import expected_distances, source_distances
 from art_plugins.triggers.found import Inversion, InvertedTriggers
-from art_plugins.triggers.inverted import invert_patterns
-from art_plugins.triggers.screening import screen
-from art_plugins.triggers.search import Search, SearchSettings
+from art_plugins.triggers.searching.distances import expected_distances, source_distances
+from art_plugins.triggers.searching.inverted import invert_patterns
+from art_plugins.triggers.searching.screening import screen
+from art_plugins.triggers.searching.search import Search, SearchSettings
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from art_plugins.attacks.training_loop import augmented, rate_factor
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 
 def test_augmented_images_are_crops_of_the_padded_ones_or_their_mirror_images(random: np.random.Generator) -> None:

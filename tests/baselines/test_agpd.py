@@ -16,8 +16,8 @@ from torch import nn
 from art_plugins.baselines.agpd import AGPD
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activation_gradients import channel_gradients, gradient_layers
-from art_plugins.features.training import seeded
-from art_plugins.statistics.gradient_dispersion import (
+from art_plugins.features.vae.training import seeded
+from art_plugins.statistics.peers.gradient_dispersion import (
     class_spread,
     closeness_to_clean,
     cosines,

@@ -16,7 +16,7 @@ from art_plugins.baselines.cognitive_distillation import CognitiveDistillation, 
 from art_plugins.baselines.detector_filter import DetectorFilter
 from art_plugins.baselines.ibd_psc import IBDPSC
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 
 def wrapped(network: nn.Module) -> PyTorchClassifier:

@@ -18,7 +18,7 @@ from art_plugins.baselines import pyod_filter
 from art_plugins.baselines.beatrix import N_FOLDS, Beatrix
 from art_plugins.baselines.ted import TED
 from art_plugins.errors import InvalidInputError, MissingPackageError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 needs_pyod = pytest.mark.skipif(not pyod_filter.pyod_is_installed(), reason="PyOD is not installed")
 

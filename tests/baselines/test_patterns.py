@@ -26,7 +26,7 @@ from art_plugins.baselines.scale_up import ScaleUp
 from art_plugins.baselines.ted import TED
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.classifiers import torch_module
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 N_BLENDS = 20

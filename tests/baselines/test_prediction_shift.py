@@ -16,7 +16,7 @@ from art_plugins.baselines.psbd import PSBD, RATES
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, collect_outputs
 from art_plugins.features.altered_layers import dropout_layers, dropping_out
-from art_plugins.statistics.prediction_shift import best_rate, shift_ratio, shift_uncertainty
+from art_plugins.statistics.peers.prediction_shift import best_rate, shift_ratio, shift_uncertainty
 
 
 def wrapped(network: nn.Module, shape: tuple[int, ...] = (1, 8, 8)) -> PyTorchClassifier:

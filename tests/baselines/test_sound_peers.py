@@ -20,7 +20,7 @@ from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.baselines.step import LEAST_SPREAD, STEP, signed_distances
 from art_plugins.baselines.strip_vita import STRIPViTA
 from art_plugins.statistics.gaussian import fit_gaussian
-from art_plugins.statistics.label_stability import (
+from art_plugins.statistics.peers.label_stability import (
     BREAKING,
     PRESERVING,
     robust_z,

@@ -19,10 +19,10 @@ from art_plugins.attacks.networks import ResidualBlock, resnet
 from art_plugins.features.activations import collect_activations
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
 from art_plugins.features.classifiers import torch_module
-from art_plugins.features.sequential_autoencoder import SequentialAutoencoder
+from art_plugins.features.vae.sequential import SequentialAutoencoder
 from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
-from art_plugins.statistics.quantum_entropy import principal_projections
-from art_plugins.statistics.spectral import spectral_scores
+from art_plugins.statistics.peers.quantum_entropy import principal_projections
+from art_plugins.statistics.peers.spectral import spectral_scores
 
 pytestmark = pytest.mark.benchmark
 

@@ -15,8 +15,8 @@ from art_plugins import cli
 from art_plugins.attacks.datasets.speech_commands import FOLDER, SAMPLE_RATE_HZ, pretraining_clips
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
-from art_plugins.features import training
 from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.vae import training
 from art_plugins.storage import load_arrays
 
 MOST_BYTES = 3e6  # of the file that is shipped

@@ -36,7 +36,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 N, K = 60, 3
@@ -473,7 +473,7 @@ def test_detect_poison_sample_that_is_not_finite_is_named_before_any_training(ca
     x = samples(case.sample_shape).copy()
     x[23].flat[4] = bad
     trained = []
-    monkeypatch.setattr("art_plugins.features.training.train", lambda *arguments, **keywords: trained.append(1))
+    monkeypatch.setattr("art_plugins.features.vae.training.train", lambda *arguments, **keywords: trained.append(1))
     with pytest.raises(InvalidInputError, match="23"):
         detect(case, x)
     assert not trained
@@ -487,7 +487,7 @@ def test_detect_poison_sample_that_is_not_finite_is_named_before_any_training(ca
 )
 def test_detect_poison_bad_labels_are_refused_before_any_training(case, y, monkeypatch):
     trained = []
-    monkeypatch.setattr("art_plugins.features.training.train", lambda *arguments, **keywords: trained.append(1))
+    monkeypatch.setattr("art_plugins.features.vae.training.train", lambda *arguments, **keywords: trained.append(1))
     with pytest.raises(InvalidInputError, match="abel"):
         detect(case, y=y)
     assert not trained

@@ -24,7 +24,7 @@ from torch import nn
 import art_plugins
 from art_plugins.baselines.pyod_filter import pyod_is_installed
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 LAYERS = ["1", "2", "3", "5"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from art_plugins.attacks.datasets.digits import digits
 from art_plugins.defences.encoder_features import EncoderFeatureDefence
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 K, N, N_POISON = 6, 600, 30

@@ -21,7 +21,7 @@ from art_plugins.defences import in_flight, in_flight_densities, in_flight_files
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.activations import logits_and_hidden
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.statistics.density import FAMILIES, cross_fitted_log_likelihoods
 from art_plugins.statistics.source_inference import STRENGTHS, infer_sources
 from art_plugins.storage import load_arrays, save_arrays

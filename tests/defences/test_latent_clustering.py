@@ -16,10 +16,10 @@ from torch import nn
 from art_plugins.baselines.art_filters import seeded_numpy
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
-from art_plugins.features import training
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
-from art_plugins.features.front_end import FrontEnd
-from art_plugins.features.training import seeded
+from art_plugins.features.vae import training
+from art_plugins.features.vae.front_end import FrontEnd
+from art_plugins.features.vae.training import seeded
 from art_plugins.storage import load_arrays, save_arrays
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")

@@ -15,11 +15,13 @@ from art.estimators.classification import DetectorClassifier, PyTorchClassifier
 from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
-from art_plugins.defences import layerwise_files, layerwise_learning, layerwise_options
+from art_plugins.defences.layers import files as layerwise_files
+from art_plugins.defences.layers import learning as layerwise_learning
+from art_plugins.defences.layers import options as layerwise_options
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.statistics.layer_gaussian import (
     DISTANCE_RATIO,
     MAHALANOBIS_DISTANCE,
@@ -498,7 +500,7 @@ def test_filter_typical_class_scores_as_its_trusted_samples_do(digits, monkeypat
         wrapped(digits.network("white_square")), x, y, x_val[~missing], y_val[~missing], **options
     )
     defence.detect_poison()
-    monkeypatch.setattr("art_plugins.defences.layerwise_mahalanobis.typical_shift", lambda *of: 0.0)
+    monkeypatch.setattr("art_plugins.defences.layers.mahalanobis.typical_shift", lambda *of: 0.0)
     unmoved = LayerwiseFeatureDefence(defence.classifier, x, y, defence.x_val, defence.y_val, **options)
     unmoved.detect_poison()
     moved = unmoved.outlier_scores_ - defence.outlier_scores_

@@ -14,9 +14,9 @@ from art_plugins.evaluation.running.runs import Recording
 from art_plugins.evaluation.running.workers import Workers
 from art_plugins.evaluation.sweep import SweepPlan
 from art_plugins.features.autoencoder import AutoencoderSettings
-from art_plugins.reports.ablation_tables import ablation_tables
 from art_plugins.reports.record_files import ABLATION
 from art_plugins.reports.records import record_markdown
+from art_plugins.reports.studies.ablation_tables import ablation_tables
 
 NAMES = ("a", "b", "c", "d", "e")
 SIZE = 16

@@ -18,8 +18,8 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import attack_rates
 from art_plugins.evaluation.attack_rates import AttackPlan, run_attacks
 from art_plugins.evaluation.running.runs import Recording
-from art_plugins.reports.attack_tables import attack_tables
 from art_plugins.reports.records import record_markdown
+from art_plugins.reports.studies.attack_tables import attack_tables
 
 
 def test_a_plan_has_every_attack_of_the_data_set_at_its_own_share_or_at_those_given() -> None:

@@ -21,9 +21,9 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import filter_rates
 from art_plugins.evaluation.filter_rates import ATTACKS, Cell, Grid, Opened, cells, measure, run_filters
 from art_plugins.evaluation.running.runs import Recording
-from art_plugins.reports.filter_tables import filter_rate_tables
 from art_plugins.reports.record_files import FILTER_RATES
 from art_plugins.reports.records import record_markdown
+from art_plugins.reports.studies.filter_tables import filter_rate_tables
 from art_plugins.triggers.adaptive import adaptive_blend
 from art_plugins.triggers.patterns import white_box
 

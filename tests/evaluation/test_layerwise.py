@@ -16,10 +16,10 @@ from art_plugins.evaluation.detectors import LAYERWISE_DETECTORS
 from art_plugins.evaluation.layerwise import TAUS
 from art_plugins.evaluation.layerwise_run import draw, run_layerwise
 from art_plugins.evaluation.running.runs import Recording
-from art_plugins.reports import layerwise_figures as figures
 from art_plugins.reports.drawing import png_bytes
 from art_plugins.reports.record_files import LAYERWISE
 from art_plugins.reports.records import record_markdown
+from art_plugins.reports.studies import layerwise_figures as figures
 
 LAYERS = ["stem", "block 1", "block 2", "hidden", "logits"]
 

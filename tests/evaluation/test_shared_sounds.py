@@ -15,7 +15,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.running.runs import Recording
 from art_plugins.evaluation.shared_sounds import SoundPlan, judge_attack, judge_clean, run_shared_sounds, search_all
 from art_plugins.reports.records import record_markdown
-from art_plugins.reports.sound_tables import sound_tables
+from art_plugins.reports.studies.sound_tables import sound_tables
 
 NAMES = ("a", "b", "c", "d", "e")
 

@@ -17,7 +17,7 @@ from art_plugins.evaluation.detectors import DETECTORS
 from art_plugins.evaluation.peers import equal_error_rate
 from art_plugins.evaluation.running.runs import Recording
 from art_plugins.evaluation.sound_detectors import SEVEN, cases_of, judge_case, padded, run_sound_detectors, view_of
-from art_plugins.reports.sound_detector_tables import sound_detector_tables
+from art_plugins.reports.studies.sound_detector_tables import sound_detector_tables
 
 pytest.importorskip("torchaudio")
 

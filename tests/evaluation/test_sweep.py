@@ -25,8 +25,8 @@ from art_plugins.evaluation.sweep import (
 )
 from art_plugins.features.views import Views
 from art_plugins.reports.records import record_markdown
-from art_plugins.reports.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures
-from art_plugins.reports.sweep_tables import attack_table, class_auc, rows_of
+from art_plugins.reports.studies.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures
+from art_plugins.reports.studies.sweep_tables import attack_table, class_auc, rows_of
 from art_plugins.statistics.latents import latent_classes
 
 NAMES = ("a", "b", "c", "d", "e", "_unknown_")

@@ -20,7 +20,7 @@ from art_plugins.features.activations import (
     stream_activations,
 )
 from art_plugins.features.classifiers import torch_module
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 
 class Branching(nn.Module):

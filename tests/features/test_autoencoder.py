@@ -9,8 +9,8 @@ import torch
 from art_plugins.arrays import check_samples
 from art_plugins.errors import ArtPluginsError, FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, image_shape, infer_kind
-from art_plugins.features.front_end import FrontEnd
-from art_plugins.features.spectrogram import LogMelSpectrogram
+from art_plugins.features.vae.front_end import FrontEnd
+from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 from art_plugins.storage import load_arrays, save_arrays
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
@@ -113,7 +113,7 @@ def test_autoencoder_interrupted_fit_leaves_it_unfitted(make, data, monkeypatch)
     def unplugged(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("art_plugins.features.training.train", unplugged)
+    monkeypatch.setattr("art_plugins.features.vae.training.train", unplugged)
     with pytest.raises(KeyboardInterrupt):
         autoencoder.fit(data["spectrogram"], **FAST)
     assert not autoencoder.is_fitted
@@ -133,7 +133,7 @@ def test_autoencoder_scale_equals_numpy_over_all_frames(make, data):
 def test_autoencoder_scale_over_many_batches_equals_numpy(make, random, monkeypatch):
     # The scale is measured in batches of at least 256 samples: 600 samples of very different means make three.
     x = (random.normal(size=(600, 2, 8)) + np.linspace(0, 1000, 600)[:, None, None]).astype(np.float32)
-    monkeypatch.setattr("art_plugins.features.training.train", lambda *arguments, **keywords: [{"total": 0.0}])
+    monkeypatch.setattr("art_plugins.features.vae.training.train", lambda *arguments, **keywords: [{"total": 0.0}])
     state = make("spectrogram").fit(x, **FAST).state_settings()
     assert state["mean"] == pytest.approx(x.astype(np.float64).mean(), rel=1e-6)
     assert state["scale"] == pytest.approx(x.astype(np.float64).std(), rel=1e-6)

@@ -18,7 +18,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.classifiers import torch_module
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 SHAPE = (3, 32, 32)
 

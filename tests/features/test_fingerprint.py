@@ -11,7 +11,7 @@ from torch import nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.fingerprint import model_fingerprint
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 
 def wrapped(network: nn.Module) -> PyTorchClassifier:

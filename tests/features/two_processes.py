@@ -11,7 +11,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from art_plugins.features.training import train
+from art_plugins.features.vae.training import train
 
 
 class Loss(NamedTuple):

@@ -17,7 +17,7 @@ from torch import nn
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.features.classifiers import torch_module
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.files.model_files import load_classifier
 from art_plugins.files.scripted_network import ScriptedNetwork
 from art_plugins.triggers.differentiable import DifferentiableClassifier

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ as RATE_HZ
-from art_plugins.features.spectrogram import LogMelSpectrogram
+from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 from art_plugins.groups.growing import grow, nearest_seed
 from art_plugins.groups.shared_sound import Sounds, above_limit, are_copies, candidates_of, clips_with_sound
 from art_plugins.groups.sound_search import SharedSounds, crowd_height, find_shared_sounds

@@ -25,11 +25,11 @@ from art_plugins.inspection import detect, detect_inputs, detect_page
 from art_plugins.inspection.detect import detect_folder
 from art_plugins.inspection.detect_record import ALSO_ABOVE, BACKDOOR_TARGET, NOTHING_FOUND
 from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, finding, score_rule
-from art_plugins.inspection.judge import BATCH_SIZE, Judgement, ModelJudge
+from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement, ModelJudge
 from art_plugins.inspection.judged import Judged, judge_files, to_images
 from art_plugins.inspection.settings import DetectSettings
-from art_plugins.triggers import search
 from art_plugins.triggers.found import INDEX_RULE, Inversion, InvertedTriggers
+from art_plugins.triggers.searching import search
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 STEPS = 400  # all searches on images of 8 x 8 have converged by then

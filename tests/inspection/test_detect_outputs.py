@@ -17,13 +17,14 @@ from PIL import Image
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.outputs import held_folder
-from art_plugins.inspection import detect, judge_messages
+from art_plugins.inspection import detect
 from art_plugins.inspection.detect import detect_folder
 from art_plugins.inspection.detect_inputs import find_inputs
 from art_plugins.inspection.detect_page import detect_page
 from art_plugins.inspection.detect_record import UNDECIDED, rank_classes
 from art_plugins.inspection.detect_words import detector_cautions, finding
-from art_plugins.inspection.judge import FittedDetector, ModelFacts
+from art_plugins.inspection.isolation import messages as judge_messages
+from art_plugins.inspection.isolation.judge import FittedDetector, ModelFacts
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.storage import load_arrays
 from art_plugins.triggers.found import Inversion, InvertedTriggers

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from art_plugins import STRIP, LayerwiseFeatureDefence, LayerwiseFeatureDetector, invert_triggers
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, stream_activations
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 SHAPE = (1, 8, 8)
 

@@ -19,7 +19,7 @@ from art_plugins.defences.detector_classifier import verdicts
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 
 LAYERS = ["1", "2", "3", "4", "5"]
 

@@ -19,12 +19,13 @@ from PIL import Image
 from torch import nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.files.model_files import load_classifier
-from art_plugins.inspection import judge_messages, landlock, sandbox, seccomp
 from art_plugins.inspection.detect import detect_folder
-from art_plugins.inspection.judge import ModelFacts, ModelJudge
-from art_plugins.inspection.judge_process import JudgeProcess
+from art_plugins.inspection.isolation import landlock, sandbox, seccomp
+from art_plugins.inspection.isolation import messages as judge_messages
+from art_plugins.inspection.isolation.judge import ModelFacts, ModelJudge
+from art_plugins.inspection.isolation.process import JudgeProcess
 from art_plugins.inspection.settings import DetectSettings
 
 needs_sandbox = pytest.mark.skipif(not sandbox.sandbox_is_possible(), reason="only Linux can lock a process down")
@@ -317,7 +318,7 @@ def test_load_classifier_zip_bomb_is_refused(here):
 
 ATTEMPTS = """
 import ctypes, io, os, socket, subprocess, sys, threading
-from art_plugins.inspection import sandbox
+from art_plugins.inspection.isolation import sandbox
 requests, answers = sandbox.private_pipes()
 import torch
 folder = sys.argv[1]

@@ -11,14 +11,14 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_plugins.defences.in_flight import InFlightDetector
+from art_plugins.defences.layers.model import LayerwiseModel
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
-from art_plugins.defences.layerwise_model import LayerwiseModel
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import logits_and_hidden
 from art_plugins.statistics.outliers import highest, strongest_index
-from art_plugins.triggers import search
 from art_plugins.triggers.found import INDEX_RULE, Inversion
 from art_plugins.triggers.inversion import invert_triggers
+from art_plugins.triggers.searching import search
 
 MODES = ("mahalanobis", "paper")
 POOLED = {"paper": {"pooled": True}, "mahalanobis": None}  # mode_params that let either mode judge small classes

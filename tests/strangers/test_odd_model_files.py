@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.files.model_files import load_classifier
 
 Maker = Callable[[Path], None]

@@ -12,11 +12,11 @@ from art_plugins.attacks.datasets.digits import digits
 from art_plugins.attacks.poisoning import poison
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
-from art_plugins.features import training
 from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
-from art_plugins.features.convergence import has_settled
-from art_plugins.features.spectrogram import LogMelSpectrogram
-from art_plugins.features.training import SETTLED
+from art_plugins.features.vae import training
+from art_plugins.features.vae.convergence import has_settled
+from art_plugins.features.vae.spectrogram import LogMelSpectrogram
+from art_plugins.features.vae.training import SETTLED
 from art_plugins.storage import load_arrays
 from art_plugins.triggers.patterns import white_box
 

@@ -10,16 +10,16 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.inspection.detect_record import ALSO_ABOVE, NOTHING_FOUND, SCREENED, UNFINISHED, rank_classes
 from art_plugins.inspection.detect_words import detector_cautions, finding
 from art_plugins.statistics.outliers import highest, strongest_index
-from art_plugins.triggers import inverted
-from art_plugins.triggers.forms import Patch
 from art_plugins.triggers.found import INDEX_RULE, Inversion, InvertedTriggers, listed
 from art_plugins.triggers.inversion import invert_triggers
-from art_plugins.triggers.inverted import invert_patterns
-from art_plugins.triggers.search import QUIET_WINDOWS, PatternSearch, Search, SearchSettings
+from art_plugins.triggers.searching import inverted
+from art_plugins.triggers.searching.forms import Patch
+from art_plugins.triggers.searching.inverted import invert_patterns
+from art_plugins.triggers.searching.search import QUIET_WINDOWS, PatternSearch, Search, SearchSettings
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 NAMES = [f"class {label}" for label in range(6)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.triggers.input_aware import BATCH_SIZE, InputAwareTrigger, TriggerGenerator, stamp
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")

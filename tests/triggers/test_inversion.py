@@ -16,15 +16,16 @@ from scipy.stats import median_abs_deviation
 from torch import nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.statistics.outliers import combined_index, norm_index, strongest_index
-from art_plugins.triggers import inversion, search
-from art_plugins.triggers.costs import CostSchedule
+from art_plugins.triggers import inversion
 from art_plugins.triggers.differentiable import DifferentiableClassifier
-from art_plugins.triggers.distances import expected_distances, source_distances
-from art_plugins.triggers.forms import Additive, Patch
 from art_plugins.triggers.found import InvertedTriggers
 from art_plugins.triggers.inversion import invert_triggers
+from art_plugins.triggers.searching import search
+from art_plugins.triggers.searching.costs import CostSchedule
+from art_plugins.triggers.searching.distances import expected_distances, source_distances
+from art_plugins.triggers.searching.forms import Additive, Patch
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
 ATTACKS = {"white_square": "patch", "chessboard": "additive"}  # and the kind of pattern that imitates it

@@ -18,7 +18,7 @@ from art_plugins.attacks.image_models import train_image_classifier
 from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.attacks.zoo.attack import Attack, Poisoned, checked, perturbed
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.parameters import check_count, check_number, plain
 from art_plugins.triggers.patterns import Shape, trojan_square
 from art_plugins.triggers.trigger import apply_trigger

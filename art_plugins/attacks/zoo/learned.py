@@ -12,7 +12,7 @@ from torch.nn import functional
 from art_plugins.attacks.networks import plain_cnn
 from art_plugins.attacks.zoo.attack import DirtyLabel
 from art_plugins.errors import NotFittedError
-from art_plugins.features.training import seeded
+from art_plugins.features.vae.training import seeded
 from art_plugins.parameters import check_count, check_number, plain
 from art_plugins.triggers.residual import ResidualNetwork, ResidualTrigger, add_residual
 
