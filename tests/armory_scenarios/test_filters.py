@@ -44,6 +44,7 @@ def test_autoencoder_is_shared_between_scorings(
     assert len(fits) == len(list(cache.glob("autoencoder-*.safetensors"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"random_state": 5}, {"batch_size": 16}, {"latent_dim": 5}])
 def test_autoencoder_of_other_settings_is_trained(
     cache: Path, fits: list[int], tiny_waveforms: np.ndarray, tiny_network: dict[str, Any], change: dict[str, Any]

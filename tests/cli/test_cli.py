@@ -103,6 +103,7 @@ def quick_digits(seed: int = 0, full: Callable[[int], tasks.Task] = tasks.digits
     return replace(full(seed), classifier={"nb_epochs": 1}, defence={"nb_epochs": 1, "verbose": False})
 
 
+@pytest.mark.slow
 def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def settings(folder: Path, **options: Any) -> DetectSettings:
     return DetectSettings(factory=f"factory_{folder.name}:network", nb_steps=400, **options)
 
 
+@pytest.mark.slow
 def test_guard_writes_a_file_that_catches_the_trigger_and_says_how_to_read_it(digits, folder, monkeypatch, capsys):
     from art_plugins import cli
 

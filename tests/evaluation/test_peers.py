@@ -54,6 +54,7 @@ def attacked(digits: Any) -> tuple[PyTorchClassifier, HeldOut]:
     )
 
 
+@pytest.mark.slow
 def test_peer_rows_have_the_measures_of_the_other_rows_and_their_own_denominators(
     attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

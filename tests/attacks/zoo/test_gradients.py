@@ -40,6 +40,7 @@ def test_poison_is_images_of_the_target_that_keep_their_label_and_change_little(
     np.testing.assert_array_equal(first.x, second.x)
 
 
+@pytest.mark.slow
 def test_hidden_trigger_brings_the_poison_closer_to_stamped_images_in_the_features(digits: Any) -> None:
     from art_plugins.attacks.image_models import train_image_classifier
 

@@ -79,6 +79,7 @@ def planted(random: np.random.Generator, n: int, share: float) -> tuple[list[np.
     return views, labels, member
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.6])
 def test_drawn_and_exact_references_call_the_same_classes_and_find_the_same_group(random, monkeypatch, share):
     views, labels, member = planted(random, 1_200, share)

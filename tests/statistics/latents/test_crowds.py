@@ -80,6 +80,7 @@ def test_find_crowds_known_and_changed_judges_only_those_anew(planted, random):
     np.testing.assert_array_equal(np.delete(after.over_chance, TARGET, 1), np.delete(known.over_chance, TARGET, 1))
 
 
+@pytest.mark.slow
 def test_find_crowds_without_poison_scores_do_not_depend_on_the_class_size():
     random = np.random.default_rng(1)
     sizes = [60, 120, 300, 1_500]
