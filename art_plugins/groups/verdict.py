@@ -7,10 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from art_plugins.groups.content import Content, Contents
 from art_plugins.groups.evidence import Evidence
 from art_plugins.groups.find import MOST_OF_CLASS, Group, evidence_without
 from art_plugins.groups.origins import NEAR_COPIES, nearest_fellow_ratio
 from art_plugins.groups.trusted import NOTHING, TrustedEvidence, cut_error, trusted_evidence
+from art_plugins.statistics.outlying import LEAST
 
 # Of 552 classes of 36 clean data sets of 1,000 and of 15,000 images (Fashion-MNIST, MNIST and EMNIST letters; LeNet-5 and
 # a network of three convolutions without normalisation; three seeds), the clearest groups had a clearness of 6.3, 6.2,
@@ -19,17 +21,22 @@ from art_plugins.groups.trusted import NOTHING, TrustedEvidence, cut_error, trus
 # 9.2: the 120 draws of MNIST's classes need 1.92, the 120 of Fashion-MNIST's 0.97. tests/groups/test_null.py prints and
 # holds both.
 NULL_SCALE = 2.0
+TINY = 1e-300
 
 Verdict = Literal["poison", "look here", "nothing"]
 
 
 class Judged(NamedTuple):
-    """A group, its p-value among the classes of the data set, the verdict on it, and what trusted samples say of it."""
+    """
+    A group, its p-value among the classes of the data set, the verdict on it, what trusted samples say of it, and what its
+    members resemble.
+    """
 
     group: Group
     p_value: float
     verdict: Verdict
     trusted: TrustedEvidence = NOTHING
+    content: Content = Content(0.0, 0.0, 0.0)
 
     def summary(self) -> dict[str, Any]:
         """Give what a report says of the group, JSON-safe."""
@@ -41,6 +48,8 @@ class Judged(NamedTuple):
             "clearness": self.group.evidence.clearness,
             "separation": self.group.evidence.separation,
             "valley": self.group.evidence.valley,
+            "foreign": self.content.foreign,
+            "spread": self.content.spread,
             "n_trusted": self.trusted.n,
             "n_trusted_inside": self.trusted.n_inside,
         }
@@ -58,13 +67,25 @@ def p_value(evidence: Evidence, n_tests: int, log_ratio: float = 0.0) -> float:
     :param log_ratio: Logarithm of an independent likelihood ratio, by which the probability is divided.
     :return: 0 to 1.
     """
-    nats = evidence.clearness / NULL_SCALE + log_ratio - float(np.log(n_tests))
+    return as_p_value(evidence.clearness / NULL_SCALE + log_ratio - float(np.log(n_tests)))
+
+
+def as_p_value(nats: float) -> float:
+    """Give the probability whose negative logarithm this is; 1 below 0."""
     return float(np.exp(-max(nats, 0.0)))
 
 
+def n_questions(nb_classes: int) -> int:
+    """
+    Give the number of questions that are asked of every group, each at its share of the false-alarm rate: does it stand
+    apart, and, if there are classes enough to compare, is its content that of many other classes?
+    """
+    return 2 if nb_classes >= LEAST else 1
+
+
 def clearness_limit(nb_classes: int, fpr: float) -> float:
-    """Give the clearness from which a group of K classes is poison: where :func:`p_value` is ``fpr``, above 0."""
-    return float(NULL_SCALE * np.log(nb_classes / fpr))
+    """Give the clearness from which a group of K classes is poison, whatever its content; ``fpr`` is above 0."""
+    return float(NULL_SCALE * np.log(n_questions(nb_classes) * nb_classes / fpr))
 
 
 def clearest_by_class(groups: Sequence[Group], nb_classes: int) -> list[float]:
@@ -87,9 +108,11 @@ def judge_groups(
     """
     Judge groups.
 
-    A group that stands apart from everyone is poison. A group that stands apart from the rest of its class, but not from
-    the samples of other classes, is to be looked at: it may be a sub-population of the class, a clean-label attack, or
-    labelled wrongly by its content.
+    A group that stands apart from everyone is poison, and so is one whose content is that of many other classes, see
+    :class:`~art_plugins.groups.content.Contents`. The first shows a trigger that the network sees well, whatever it was put
+    on. The second shows samples that were taken from many classes, also where the trigger is hardly seen. Each is asked at
+    half the rate. A group that stands apart from the rest of its class, but not from the samples of other classes, is to be
+    looked at: it may be a sub-population of the class, a clean-label attack, or labelled wrongly by its content.
 
     Trusted samples are one more piece of evidence, see :func:`~art_plugins.groups.trusted.trusted_evidence`. A group that
     holds more of them than the error of its cut explains is a part of its class, and no poison, however clear it is. For
@@ -114,18 +137,21 @@ def judge_groups(
     :return: The groups with their verdicts, those with the strongest evidence first.
     """
     trusted = np.zeros(len(labels), dtype=bool) if trusted is None else trusted
-    n_tests = 2 * max(nb_classes, len(groups)) if trusted.any() else nb_classes
+    tests = _Tests(groups, views, labels, nb_classes, trusted)
     evidence = [_of_trusted(group, labels, trusted) for group in groups]
-    order = np.argsort([-_nats(*one) for one in zip(groups, evidence, strict=True)], kind="stable")
+    first = [
+        tests.nats(index, group, group.evidence, of_trusted.log_ratio)
+        for index, (group, of_trusted) in enumerate(zip(groups, evidence, strict=True))
+    ]
     judged, poison = [], np.zeros(len(labels), dtype=bool)
-    for group, of_trusted in ((groups[index], evidence[index]) for index in order):
-        apart = [p_value(one, nb_classes) for one in (group.evidence, group.within)]
-        p = p_value(group.evidence, n_tests, of_trusted.log_ratio)
-        verdict: Verdict = "look here" if min(*apart, p) <= fpr else "nothing"
+    for index in np.argsort([-nats for nats in first], kind="stable").tolist():
+        group, of_trusted, p = groups[index], evidence[index], as_p_value(first[index])
+        within = p_value(group.within, n_questions(nb_classes) * nb_classes)
+        verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
         united = poison | group.members
         if p <= fpr and poison.any():
             left = _of_trusted(group, labels, trusted, ~poison)
-            p = p_value(evidence_without(group, labels, poison), n_tests, left.log_ratio)
+            p = as_p_value(tests.nats(index, group, evidence_without(group, labels, poison), left.log_ratio, poison))
         if (
             p <= fpr
             and p < 1  # whatever is asked for: nothing speaks against such a group
@@ -134,8 +160,41 @@ def judge_groups(
             and all(united[labels == label].mean() <= MOST_OF_CLASS for label in group.classes)
         ):
             verdict, poison = "poison", united
-        judged.append(Judged(group, p, verdict, of_trusted))
+        judged.append(Judged(group, p, verdict, of_trusted, tests.contents.of(index)))
     return judged
+
+
+class _Tests:
+    """The tests of all groups of a data set; parameters as of :func:`judge_groups`."""
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        views: Mapping[str, np.ndarray],
+        labels: np.ndarray,
+        nb_classes: int,
+        trusted: np.ndarray,
+    ) -> None:
+        self.contents = Contents(groups, views, labels, int(labels.max(initial=0)) + 1)
+        n_classes = 2 * max(nb_classes, len(groups)) if trusted.any() else nb_classes
+        self._n_classes, self._more = n_classes, n_classes / max(1, nb_classes)
+        self._n_questions = n_questions(nb_classes)
+
+    def nats(
+        self, index: int, group: Group, evidence: Evidence, log_ratio: float, aside: np.ndarray | None = None
+    ) -> float:
+        """
+        Give the negative logarithm of a group's p-value; below 0: nothing.
+
+        :param index: Of the group.
+        :param group: The same group.
+        :param evidence: On the group, or on what is left of it.
+        :param log_ratio: Logarithm of what trusted samples say of it, as a likelihood ratio.
+        :param aside: Samples that are left out, (n,), bool.
+        """
+        apart = evidence.clearness / NULL_SCALE - np.log(self._n_classes)
+        foreign = -np.log(max(self.contents.p_value(index, group, aside), TINY)) - np.log(self._more)
+        return float(max(apart, foreign) + log_ratio - np.log(self._n_questions))
 
 
 def _of_trusted(group: Group, labels: np.ndarray, trusted: np.ndarray, left: np.ndarray | None = None) -> TrustedEvidence:
@@ -145,11 +204,6 @@ def _of_trusted(group: Group, labels: np.ndarray, trusted: np.ndarray, left: np.
     own = np.isin(labels, group.classes) if left is None else np.isin(labels, group.classes) & left
     error = cut_error(group.places[own], group.members[own], group.cut)
     return trusted_evidence(group.members[own], labels[own], group.classes, trusted[own], error)
-
-
-def _nats(group: Group, of_trusted: TrustedEvidence) -> float:
-    """How strong the evidence is, as the negative logarithm of the p-value of one test."""
-    return group.evidence.clearness / NULL_SCALE + of_trusted.log_ratio
 
 
 def of_near_copies(group: Group, views: Mapping[str, np.ndarray], labels: np.ndarray) -> bool:

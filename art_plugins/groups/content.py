@@ -1,0 +1,162 @@
+"""What the members of a group resemble, if their label is not asked: most poison was taken from all other classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import entr
+from sklearn.neighbors import NearestNeighbors
+
+from art_plugins.groups.find import Group
+from art_plugins.statistics.outlying import LEAST, outlying_scores
+
+N_NEIGHBOURS = 10
+MOST_ASKED = 300  # members, and samples of the rest of their class: a share of so many is certain to .03
+MOST_COMPARED = 10_000  # samples among which the neighbours are looked for, drawn at random
+
+
+class Content(NamedTuple):
+    """
+    Where the samples lie that a group's members resemble, if the group itself is left out.
+
+    ``foreign``: share of the members most of whose nearest samples are of another class than their label says. ``spread``:
+    over how many of the other classes these are spread, as a share, 0 to 1. ``score``: see :func:`content_of`.
+    """
+
+    foreign: float
+    spread: float
+    score: float
+
+
+def content_of(
+    x: np.ndarray, labels: np.ndarray, members: np.ndarray, label: int, aside: np.ndarray, random_state: int = 0
+) -> Content:
+    """
+    Ask the nearest samples outside a group what its members are (the rule of nearest neighbours, as Wilson 1972 edits data
+    sets by it).
+
+    The odd samples of a clean class resemble their own class, or the one or two classes that it is mixed up with. Samples
+    that were taken from all classes, stamped and labelled anew, resemble all classes. The product of ``foreign`` and
+    ``spread`` is the share of all other classes that the group might be drawn from. The score is by how much the logarithm
+    of one minus that share is lower than for the rest of the class, in nats, so that features that hardly tell classes
+    apart, or a class that is a collection of everything, give no score. One member is counted as if it were of its label,
+    so that a few members prove little.
+
+    :param x: Features of all samples, (n, d), finite.
+    :param labels: Class of each sample, (n,).
+    :param members: Who is of the group, (n,), bool.
+    :param label: A class with members; only they are asked.
+    :param aside: Samples that are left out on both sides, (n,), bool, such as what is known as poison.
+    :param random_state: Random seed of the samples that are drawn.
+    :return: The content; the score is 0 where no one is left to ask or to compare with.
+    """
+    random = np.random.default_rng(random_state)
+    own, outside = labels == label, np.flatnonzero(~members & ~aside)
+    asked = _drawn(np.flatnonzero(members & own & ~aside), MOST_ASKED, random)
+    compared = _drawn(outside, MOST_COMPARED, random)
+    if len(asked) == 0 or len(compared) <= N_NEIGHBOURS:
+        return Content(0.0, 0.0, 0.0)
+    nearest = NearestNeighbors(n_neighbors=N_NEIGHBOURS + 1, algorithm="brute").fit(x[compared])
+    found = [
+        _foreign_and_spread(nearest, x[rows], labels[compared], compared, rows, label)
+        for rows in (asked, _drawn(outside[own[outside]], MOST_ASKED, random))
+    ]
+    (foreign, spread), rest = found
+    of_group, of_rest = foreign * spread * len(asked) / (len(asked) + 1), min(rest[0] * rest[1], 1 - 1 / MOST_ASKED)
+    return Content(foreign, spread, max(0.0, float(np.log1p(-of_rest) - np.log1p(-of_group))))
+
+
+def _drawn(rows: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+    return rows if len(rows) <= most else random.choice(rows, most, replace=False)
+
+
+def _foreign_and_spread(
+    nearest: NearestNeighbors, x: np.ndarray, labels: np.ndarray, compared: np.ndarray, rows: np.ndarray, label: int
+) -> tuple[float, float]:
+    """
+    :param nearest: Of the samples compared.
+    :param x: Features of those asked, (m, d).
+    :param labels: Of the samples compared, (c,).
+    :param compared: Their rows.
+    :param rows: Rows of those asked; no one is its own neighbour.
+    :param label: Class of those asked.
+    """
+    if len(rows) == 0:
+        return 0.0, 0.0
+    indices = nearest.kneighbors(x, return_distance=False)
+    is_self = compared[indices] == rows[:, None]
+    is_self[~is_self.any(axis=1), -1] = True  # who is not compared with itself has one neighbour too many
+    neighbours = labels[indices[~is_self].reshape(len(rows), N_NEIGHBOURS)]
+    n_classes = int(labels.max()) + 1
+    votes = np.stack([np.bincount(one, minlength=n_classes).argmax() for one in neighbours])
+    is_foreign = votes != label
+    sizes = np.bincount(labels, minlength=n_classes) * (np.arange(n_classes) != label)
+    if not is_foreign.any() or not sizes.any():
+        return 0.0, 0.0
+    of_votes = np.bincount(votes[is_foreign], minlength=n_classes)
+    return float(is_foreign.mean()), min(1.0, _n_equal(of_votes) / _n_equal(sizes))
+
+
+def _n_equal(counts: np.ndarray) -> float:
+    """How many equal shares have the entropy of these counts."""
+    return float(np.exp(entr(counts / counts.sum()).sum()))
+
+
+class Contents:
+    """
+    The content of groups, and how far it is beside that of the other classes' groups.
+
+    When this breaks: poison of one source class, or of a label that fits (clean-label), or whose trigger hides the content
+    from the features; more than a third of the classes are poisoned; a class into which wrong labels of all classes went by
+    a mistake, which is called poison.
+
+    :param groups: Groups of the data set.
+    :param views: Name -> features, (n, d).
+    :param labels: Class of each sample, (n,).
+    :param nb_classes: Number of classes, K.
+    """
+
+    def __init__(
+        self, groups: Sequence[Group], views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes: int
+    ) -> None:
+        self._labels = labels
+        self._x = np.concatenate(list(views.values()), axis=1) if groups else np.zeros((len(labels), 0))
+        self._highest = np.full(nb_classes, np.nan)
+        nobody = np.zeros(len(labels), dtype=bool)
+        self._parts = [self._of_classes(group, nobody) for group in groups]
+        for group, parts in zip(groups, self._parts, strict=True):
+            for label, part in zip(group.classes, parts, strict=True):
+                self._highest[label] = np.fmax(self._highest[label], part.score)
+
+    @property
+    def are_judged(self) -> bool:
+        """Whether there are classes enough to compare."""
+        return int((~np.isnan(self._highest)).sum()) >= LEAST
+
+    def of(self, index: int) -> Content:
+        """Give the content of a group; of several classes' groups that of the class with the lowest score."""
+        return min(self._parts[index], key=lambda part: part.score)
+
+    def p_value(self, index: int, group: Group, aside: np.ndarray | None = None) -> float:
+        """
+        Give the probability that any of the classes has a group of such a score, if none is poisoned
+        (:func:`~art_plugins.statistics.outlying.outlying_scores` over the highest scores of the classes).
+
+        :param index: Of the group.
+        :param group: The same group.
+        :param aside: Samples to leave out, (n,), bool.
+        """
+        if not self.are_judged:
+            return 1.0
+        parts = self._parts[index] if aside is None else self._of_classes(group, aside)
+        p = 0.0
+        for label, part in zip(group.classes, parts, strict=True):
+            scores = np.array(self._highest)
+            scores[label] = part.score
+            p = max(p, float(outlying_scores(scores, 0.5).p_values[label]))
+        return p
+
+    def _of_classes(self, group: Group, aside: np.ndarray) -> list[Content]:
+        return [content_of(self._x, self._labels, group.members, label, aside) for label in group.classes]
