@@ -13,8 +13,8 @@ from art_plugins.groups.find import Group
 from art_plugins.statistics.outlying import LEAST, outlying_scores
 
 N_NEIGHBOURS = 10
-MOST_ASKED = 300  # members, and samples of the rest of their class: a share of so many is certain to .03
-MOST_COMPARED = 10_000  # samples among which the neighbours are looked for, drawn at random
+MOST_ASKED = 200  # members, and samples of the rest of their class: a share of so many is certain to .035
+MOST_COMPARED = 5_000  # samples among which the neighbours are looked for, drawn at random
 
 
 class Content(NamedTuple):

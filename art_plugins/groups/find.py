@@ -58,6 +58,8 @@ def find_groups(
        samples of all classes: does it settle on a group of several classes? It does so twice, with normal distributions and
        with heavy tails: among so many samples there are outliers enough to carry a small group away, and a group may be
        wider than heavy tails let it be.
+    4. The other side of a split is given as well, as a group that does not stand apart: poison that shows its content more
+       than its trigger lies among the other classes, so that the clean side looks like the one that nobody is like.
 
     When this breaks: a trigger that the views do not show; a group of fewer than 8 samples, and mostly one of fewer
     than thirty, which can prove little (:func:`~art_plugins.groups.evidence.valley_bound`); poison whose only common trait
@@ -82,7 +84,7 @@ def find_groups(
         for split in _splits(own, space, label):
             of_class = _of_one_class(own, space, label, split.members, trusted[rows])
             if of_class is not None:
-                found.append(of_class)
+                found += [of_class, _other_side(of_class, space.members[label])]
                 for dof in (NORMAL, HEAVY):
                     found += _of_all_classes(everyone, space, label, of_class.members, dof)
     found.sort(key=lambda group: -group.evidence.clearness)
@@ -153,6 +155,15 @@ def _of_one_class(
     alone = evidence_of(within, inside)
     clear = Evidence(alone.separation, valley_bound(places, within), alone.n_members, alone.share)
     return Group(members, places, cut, clear, alone, label, [label])
+
+
+def _other_side(group: Group, rows: np.ndarray) -> Group:
+    """The rest of a group's class; nothing says that it stands apart."""
+    members = np.zeros(len(group.members), dtype=bool)
+    members[rows] = ~group.members[rows]
+    n_members, share = int(members.sum()), float(members[rows].mean())
+    nothing = Evidence(0.0, 1.0, n_members, share)
+    return group._replace(members=members, places=1 - group.places, cut=1 - group.cut, evidence=nothing, within=nothing)
 
 
 def _bordered(places: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, float]:

@@ -117,7 +117,7 @@ def judge_groups(
     Trusted samples are one more piece of evidence, see :func:`~art_plugins.groups.trusted.trusted_evidence`. A group that
     holds more of them than the error of its cut explains is a part of its class, and no poison, however clear it is. For
     every other group the p-value is divided by the likelihood ratio. So trusted samples that all lie outside also convict a
-    group that does not stand apart by itself. Then every group is a test on both of its sides.
+    group that does not stand apart by itself. Then every group is a test.
 
     A group that shares samples with clearer ones has to be clear without these: what holds a poison and some of the clean
     samples beside it is no second one.
@@ -176,7 +176,7 @@ class _Tests:
         trusted: np.ndarray,
     ) -> None:
         self.contents = Contents(groups, views, labels, int(labels.max(initial=0)) + 1)
-        n_classes = 2 * max(nb_classes, len(groups)) if trusted.any() else nb_classes
+        n_classes = max(2 * nb_classes, len(groups)) if trusted.any() else nb_classes
         self._n_classes, self._more = n_classes, n_classes / max(1, nb_classes)
         self._n_questions = n_questions(nb_classes)
 
