@@ -144,6 +144,7 @@ class EncoderFeatureDefence(PoisonFilter):
             nb_classes,
             layers,
             self.fpr,
+            content_layers=layers,  # the encoder has learned none of the labels
             batch_size=self.batch_size,
             random_state=self.random_state,
         )

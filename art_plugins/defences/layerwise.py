@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.layers.groups import CAUGHT, GroupFindings, check_known, find_poison, removed_by_class
+from art_plugins.defences.layers.groups import CAUGHT, GroupFindings, check_known, earlier, find_poison, removed_by_class
 from art_plugins.defences.layers.learning import learn_benign
 from art_plugins.defences.layers.mahalanobis import MahalanobisRule
 from art_plugins.defences.layers.model import count_not_finite, listed, show_attributes
@@ -32,9 +32,10 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     ``mode="mahalanobis"``, the default, looks for groups, with trusted samples in any number or none: samples of one or
     more classes that stand apart, at the layers of the network, from the rest of their class and from all other classes,
     see :func:`~art_plugins.groups.find.find_groups`. A trigger is something of its own. What sets a sub-population of a
-    class apart is what classes differ in, so that samples of other classes lie between and beside it. A group is removed if
-    its p-value is at most ``fpr``. A group that stands apart but is not removed is in the report as ``"look here"``. The
-    share of poison does not matter, up to nine tenths of a class.
+    class apart is what classes differ in, so that samples of other classes lie between and beside it. A second question is
+    whether the content of the group is that of many other classes, see :class:`~art_plugins.groups.content.Contents`. It
+    needs no visible trigger. A group is removed if its p-value is at most ``fpr``. A group that stands apart but is not
+    removed is in the report as ``"look here"``. The share of poison does not matter, up to nine tenths of a class.
 
     Each trusted sample (``x_val``, ``y_val``) is one more piece of evidence about the groups of its class, see
     :func:`~art_plugins.groups.trusted.trusted_evidence`. If a group were a natural part of its class, trusted samples would
@@ -73,8 +74,8 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     than 8 poisoned samples of a class, and mostly fewer than thirty; poison of which the model has learned nothing;
     fewer than four classes, where there is little to compare with. Trusted samples that were not drawn as the training
     samples were: a kind that only the training set has looks like poison, unless it is of near copies. Few or no
-    trusted samples: warps; two very different things under one label, such as the digits 0 and 1, stand apart as poison
-    does.
+    trusted samples: faint triggers on samples of one class; one class that alone has wrong labels of all classes; two very
+    different things under one label, such as the digits 0 and 1, stand apart as poison does.
 
     There are twelve parameters: three are the model and the data in ART's contract, two are the trusted data, and the
     others are those of the detector, whose ``fit`` takes the batch size. The old names ``quantile``, ``pooled``,
@@ -202,6 +203,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
             nb_classes,
             self.layers_,
             fpr,
+            content_layers=earlier(self.layers_),
             x_val=self.x_val,
             y_val=y_val,
             max_dims=(self.mode_params or {}).get("max_dims", MahalanobisRule.max_dims),

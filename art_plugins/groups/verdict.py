@@ -104,6 +104,7 @@ def judge_groups(
     nb_classes: int,
     fpr: float,
     trusted: np.ndarray | None = None,
+    of_content: Sequence[str] | None = None,
 ) -> list[Judged]:
     """
     Judge groups.
@@ -134,10 +135,11 @@ def judge_groups(
     :param nb_classes: Number of classes with samples, K.
     :param fpr: Probability that something is called poison in a data set without any.
     :param trusted: Which samples are known to be clean, (n,), bool; ``None``: none is known.
+    :param of_content: Names of the views that show what a sample is, whatever its label; ``None`` or nothing: all.
     :return: The groups with their verdicts, those with the strongest evidence first.
     """
     trusted = np.zeros(len(labels), dtype=bool) if trusted is None else trusted
-    tests = _Tests(groups, views, labels, nb_classes, trusted)
+    tests = _Tests(groups, {name: views[name] for name in of_content or views}, labels, nb_classes, trusted)
     evidence = [_of_trusted(group, labels, trusted) for group in groups]
     first = [
         tests.nats(index, group, group.evidence, of_trusted.log_ratio)

@@ -68,6 +68,7 @@ def find_poison(
     layers: Sequence[str],
     fpr: float,
     *,
+    content_layers: Sequence[str],
     x_val: np.ndarray | None = None,
     y_val: np.ndarray | None = None,
     **how: int,
@@ -78,11 +79,14 @@ def find_poison(
     Trusted samples take part as samples of their class of which it is known that they are clean, see
     :func:`~art_plugins.groups.verdict.judge_groups`.
 
+    There are nine parameters: six are the model, the data and the rate, two the trusted data.
+
     :param x: Training samples, (n, ...).
     :param labels: Their labels, (n,).
     :param nb_classes: Number of classes, K.
     :param layers: Names of the layers.
     :param fpr: Probability that something is called poison in a data set without any.
+    :param content_layers: Those of the layers that show what a sample is, whatever its label, see :func:`earlier`.
     :param x_val: Trusted samples, (m, ...); ``None``: there are none.
     :param y_val: Their labels, (m,).
     :param how: ``max_dims``, ``batch_size`` and ``random_state`` of :func:`~art_plugins.features.layer_views.layer_views`.
@@ -104,7 +108,8 @@ def find_poison(
     views = {name: view[rows] for name, view in seen.views.items()}
     random_state = how.get("random_state", 0)
     groups = find_groups(views, labels[rows], nb_classes, random_state, rows >= n) if views else []
-    judged = judge_groups(groups, views, labels[rows], n_classes, fpr, rows >= n)
+    of_content = [name for name in views if name.rpartition(" ")[0] in content_layers]
+    judged = judge_groups(groups, views, labels[rows], n_classes, fpr, rows >= n, of_content)
     scores = np.full(len(x), np.inf)
     scores[rows] = _scores(judged, labels[rows])
     layer_scores = np.where(np.isfinite(scores), 0.0, np.inf)[:, None].repeat(len(layers), axis=1)
@@ -115,6 +120,16 @@ def find_poison(
             if own:
                 layer_scores[rows, index] = _places_at(np.concatenate(own, axis=1), poison, random_state)
     return GroupFindings(scores[:n], layer_scores[:n], judged)
+
+
+def earlier(layers: Sequence[str]) -> list[str]:
+    """
+    Give the earlier half of a network's layers, one at least.
+
+    They show what a sample is. The later ones show what the network was taught to call it, and they have learned the labels
+    of the poison.
+    """
+    return list(layers[: max(1, len(layers) // 2)])
 
 
 def _check_sound(of_suspects: np.ndarray, of_trusted: np.ndarray) -> None:
