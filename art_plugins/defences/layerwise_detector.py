@@ -111,8 +111,12 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
         :return: A report, and ``is_trigger`` (n,), bool. The report holds ``predicted_class`` (n,); ``outlier_scores``
             (n,), which are higher for more suspicious samples, 0 in classes that cannot be judged, and infinite for samples
             whose features or outputs are not finite, which are caught; ``n_not_finite``, the number of these; and
-            ``layer_scores`` (n, L), the score at each layer, with the names of these in ``layers``. In mode ``"paper"`` it
-            also holds ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index into ``layers``.
+            ``layer_scores`` (n, L), the score at each layer, with the names of these in ``layers``. In mode
+            ``"mahalanobis"`` it also holds ``contradicts`` (n,), bool: the sample looks like another class at the layers,
+            and yet the model is sure of its class (see
+            :class:`~art_plugins.statistics.layer_scores.Contradiction`); a saved detector of the release before does not
+            tell. In mode ``"paper"`` it holds ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index into
+            ``layers``.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For samples of another shape, or that are not finite.
         """
