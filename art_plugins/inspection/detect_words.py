@@ -113,8 +113,8 @@ def _backdoor(inversion: Inversion, names: Sequence[str], threshold: float, imag
     )
     return (
         f"The model has a backdoor towards {names[target]}: {what} of {norm_text(one.kind, norm)} sends "
-        f"{inversion.success_rate:.3f} of the clean images of {sources} there (index {inversion.anomaly_index[target]:.2f}, "
-        f"threshold {threshold:g}). {judged}"
+        f"{inversion.success_rate:.3f} of the clean images of {sources} there (index "
+        f"{inversion.anomaly_index[target]:.2f}, threshold {threshold:g}). {judged}"
     )
 
 
