@@ -14,6 +14,7 @@ from art_plugins.defences.layers.files import load_model, save_model
 from art_plugins.defences.layers.learning import learn_benign
 from art_plugins.defences.layers.model import LayerwiseModel, count_not_finite, listed, show_attributes
 from art_plugins.defences.layers.options import OPTIONS, LayerwiseParameters, present_options
+from art_plugins.defences.layers.rules import LayerRule
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels
@@ -38,6 +39,7 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
 
     :ivar layers_: The layers that are looked at.
     :ivar threshold_: Samples with a higher score are caught.
+    :ivar benign_scores_: Scores of the benign samples, each by what was learned without it, (n,).
     :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"`` only.
     :ivar layer_profiles_: Mean cosine similarity of benign samples, (K, L), NaN for classes without any; mode ``"paper"``
         only.
@@ -163,9 +165,17 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
         detector._take(model)
         return detector
 
+    def fitted_rule(self) -> LayerRule:
+        """
+        What was learned, for modules that do without this detector.
+
+        :raises NotFittedError: Before :meth:`fit`.
+        """
+        return self._fitted().rule
+
     def _take(self, model: LayerwiseModel) -> None:
         self.threshold_ = model.threshold(self.tau, self.fpr)
-        self._model, self.layers_ = model, model.rule.layers
+        self._model, self.layers_, self.benign_scores_ = model, model.rule.layers, model.benign_scores
         show_attributes(self, model.rule)
 
     def _fitted(self) -> LayerwiseModel:

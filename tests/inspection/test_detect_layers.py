@@ -21,13 +21,14 @@ from art_plugins.statistics.thresholds import threshold_at_fpr
 from art_plugins.triggers.found import Inversion, InvertedTriggers
 
 NAMES = ["ant", "bee", "cat"]
-FITTED = FittedLayers(0.01, 2.0, 1000, ["1", "3"])
+FITTED = FittedLayers(0.01, 2.0, 0.0, 1000, ["1", "3"])
 
 
-def said(n: int, standing_out: int, contradicting: int) -> LayerJudgement:
-    """Of n images, the first stand out; of these, the first contradict themselves."""
+def said(n: int, standing_out: int, contradicting: int, moved: float = 0.0) -> LayerJudgement:
+    """Of n images, the first stand out; of these, the first contradict themselves; the others lie around ``moved``."""
     rows = np.arange(n)
-    return LayerJudgement(np.where(rows < standing_out, 3.0, 0.0) - rows / n, rows < standing_out, rows < contradicting)
+    scores = np.where(rows < standing_out, 4.0 - rows / n, moved + np.where(rows % 2, 0.5, -0.5))
+    return LayerJudgement(scores, rows < standing_out, rows < contradicting)
 
 
 def judged(layers: LayerJudgement | None, by_pattern: int = 0) -> Judged:
@@ -89,9 +90,14 @@ def test_exceedance_probability_is_that_of_drawn_scores(random):
     assert exceedance_probability(5, 10_000, 0.0, 10**9) < 1e-9
 
 
-def test_a_backdoor_among_other_images_is_both():
-    found = layer_verdict(said(300, 290, 30), FITTED, 0.01)
-    assert (found.has_backdoor, found.is_different, found.verdict) == (True, True, BACKDOOR)
+@pytest.mark.parametrize(
+    ("standing_out", "contradicting", "moved", "expected"),
+    [(290, 10, 0.0, True), (100, 30, 1.0, True), (100, 30, 0.0, False), (290, 30, 0.0, False), (290, 200, 1.0, False)],
+)
+def test_a_backdoor_among_other_images_is_both(standing_out, contradicting, moved, expected):
+    """Few contradict themselves, or those that do not stand out have moved as well."""
+    found = layer_verdict(said(300, standing_out, contradicting, moved), FITTED, 0.01)
+    assert (found.has_backdoor, found.is_different, found.verdict) == (True, expected, BACKDOOR)
 
 
 # The verdict on each image
@@ -176,7 +182,7 @@ def test_notes_say_which_detector_caught_and_that_layers_are_missing():
     assert note == "Of the caught images, 20 are caught by the pattern and 100 by the layers, 20 of them by both."
     (note,) = layer_notes(FITTED._replace(problem="Too few."), None, has_pattern=True)
     assert note.startswith("The layer-wise detector could not be fitted, so images are judged by the pattern alone.")
-    other = image_verdicts(judged(said(300, 290, 30), by_pattern=20), FITTED, 0.01)
+    other = image_verdicts(judged(said(300, 290, 10), by_pattern=20), FITTED, 0.01)
     assert layer_notes(FITTED, other, has_pattern=False)[0].startswith("Most images that stand out are different")
 
 
@@ -234,15 +240,18 @@ def test_the_report_of_the_layers_comes_through_and_is_checked():
         {"threshold": float("nan")},
         {"n_clean": 0},
         {"n_clean": None},
+        {"median": None},
     ],
 )
 def test_a_layer_wise_detector_that_breaks_the_rules_is_refused(values):
     given: dict[str, Any] = values
     with pytest.raises(InvalidInputError, match="is not to be trusted"):
-        messages.unpack_layers(messages.Message({"layers": ["1"], "threshold": 2.0, "n_clean": 100, **given}, {}), 0.01)
+        messages.unpack_layers(
+            messages.Message({"layers": ["1"], "threshold": 2.0, "median": 0.1, "n_clean": 100, **given}, {}), 0.01
+        )
 
 
 def test_a_reason_from_the_process_cannot_control_the_terminal():
-    values = {"layers": [], "threshold": 0, "n_clean": 0, "problem": "a\x1b[2Jb"}
+    values = {"layers": [], "threshold": 0, "median": 0, "n_clean": 0, "problem": "a\x1b[2Jb"}
     fitted = messages.unpack_layers(messages.Message(values, {}), 0.01)
     assert fitted.problem == "a [2Jb"

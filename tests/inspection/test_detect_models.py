@@ -43,7 +43,7 @@ class Told(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """``said``: what the layers say, by the name of the images; ``tpr`` and ``fpr``: of images of which half are triggered."""
+    """``said``: what the layers say, by the name of the images; ``tpr`` and ``fpr``: of images, half of them triggered."""
 
     said: dict[str, Told]
     tpr: float | None

@@ -49,13 +49,14 @@ class FittedLayers(NamedTuple):
     """
     A fitted :class:`LayerwiseFeatureDetector` without its model, or why there is none.
 
-    ``fpr``: share of clean images that stand out; ``threshold``: images with a higher score stand out; ``n_clean``: number
-    of clean images that it was fitted on; ``layers``: names of the layers that are looked at; ``problem``: why it could not
-    be fitted, in sentences, else ``None``.
+    ``fpr``: share of clean images that stand out; ``threshold``: images with a higher score stand out; ``median``: of the
+    scores of the clean images; ``n_clean``: number of clean images that it was fitted on; ``layers``: names of the layers
+    that are looked at; ``problem``: why it could not be fitted, in sentences, else ``None``.
     """
 
     fpr: float
     threshold: float
+    median: float
     n_clean: int
     layers: list[str]
     problem: str | None = None
@@ -186,9 +187,10 @@ class ModelJudge:
             except InvalidInputError as error:
                 problem = str(error)
         if problem is not None:
-            return FittedLayers(fpr, 0.0, 0, [], problem)
+            return FittedLayers(fpr, 0.0, 0.0, 0, [], problem)
         self._layers = detector
-        return FittedLayers(fpr, detector.threshold_, len(self._x), list(detector.layers_))
+        scores = detector.benign_scores_
+        return FittedLayers(fpr, detector.threshold_, float(np.median(scores)), len(scores), list(detector.layers_))
 
     def detect(self, x: np.ndarray) -> Judgement:
         """See :class:`Judge`."""

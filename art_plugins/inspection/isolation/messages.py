@@ -180,7 +180,8 @@ def unpack_layers(message: Message, fpr: float) -> FittedLayers:
         raise unexpected("no reason")
     shown = None if problem is None else printable(problem)
     n_clean = int(number(values.get("n_clean"), 0 if problem is not None else 1, 2**40))
-    return FittedLayers(fpr, float(number(values.get("threshold"), -1e300, 1e300)), n_clean, layers, shown)
+    threshold, median = (float(number(values.get(name), -1e300, 1e300)) for name in ("threshold", "median"))
+    return FittedLayers(fpr, threshold, median, n_clean, layers, shown)
 
 
 def printable(text: str) -> str:

@@ -10,11 +10,14 @@ from scipy.stats import betabinom
 from art_plugins.inspection.isolation.judge import FittedLayers, LayerJudgement
 from art_plugins.statistics.layer_scores import CONTRADICTING
 
-# Measured on MNIST and Fashion-MNIST (LeNet-5 and a plain CNN). Without a trigger, also in turned, shifted, noisy, blurred,
-# darker and brighter images, a clean model meets contradictions at most 1.8 times as often as in the trusted images. Of the
-# images with a trigger that stand out, a third or more contradict themselves.
+# All three were chosen on MNIST and Fashion-MNIST (LeNet-5 and a plain CNN); the how-to has figures on other data.
+# In a clean model, images without a trigger contradict themselves at most 1.8 times as often as the trusted images, also if
+# they are turned, moved, noisy, blurred, darker or brighter.
 SLACK = 2  # contradictions are judged as if this many times as many images had been seen
-OF_TRIGGERED = 0.2  # share of the triggered images that stand out which contradict themselves, at least
+# A trigger moves the scores of its own images far up and leaves the others; images of another kind all move. Measured: at
+# most .17 with triggers; .2 and more for images of another kind, except where nearly all of them stand out.
+MOVED = 0.2  # of all images, those inside the threshold and above the median of trusted images less those below it
+OF_TRIGGERED = 0.05  # share of the triggered images that stand out which contradict themselves, at least
 
 BACKDOOR, DIFFERENT, NOTHING = "backdoored, kind unknown", "different from the trusted images", "nothing found"
 
@@ -54,8 +57,9 @@ def layer_verdict(found: LayerJudgement, fitted: FittedLayers, false_alarm_rate:
     Tell a backdoor from images that simply are of another kind than the trusted ones.
 
     Images of another kind stand out in numbers as well. But the model is less sure of those that look like another class
-    at its layers, and a trigger makes it sure. So only images that contradict themselves count against the model. If there
-    are too few of them to explain the images that stand out, the images are of another kind.
+    at its layers, and a trigger makes it sure. So only images that contradict themselves count against the model. Without
+    a backdoor, images that stand out in numbers are of another kind. With one, they are so if the other images have
+    moved as well, or if too few contradict themselves.
 
     :param found: What the detector says of each image.
     :param fitted: The detector.
@@ -65,10 +69,11 @@ def layer_verdict(found: LayerJudgement, fitted: FittedLayers, false_alarm_rate:
     p_out = exceedance_probability(out, n, fitted.fpr, fitted.n_clean)
     p_contradicting = exceedance_probability(contradicting, SLACK * n, CONTRADICTING, fitted.n_clean)
     has_backdoor = p_contradicting < false_alarm_rate
-    explained = has_backdoor and contradicting >= OF_TRIGGERED * out
-    return LayerVerdict(
-        n, out, contradicting, p_out, p_contradicting, has_backdoor, p_out < false_alarm_rate and not explained
-    )
+    inside = found.scores[~found.stands_out]
+    has_moved = int((inside > fitted.median).sum()) - int((inside <= fitted.median).sum()) > MOVED * n
+    is_other = not has_backdoor or has_moved or contradicting < OF_TRIGGERED * out
+    is_different = p_out < false_alarm_rate and is_other
+    return LayerVerdict(n, out, contradicting, p_out, p_contradicting, has_backdoor, is_different)
 
 
 def exceedance_probability(n_above: int, n: int, share: float, n_reference: int) -> float:
