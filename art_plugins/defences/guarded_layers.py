@@ -65,7 +65,7 @@ class LayerScore(nn.Module):
                 found[view, index] = self.distances[f"{view}_{index}"](vectors, predicted)
         columns = [found[view, index][measure] for view, measure in QUESTIONS for index in range(len(self.layers))]
         standardised = (torch.stack(columns, dim=1) - constant["means"]) * constant["factors"]
-        bounded = standardised.clamp_max(MOST_DEVIATIONS).unflatten(1, (len(QUESTIONS), len(self.layers)))
+        bounded = standardised.clamp_max(MOST_DEVIATIONS).reshape(-1, len(QUESTIONS), len(self.layers))
         answers = bounded.topk(min(MOST_LAYERS, len(self.layers)), dim=2).values.sum(dim=2)
         parts = torch.cat([answers, _margin(logits, predicted)], dim=1)
         total = ((parts - constant["centre"][:-1]) / constant["spread"][:-1]).sum(dim=1)

@@ -88,7 +88,8 @@ def guard_model(
 
 def _facts(guard: GuardedModel, names: list[str]) -> dict[str, Any]:
     """The rules in words, and what is known of the backdoor; the target is ``None`` if no pattern is known."""
-    rules, found = [], {"target_class": None, "margin_nats": None, "success_rate": None}
+    rules = []
+    found: dict[str, Any] = {"target_class": None, "margin_nats": None, "success_rate": None}
     if guard.detector is not None:
         rules.append(
             "An image is caught if its trigger_score is above 0; corrected_label is then the class that it comes from."
