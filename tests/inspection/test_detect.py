@@ -492,3 +492,31 @@ def test_find_files_lists_one_kind_at_any_depth(tmp_path):
 def test_csv_text_formulas_become_text_and_numbers_stay():
     text = csv_text(("name", "score"), [("=1+1", "-1.5"), ("@a", "2"), ("-x", "+3")])
     assert text == "name,score\n'=1+1,-1.5\n'@a,2\n'-x,+3\n"
+
+
+# What the layers need
+
+
+def test_detect_without_images_says_that_only_small_patterns_were_searched_for(
+    handed, tmp_path, monkeypatch, read_page: Any
+):
+    monkeypatch.setattr(search, "WINDOW", 1)
+    settings = DetectSettings(nb_steps=1, trust_model=True)
+    model, clean = handed.root / "clean.pt", handed.root / "clean"
+    record = detect_folder(model, None, clean, tmp_path / "out", settings, verbose=False)
+    assert (record["folder"], record["is_backdoored"], record["suspects"]) == (None, False, [])
+    assert "Only small patterns were searched for." in record["finding"]
+    assert record["finding"].endswith("Give images that came to the model, which are then judged by their layers.")
+    assert record["layers"]["problem"] is None
+    assert "There were no images to judge." in read_page(tmp_path / "out" / "report.html").text
+
+
+def test_detect_with_too_few_clean_images_for_the_layers_says_so_and_what_to_do(handed, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "WINDOW", 1)
+    record = handed.detect("clean", tmp_path / "out", nb_steps=1, false_alarm_rate=0.001)
+    assert "Only small patterns were searched for." in record["finding"]
+    assert record["finding"].endswith(
+        "There are 200 clean images, and a threshold that 0.001 of them exceed needs at least 1000; give more images with "
+        "--clean, or a higher --false-alarm-rate."
+    )
+    assert (record["counts"]["read"], record["suspects"]) == (0, [])
