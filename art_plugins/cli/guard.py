@@ -50,12 +50,22 @@ def guard(
     nb_steps: Steps = 400,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the trigger inversion.")] = 0,
     trust_model: TrustModel = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Put a layer-wise detector in as well, which needs no pattern; also if no backdoor is found."
+        ),
+    ] = False,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="With --layers: accepted share of images without a trigger that are caught.")
+    ] = 0.01,
 ) -> None:
     """
     Write a model with a detector of its backdoor inside, as one file that runs without this package.
 
-    One forward pass gives the outputs of the model, the trigger score (above 0: caught) and the corrected label. The JSON
-    file beside it says how to read them. If no backdoor is found, nothing is written.
+    One forward pass gives the outputs of the model, the trigger score (above 0: caught) and the corrected label; with
+    --layers also the score of the layers (above 0: the image stands out). The JSON file beside it says how to read them. If
+    no backdoor is found, nothing is written without --layers.
     """
     numbers = _numbers("--mean", mean), _numbers("--std", std)
     names, sides, arguments = _names(classes), _size(size), _keyword_arguments(factory_args)
@@ -73,8 +83,11 @@ def guard(
         threshold=threshold,
         nb_steps=nb_steps,
         random_state=seed,
+        false_alarm_rate=false_alarm_rate,
     )
     with without_warnings_of("art_plugins.defences"):
-        facts = guard_model(model, clean, out, settings, detector=detector)
-    _show_sentences([f"The model guards against the backdoor towards {facts['target_class']}.", facts["rule"]])
+        facts = guard_model(model, clean, out, settings, detector=detector, layers=layers)
+    target = facts["target_class"]
+    against = "triggers that its layers see" if target is None else f"the backdoor towards {target}"
+    _show_sentences([f"The model guards against {against}.", facts["rule"]])
     _show_written(out.parent, (), [out, Path(f"{out}.json")])

@@ -142,8 +142,13 @@ def detect(
             "state_dict) are read as data, and need --factory."
         ),
     ],
-    folder: Annotated[Path, typer.Argument(help="Folder that holds the images to judge, at any depth.")],
     clean: Clean,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder that holds the images to judge, at any depth. Without images, only small patterns are found."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/detect"),
     classes: Classes = None,
     factory: Factory = None,
@@ -162,9 +167,19 @@ def detect(
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the trigger inversion.")] = 0,
     timeout: Annotated[float, typer.Option(help="Most seconds that a TorchScript file may take in total.")] = 3600.0,
     trust_model: TrustModel = False,
+    false_alarm_rate: Annotated[
+        float,
+        typer.Option(
+            help="Accepted share of images without a trigger that are caught, and accepted chance that images make a clean "
+            "model look backdoored."
+        ),
+    ] = 0.01,
 ) -> None:
     """
     Find out whether an image classifier has a backdoor, towards which class, and which images carry the trigger.
+
+    A small pattern is searched for first. Then the images are judged by the layers of the model, which needs no pattern, so
+    that a warp, a trigger that differs from image to image and an attack on every class show as well.
 
     No file is unpickled. A TorchScript file that does more than compute is refused before it runs. A file that runs cannot
     write files, start programs or reach a network, and its time and memory are limited. This needs Linux; on other systems,
@@ -179,7 +194,7 @@ def detect(
     from art_plugins.inspection.settings import DetectSettings
 
     loading = (names, sides, *numbers, factory, arguments, trust_model)
-    settings = DetectSettings(*loading, timeout, save_detector, threshold, nb_steps, seed)
+    settings = DetectSettings(*loading, timeout, save_detector, threshold, nb_steps, seed, false_alarm_rate)
     # The page and the record name the classes; the detector's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):
         record = detect_folder(model, folder, clean, out, settings, command=_command())

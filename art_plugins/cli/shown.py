@@ -71,8 +71,14 @@ def _show_patterns(classes: list[dict[str, Any]]) -> None:
 def _show_suspects(suspects: list[dict[str, Any]], listed_in: Path) -> None:
     """The first of the images that a detection caught."""
     for row in suspects[:MAX_LISTED]:
-        line = f"  {row['file']}: the model says {row['predicted_class']}, probably {row['source_class']} "
-        console.print(f"{line}(score {row['score']:.1f})", markup=False, highlight=False)
+        source = "" if row["source_class"] is None else f", probably {row['source_class']}"
+        scores = [
+            f"{name} {row[key]:.1f}"
+            for name, key in (("score", "score"), ("layers", "layer_score"))
+            if row[key] is not None
+        ]
+        line = f"  {row['file']}: the model says {row['predicted_class']}{source} ({', '.join([*scores, row['found_by']])})"
+        console.print(line, markup=False, highlight=False)
     if len(suspects) > MAX_LISTED:
         console.print(f"  and {len(suspects) - MAX_LISTED} more, listed in {listed_in}", markup=False)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art_plugins.defences.guarded_model import OUTPUTS, GuardedModel
+from art_plugins.defences.guarded_model import GuardedModel
 from art_plugins.errors import InvalidInputError
 from art_plugins.optional import import_optional
 from art_plugins.storage import atomic_path
@@ -61,7 +61,7 @@ def save_guard(guard: GuardedModel, path: str | Path, x: np.ndarray) -> None:
     with atomic_path(path) as partial, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's exporters, on their own future and on constants
         try:
-            run = write(guard, torch.from_numpy(images).to(guard.threshold.device), partial)
+            run = write(guard, torch.from_numpy(images).to(guard.place.device), partial)
         except Exception as error:  # what torch's exporters do not like about a model
             message = str(error).strip().splitlines() or [type(error).__name__]
             raise InvalidInputError(
@@ -87,7 +87,13 @@ def _write_script(guard: GuardedModel, x: Tensor, path: Path) -> Runner:
 
 def _write_onnx(guard: GuardedModel, x: Tensor, path: Path) -> Runner:
     torch.onnx.export(
-        _exported(guard, x), (x,), path, input_names=["x"], output_names=list(OUTPUTS), external_data=False, verbose=False
+        _exported(guard, x),
+        (x,),
+        path,
+        input_names=["x"],
+        output_names=list(guard.outputs),
+        external_data=False,
+        verbose=False,
     )
     session = import_optional("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
     run: Runner = lambda images: session.run(None, {"x": images})  # noqa: E731
@@ -100,8 +106,8 @@ def _exported(guard: GuardedModel, x: Tensor) -> Any:
 
 
 def _check_same(guard: GuardedModel, images: np.ndarray, run: Runner, path: str | Path) -> None:
-    expected = [output.cpu().numpy() for output in guard(torch.from_numpy(images).to(guard.threshold.device))]
-    for name, ours, theirs in zip(OUTPUTS, expected, run(images), strict=True):
+    expected = [output.cpu().numpy() for output in guard(torch.from_numpy(images).to(guard.place.device))]
+    for name, ours, theirs in zip(guard.outputs, expected, run(images), strict=True):
         difference = np.abs(np.nan_to_num(ours.astype(np.float64)) - np.nan_to_num(theirs.astype(np.float64)))
         scale = np.maximum(1, np.abs(ours[np.isfinite(ours)]).max(initial=1))
         if not (np.isfinite(ours) == np.isfinite(theirs)).all() or not (difference <= TOLERANCE * scale).all():

@@ -14,6 +14,7 @@ from art_plugins.defences.layers.files import load_model, save_model
 from art_plugins.defences.layers.learning import learn_benign
 from art_plugins.defences.layers.model import LayerwiseModel, count_not_finite, listed, show_attributes
 from art_plugins.defences.layers.options import OPTIONS, LayerwiseParameters, present_options
+from art_plugins.defences.layers.rules import LayerRule
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels
@@ -38,6 +39,7 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
 
     :ivar layers_: The layers that are looked at.
     :ivar threshold_: Samples with a higher score are caught.
+    :ivar benign_scores_: Scores of the benign samples, each by what was learned without it, (n,).
     :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"`` only.
     :ivar layer_profiles_: Mean cosine similarity of benign samples, (K, L), NaN for classes without any; mode ``"paper"``
         only.
@@ -111,8 +113,12 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
         :return: A report, and ``is_trigger`` (n,), bool. The report holds ``predicted_class`` (n,); ``outlier_scores``
             (n,), which are higher for more suspicious samples, 0 in classes that cannot be judged, and infinite for samples
             whose features or outputs are not finite, which are caught; ``n_not_finite``, the number of these; and
-            ``layer_scores`` (n, L), the score at each layer, with the names of these in ``layers``. In mode ``"paper"`` it
-            also holds ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index into ``layers``.
+            ``layer_scores`` (n, L), the score at each layer, with the names of these in ``layers``. In mode
+            ``"mahalanobis"`` it also holds ``contradicts`` (n,), bool: the sample looks like another class at the layers,
+            and yet the model is sure of its class (see
+            :class:`~art_plugins.statistics.layer_scores.Contradiction`); a saved detector of the release before does not
+            tell. In mode ``"paper"`` it holds ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index into
+            ``layers``.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For samples of another shape, or that are not finite.
         """
@@ -159,9 +165,17 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
         detector._take(model)
         return detector
 
+    def fitted_rule(self) -> LayerRule:
+        """
+        What was learned, for modules that do without this detector.
+
+        :raises NotFittedError: Before :meth:`fit`.
+        """
+        return self._fitted().rule
+
     def _take(self, model: LayerwiseModel) -> None:
         self.threshold_ = model.threshold(self.tau, self.fpr)
-        self._model, self.layers_ = model, model.rule.layers
+        self._model, self.layers_, self.benign_scores_ = model, model.rule.layers, model.benign_scores
         show_attributes(self, model.rule)
 
     def _fitted(self) -> LayerwiseModel:

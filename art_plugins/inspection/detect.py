@@ -21,6 +21,8 @@ from art_plugins.inspection.isolation.judge import Judge, ModelJudge
 from art_plugins.inspection.isolation.process import JudgeProcess
 from art_plugins.inspection.judged import judge_files
 from art_plugins.inspection.settings import DetectSettings, settings_from
+from art_plugins.inspection.verdicts.images import image_verdicts, share_of_layers
+from art_plugins.inspection.verdicts.words import layer_notes
 from art_plugins.optional import import_optional
 from art_plugins.storage import save_arrays
 
@@ -29,7 +31,7 @@ OUTPUTS = ("suspects.csv", "report.html", "record.json")
 
 def detect_folder(
     model: str | Path,
-    folder: str | Path,
+    folder: str | Path | None,
     clean: str | Path,
     out: str | Path,
     settings: DetectSettings | None = None,
@@ -39,7 +41,12 @@ def detect_folder(
     **old: Any,
 ) -> dict[str, Any]:
     """
-    Look for a backdoor in a model; if there is one, find the images of a folder that carry its trigger.
+    Look for a backdoor in a model, and for the images of a folder that carry its trigger.
+
+    Two questions are asked. Is there a small pattern that sends images of the other classes to one class? If so, the
+    in-flight detector looks for it in the images. And do images of the folder contradict themselves at the layers of the
+    model, or stand out there? This needs no pattern, so it also answers for triggers that distort the image or differ from
+    image to image, and for attacks on every class; but it needs images to judge.
 
     The function writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``. These files and the saved
     detector appear together at the end, or none of them does. The model gets images with values from 0 to 1.
@@ -49,7 +56,7 @@ def detect_folder(
     (:mod:`~art_plugins.inspection.isolation.process`). Weights are data. The factory is your own code, and runs here.
 
     :param model: The model file, as for :func:`~art_plugins.files.model_files.load_classifier`.
-    :param folder: The images to judge (png, jpg, jpeg), at any depth.
+    :param folder: The images to judge (png, jpg, jpeg), at any depth; ``None``: there are none.
     :param clean: One folder for each class, with 10 to 100 images that are free of the trigger; if there are more, 100 are
         drawn at random.
     :param out: Folder for the results.
@@ -57,8 +64,9 @@ def detect_folder(
     :param command: What the user typed, for the record.
     :param verbose: Show progress bars.
     :param old: Fields of the settings as keyword arguments, the form of the release before.
-    :return: The record, as written. ``classes`` is a ranking, the most suspicious class first; ``target_class`` is a name,
-        or ``None`` if no backdoor was found.
+    :return: The record, as written. ``is_backdoored`` is the answer, and ``found_by`` says which question gave it.
+        ``classes`` is a ranking, the most suspicious class first; ``target_class`` is a name, or ``None`` if no pattern of
+        a backdoor was found.
     :raises InvalidInputError: For bad arguments, a model or folder that cannot be used, an output that exists, or another
         run that writes to ``out``, before any heavy work; for a full disk at the end.
     :raises MissingPackageError: If a package for images or pages is missing, before any heavy work.
@@ -90,14 +98,19 @@ def _examine(judge: Judge, model: str | Path, inputs: Inputs, settings: DetectSe
     notes += clean_cautions(predicted, clean.y, names)
     inversion = judge.invert(settings.nb_steps, settings.threshold, settings.random_state, verbose)
     notes += [threshold_note(settings.threshold, facts.nb_classes), *screening_note(inversion, facts.nb_classes)]
-    if inversion.target_class is None:
-        if settings.save_detector is not None:
-            notes.append(f"There is no detector to save, so {settings.save_detector} was not written.")
-        return Outcome(facts, clean, predicted, inversion, None, None, notes)
-    detector = judge.fit()
-    judged = judge_files(judge.detect, facts.channels_first, inputs.folder, inputs.found, inputs.reader, verbose)
-    notes += detector_cautions(detector.success_rate, inversion, settings.threshold, names)
-    return Outcome(facts, clean, predicted, inversion, detector, judged, notes)
+    has_pattern = inversion.target_class is not None
+    if not has_pattern and settings.save_detector is not None:
+        notes.append(f"There is no detector to save, so {settings.save_detector} was not written.")
+    detector = judge.fit() if has_pattern else None
+    layers = judge.fit_layers(share_of_layers(settings.false_alarm_rate, has_pattern), settings.random_state)
+    judged = verdicts = None
+    if inputs.folder is not None and (detector is not None or layers.problem is None):
+        judged = judge_files(judge.detect, facts.channels_first, inputs.folder, inputs.found, inputs.reader, verbose)
+        verdicts = image_verdicts(judged, layers, settings.false_alarm_rate)
+    if detector is not None:
+        notes += detector_cautions(detector.success_rate, inversion, settings.threshold, names)
+    notes += layer_notes(layers, verdicts, has_pattern)
+    return Outcome(facts, clean, predicted, inversion, detector, judged, notes, layers, verdicts)
 
 
 @contextmanager
@@ -115,7 +128,7 @@ def _judge(model: Path, reader: ImageReader, settings: DetectSettings) -> Iterat
 
 def _write(out: Path, record: dict[str, Any], inputs: Inputs, settings: DetectSettings, outcome: Outcome) -> None:
     """All outputs, or none."""
-    page = detect_page(record, outcome.inversion, inputs.class_names, outcome.judged, inputs.folder, inputs.reader)
+    page = detect_page(record, outcome, inputs)
     texts = [suspects_csv(record["suspects"]), page, json.dumps(record, indent=2, allow_nan=False) + "\n"]
     detector = outcome.detector if settings.save_detector is not None else None
     new_files = [] if detector is None else [Path(str(settings.save_detector))]

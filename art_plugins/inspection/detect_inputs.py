@@ -26,12 +26,12 @@ MAX_CLEAN = 100  # images of each class, as in Li et al. 2022; more would cost t
 @dataclass(frozen=True)
 class Inputs:
     """
-    ``folder`` and ``found``: the images to judge; ``clean`` and ``found_clean``: the clean images that are used;
-    ``class_names``: in the order of the model's outputs; ``reader``: reads both; ``notes``: what was noticed about the
-    files.
+    ``folder`` and ``found``: the images to judge, ``None`` and no files if there are none; ``clean`` and ``found_clean``:
+    the clean images that are used; ``class_names``: in the order of the model's outputs; ``reader``: reads both; ``notes``:
+    what was noticed about the files.
     """
 
-    folder: Path
+    folder: Path | None
     found: Samples
     clean: Path
     found_clean: Samples
@@ -49,13 +49,13 @@ class CleanImages:
     data: FolderData
 
 
-def find_inputs(folder: str | Path, clean: str | Path, settings: DetectSettings) -> Inputs:
+def find_inputs(folder: str | Path | None, clean: str | Path, settings: DetectSettings) -> Inputs:
     """
     List the files, and choose how they are read; no picture is decoded.
 
     :raises InvalidInputError: If a folder cannot be used, or the class names are not those of the class folders.
     """
-    found = find_files(folder, "image")
+    found = Samples("", "image", (), [], [], []) if folder is None else find_files(folder, "image")
     all_clean = find_class_folders(clean, "image")
     found_clean = _drawn(all_clean, settings.random_state)
     names = _class_names(found_clean.class_names, settings.classes)
@@ -66,7 +66,9 @@ def find_inputs(folder: str | Path, clean: str | Path, settings: DetectSettings)
             f"There are {len(all_clean.files):,} clean images, and at most {MAX_CLEAN} of each class are used: "
             f"{len(found_clean.files):,} images, drawn at random."
         )
-    return Inputs(Path(folder), found, Path(clean), found_clean, names, reader, [*notes, *reader.notes])
+    return Inputs(
+        None if folder is None else Path(folder), found, Path(clean), found_clean, names, reader, [*notes, *reader.notes]
+    )
 
 
 def read_clean(inputs: Inputs, facts: ModelFacts, verbose: bool) -> CleanImages:

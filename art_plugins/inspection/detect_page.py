@@ -10,39 +10,36 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader, png_bytes
-from art_plugins.inspection.detect_record import SCREENED
+from art_plugins.inspection.detect_inputs import Inputs
+from art_plugins.inspection.detect_record import SCREENED, Outcome
 from art_plugins.inspection.detect_words import PATTERN_INDEX, SUCCESS, files_sentences, score_rule
 from art_plugins.inspection.judged import Judged
+from art_plugins.inspection.verdicts.images import ImageVerdicts
+from art_plugins.inspection.verdicts.words import LAYER_RULE
 from art_plugins.reports.drawing import png_data_uri
 from art_plugins.reports.pages import picture, render_page
 from art_plugins.reports.trigger_figures import inversion_figure, inversion_words, shown_classes
-from art_plugins.triggers.found import INDEX_RULE, Inversion
+from art_plugins.triggers.found import INDEX_RULE
 
 MAX_SHOWN = 24  # images that are caught, and as many that are not
 MAX_NAMES = 20  # of files in a list
 
 
-def detect_page(
-    record: dict[str, Any],
-    inversion: Inversion,
-    names: Sequence[str],
-    judged: Judged | None,
-    folder: Path,
-    reader: ImageReader,
-) -> str:
+def detect_page(record: dict[str, Any], outcome: Outcome, inputs: Inputs) -> str:
     """
     The page as HTML; the figure and the thumbnails are inside the file.
 
     :param record: The record of the detection.
-    :param names: Class names.
-    :param judged: The judged images; ``None``: no backdoor was found, so no image was judged.
+    :param outcome: What was found out.
+    :param inputs: What was given.
     """
+    inversion, names, judged, images = outcome.inversion, inputs.class_names, outcome.judged, outcome.images
     caught, let_through = [], []
     n_shown = len(shown_classes(inversion))
-    if judged is not None:
-        cards = _Cards(judged, names, folder, reader)
-        caught = [cards.card(row) for row in judged.by_score(judged.is_trigger)[:MAX_SHOWN]]
-        let_through = [cards.card(row) for row in judged.by_score(~judged.is_trigger)[:MAX_SHOWN]]
+    if judged is not None and images is not None and inputs.folder is not None:
+        cards = _Cards(judged, images, names, inputs.folder, inputs.reader)
+        caught = [cards.card(row) for row in judged.by_score(images.is_caught)[:MAX_SHOWN]]
+        let_through = [cards.card(row) for row in judged.by_score(~images.is_caught)[:MAX_SHOWN]]
     return render_page(
         "detect.html.j2",
         record=record,
@@ -64,14 +61,17 @@ def detect_page(
         pattern_index=PATTERN_INDEX,
         success=SUCCESS,
         score_rule=None if record["margin"] is None else score_rule(record["margin"], str(record["target_class"])),
+        layer_rule=LAYER_RULE,
     )
 
 
 class _Cards:
     """Makes what the page shows of an image; the file is read again, because judging keeps no picture."""
 
-    def __init__(self, judged: Judged, names: Sequence[str], folder: Path, reader: ImageReader) -> None:
-        self.judged, self.names, self.folder, self.reader = judged, names, folder, reader
+    def __init__(
+        self, judged: Judged, images: ImageVerdicts, names: Sequence[str], folder: Path, reader: ImageReader
+    ) -> None:
+        self.judged, self.images, self.names, self.folder, self.reader = judged, images, names, folder, reader
 
     def card(self, row: int) -> dict[str, Any]:
         judged = self.judged
@@ -83,6 +83,12 @@ class _Cards:
             "file": judged.files[row],
             "source": source,
             "predicted": self.names[judged.predicted[row]],
-            "inferred": self.names[judged.source[row]] if judged.is_trigger[row] else None,
-            "score": float(judged.scores[row]) if np.isfinite(judged.scores[row]) else None,
+            "inferred": self.names[judged.source[row]] if judged.source[row] >= 0 else None,
+            "score": _known(judged.scores[row]),
+            "layer_score": None if judged.layers is None else _known(judged.layers.scores[row]),
+            "found_by": self.images.found_by(row) if self.images.is_caught[row] else None,
         }
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -16,9 +16,10 @@ from art_plugins.files.outputs import csv_text
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.detect_inputs import CleanImages, Inputs
 from art_plugins.inspection.detect_words import finding
-from art_plugins.inspection.isolation.judge import FittedDetector, ModelFacts
+from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers, ModelFacts
 from art_plugins.inspection.judged import Judged
 from art_plugins.inspection.settings import DetectSettings
+from art_plugins.inspection.verdicts.images import LAYERS, PATTERN, ImageVerdicts
 from art_plugins.reports.trigger_figures import most_suspicious_first
 from art_plugins.triggers.found import Inversion
 
@@ -34,8 +35,9 @@ SCREENED = "nothing found: screened only"
 @dataclass(frozen=True)
 class Outcome:
     """
-    What a detection found out; ``predicted`` (n,): the model's classes of the clean images; ``detector`` and ``judged``:
-    ``None`` where no backdoor was found; ``notes``: what a reader must know, in sentences.
+    What a detection found out; ``predicted`` (n,): the model's classes of the clean images; ``detector``: ``None`` where no
+    pattern of a backdoor was found; ``judged`` and ``images``: what was found in the images, ``None`` where none was
+    judged; ``notes``: what a reader must know, in sentences; ``layers``: the layer-wise detector.
     """
 
     facts: ModelFacts
@@ -45,25 +47,32 @@ class Outcome:
     detector: FittedDetector | None
     judged: Judged | None
     notes: list[str]
+    layers: FittedLayers
+    images: ImageVerdicts | None
 
     @property
-    def caught(self) -> tuple[int, int] | None:
-        """Number of images that are caught, and of all that were judged; ``None``: none was judged."""
-        return None if self.judged is None else (int(self.judged.is_trigger.sum()), len(self.judged.files))
+    def found_by(self) -> list[str]:
+        """What says that the model has a backdoor: a small pattern, the layers, both, or nothing."""
+        layers = None if self.images is None else self.images.layers
+        answers = {PATTERN: self.inversion.target_class is not None, LAYERS: layers is not None and layers.has_backdoor}
+        return [name for name, is_so in answers.items() if is_so]
 
 
 def detect_record(model: str | Path, inputs: Inputs, settings: DetectSettings, outcome: Outcome) -> dict[str, Any]:
     """The record, JSON-safe."""
-    inversion, judged, names = outcome.inversion, outcome.judged, inputs.class_names
-    suspects = [] if judged is None else _suspects(judged, names)
+    inversion, judged, images, names = outcome.inversion, outcome.judged, outcome.images, inputs.class_names
+    suspects = [] if judged is None or images is None else _suspects(judged, images, names)
+    counts = {"caught": 0, "caught_by_pattern": 0, "caught_by_layers": 0} if images is None else images.counts()
     target = None if inversion.target_class is None else names[inversion.target_class]
     judged_files = file_lists(inputs.found if judged is None else judged, inputs.found)
     return {
         "model": str(model),
         "model_sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest(),
-        "folder": str(inputs.folder),
-        "finding": finding(inversion, names, settings.threshold, outcome.caught),
+        "folder": None if inputs.folder is None else str(inputs.folder),
+        "finding": finding(inversion, names, settings.threshold, images, outcome.layers),
         "notes": outcome.notes,
+        "is_backdoored": bool(outcome.found_by),
+        "found_by": outcome.found_by,
         "target_class": target,
         "undecided_classes": [names[label] for label in inversion.undecided],
         "kind": inversion.kind,
@@ -71,12 +80,16 @@ def detect_record(model: str | Path, inputs: Inputs, settings: DetectSettings, o
         "margin": None if outcome.detector is None else outcome.detector.margin,
         "clean_accuracy": float((outcome.predicted == outcome.clean.y).mean()),
         "classes": rank_classes(inversion, names, settings.threshold),
+        "layers": {
+            **outcome.layers._asdict(),
+            **({} if images is None or images.layers is None else images.layers.to_record()),
+        },
         "suspects": suspects,
         "counts": {
             "found": len(inputs.found.files) + len(inputs.found.skipped_files),
             "read": 0 if judged is None else len(judged.files),
             "called_target": 0 if judged is None or target is None else int(np.isfinite(judged.scores).sum()),
-            "caught": len(suspects),
+            **counts,
             "clean": len(outcome.clean.x),
         },
         "judged_files": judged_files,
@@ -124,10 +137,14 @@ def _verdict(inversion: Inversion, label: int, index: float | None, threshold: f
 
 def suspects_csv(suspects: Sequence[dict[str, Any]]) -> str:
     """The caught images, one in each row, the most suspicious first."""
-    header = ("file", "predicted_class", "source_class", "score")
-    return csv_text(
-        header, [(row["file"], row["predicted_class"], row["source_class"], f"{row['score']:.4f}") for row in suspects]
-    )
+    header = ("file", "predicted_class", "source_class", "found_by", "score", "layer_score", "contradicts_itself")
+    return csv_text(header, [tuple(_cell(row[name]) for name in header) for row in suspects])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def file_lists(read: Judged | FolderData | Samples, found: Samples) -> dict[str, Any]:
@@ -146,16 +163,20 @@ def file_lists(read: Judged | FolderData | Samples, found: Samples) -> dict[str,
     }
 
 
-def _suspects(judged: Judged, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The caught images, the most suspicious first."""
+def _suspects(judged: Judged, images: ImageVerdicts, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The caught images, the most suspicious first. A value that is unknown or not finite is ``None``."""
+    layers = judged.layers
     return [
         {
             "file": judged.files[row],
             "predicted_class": names[judged.predicted[row]],
-            "source_class": names[judged.source[row]],
-            "score": float(judged.scores[row]),
+            "source_class": names[judged.source[row]] if judged.source[row] >= 0 else None,
+            "found_by": images.found_by(row),
+            "score": _known(judged.scores[row]),
+            "layer_score": None if layers is None else _known(layers.scores[row]),
+            "contradicts_itself": None if layers is None else bool(layers.contradicts[row]),
         }
-        for row in judged.by_score(judged.is_trigger)
+        for row in judged.by_score(images.is_caught)
     ]
 
 
@@ -174,6 +195,7 @@ def _settings(inputs: Inputs, settings: DetectSettings, outcome: Outcome) -> dic
         "random_state": settings.random_state,
         "trust_model": settings.trust_model,
         "timeout_s": settings.timeout_s,
+        "false_alarm_rate": settings.false_alarm_rate,
         **({} if outcome.detector is None else outcome.detector.parameters),
     }
 

@@ -11,6 +11,9 @@ from scipy.optimize import linear_sum_assignment
 from art_plugins.defences.in_flight_fit import FEW_SAMPLES, WEAK_PATTERN
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
+from art_plugins.inspection.isolation.judge import FittedLayers
+from art_plugins.inspection.verdicts.images import ImageVerdicts
+from art_plugins.inspection.verdicts.words import carry_the_trigger, unknown_kind, without_backdoor
 from art_plugins.reports.trigger_figures import norm_text
 from art_plugins.triggers.found import Inversion, false_alarm_rate, listed
 
@@ -24,31 +27,38 @@ SUCCESS = "Success is the share of the clean images of the other classes that th
 LOW_ACCURACY = 0.5  # on the clean images; below it, the class names or the normalisation are probably wrong
 
 
-def finding(inversion: Inversion, names: Sequence[str], threshold: float, caught: tuple[int, int] | None) -> str:
+def finding(
+    inversion: Inversion,
+    names: Sequence[str],
+    threshold: float,
+    images: ImageVerdicts | None,
+    layers: FittedLayers | None = None,
+) -> str:
     """
-    The result in one or two sentences.
+    The result in a few sentences.
 
     :param names: Class names.
-    :param caught: Number of images that are caught, and of all that were judged; ``None``: no backdoor was found.
+    :param images: The verdicts on the images; ``None``: none was judged.
+    :param layers: The layer-wise detector.
     """
     index = inversion.anomaly_index
-    if inversion.target_class is not None and caught is not None:
-        return _backdoor(inversion, names, threshold, caught)
+    if inversion.target_class is not None:
+        return _backdoor(inversion, names, threshold, images)
+    if images is not None and images.layers is not None and images.layers.has_backdoor:
+        undecided = f" {undecided_words(inversion, names)}" if inversion.undecided else ""
+        return unknown_kind(images.layers, images.counts()["caught"]) + undecided
     known = np.isfinite(index).any()
-    highest = (
-        f"The highest index is {np.nanmax(index):.2f}, that of {names[int(np.nanargmax(index))]}, and the threshold is "
-        f"{threshold:g}. No image was judged."
-        if known
-        else "No image was judged."
-    )
-    if inversion.undecided:
-        return f"The result is not decided. {undecided_words(inversion, names)} {highest}"
-    if not known:
-        return (
-            "The model could not be judged: no pattern works for any class. Give more steps with --nb-steps. No image was "
-            "judged."
+    rest = without_backdoor(layers, images)
+    if known:
+        rest = (
+            f"The highest index is {np.nanmax(index):.2f}, that of {names[int(np.nanargmax(index))]}, and the threshold is "
+            f"{threshold:g}. {rest}"
         )
-    return f"No backdoor was found: no class stands out. {highest}"
+    if inversion.undecided:
+        return f"The result is not decided. {undecided_words(inversion, names)} {rest}"
+    if not known:
+        return f"The model could not be judged: no pattern works for any class. Give more steps with --nb-steps. {rest}"
+    return f"No backdoor was found: no class stands out. {rest}"
 
 
 def undecided_words(inversion: Inversion, names: Sequence[str]) -> str:
@@ -91,19 +101,20 @@ def screening_note(inversion: Inversion, nb_classes: int) -> list[str]:
     ]
 
 
-def _backdoor(inversion: Inversion, names: Sequence[str], threshold: float, caught: tuple[int, int]) -> str:
+def _backdoor(inversion: Inversion, names: Sequence[str], threshold: float, images: ImageVerdicts | None) -> str:
     target, source = inversion.target_class, inversion.source_class
     assert target is not None
     patterns = inversion.inverted if source is None else inversion.by_source
     one = next(one for one in patterns if one.kind == inversion.kind)
     what = "a patch" if one.kind == "patch" else "an additive pattern"
-    norm, images = one.norms[target if source is None else source], "other classes" if source is None else names[source]
-    n_caught, n_judged = caught
+    norm, sources = one.norms[target if source is None else source], "other classes" if source is None else names[source]
+    judged = (
+        "No image was judged." if images is None else carry_the_trigger(int(images.is_caught.sum()), len(images.is_caught))
+    )
     return (
         f"The model has a backdoor towards {names[target]}: {what} of {norm_text(one.kind, norm)} sends "
-        f"{inversion.success_rate:.3f} of the clean images of {images} there (index {inversion.anomaly_index[target]:.2f}, "
-        f"threshold {threshold:g}). {n_caught or 'None'} of the {n_judged} images "
-        f"{'carries' if n_caught == 1 else 'carry'} the trigger."
+        f"{inversion.success_rate:.3f} of the clean images of {sources} there (index "
+        f"{inversion.anomaly_index[target]:.2f}, threshold {threshold:g}). {judged}"
     )
 
 
@@ -131,11 +142,11 @@ def input_note(reader: ImageReader, channels_first: bool, names: Sequence[str]) 
 
 def files_sentences(record: Mapping[str, Any]) -> list[str]:
     """How many files were found, read, mended, skipped and ignored: of the images to judge, and of the clean images."""
-    counts, judged, clean = record["counts"], record["judged_files"], record["clean_files"]
-    what_next = "judged" if record["target_class"] is not None else "judged, since there is no trigger to look for"
+    counts, clean = record["counts"], record["clean_files"]
+    number = f"{counts['found']:,} found, {counts['read'] or 'none'} judged"
+    images = f"Images in {record['folder']}: {number}; {_passed_over(record['judged_files'])}."
     return [
-        f"Images in {record['folder']}: {counts['found']:,} found, {counts['read'] or 'none'} {what_next}; "
-        f"{_passed_over(judged)}.",
+        "There were no images to judge." if record["folder"] is None else images,
         f"Clean images in {record['settings']['clean']}: {counts['clean']:,} read; {_passed_over(clean)}.",
     ]
 

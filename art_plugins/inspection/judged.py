@@ -12,18 +12,19 @@ from tqdm.auto import tqdm
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sources.samples import Samples
-from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement
+from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement, LayerJudgement
 
 
 @dataclass(frozen=True)
 class Judged:
     """
-    The images of a folder with what the detector said of each.
+    The images of a folder with what the detectors said of each.
 
     ``files`` (n,): those that could be read; ``predicted`` (n,): the model's classes; ``is_trigger`` (n,): whether the
-    image is caught; ``source`` (n,): the inferred class of a caught image, -1 for the others; ``scores`` (n,): higher is
-    more suspicious, NaN where the model does not predict the target class; ``skipped_files``: name -> reason;
-    ``mended_files``: what was done -> names.
+    in-flight detector catches the image; ``source`` (n,): the inferred class of such an image, -1 for the others;
+    ``scores`` (n,): its score, higher is more suspicious, NaN where the model does not predict the target class;
+    ``skipped_files``: name -> reason; ``mended_files``: what was done -> names; ``layers``: what the layer-wise detector
+    said, ``None`` if there is none.
     """
 
     files: list[str]
@@ -33,15 +34,20 @@ class Judged:
     scores: np.ndarray
     skipped_files: dict[str, str]
     mended_files: dict[str, list[str]]
+    layers: LayerJudgement | None = None
 
     def by_score(self, chosen: np.ndarray) -> np.ndarray:
         """
-        Rows of the chosen images, the most suspicious first; images that the model does not send to the target come last.
+        Rows of the chosen images, the most suspicious first: those that the in-flight detector catches, by its score; then
+        the others, by the score of the layers, or by that of the in-flight detector where there is no layer-wise one.
 
         :param chosen: (n,), bool.
         """
         rows = np.flatnonzero(chosen)
-        order: np.ndarray = rows[np.argsort(-np.nan_to_num(self.scores[rows], nan=-np.inf), kind="stable")]
+        in_flight = np.nan_to_num(self.scores, nan=-np.inf)
+        by_layers = in_flight if self.layers is None else self.layers.scores
+        keys = np.where(self.is_trigger, in_flight, by_layers)[rows]
+        order: np.ndarray = rows[np.lexsort((-keys, ~self.is_trigger[rows]))]
         return order
 
 
@@ -54,7 +60,7 @@ def judge_files(
     verbose: bool = True,
 ) -> Judged:
     """
-    Give every file of a folder to a fitted detector, one batch at a time.
+    Give every file of a folder to the fitted detectors, one batch at a time.
 
     Files that cannot be read are left out, with the reason.
 
@@ -86,8 +92,10 @@ def judge_files(
         judge()
     if not reports:
         return Judged([], np.zeros(0, int), np.zeros(0, bool), np.zeros(0, int), np.zeros(0), skipped, mended)
-    predicted, is_trigger, source, scores = (np.concatenate(parts) for parts in zip(*reports, strict=True))
-    return Judged(files, predicted, is_trigger, source, scores, skipped, mended)
+    predicted, is_trigger, source, scores = (np.concatenate(parts) for parts in list(zip(*reports, strict=True))[:4])
+    by_layers = [report.layers for report in reports if report.layers is not None]
+    layers = LayerJudgement(*map(np.concatenate, zip(*by_layers, strict=True))) if by_layers else None
+    return Judged(files, predicted, is_trigger, source, scores, skipped, mended, layers)
 
 
 def to_images(pictures: np.ndarray, channels_first: bool) -> np.ndarray:

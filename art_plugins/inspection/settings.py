@@ -37,6 +37,8 @@ class DetectSettings:
     :param threshold: A class whose index is above it is called the target of a backdoor.
     :param nb_steps: Most optimisation steps of the trigger inversion.
     :param random_state: Random seed of the trigger inversion and of the choice of clean images.
+    :param false_alarm_rate: Accepted share of images without a trigger that are caught. It is also the accepted probability
+        that the images make a clean model look backdoored.
     :raises InvalidInputError: For a value that is out of its range.
     """
 
@@ -52,9 +54,11 @@ class DetectSettings:
     threshold: float = 4.2
     nb_steps: int = 400
     random_state: int = 0
+    false_alarm_rate: float = 0.01
 
     def __post_init__(self) -> None:
         check_size(self.size)
+        check_number("false_alarm_rate", self.false_alarm_rate, above=0, below=1)
         check_flag("trust_model", self.trust_model)
         check_number("timeout_s", self.timeout_s, "a number of seconds", above=0)
         check_number("threshold", self.threshold, above=0)

@@ -8,8 +8,10 @@ import numpy as np
 
 from art_plugins.statistics.layer_gaussian import DISTANCE_RATIO, MAHALANOBIS_DISTANCE
 from art_plugins.statistics.moments import centre_and_spread
+from art_plugins.statistics.thresholds import threshold_at_fpr
 
 MOST_LAYERS = 5  # layers that count in each question
+CONTRADICTING = 0.005  # share of benign samples that contradict themselves
 MOST_DEVIATIONS = 6.0  # of a layer: a benign sample that is far off at one layer shall not outweigh all others
 
 
@@ -94,3 +96,53 @@ def answers(standardised: np.ndarray, n_questions: int) -> np.ndarray:
     bounded = np.minimum(standardised, MOST_DEVIATIONS).reshape(len(standardised), n_questions, -1)
     sums: np.ndarray = np.sort(bounded, axis=2)[:, :, -MOST_LAYERS:].sum(axis=2)
     return sums
+
+
+class Contradiction(NamedTuple):
+    """
+    When a sample contradicts itself: at the layers it looks like another class, and yet the model is sure of its class.
+
+    Benign samples seldom do both, since the model is unsure of a sample that lies between two classes. Samples from
+    elsewhere (turned, noisy, darker) look odd at the layers, but the model is less sure of them too. A trigger makes the
+    model sure of a class that the layers do not see. The score is the sum of both in standard deviations of benign samples.
+
+    :ivar centre: Mean over benign samples of how much a sample looks like another class, which is the sum of the answers to
+        the questions that ask for it, and of the logit margin, (2,).
+    :ivar spread: Their standard deviations, (2,).
+    :ivar threshold: The score exceeds it for 1 in 200 benign samples.
+    """
+
+    centre: np.ndarray
+    spread: np.ndarray
+    threshold: float
+
+    def of(self, parts: np.ndarray) -> np.ndarray:
+        """
+        Which samples contradict themselves, (n,), bool.
+
+        :param parts: The answers to ``QUESTIONS`` and the logit margin, (n, Q + 1).
+        """
+        found: np.ndarray = _score(parts, self.centre, self.spread) > self.threshold
+        return found
+
+
+def fit_contradiction(parts: np.ndarray) -> Contradiction:
+    """
+    Learn from benign samples when a sample contradicts itself.
+
+    :param parts: Those of benign samples, by Gaussians that were fitted without them, (n, Q + 1).
+    """
+    centre, spread = centre_and_spread(_both(parts))
+    spread = np.where(spread > 0, spread, 1.0)
+    return Contradiction(centre, spread, threshold_at_fpr(_score(parts, centre, spread), CONTRADICTING))
+
+
+def _both(parts: np.ndarray) -> np.ndarray:
+    """How much samples look like another class, and how sure the model is, (n, 2)."""
+    ratios = [column for column, question in enumerate(QUESTIONS) if question.measure == DISTANCE_RATIO]
+    return np.column_stack([parts[:, ratios].sum(axis=1), parts[:, -1]])
+
+
+def _score(parts: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    total: np.ndarray = ((_both(parts) - centre) / spread).sum(axis=1)
+    return total

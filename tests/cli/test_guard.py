@@ -75,6 +75,20 @@ def test_guard_of_a_clean_model_writes_nothing_and_says_so(folder):
     assert not list(folder.glob("out.pt2*"))
 
 
+def test_guard_by_the_layers_needs_no_backdoor(digits, folder):
+    facts = guard_model("clean.pt", "clean", "out.pt2", settings(folder), layers=True, verbose=False)
+    assert facts["outputs"] == ["logits", "layer_score"]
+    assert (facts["target_class"], facts["margin_nats"]) == (None, None)
+    assert facts["rule"] == "An image stands out at the layers if its layer_score is above 0."
+    run = torch.export.load("out.pt2").module()
+    with torch.no_grad():
+        _, scores = run(torch.from_numpy(np.array(digits.x_test)))
+    assert (scores > 0).float().mean() < 0.05
+    rate = settings(folder, false_alarm_rate=0.001)
+    with pytest.raises(InvalidInputError, match="needs at least 1000; give more images with --clean, or a higher"):
+        guard_model("clean.pt", "clean", "few.pt2", rate, layers=True, verbose=False)
+
+
 def test_guard_refuses_bad_arguments_before_any_work(digits, folder):
     torch.jit.save(torch.jit.script(digits.network("clean")), "script.pt")
     Path("there.pt2").write_text("")

@@ -191,7 +191,7 @@ CASES = [
                 ("layers", "12"),
                 ("fpr", 1.0),
             ),
-            reported=("layer_scores", "layers", "n_not_finite"),
+            reported=("layer_scores", "layers", "n_not_finite", "contradicts"),
         ),
         id="layerwise",
     ),

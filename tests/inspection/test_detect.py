@@ -8,6 +8,7 @@ import os
 import re
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,9 @@ from art_plugins.inspection.detect_words import clean_cautions, detector_caution
 from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement, ModelJudge
 from art_plugins.inspection.judged import Judged, judge_files, to_images
 from art_plugins.inspection.settings import DetectSettings
+from art_plugins.inspection.verdicts.by_layers import BACKDOOR
+from art_plugins.inspection.verdicts.images import ImageVerdicts
+from art_plugins.inspection.verdicts.words import LAYER_RULE
 from art_plugins.triggers.found import INDEX_RULE, Inversion, InvertedTriggers
 from art_plugins.triggers.searching import search
 
@@ -119,19 +123,33 @@ def test_detect_images_with_the_trigger_are_caught_with_their_source(handed, fou
     suspects = {row["file"]: row for row in found[1]["suspects"]}
     assert len(set(suspects) & set(handed.triggered)) > 0.9 * len(handed.triggered)
     assert len(set(suspects) - set(handed.triggered)) <= 2
-    caught = set(suspects) & set(handed.triggered)
+    by_pattern = {file for file, row in suspects.items() if "pattern" in row["found_by"]}
+    caught = by_pattern & set(handed.triggered)
     right = [suspects[file]["source_class"] == str(handed.triggered[file]) for file in caught]
     assert np.mean(right) > 0.7
-    scores = [row["score"] for row in found[1]["suspects"]]
+    scores = [row["score"] for row in found[1]["suspects"] if "pattern" in row["found_by"]]
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] > found[1]["margin"]
+
+
+def test_detect_both_questions_answer_for_a_patch(handed, found):
+    """The layers need no pattern, but 20 clean images of a class leave a low false-alarm rate little to catch."""
+    record, layers = found[1], found[1]["layers"]
+    assert (record["is_backdoored"], record["found_by"]) == (True, ["pattern", "layers"])
+    assert (layers["problem"], layers["fpr"], layers["n_judged"]) == (None, 0.005, 121)
+    by_layers = {row["file"] for row in record["suspects"] if "layers" in row["found_by"]}
+    assert len(by_layers & set(handed.triggered)) >= 4
+    assert len(by_layers - set(handed.triggered)) <= 2
+    assert len(by_layers) == record["counts"]["caught_by_layers"]
+    assert record["counts"]["caught"] == len(record["suspects"])
+    assert all(row["source_class"] is None for row in record["suspects"] if row["found_by"] == "layers")
 
 
 def test_detect_record_file_and_table_agree_with_what_is_returned(found):
     out, record = found
     assert json.loads((out / "record.json").read_text(encoding="utf-8")) == record
-    assert [(row["file"], row["predicted_class"], row["source_class"]) for row in rows_of(out)] == [
-        (row["file"], row["predicted_class"], row["source_class"]) for row in record["suspects"]
+    assert [(row["file"], row["predicted_class"], row["source_class"], row["found_by"]) for row in rows_of(out)] == [
+        (row["file"], row["predicted_class"], row["source_class"] or "", row["found_by"]) for row in record["suspects"]
     ]
     assert {path.name for path in out.iterdir()} == {"record.json", "report.html", "suspects.csv"}
     indices = [row["index"] for row in record["classes"]]
@@ -145,6 +163,8 @@ def test_detect_odd_files_are_counted_and_listed(found):
         "read": 121,
         "called_target": record["counts"]["called_target"],
         "caught": len(record["suspects"]),
+        "caught_by_pattern": sum("pattern" in row["found_by"] for row in record["suspects"]),
+        "caught_by_layers": sum("layers" in row["found_by"] for row in record["suspects"]),
         "clean": 200,
     }
     lists = record["judged_files"]
@@ -171,10 +191,11 @@ def test_detect_page_is_self_contained_and_shows_the_caught_beside_the_others(ha
     assert page.text.count("the larger one of both") == page.text.count("above 0 for caught") == 0
     assert INDEX_RULE in page.text
     assert score_rule(found[1]["margin"], found[1]["target_class"]) in page.text
-    scores = [float(score) for score in re.findall(r"score (-?[0-9.]+)$", page.text, re.MULTILINE)]
-    n_caught = min(detect_page.MAX_SHOWN, len(found[1]["suspects"]))
-    assert min(scores[:n_caught]) > found[1]["margin"] - 0.005
-    assert all(score <= found[1]["margin"] + 0.005 for score in scores[n_caught:])
+    assert LAYER_RULE in page.text
+    shown = re.findall(r"score (-?[0-9.]+)$\s+layers -?[0-9.]+$(?:\s+caught by (.*)$)?", page.text, re.MULTILINE)
+    assert len(shown) > detect_page.MAX_SHOWN
+    for score, found_by in shown:
+        assert ("pattern" in found_by) == (float(score) > found[1]["margin"])
 
 
 def test_detect_index_is_what_the_page_says(found):
@@ -201,8 +222,10 @@ def test_detect_page_shows_untrusted_names_as_text(handed, found, monkeypatch, r
     record = {**found[1], "kind": "patch"}
     names = record["settings"]["class_names"]
     judged = Judged([EVIL_NAME], np.array([3]), np.array([True]), np.array([1]), np.array([2.0]), {}, {})
-    result = made_up([1.0] * 10, target=3)
-    text = detect_page.detect_page(record, result, names, judged, handed.root / "images", ImageReader((8, 8), True))
+    images = ImageVerdicts(np.array([True]), np.array([False]), None)
+    outcome: Any = SimpleNamespace(inversion=made_up([1.0] * 10, target=3), judged=judged, images=images)
+    inputs: Any = SimpleNamespace(class_names=names, folder=handed.root / "images", reader=ImageReader((8, 8), True))
+    text = detect_page.detect_page(record, outcome, inputs)
     page = read_page(text)
     assert page.all("script") == []
     assert any(picture["alt"] == f"caught: {EVIL_NAME}" for picture in page.all("img"))
@@ -220,7 +243,7 @@ def test_detect_saved_detector_judges_alike_in_python(handed, found):
     detector = InFlightDetector.load(handed.root / "detector.safetensors", classifier)
     judged = judge_all(detector, handed.root / "images")
     caught = [file for file, is_trigger in zip(judged.files, judged.is_trigger, strict=True) if is_trigger]
-    assert sorted(caught) == sorted(row["file"] for row in found[1]["suspects"])
+    assert sorted(caught) == sorted(row["file"] for row in found[1]["suspects"] if "pattern" in row["found_by"])
 
 
 def judge_all(detector: Any, folder: Path) -> Judged:
@@ -270,14 +293,17 @@ def test_judge_files_nothing_readable_gives_no_rows(tmp_path):
 def test_detect_clean_model_says_so_and_lists_nothing(handed, let_go, read_page: Any):
     out, record = let_go
     assert record["finding"].startswith("No backdoor was found")
-    assert (record["target_class"], record["kind"], record["suspects"]) == (None, None, [])
+    assert (record["target_class"], record["kind"], record["found_by"]) == (None, None, [])
     assert {row["verdict"] for row in record["classes"]} == {NOTHING_FOUND}
-    assert (out / "suspects.csv").read_text(encoding="utf-8") == "file,predicted_class,source_class,score\n"
+    # The square is only a stain here: it makes images stand out, but no model sure of another class.
+    assert record["layers"]["verdict"] != BACKDOOR
+    assert {row["found_by"] for row in record["suspects"]} <= {"layers"}
+    assert len(rows_of(out)) == len(record["suspects"])
     assert not (handed.root / "none.safetensors").exists()
     assert any("none.safetensors was not written" in note for note in record["notes"])
     page = read_page(out / "report.html")
-    assert len(page.all("img")) == 1
     assert "framed" not in page.text
+    assert "Images that stand out" in page.text
 
 
 # The order of the classes, and other cautions
@@ -321,21 +347,29 @@ def made_up(index: list[float], target: int | None = None, success: float = 0.99
     return Inversion((one,), np.ones(len(index)), np.array(index), target, kind, None if target is None else success)
 
 
+def caught_by_pattern(count: int, n_judged: int = 9) -> ImageVerdicts:
+    """Give verdicts of the pattern alone: the first images are caught."""
+    return ImageVerdicts(np.arange(n_judged) < count, np.zeros(n_judged, dtype=bool), None)
+
+
 def test_finding_in_words():
     names = ["ant", "bee", "cat"]
-    assert finding(made_up([1.0, 2.0, np.nan]), names, 3, None) == (
+    assert finding(made_up([1.0, 2.0, np.nan]), names, 3, None).startswith(
         "No backdoor was found: no class stands out. The highest index is 2.00, that of bee, and the threshold is 3. "
-        "No image was judged."
+        "No image was judged. Only small patterns were searched for."
     )
     assert "could not be judged" in finding(made_up([np.nan] * 3), names, 3, None)
-    assert finding(made_up([1.0, 5.0, 0.0], target=1), names, 3, (1, 9)) == (
+    assert finding(made_up([1.0, 5.0, 0.0], target=1), names, 3, caught_by_pattern(1)) == (
         "The model has a backdoor towards bee: a patch of 2.0 pixels sends 0.990 of the clean images of other classes "
         "there (index 5.00, threshold 3). 1 of the 9 images carries the trigger."
     )
-    assert finding(made_up([1.0, 5.0, 0.0], target=1), names, 3, (0, 9)).endswith("None of the 9 images carry the trigger.")
+    nothing = finding(made_up([1.0, 5.0, 0.0], target=1), names, 3, caught_by_pattern(0))
+    assert nothing.endswith("None of the 9 images carry the trigger.")
     from_one = made_up([1.0, 5.0, 0.0], target=1)
     from_one = from_one._replace(by_source=from_one.inverted, source_class=2)
-    assert "a patch of 3.0 pixels sends 0.990 of the clean images of cat there" in finding(from_one, names, 3, (1, 9))
+    assert "a patch of 3.0 pixels sends 0.990 of the clean images of cat there" in finding(
+        from_one, names, 3, caught_by_pattern(1)
+    )
 
 
 def test_detector_cautions_second_class_above_and_weak_pattern_are_said():
@@ -458,3 +492,31 @@ def test_find_files_lists_one_kind_at_any_depth(tmp_path):
 def test_csv_text_formulas_become_text_and_numbers_stay():
     text = csv_text(("name", "score"), [("=1+1", "-1.5"), ("@a", "2"), ("-x", "+3")])
     assert text == "name,score\n'=1+1,-1.5\n'@a,2\n'-x,+3\n"
+
+
+# What the layers need
+
+
+def test_detect_without_images_says_that_only_small_patterns_were_searched_for(
+    handed, tmp_path, monkeypatch, read_page: Any
+):
+    monkeypatch.setattr(search, "WINDOW", 1)
+    settings = DetectSettings(nb_steps=1, trust_model=True)
+    model, clean = handed.root / "clean.pt", handed.root / "clean"
+    record = detect_folder(model, None, clean, tmp_path / "out", settings, verbose=False)
+    assert (record["folder"], record["is_backdoored"], record["suspects"]) == (None, False, [])
+    assert "Only small patterns were searched for." in record["finding"]
+    assert record["finding"].endswith("Give images that came to the model, which are then judged by their layers.")
+    assert record["layers"]["problem"] is None
+    assert "There were no images to judge." in read_page(tmp_path / "out" / "report.html").text
+
+
+def test_detect_with_too_few_clean_images_for_the_layers_says_so_and_what_to_do(handed, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "WINDOW", 1)
+    record = handed.detect("clean", tmp_path / "out", nb_steps=1, false_alarm_rate=0.001)
+    assert "Only small patterns were searched for." in record["finding"]
+    assert record["finding"].endswith(
+        "There are 200 clean images, and a threshold that 0.001 of them exceed needs at least 1000; give more images with "
+        "--clean, or a higher --false-alarm-rate."
+    )
+    assert (record["counts"]["read"], record["suspects"]) == (0, [])

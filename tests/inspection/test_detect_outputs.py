@@ -86,7 +86,7 @@ def write(tmp_path, monkeypatch):
 
     def call() -> None:
         inputs: Any = SimpleNamespace(class_names=NAMES, folder=tmp_path, reader=None)
-        outcome: Any = SimpleNamespace(inversion=None, judged=None, detector=fitted)
+        outcome: Any = SimpleNamespace(detector=fitted)
         settings = DetectSettings(save_detector=tmp_path / "d.safetensors")
         detect._write(tmp_path / "out", {"suspects": []}, inputs, settings, outcome)
 
@@ -182,6 +182,9 @@ def test_a_search_that_broke_off_is_said_on_the_page_as_an_alarm(tmp_path, read_
         "folder": "images",
         "finding": finding(broken(), NAMES, 4.2, None),
         "notes": [],
+        "is_backdoored": False,
+        "found_by": [],
+        "layers": {"problem": "There are too few."},
         "target_class": None,
         "undecided_classes": ["bee"],
         "kind": None,
@@ -196,12 +199,14 @@ def test_a_search_that_broke_off_is_said_on_the_page_as_an_alarm(tmp_path, read_
         "versions": {},
         "seconds": 1.0,
     }
-    text = detect_page(record, broken(), NAMES, None, tmp_path, ImageReader((8, 8), True))
+    outcome: Any = SimpleNamespace(inversion=broken(), judged=None, images=None)
+    inputs: Any = SimpleNamespace(class_names=NAMES, folder=tmp_path, reader=ImageReader((8, 8), True))
+    text = detect_page(record, outcome, inputs)
     assert 'class="finding alarm"' in text
     page = read_page(text)
     assert "The result is not decided." in page.text
     assert UNDECIDED in page.text
-    assert "Images in images: 1 found, none judged, since there is no trigger to look for;" in page.text
+    assert "Images in images: 1 found, none judged;" in page.text
 
 
 @pytest.mark.parametrize("target", [None, 2])

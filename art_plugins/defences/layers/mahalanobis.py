@@ -19,7 +19,15 @@ from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.parameters import check_count
 from art_plugins.statistics.benign_threshold import typical_shift
 from art_plugins.statistics.layer_gaussian import LayerGaussian, cross_fitted_measures, fit_layer_gaussian
-from art_plugins.statistics.layer_scores import QUESTIONS, Calibration, answers, fit_calibration, logit_margin
+from art_plugins.statistics.layer_scores import (
+    QUESTIONS,
+    Calibration,
+    Contradiction,
+    answers,
+    fit_calibration,
+    fit_contradiction,
+    logit_margin,
+)
 from art_plugins.statistics.moments import centre_and_spread
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"grid": pool_activations, "channels": channel_statistics}
@@ -40,11 +48,13 @@ class MahalanobisRule(LayerRule):
     :ivar calibration: Mean and standard deviation of each measure over benign samples.
     :ivar centre, spread: Mean and standard deviation, over benign samples, of the answers to each question, of the logit
         margin, and of the sum, (Q + 2,).
+    :ivar contradiction: When a sample contradicts itself; ``None`` for a detector that an older release has saved.
     """
 
     name: ClassVar[str] = "mahalanobis"
     terms: ClassVar[Mapping[str, float]] = {"fpr": 0.01}
     settings: ClassVar[tuple[str, ...]] = ("n_folds", "max_dims")
+    attributes: ClassVar[tuple[str, ...]] = ("contradicts",)
 
     n_folds: int = 10
     max_dims: int = 512
@@ -87,6 +97,7 @@ class MahalanobisRule(LayerRule):
         self.calibration = fit_calibration(measured)
         standardised = self.calibration.standardise(measured)
         parts = self._parts(standardised, self._outputs, judged)
+        self.contradiction: Contradiction | None = fit_contradiction(parts)
         centre, spread = centre_and_spread(parts)
         spread = np.where(spread > 0, spread, 1.0)
         of_sum, of_sum_spread = centre_and_spread(((parts - centre) / spread).sum(axis=1))
@@ -112,9 +123,13 @@ class MahalanobisRule(LayerRule):
         outputs[~sound] = 0
         judged = predicted if labels is None else labels
         standardised = self.calibration.standardise(self._in_order(found))
-        scores = self._scores(self._parts(standardised, outputs, judged), judged, sound)
+        parts = self._parts(standardised, outputs, judged)
+        scores = self._scores(parts, judged, sound)
         by_layer = standardised.reshape(len(x), len(QUESTIONS), -1).max(axis=1)
-        return Judgement(predicted, scores, by_layer, {})
+        more = {}
+        if self.contradiction is not None:
+            more["contradicts"] = self.contradiction.of(parts) & sound & (self.n_benign[judged] > 0)
+        return Judgement(predicted, scores, by_layer, more)
 
     def _collect(
         self, classifier: Any, x: np.ndarray, batch_size: int
@@ -178,6 +193,8 @@ class MahalanobisRule(LayerRule):
     def arrays(self) -> dict[str, np.ndarray]:
         """See the base class."""
         found = {"n_benign": self.n_benign, **self.calibration._asdict(), "centre": self.centre, "spread": self.spread}
+        if self.contradiction is not None:
+            found["contradiction"] = np.hstack(self.contradiction)
         for (view, index), gaussian in self.gaussians.items():
             found |= {f"{view}_{name}_{index}": value for name, value in gaussian._asdict().items()}
             matrix = self.projections[view, index]
@@ -195,6 +212,8 @@ class MahalanobisRule(LayerRule):
             "centre": ArrayRule("f", (n_parts + 1,), low=-MOST_SCORE, high=MOST_SCORE),
             "spread": ArrayRule("f", (n_parts + 1,), low=TINY, high=MOST_SCORE),
         }
+        if "contradiction" in names:  # the release before did not save it
+            rules["contradiction"] = ArrayRule("f", (5,), low=-MOST_SCORE, high=MOST_SCORE)
         for view in VIEWS:
             for index in range(len(self.layers)):
                 features, varying = f"features of {view} {index}", f"varying features of {view} {index}"
@@ -217,6 +236,10 @@ class MahalanobisRule(LayerRule):
         self.n_benign = arrays["n_benign"]
         self.calibration = Calibration(*(arrays[name] for name in Calibration._fields))
         self.centre, self.spread = arrays["centre"], arrays["spread"]
+        saved = arrays.get("contradiction")
+        self.contradiction = None if saved is None else Contradiction(saved[:2], saved[2:4], float(saved[4]))
+        if saved is not None and (saved[2:4] <= 0).any():
+            raise InvalidInputError("the array contradiction holds a spread that is not above 0")
         self.gaussians, self.projections = {}, {}
         for view, index in self._keys():
             gaussian = LayerGaussian(*(arrays[f"{view}_{name}_{index}"] for name in LayerGaussian._fields))

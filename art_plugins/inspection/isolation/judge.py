@@ -11,6 +11,8 @@ import torch
 
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.in_flight_densities import density_settings
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
+from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
@@ -43,16 +45,48 @@ class FittedDetector(NamedTuple):
     settings: dict[str, Any]
 
 
+class FittedLayers(NamedTuple):
+    """
+    A fitted :class:`LayerwiseFeatureDetector` without its model, or why there is none.
+
+    ``fpr``: share of clean images that stand out; ``threshold``: images with a higher score stand out; ``median``: of the
+    scores of the clean images; ``n_clean``: number of clean images that it was fitted on; ``layers``: names of the layers
+    that are looked at; ``problem``: why it could not be fitted, in sentences, else ``None``.
+    """
+
+    fpr: float
+    threshold: float
+    median: float
+    n_clean: int
+    layers: list[str]
+    problem: str | None = None
+
+
+class LayerJudgement(NamedTuple):
+    """
+    The layer-wise detector's report on a batch, (n,) each.
+
+    ``scores``: higher is more suspicious, infinite for images that are not finite; ``stands_out``: whether the score is
+    above the threshold; ``contradicts``: whether the image contradicts itself.
+    """
+
+    scores: np.ndarray
+    stands_out: np.ndarray
+    contradicts: np.ndarray
+
+
 class Judgement(NamedTuple):
     """
-    The detector's report on a batch, (n,) each. For an image that is not caught, ``source`` is -1, and the score may be
-    NaN.
+    The reports of both detectors on a batch, (n,) each. ``is_trigger``, ``source`` and ``scores`` are those of the
+    in-flight detector: for an image that it does not catch, ``source`` is -1, and the score may be NaN. ``layers``: the
+    report of the layer-wise detector, ``None`` if it could not be fitted.
     """
 
     predicted: np.ndarray
     is_trigger: np.ndarray
     source: np.ndarray
     scores: np.ndarray
+    layers: LayerJudgement | None = None
 
 
 class Judge(Protocol):
@@ -71,8 +105,11 @@ class Judge(Protocol):
     def fit(self) -> FittedDetector:
         """A detector for the backdoor that was found."""
 
+    def fit_layers(self, fpr: float, random_state: int) -> FittedLayers:
+        """A layer-wise detector, fitted on the clean images, which lets a share ``fpr`` of clean images stand out."""
+
     def detect(self, x: np.ndarray) -> Judgement:
-        """Judge images (n, ...)."""
+        """Judge images (n, ...) by those detectors that have been fitted, at least one."""
 
 
 class ModelJudge:
@@ -80,6 +117,8 @@ class ModelJudge:
 
     def __init__(self, classifier: Any) -> None:
         self.classifier = classifier
+        self._detector: InFlightDetector | None = None
+        self._layers: LayerwiseFeatureDetector | None = None
 
     @classmethod
     def from_file(cls, path: Path, size: tuple[int, int], options: Mapping[str, Any]) -> ModelJudge:
@@ -138,7 +177,46 @@ class ModelJudge:
         del parameters["density"]
         return FittedDetector(detector.success_rate_, detector.margin_, parameters, arrays, settings)
 
+    def fit_layers(self, fpr: float, random_state: int) -> FittedLayers:
+        """See :class:`Judge`."""
+        problem = too_few_for(fpr, len(self._x))
+        detector = LayerwiseFeatureDetector(self.classifier, fpr=fpr, random_state=random_state)
+        if problem is None:
+            try:
+                detector.fit(self._x, self._y)
+            except InvalidInputError as error:
+                problem = str(error)
+        if problem is not None:
+            return FittedLayers(fpr, 0.0, 0.0, 0, [], problem)
+        self._layers = detector
+        scores = detector.benign_scores_
+        return FittedLayers(fpr, detector.threshold_, float(np.median(scores)), len(scores), list(detector.layers_))
+
     def detect(self, x: np.ndarray) -> Judgement:
         """See :class:`Judge`."""
+        by_layers = None
+        if self._layers is not None:
+            layers, stands_out = self._layers.detect(x)
+            by_layers = LayerJudgement(layers["outlier_scores"], stands_out, layers["contradicts"])
+            predicted = layers["predicted_class"]
+        if self._detector is None:
+            nothing = np.zeros(len(x), dtype=bool)
+            return Judgement(predicted, nothing, np.full(len(x), -1), np.full(len(x), np.nan), by_layers)
         report, is_trigger = self._detector.detect(x)
-        return Judgement(report["predicted_class"], is_trigger, report["source_class"], report["outlier_scores"])
+        judged = (report["predicted_class"], is_trigger, report["source_class"], report["outlier_scores"])
+        return Judgement(*judged, by_layers)
+
+
+def too_few_for(fpr: float, n_clean: int) -> str | None:
+    """
+    Why the clean images cannot tell which score a share ``fpr`` of them exceeds; ``None`` if they can.
+
+    :param n_clean: Number of clean images of all classes.
+    """
+    needed = int(np.ceil(round(1 / fpr, 6)))
+    if n_clean >= needed:
+        return None
+    return (
+        f"There are {n_clean} clean images, and a threshold that {fpr:g} of them exceed needs at least {needed}; give more "
+        "images with --clean, or a higher --false-alarm-rate."
+    )

@@ -14,12 +14,13 @@ import numpy as np
 import safetensors.numpy
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.inspection.isolation.judge import FittedDetector, Judgement, ModelFacts
+from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers, Judgement, LayerJudgement, ModelFacts
 from art_plugins.triggers.found import Inversion, InvertedTriggers
 from art_plugins.triggers.inversion import KINDS
 
 LENGTHS = 16  # bytes before a message: the lengths of the JSON and of the arrays
 MAX_JSON = 2**20
+MAX_REASON = 600  # letters of an error
 ARRAYS_OF_KIND = tuple(name for name in InvertedTriggers._fields if name not in ("kind", "clip_values"))
 TYPES = dict.fromkeys(("broke_off", "unfinished", "screened"), "b")  # of the arrays that hold no numbers
 
@@ -165,10 +166,41 @@ def unpack_fitted(message: Message) -> FittedDetector:
     return FittedDetector(float(number(values.get("success_rate"), 0, 1)), margin, parameters, message.arrays, settings)
 
 
-def unpack_judgement(message: Message, n: int, nb_classes: int) -> Judgement:
+def unpack_layers(message: Message, fpr: float) -> FittedLayers:
+    """
+    The layer-wise detector in a message.
+
+    :raises InvalidInputError: If the message holds neither a detector of this false-positive rate nor a reason.
+    """
+    values = message.values
+    layers, problem = values.get("layers"), values.get("problem")
+    if not isinstance(layers, list) or not all(isinstance(name, str) for name in layers):
+        raise unexpected("no names of layers")
+    if not isinstance(problem, (str, type(None))):
+        raise unexpected("no reason")
+    shown = None if problem is None else printable(problem)
+    n_clean = int(number(values.get("n_clean"), 0 if problem is not None else 1, 2**40))
+    threshold, median = (float(number(values.get(name), -1e300, 1e300)) for name in ("threshold", "median"))
+    return FittedLayers(fpr, threshold, median, n_clean, layers, shown)
+
+
+def printable(text: str) -> str:
+    """A sentence of the model's process without characters that control the terminal, and of bounded length."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:MAX_REASON]
+
+
+def pack_judgement(judgement: Judgement) -> dict[str, np.ndarray]:
+    """The arrays of a judgement, for a message."""
+    arrays = judgement._asdict()
+    layers: LayerJudgement | None = arrays.pop("layers")
+    return arrays if layers is None else {**arrays, **{f"layers.{name}": one for name, one in layers._asdict().items()}}
+
+
+def unpack_judgement(message: Message, n: int, nb_classes: int, by_layers: bool = False) -> Judgement:
     """
     The judgement in a message.
 
+    :param by_layers: Whether there is a layer-wise detector.
     :raises InvalidInputError: If the message holds no judgement of ``n`` images.
     """
     predicted, source = array(message, "predicted", "i", n), array(message, "source", "i", n)
@@ -176,4 +208,12 @@ def unpack_judgement(message: Message, n: int, nb_classes: int) -> Judgement:
     in_range = ((predicted >= 0) & (predicted < nb_classes) & (source >= -1) & (source < nb_classes)).all()
     if not in_range or (is_trigger & ((source < 0) | ~np.isfinite(scores))).any():
         raise unexpected("classes that do not exist, or caught images without class or score")
-    return Judgement(predicted, is_trigger, source, scores)
+    return Judgement(predicted, is_trigger, source, scores, _unpack_layer_judgement(message, n) if by_layers else None)
+
+
+def _unpack_layer_judgement(message: Message, n: int) -> LayerJudgement:
+    scores = array(message, "layers.scores", "f", n)
+    if np.isnan(scores).any() or np.isneginf(scores).any():
+        raise unexpected("scores that are no numbers")
+    stands_out, contradicts = (array(message, f"layers.{name}", "b", n) for name in ("stands_out", "contradicts"))
+    return LayerJudgement(scores, stands_out, contradicts)

@@ -19,14 +19,13 @@ from joblib import cpu_count
 
 from art_plugins.errors import ArtPluginsError, InvalidInputError
 from art_plugins.inspection.isolation import messages, sandbox
-from art_plugins.inspection.isolation.judge import FittedDetector, Judgement, ModelFacts, ModelJudge
+from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers, Judgement, ModelFacts, ModelJudge
 from art_plugins.inspection.isolation.messages import Message
 from art_plugins.triggers.found import Inversion
 
 FIRST_ANSWER_S = 180.0  # for the two images of noise that a model is shown first, on a slow and busy machine
 START_S = 300.0  # until torch and ART are imported
 MAX_PRINTED = 2**20  # bytes that the model's process may print, progress bars above all
-MAX_REASON = 600  # letters of an error
 
 
 class JudgeProcess:
@@ -43,7 +42,7 @@ class JudgeProcess:
 
     def __init__(self, path: Path, size: tuple[int, int], options: Mapping[str, Any], timeout_s: float) -> None:
         sandbox.check_possible(path)
-        self._path, self._timeout_s = path, timeout_s
+        self._path, self._timeout_s, self._by_layers = path, timeout_s, False
         printed, printing = os.pipe()
         arguments = [str(timeout_s), "bars" if sys.stderr.isatty() else "", str(_n_threads())]
         self._process = sandbox.start(f"{__name__}:main", arguments, printing)
@@ -82,9 +81,17 @@ class JudgeProcess:
         """See :class:`Judge`."""
         return messages.unpack_fitted(self._ask("fit", {}))
 
+    def fit_layers(self, fpr: float, random_state: int) -> FittedLayers:
+        """See :class:`Judge`."""
+        answer = self._ask("fit_layers", {"fpr": fpr, "random_state": random_state})
+        fitted = messages.unpack_layers(answer, fpr)
+        self._by_layers = fitted.problem is None
+        return fitted
+
     def detect(self, x: np.ndarray) -> Judgement:
         """See :class:`Judge`."""
-        return messages.unpack_judgement(self._ask("detect", {}, {"x": x}), len(x), self.facts.nb_classes)
+        answer = self._ask("detect", {}, {"x": x})
+        return messages.unpack_judgement(answer, len(x), self.facts.nb_classes, self._by_layers)
 
     def close(self) -> None:
         """End the process."""
@@ -117,8 +124,7 @@ class JudgeProcess:
         threading.Thread(target=_send, args=(self._process.stdin, request), daemon=True).start()
         answer = self._read(left if seconds is None else min(seconds, left), self._n_bytes)
         if "error" in answer.values:
-            reason = "".join(letter if letter.isprintable() else " " for letter in str(answer.values["error"]))
-            raise InvalidInputError(reason[:MAX_REASON])
+            raise InvalidInputError(messages.printable(str(answer.values["error"])))
         return answer
 
     def _read(self, seconds: float, n_bytes: int) -> Message:
@@ -208,7 +214,9 @@ def _answer(judge: ModelJudge | None, request: Message) -> tuple[ModelJudge, byt
         fitted = judge.fit()
         names = ("success_rate", "margin", "parameters", "settings")
         return judge, messages.packed({name: getattr(fitted, name) for name in names}, fitted.arrays)
-    return judge, messages.packed({}, judge.detect(arrays["x"])._asdict())
+    if what == "fit_layers":
+        return judge, messages.packed(judge.fit_layers(**values)._asdict())
+    return judge, messages.packed({}, messages.pack_judgement(judge.detect(arrays["x"])))
 
 
 def _send(pipe: IO[bytes], request: bytes) -> None:
