@@ -44,6 +44,8 @@ def scan_page(
         {
             "name": group.name,
             "is_verdict": group.is_verdict,
+            "title": group.title,
+            "what": group.what,
             "n_suspects": len(group.suspects),
             "suspects": [cards.card(index) for index in group.suspects[:max_listed]],
             "typical": [cards.card(index) for index in group.typical[:max_listed]],
