@@ -11,6 +11,11 @@ from art_plugins.files.sound_files import CROPPED, PADDED
 from art_plugins.statistics.latents.latent_classes import HETEROGENEOUS_FROM
 
 FEW_CLASSES = 5
+METHODS = {
+    "latents": "VAE latent clustering (Mehlman et al. 2023)",
+    "network": "groups at the layers of a network (after Preetha et al. 2023)",
+    "labels": "confident learning (Northcutt et al. 2021)",
+}
 # How the defence names classes, which it knows by number; "and 4 more" is no class.
 NUMBER = re.compile(r"\d+")
 NUMBERS = re.compile(r"\b([Cc]lass(?:es)? )(\d+(?:, \d+)*(?:,? and \d+\b(?! more))?)")
@@ -163,6 +168,12 @@ def evidence_sentences(evidence: Sequence[Mapping[str, Any]], counts: Mapping[st
     if "labels" in looked_at:
         sentences.append(f"{n:,} {'file has' if n == 1 else 'files have'} a label that is likely wrong. This is no poison.")
     return sentences
+
+
+def methods(evidence: Sequence[Mapping[str, Any]]) -> str:
+    """The names of the methods that were used, in one phrase."""
+    used = [METHODS[row["kind"]] for row in evidence if row["looked_at"]]
+    return ", ".join(used[:-1]) + (" and " if used[1:] else "") + used[-1] if used else "no method"
 
 
 def file_rows(record: Mapping[str, Any]) -> list[tuple[str, int, str]]:

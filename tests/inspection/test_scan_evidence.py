@@ -13,11 +13,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.evidence import examine as examine_module
 from art_plugins.inspection.evidence.classes import rank_classes
-from art_plugins.inspection.evidence.examine import FAST, NO_CLEANLAB, NOT_ASKED, Examined, plan
+from art_plugins.inspection.evidence.examine import FAST, NO_CLEANLAB, NOT_ASKED, Examined, examine, plan
 from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON, Found, united
 from art_plugins.inspection.evidence.labels import Doubts
 from art_plugins.inspection.evidence.network import LayerFindings, network_findings
@@ -284,3 +285,43 @@ def test_unpack_layers_answer_of_a_model_that_breaks_the_rules_is_refused(broken
     values = {"groups": broken.get("groups", [group])}
     with pytest.raises(InvalidInputError, match="not to be trusted"):
         unpack_layers(Message(values, arrays | {name: value for name, value in broken.items() if name != "groups"}), 2, 3)
+
+
+class NothingFound:
+    """Stands for the defence: no class has a suspect."""
+
+    given: dict[str, Any] = {}
+
+    def __init__(self, classifier: None, x: np.ndarray, labels: np.ndarray) -> None:
+        self.y = labels
+        self.suspects_, self.outlier_scores_ = np.zeros(len(x), dtype=bool), np.zeros(len(x))
+        row = {"n_samples": 40, "class_score": 1.0, "mad_index": 0.5, "p_value": 0.3, "n_suspects": 0, "n_removed": 0}
+        self.report_ = {f"Class_{label}": row | {"verdict": "clean"} for label in range(5)}
+
+    def labels(self) -> tuple[np.ndarray, int]:
+        return self.y, 5
+
+    def detect_poison(self, **given: Any) -> None:
+        NothingFound.given = given
+
+
+def test_examine_two_kinds_of_evidence_share_the_false_alarm_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = []
+
+    def shown(network: Any, x: np.ndarray, labels: np.ndarray, rate: float, *_: Any) -> LayerFindings:
+        rates.append(rate)
+        return LayerFindings([], np.zeros((0, len(x)), dtype=bool), np.zeros(len(x)), np.ones(len(x), dtype=bool))
+
+    monkeypatch.setattr(examine_module, "VAELatentDefence", NothingFound)
+    monkeypatch.setattr(examine_module, "train_on", lambda *_, **__: None)
+    monkeypatch.setattr(examine_module, "look_at_layers", shown)
+    names, x = tuple("abcde"), np.zeros((200, 8, 8), np.uint8)
+    data = FolderData(x, LARGE, names, tuple(map(str, range(200))), tuple(range(200)), {}, {}, {})
+    for only, parts in ((("latents", "network"), 2), (("latents",), 1), (("network",), 1)):
+        rates.clear()
+        NothingFound.given = {}
+        examined = examine(data, ImageReader((8, 8), True), ScanSettings(only=only), {"false_alarm_rate": 0.04}, None)
+        assert rates == ([0.04 / parts] if "network" in only else [])
+        assert NothingFound.given.get("false_alarm_rate") == (0.04 / parts if "latents" in only else None)
+        if "latents" in only:
+            assert {row["p_value"] for row in rank_classes(examined, LARGE, names)} == {0.3 * parts}

@@ -9,7 +9,7 @@ import numpy as np
 
 from art_plugins.groups.cuts import LEAST_MEMBERS
 from art_plugins.inspection.evidence.examine import LATENTS, NETWORK, Examined
-from art_plugins.inspection.evidence.found import POISON
+from art_plugins.inspection.evidence.found import LOOK_HERE, POISON
 from art_plugins.inspection.evidence.latents import latent_rows
 from art_plugins.inspection.scan_words import NOTHING_FOUND, POISONED
 
@@ -38,7 +38,8 @@ def _rows(examined: Examined, labels: np.ndarray, class_names: Sequence[str]) ->
     if examined.left_out[LATENTS] is None and examined.defence is not None:
         return latent_rows(examined.defence, class_names, examined.n_verdicts)
     rows = []
-    for name, n in zip(class_names, np.bincount(labels, minlength=len(class_names)).tolist(), strict=True):
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+    for label, (name, n) in enumerate(zip(class_names, counts, strict=True)):
         if examined.left_out[NETWORK] is not None:
             verdict = "not judged: no evidence of poison was looked at"
         elif n < 2 * LEAST_MEMBERS:
@@ -46,5 +47,6 @@ def _rows(examined: Examined, labels: np.ndarray, class_names: Sequence[str]) ->
         else:
             verdict = NOTHING_FOUND
         row = {"name": name, "n_files": n, "mad_index": None, "p_value": None, "class_score": None}
-        rows.append(row | {"n_suspects": 0, "n_called_poison": 0, "verdict": verdict})
+        sizes = [int(one.members.sum()) for one in examined.groups if (one.label, one.verdict) == (label, LOOK_HERE)]
+        rows.append(row | {"n_suspects": max(sizes, default=0), "n_called_poison": 0, "verdict": verdict})
     return rows

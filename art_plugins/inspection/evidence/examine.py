@@ -117,12 +117,13 @@ def examine(
         defence = examined.defence = VAELatentDefence(None, data.x, data.labels)
         defence.detect_poison(autoencoder=autoencoder, **{**params, "false_alarm_rate": rate}, **kind_of_data(reader))
         found += latent_findings(defence, data.class_names, n_verdicts)
-    by_model = left_out[NETWORK] is None and settings.model is not None
-    if by_model and isinstance(reader, ImageReader):
-        shown = look_with_model(settings.model, reader, data, trusted, rate, params.get("random_state", 0))
-        found += network_findings(shown, data.labels, n_verdicts, f"the model {settings.model}")
-    if (left_out[NETWORK] is None and not by_model) or left_out[LABELS] is None:
-        found += _by_own_networks(examined, found, data, reader, params, rate, None if by_model else trusted, not by_model)
+    model = settings.model if left_out[NETWORK] is None else None
+    if model is not None and isinstance(reader, ImageReader):  # a model for other data has been refused before
+        shown = look_with_model(model, reader, data, trusted, rate, params.get("random_state", 0))
+        found += network_findings(shown, data.labels, n_verdicts, f"the model {model}")
+    trains = left_out[NETWORK] is None and model is None
+    if trains or left_out[LABELS] is None:
+        found += _by_own_networks(examined, found, data, reader, params, rate, trusted if trains else None, trains)
     examined.groups = united(found)
     return examined
 
@@ -135,19 +136,20 @@ def _by_own_networks(
     params: dict[str, Any],
     rate: float,
     trusted: Trusted | None,
-    for_groups: bool,
+    trains: bool,
 ) -> list[Found]:
     """
     What the networks that the scan trains say.
 
     :param found: By other evidence; what is called poison there takes no part in the cross-validation.
     :param rate: Part of the false-alarm rate that groups get.
-    :param for_groups: Whether a network is trained for groups, if they are looked at.
+    :param trains: Whether a network is trained in which groups are looked for.
     """
     how = {name: params[name] for name in ("precision", "random_state", "verbose") if name in params}
-    nb_classes, new = len(data.class_names), []
+    nb_classes = len(data.class_names)
+    new: list[Found] = []
     with pictures_of(reader, data.x, *([] if trusted is None else [trusted.x])) as (pictures, *of_trusted):
-        if for_groups and examined.left_out[NETWORK] is None:
+        if trains:
             network = train_on(pictures, data.labels, nb_classes, FOR_GROUPS, "network for groups", **how)
             known = () if trusted is None else (of_trusted[0], trusted.labels)
             shown = look_at_layers(network, pictures, data.labels, rate, known, how.get("random_state", 0))

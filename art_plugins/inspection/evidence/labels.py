@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.model_selection import StratifiedKFold
 
 from art_plugins.baselines.art_filters import seeded_numpy
 from art_plugins.inspection.evidence.found import LABEL_ERROR, Found
-from art_plugins.inspection.evidence.own_network import FOR_LABELS, N_FOLDS, train_on
+from art_plugins.inspection.evidence.own_network import FOR_LABELS, N_FOLDS, probabilities_by, train_on
 from art_plugins.optional import import_optional
 
 RULE = "both"  # of cleanlab: what both of its ways of pruning find, the stricter of its rules
@@ -65,9 +64,9 @@ def doubt_labels(
     for number, (seen, unseen) in enumerate(folds.split(rows, given), start=1):
         title = f"network for labels, {number} of {N_FOLDS}"
         network = train_on(pictures[rows[seen]], given[seen], len(judged), FOR_LABELS, title, **how)
-        probabilities[np.ix_(rows[unseen], judged)] = softmax(network.predict(pictures[rows[unseen]]), axis=1)
+        probabilities[np.ix_(rows[unseen], judged)] = probabilities_by(network, pictures, rows[unseen])
         if len(others):
-            probabilities[np.ix_(others, judged)] += softmax(network.predict(pictures[others]), axis=1) / N_FOLDS
+            probabilities[np.ix_(others, judged)] += probabilities_by(network, pictures, others) / N_FOLDS
     with seeded_numpy(how.get("random_state", 0)):
         wrong = find_label_issues(given, probabilities[np.ix_(rows, judged)], filter_by=RULE, n_jobs=1)
     is_wrong = np.zeros(len(labels), dtype=bool)

@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from art_plugins.attacks.image_models import train_image_classifier
 from art_plugins.attacks.training_loop import ImageTraining
 
 MOST_SEEN = 60_000  # samples in one training, each epoch counted: about a minute on one core for images of 28 x 28
 MOST_EPOCHS = 30
+MOST_BYTES = 512 * 2**20  # of the pictures of one training, which are held in memory
+AT_ONCE = 4_096  # pictures that are judged together
 N_FOLDS = 3  # of the cross-validation: as few as leave two thirds of the samples for each training
 LEAST_TYPICAL = 30  # samples of the typical class: the false alarms of groups were measured from there on, NULL_SCALE
 LEAST_CROPPED = 24  # pixels of the shorter side: shifts by up to 4 pixels would move most of a smaller picture out of sight
@@ -49,7 +52,7 @@ def train_on(
     """
     Train the network, in so many epochs that about 60,000 samples are seen, at most 30.
 
-    Of more than 60,000 samples, so many are drawn at random, and seen once.
+    Of more than 60,000 samples, or more than half a gigabyte of pictures, so many are drawn at random.
 
     :param pictures: (n, C, H, W), 0 to 1.
     :param labels: (n,).
@@ -57,10 +60,23 @@ def train_on(
     :param title: What the training is for, for the progress.
     :return: An ART ``PyTorchClassifier``.
     """
-    rows = np.sort(np.random.default_rng(random_state).permutation(len(pictures))[:MOST_SEEN])
+    most = min(MOST_SEEN, max(1, MOST_BYTES // pictures[0].nbytes))
+    rows = np.sort(np.random.default_rng(random_state).permutation(len(pictures))[:most])
     nb_epochs = int(np.clip(MOST_SEEN // len(rows), 1, MOST_EPOCHS))
     if verbose and sys.stderr.isatty():
         sys.stderr.write(f"{title}: {nb_epochs} epochs of {len(rows):,} samples\n")
     augment = training.augment if min(pictures.shape[2:]) >= LEAST_CROPPED else False
     training = replace(training, augment=augment, nb_epochs=nb_epochs, precision=precision, random_state=random_state)
     return train_image_classifier(np.asarray(pictures[rows]), labels[rows], nb_classes, training, verbose=verbose)
+
+
+def probabilities_by(network: Any, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """
+    Probabilities of the classes, (m, K).
+
+    :param network: As :func:`train_on` gives it.
+    :param pictures: (n, C, H, W).
+    :param rows: Which of them are judged, (m,), m at least 1.
+    """
+    parts = [network.predict(np.asarray(pictures[rows[start : start + AT_ONCE]])) for start in range(0, len(rows), AT_ONCE)]
+    return np.asarray(softmax(np.concatenate(parts), axis=1))
