@@ -93,6 +93,23 @@ def scan(
     format: Annotated[
         Literal["text", "json", "sarif"], typer.Option(help="What is printed: tables, record.json, or SARIF 2.1.0.")
     ] = "text",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Look at this evidence only: latents, network or labels; repeat it for two. Default: all."),
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Leave out the evidence for which the scan trains a classifier of its own.")
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="TorchScript file of your own classifier of these images, whose layers are then looked at."),
+    ] = None,
+    trusted: Annotated[
+        Path | None, typer.Option(help="Folder of class folders with files that are known to be clean.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep decoded files in this folder, so that a later scan decodes only new ones.")
+    ] = None,
 ) -> None:
     """
     Rank the classes of a data set by suspicion, without any ground truth, and show the suspects to a person.
@@ -103,13 +120,14 @@ def scan(
     from art_plugins.inspection.sarif import sarif_text
     from art_plugins.inspection.scan import scan_folder
     from art_plugins.inspection.scan_record import json_text
-    from art_plugins.inspection.scan_words import file_rows, files_sentence
+    from art_plugins.inspection.scan_words import evidence_sentences, file_rows, files_sentence
     from art_plugins.inspection.settings import ScanSettings
 
     settings = ScanSettings(
         kind, split, seconds, None, autoencoder, save_autoencoder, apply_to, max_listed, accepted, fail_on
     )
     settings = replace(settings, path_column=path_column, label_column=label_column, rate_hz=rate)
+    settings = replace(settings, only=tuple(only or ()), fast=fast, model=model, trusted=trusted, cache=cache)
     # The page and the record name the classes; the defence's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):
         record = scan_folder(
@@ -125,6 +143,7 @@ def scan(
     if format == "text":
         _show_classes(record["classes"])
         _show_sentences([record["finding"], *record["notes"], files_sentence(record["counts"])])
+        _show_sentences(evidence_sentences(record["evidence"], record["counts"]))
         _show_files(file_rows(record))
         _show_written(out, ("report.html", "suspects.csv", "record.json"), [apply_to, save_autoencoder])
         _show_sentences([gate_sentence(record["gate"])])

@@ -108,6 +108,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     :ivar outlier_scores_: Scores in standard deviations of benign samples, (n,). They are 0 in classes that are not judged.
         Where only groups are sought, a half is the border of a group, and 1 is its median. They are infinite, and the
         sample is poison, where the features or outputs of a sample are not finite.
+    :ivar group_members_: Members of each group in the report's ``groups``, (G, n), bool; mode ``"mahalanobis"`` only.
     :ivar layer_scores_: The score at each layer, (n, L); higher is more suspicious.
     :ivar layer_similarities_: Cosine similarities, (n, L); mode ``"paper"`` only.
     :ivar layer_of_interest_: Index into ``layers_`` for each class, (K,); mode ``"paper"`` only.
@@ -168,7 +169,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
             show_attributes(self, None)
             n_benign, not_judged = np.bincount(labels[self.is_clean_ == 1], minlength=nb_classes), []
         report = self._report(labels, nb_classes, n_benign) | {"classes_not_judged": not_judged}
-        report["groups"] = found.summaries
+        report["groups"], self.group_members_ = found.summaries, found.members
         report["clearness_limit"] = clearness_limit(int(present.sum()), fpr) if fpr > 0 and y_val is None else None
         for label, clearness in enumerate(found.clearest(nb_classes)):
             report[f"Class_{label}"]["clearness"] = clearness

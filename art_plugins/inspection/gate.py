@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from art_plugins.inspection.scan_words import POISONED
+from art_plugins.inspection.scan_words import POISONED, is_judged
 from art_plugins.inspection.suspect_rows import POISON
 
 NOTHING, FOUND, NO_ANSWER = 0, 1, 2  # exit statuses; an error ends with 2 as well
@@ -27,7 +27,7 @@ def gate(record: Mapping[str, Any], fail_on: str) -> dict[str, Any]:
         return {"fail_on": fail_on, "status": NOTHING, "reasons": []}
     reasons = _poison(record) + (_to_look_at(record) if fail_on == "look" else [])
     status = FOUND if reasons else NOTHING
-    if all(row["mad_index"] is None for row in record["classes"]):
+    if not any(is_judged(row) for row in record["classes"]):
         status = max(status, NO_ANSWER)
         reasons.insert(0, "No class could be judged, so the scan does not say whether there is poison.")
     return {"fail_on": fail_on, "status": status, "reasons": reasons}
@@ -58,7 +58,7 @@ def _to_look_at(record: Mapping[str, Any]) -> list[str]:
     n_open = sum(row["verdict"] != POISON and not row["accepted"] for row in record["suspects"])
     if n_open:
         reasons.append(f"{n_open:,} {'file' if n_open == 1 else 'files'} should be looked at, and not accepted.")
-    not_judged = [row["name"] for row in record["classes"] if row["mad_index"] is None]
+    not_judged = [row["name"] for row in record["classes"] if not is_judged(row)]
     if not_judged and len(not_judged) < len(record["classes"]):
         reasons.append(f"{len(not_judged)} of {len(record['classes'])} classes could not be judged.")
     n_skipped = len(record["skipped_files"])

@@ -12,7 +12,10 @@ from tqdm.auto import tqdm
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sources.samples import Samples
+from art_plugins.inspection.isolation.images import to_images
 from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement, LayerJudgement
+
+__all__ = ["Judged", "judge_files", "to_images"]
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,3 @@ def judge_files(
     by_layers = [report.layers for report in reports if report.layers is not None]
     layers = LayerJudgement(*map(np.concatenate, zip(*by_layers, strict=True))) if by_layers else None
     return Judged(files, predicted, is_trigger, source, scores, skipped, mended, layers)
-
-
-def to_images(pictures: np.ndarray, channels_first: bool) -> np.ndarray:
-    """
-    Pictures as files hold them to images as a model takes them.
-
-    :param pictures: Values 0 to 255, (n, H, W) or (n, H, W, 3).
-    :return: Values 0 to 1, (n, C, H, W) or (n, H, W, C), float32.
-    """
-    images = np.asarray(pictures, dtype=np.float32) / 255
-    if images.ndim == 3:
-        images = images[..., None]
-    return np.ascontiguousarray(np.moveaxis(images, -1, 1)) if channels_first else images

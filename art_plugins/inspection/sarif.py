@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from art_plugins.inspection.suspect_rows import LOOK_HERE, POISON
+from art_plugins.inspection.suspect_rows import LABEL_ERROR, LOOK_HERE, POISON
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
@@ -20,6 +20,11 @@ RULES = {
         "The sample is probably poison: it is in the suspect group of a poisoned class.",
     ),
     LOOK_HERE: ("art-plugins/look-here", "warning", "A person should look at the sample. This is not a verdict."),
+    LABEL_ERROR: (
+        "art-plugins/label-error",
+        "note",
+        "The label is probably wrong: networks that were not trained on the sample give it another one.",
+    ),
 }
 
 

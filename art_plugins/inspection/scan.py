@@ -13,17 +13,18 @@ import numpy as np
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.vae.shipped import is_shipped, load_autoencoder
 from art_plugins.files.folder_data import FolderData, read_folder
-from art_plugins.files.image_files import ImageReader
 from art_plugins.files.outputs import check_outputs, held_folder, together
-from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.items import content_hash
 from art_plugins.files.sources.open_samples import open_samples
 from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.accepted import Accepted, read_accepted
+from art_plugins.inspection.evidence.cache import cached
+from art_plugins.inspection.evidence.examine import Examined, examine
+from art_plugins.inspection.evidence.model import check_model
+from art_plugins.inspection.evidence.trusted import find_trusted, read_trusted
 from art_plugins.inspection.gate import gate
 from art_plugins.inspection.scan_groups import Group, groups_to_show
 from art_plugins.inspection.scan_page import scan_page
@@ -89,21 +90,25 @@ def scan(
         given = settings.autoencoder
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, settings, fitted)
-        decoded = stack.enter_context(read_folder(found, reader, verbose))
-        defence = VAELatentDefence(None, decoded.x, decoded.labels)
+        check_model(settings.model, found.kind)
+        given_trusted = find_trusted(settings.trusted, found)
+        with cached(reader, settings.cache) as keeping:
+            decoded = stack.enter_context(read_folder(found, keeping, verbose))
+        trusted = stack.enter_context(read_trusted(given_trusted, reader, decoded.class_names, verbose))
         trained = given if fitted is None or is_shipped(given) else fitted
-        defence.detect_poison(autoencoder=trained, verbose=verbose, **params, **_kind_of_data(reader))
-        record = {"command": command, "folder": found.origin, **scan_record(found, reader, decoded, defence, settings)}
-        groups = groups_to_show(defence, decoded, record["classes"])
-        record |= _verdict(record, groups, found, decoded, defence, settings, accepted)
+        examined = examine(decoded, reader, settings, params | {"verbose": verbose}, trained, trusted)
+        record: dict[str, Any] = {"command": command, "folder": found.origin}
+        record |= scan_record(found, reader, decoded, examined, settings, params)
+        groups = groups_to_show(examined, decoded)
+        record |= _verdict(record, groups, found, decoded, examined, settings, accepted)
         record["seconds"] = time.perf_counter() - start
         texts = [
             suspects_csv(record["suspects"]),
-            scan_page(record, groups, decoded, reader, defence.outlier_scores_, settings.max_listed),
+            scan_page(record, groups, decoded, reader, examined.scores(len(decoded.files)), settings.max_listed),
             json_text(record),
-            *([] if settings.apply_to is None else [keep_list(defence, decoded, record["suspects"])]),
+            *([] if settings.apply_to is None else [keep_list(examined, decoded, record["suspects"])]),
         ]
-        _write(Path(out), texts, settings, defence.autoencoder_)
+        _write(Path(out), texts, settings, examined)
     return record
 
 
@@ -116,7 +121,7 @@ def _verdict(
     groups: Sequence[Group],
     found: Samples,
     decoded: FolderData,
-    defence: VAELatentDefence,
+    examined: Examined,
     settings: ScanSettings,
     accepted: Accepted,
 ) -> dict[str, Any]:
@@ -125,7 +130,7 @@ def _verdict(
     def hash_of(index: int) -> str:
         return content_hash(found.items[decoded.places[index]])
 
-    suspects = suspect_rows(groups, decoded, defence.outlier_scores_, record["classes"], hash_of, accepted)
+    suspects = suspect_rows(groups, decoded, examined, hash_of, accepted)
     notes = [*record["notes"], *accepted_notes(suspects, settings.accepted)]
     return {"notes": notes, "suspects": suspects, "gate": gate({**record, "suspects": suspects}, settings.fail_on)}
 
@@ -144,17 +149,10 @@ def _checked(settings: ScanSettings, params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def _kind_of_data(reader: SoundReader | ImageReader) -> dict[str, Any]:
-    """What the defence is told of the samples."""
-    if isinstance(reader, SoundReader):
-        return {"kind": "waveform", "sample_rate_hz": reader.sample_rate_hz}
-    return {"kind": "image", "channels_first": False}
-
-
-def _write(out: Path, texts: list[str], settings: ScanSettings, autoencoder: Autoencoder) -> None:
+def _write(out: Path, texts: list[str], settings: ScanSettings, examined: Examined) -> None:
     """All outputs, or none."""
     with together([out / name for name in OUTPUTS], new_files(settings)) as partials:
         for partial, text in zip(partials, texts, strict=False):  # the autoencoder is none of the texts
             partial.write_text(text, encoding="utf-8")
-        if settings.save_autoencoder is not None:
-            autoencoder.save(partials[-1])
+        if settings.save_autoencoder is not None and examined.defence is not None:
+            examined.defence.autoencoder_.save(partials[-1])

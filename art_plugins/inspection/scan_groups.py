@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.files.folder_data import FolderData
-from art_plugins.inspection.scan_words import POISONED, classes_to_show
+from art_plugins.inspection.evidence.examine import Examined
+from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON, Found
+
+TITLES = {  # of a group and of its members
+    POISON: ("Suspects in", "Suspects"),
+    LOOK_HERE: ("Worth a look, but no verdict:", "Suspected part (no verdict)"),
+    LABEL_ERROR: ("Likely label errors in", "Likely label errors"),
+}
 
 
 @dataclass(frozen=True)
 class Group:
-    """A class to look at: positions of its suspects, most suspicious first, and of the others, most typical first."""
+    """
+    Samples of a class to look at.
+
+    ``name``: the class; ``is_verdict``: whether they are called poison; ``suspects``: their positions, most suspicious
+    first; ``typical``: those of others of the class, most typical first; ``number``: from 1, the gravest first; ``found``:
+    the verdict and its evidence.
+    """
 
     name: str
     is_verdict: bool
     suspects: np.ndarray
     typical: np.ndarray
+    number: int
+    found: Found
+
+    @property
+    def title(self) -> str:
+        """What the page calls the group, before the name of its class."""
+        return TITLES[self.found.verdict][0]
+
+    @property
+    def what(self) -> str:
+        """What the page calls the members."""
+        return TITLES[self.found.verdict][1]
 
 
 class Halves(NamedTuple):
@@ -30,12 +53,9 @@ class Halves(NamedTuple):
     typical: np.ndarray
 
 
-def groups_to_show(defence: VAELatentDefence, data: FolderData, classes: Sequence[dict[str, Any]]) -> list[Group]:
-    """
-    :param defence: After its detection.
-    :param classes: The ranking, the most suspicious class first.
-    """
-    return [_group(defence, data, row) for row in classes_to_show(classes)]
+def groups_to_show(examined: Examined, data: FolderData) -> list[Group]:
+    """The groups, the gravest first, with the order in which to look at their samples."""
+    return [_group(examined, data, found, number) for number, found in enumerate(examined.groups, start=1)]
 
 
 def order_halves(members: np.ndarray, suspects: np.ndarray, scores: np.ndarray, latents: np.ndarray) -> Halves:
@@ -61,9 +81,15 @@ def order_halves(members: np.ndarray, suspects: np.ndarray, scores: np.ndarray, 
     return Halves(members[order[suspects[order]]], members[typical[~suspects[typical]]])
 
 
-def _group(defence: VAELatentDefence, data: FolderData, row: dict[str, Any]) -> Group:
-    members = np.flatnonzero(data.labels == data.class_names.index(row["name"]))
-    halves = order_halves(
-        members, defence.suspects_[members], defence.outlier_scores_[members], defence.latents_[members].astype(np.float64)
-    )
-    return Group(row["name"], row["verdict"] == POISONED, halves.suspects, halves.typical)
+def _group(examined: Examined, data: FolderData, found: Found, number: int) -> Group:
+    rows = np.flatnonzero(data.labels == found.label)
+    is_suspect, scores = found.members[rows], found.scores[rows]
+    in_any = np.any([one.members[rows] for one in examined.groups], axis=0)
+    if examined.defence is not None and not is_suspect.all():
+        latents = examined.defence.latents_[rows].astype(np.float64)
+        halves = order_halves(rows, is_suspect, scores, latents)
+    else:
+        order = np.argsort(-scores, kind="stable")
+        halves = Halves(rows[order[is_suspect[order]]], rows[order[~is_suspect[order]]][::-1])
+    typical = halves.typical[~np.isin(halves.typical, rows[in_any])]
+    return Group(data.class_names[found.label], found.verdict == POISON, halves.suspects, typical, number, found)

@@ -13,7 +13,7 @@ from art_plugins.files.image_files import ImageReader, png_bytes
 from art_plugins.files.sound_files import SoundReader, wav_bytes
 from art_plugins.inspection.gate import gate_sentence
 from art_plugins.inspection.scan_groups import Group
-from art_plugins.inspection.scan_words import files_sentence
+from art_plugins.inspection.scan_words import files_sentence, methods
 from art_plugins.reports.pages import render_page
 
 MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; the samples that do not fit are listed by name only
@@ -44,6 +44,8 @@ def scan_page(
         {
             "name": group.name,
             "is_verdict": group.is_verdict,
+            "title": group.title,
+            "what": group.what,
             "n_suspects": len(group.suspects),
             "suspects": [cards.card(index) for index in group.suspects[:max_listed]],
             "typical": [cards.card(index) for index in group.typical[:max_listed]],
@@ -58,6 +60,7 @@ def scan_page(
         gate=gate_sentence(record["gate"]),
         groups=shown,
         highest=highest,
+        methods=methods(record["evidence"]),
         max_names=MAX_NAMES,
         n_left_out=cards.n_left_out,
     )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.samples import Samples
+from art_plugins.inspection.evidence.classes import rank_classes
+from art_plugins.inspection.evidence.examine import Examined
+from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON
 from art_plugins.inspection.scan_words import (
-    NOTHING_FOUND,
     cautions,
     file_counts,
     finding,
@@ -24,69 +24,62 @@ from art_plugins.inspection.scan_words import (
 )
 from art_plugins.inspection.settings import ScanSettings
 from art_plugins.inspection.suspect_rows import SCHEMA_VERSION
-from art_plugins.statistics.latents.scoring_settings import THRESHOLD
+from art_plugins.statistics.latents.scoring_settings import FALSE_ALARM_RATE, THRESHOLD
 
 
 def scan_record(
     found: Samples,
     reader: SoundReader | ImageReader,
     data: FolderData,
-    defence: VAELatentDefence,
+    examined: Examined,
     settings: ScanSettings,
+    params: Mapping[str, Any],
 ) -> dict[str, Any]:
     """
     The record, JSON-safe.
 
-    :param defence: After its detection.
+    :param params: Parameters of the defence, as the user gave them.
     """
-    report = defence.report_
-    parameters, classes = report["parameters"], rank_classes(defence, data.class_names)
-    own = {"max_listed": settings.max_listed, "split": settings.split, "sample_shape": list(reader.shape)}
-    own["autoencoder"] = None if settings.autoencoder is None else str(settings.autoencoder)
+    classes = rank_classes(examined, data.labels, data.class_names)
+    report = _of_latents(examined, params)
     warnings = warnings_with_names(report["warnings"], data.class_names, classes)
+    counts = file_counts(data, found.ignored_files)
+    for name, verdict in (("called_poison", POISON), ("look_here", LOOK_HERE), ("likely_label_errors", LABEL_ERROR)):
+        counts[name] = int(examined.with_verdict(verdict, len(data.labels)).sum())
+    own: dict[str, Any] = {"max_listed": settings.max_listed, "split": settings.split, "sample_shape": list(reader.shape)}
+    own |= {"only": list(settings.only), "fast": settings.fast}
+    for name in ("autoencoder", "model", "trusted"):
+        own[name] = None if getattr(settings, name) is None else str(getattr(settings, name))
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": found.kind,
         "finding": finding(classes),
-        "notes": [*found.notes, *reader.notes, *length_notes(data), *warnings, *cautions(classes)],
+        "notes": [*found.notes, *reader.notes, *length_notes(data), *warnings, *cautions(classes), *examined.notes],
         "warnings": report["warnings"],
-        "counts": {**file_counts(data, found.ignored_files), "called_poison": int((defence.is_clean_ == 0).sum())},
+        "counts": counts,
+        "evidence": [{"kind": kind, "looked_at": why is None, "why_not": why} for kind, why in examined.left_out.items()],
         "class_rule": report["class_rule"],
-        "threshold": (parameters["scoring_params"] or {}).get("threshold", THRESHOLD),
-        "false_alarm_rate": parameters["false_alarm_rate"],
+        "threshold": (report["parameters"].get("scoring_params") or {}).get("threshold", THRESHOLD),
+        "false_alarm_rate": report["parameters"]["false_alarm_rate"],
         "classes": classes,
         "skipped_files": [{"file": file, "reason": reason} for file, reason in sorted(data.skipped_files.items())],
         "skipped_folders": [{"folder": name, "reason": why} for name, why in sorted(data.skipped_folders.items())],
         "ignored_files": found.ignored_files,
         "mended_files": dict(sorted(data.mended_files.items())),
-        "settings": own | {name: value for name, value in parameters.items() if name != "autoencoder"},
+        "settings": own | {name: value for name, value in report["parameters"].items() if name != "autoencoder"},
         "versions": versions(),
-        "autoencoder_history": defence.autoencoder_.history_,
+        "autoencoder_history": [] if examined.defence is None else examined.defence.autoencoder_.history_,
     }
 
 
-def rank_classes(defence: VAELatentDefence, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """
-    The classes as JSON-safe rows, the most suspicious first.
-
-    Classes that were not judged have no index. They come last, those of a higher score first.
-    """
-    rows = []
-    for label, name in enumerate(class_names):
-        row = defence.report_[f"Class_{label}"]
-        rows.append(
-            {
-                "name": name,
-                "n_files": row["n_samples"],
-                "mad_index": row["mad_index"],
-                "p_value": row["p_value"],
-                "class_score": row["class_score"],
-                "n_suspects": row["n_suspects"],
-                "n_called_poison": row["n_removed"],
-                "verdict": NOTHING_FOUND if row["verdict"] == "clean" else row["verdict"],
-            }
-        )
-    return sorted(rows, key=_suspicion, reverse=True)
+def _of_latents(examined: Examined, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of the defence, with the false-alarm rate of the scan; without latents, what the record needs of it."""
+    rate = {"false_alarm_rate": params.get("false_alarm_rate", FALSE_ALARM_RATE)}
+    if examined.defence is None:
+        given = {name: value for name, value in params.items() if name in ("precision", "random_state")}
+        return {"warnings": [], "class_rule": "false_alarms", "parameters": given | rate}
+    report = examined.defence.report_
+    return {**report, "parameters": report["parameters"] | rate}
 
 
 def json_text(record: dict[str, Any]) -> str:
@@ -94,23 +87,18 @@ def json_text(record: dict[str, Any]) -> str:
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
-def keep_list(defence: VAELatentDefence, data: FolderData, suspects: Sequence[dict[str, Any]]) -> str:
+def keep_list(examined: Examined, data: FolderData, suspects: Sequence[dict[str, Any]]) -> str:
     """
     The files that are not called poison, or that a person has accepted, one on each line.
 
     :param suspects: The rows of the suspects.
     """
     accepted = {row["file"] for row in suspects if row["accepted"]}
-    rows = zip(data.files, defence.is_clean_, strict=True)
-    kept = [file for file, is_clean in rows if is_clean or file in accepted]
+    rows = zip(data.files, examined.with_verdict(POISON, len(data.files)), strict=True)
+    kept = [file for file, is_poison in rows if not is_poison or file in accepted]
     return "".join(f"{file}\n" for file in kept)
 
 
 def new_files(settings: ScanSettings) -> list[Path]:
     """The files that the user names, and that must not exist: the keep-list, then the autoencoder."""
     return [Path(file) for file in (settings.apply_to, settings.save_autoencoder) if file is not None]
-
-
-def _suspicion(row: dict[str, Any]) -> tuple[float, float]:
-    known = [-math.inf if row[key] is None else row[key] for key in ("mad_index", "class_score")]
-    return known[0], known[1]

@@ -11,6 +11,11 @@ from art_plugins.files.sound_files import CROPPED, PADDED
 from art_plugins.statistics.latents.latent_classes import HETEROGENEOUS_FROM
 
 FEW_CLASSES = 5
+METHODS = {
+    "latents": "VAE latent clustering (Mehlman et al. 2023)",
+    "network": "groups at the layers of a network (after Preetha et al. 2023)",
+    "labels": "confident learning (Northcutt et al. 2021)",
+}
 # How the defence names classes, which it knows by number; "and 4 more" is no class.
 NUMBER = re.compile(r"\d+")
 NUMBERS = re.compile(r"\b([Cc]lass(?:es)? )(\d+(?:, \d+)*(?:,? and \d+\b(?! more))?)")
@@ -21,6 +26,11 @@ def classes_to_show(classes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The poisoned classes, or, if there is none, the highest-ranked class; of those with suspects."""
     split = [row for row in classes if row["n_suspects"] > 0]
     return [row for row in split if row["verdict"] == POISONED] or split[:1]
+
+
+def is_judged(row: Mapping[str, Any]) -> bool:
+    """Whether a class has a verdict. The verdict on another one begins with "not judged"."""
+    return row["verdict"] in (POISONED, NOTHING_FOUND)
 
 
 def finding(classes: Sequence[dict[str, Any]]) -> str:
@@ -34,11 +44,11 @@ def finding(classes: Sequence[dict[str, Any]]) -> str:
         parts = [f"{row['name']} ({row['n_called_poison']} suspects among {row['n_files']} files)" for row in poisoned]
         verb = "is" if len(poisoned) == 1 else "are"
         return f"{len(poisoned)} of {len(classes)} classes {verb} called poisoned: {', '.join(parts)}."
-    is_judged = classes[0]["mad_index"] is not None
-    none = f"None of the {len(classes)} classes is called poisoned." if is_judged else "No class could be judged."
+    any_judged = any(is_judged(row) for row in classes)
+    none = f"None of the {len(classes)} classes is called poisoned." if any_judged else "No class could be judged."
     shown = classes_to_show(classes)
     if not shown:
-        return f"{none} No class splits into two parts either, so there is nothing to look at." if is_judged else none
+        return f"{none} No class splits into two parts either, so there is nothing to look at." if any_judged else none
     return (
         f"{none} If you want to look at one class, look at {shown[0]['name']}: it is the highest-ranked class that splits "
         f"into two parts. Its suspected part has {shown[0]['n_suspects']} of {shown[0]['n_files']} files. This is not a "
@@ -71,7 +81,7 @@ def warnings_with_names(
 def cautions(classes: Sequence[dict[str, Any]]) -> list[str]:
     """What a reader must know before trusting the verdicts."""
     found = []
-    n_judged = sum(row["mad_index"] is not None for row in classes)
+    n_judged = sum(map(is_judged, classes))
     if n_judged < FEW_CLASSES:
         found.append(
             f"Only {n_judged} classes could be judged. With fewer than {FEW_CLASSES} there is little to compare with, so "
@@ -147,6 +157,23 @@ def files_sentence(counts: Mapping[str, int]) -> str:
         f"{counts['skipped']:,} skipped. {counts['ignored']:,} other files were ignored, and "
         f"{counts['skipped_folders']:,} folders were skipped."
     )
+
+
+def evidence_sentences(evidence: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> list[str]:
+    """Which evidence was looked at and which not, and how many likely label errors there are."""
+    looked_at = [row["kind"] for row in evidence if row["looked_at"]]
+    sentences = [f"Evidence that was looked at: {', '.join(looked_at) or 'none'}."]
+    sentences += [f"Not looked at: {row['kind']}, because {row['why_not']}." for row in evidence if not row["looked_at"]]
+    n = counts["likely_label_errors"]
+    if "labels" in looked_at:
+        sentences.append(f"{n:,} {'file has' if n == 1 else 'files have'} a label that is likely wrong. This is no poison.")
+    return sentences
+
+
+def methods(evidence: Sequence[Mapping[str, Any]]) -> str:
+    """The names of the methods that were used, in one phrase."""
+    used = [METHODS[row["kind"]] for row in evidence if row["looked_at"]]
+    return ", ".join(used[:-1]) + (" and " if used[1:] else "") + used[-1] if used else "no method"
 
 
 def file_rows(record: Mapping[str, Any]) -> list[tuple[str, int, str]]:

@@ -13,6 +13,7 @@ from art_plugins.files.image_files import check_size
 from art_plugins.files.sound_files import check_seconds
 from art_plugins.parameters import check_choice, check_count, check_flag, check_number
 
+EVIDENCE = ("latents", "network", "labels")
 FAIL_ON = ("poison", "look", "never")
 S = TypeVar("S", "DetectSettings", "ScanSettings")
 
@@ -92,6 +93,16 @@ class ScanSettings:
         ``None``: it is found by its usual name.
     :param label_column: The same for the labels.
     :param rate_hz: Sample rate of waveforms that come as arrays, which do not say it.
+    :param only: Kinds of evidence to look at, of ``"latents"`` (the latents of an autoencoder, and sounds, filters and
+        patches that a class shares), ``"network"`` (groups at the layers of a network) and ``"labels"`` (labels that
+        networks doubt which were trained on other samples); empty: all that the data allow.
+    :param fast: Leave out the evidence for which the scan trains networks of its own besides the autoencoder.
+    :param model: TorchScript file of a classifier of images that was trained on the data. Its layers are looked at instead
+        of those of a network of the scan's own. It runs in a process of its own, as of a detection.
+    :param trusted: Folder of class folders with samples that are known to be clean, of the same classes. The network's
+        evidence then takes them into account.
+    :param cache: Folder in which decoded samples are kept by the hash of their content, so that another scan decodes only
+        what is new; ``None``: nothing is kept.
     :raises InvalidInputError: For a value that is out of its range.
     """
 
@@ -108,6 +119,11 @@ class ScanSettings:
     path_column: str | None = None
     label_column: str | None = None
     rate_hz: int | None = None
+    only: Sequence[str] = ()
+    fast: bool = False
+    model: str | Path | None = None
+    trusted: str | Path | None = None
+    cache: str | Path | None = None
 
     def __post_init__(self) -> None:
         check_seconds(self.seconds)
@@ -116,9 +132,27 @@ class ScanSettings:
         if self.rate_hz is not None:
             check_count("rate_hz", self.rate_hz)
         check_choice("fail_on", self.fail_on, FAIL_ON)
+        self._check_evidence()
         if isinstance(self.autoencoder, (str, Path)) and self.save_autoencoder is not None:
             raise InvalidInputError(
                 "There is no new autoencoder to save when a saved one is used; leave out autoencoder or save_autoencoder."
+            )
+
+    def _check_evidence(self) -> None:
+        if isinstance(self.only, str):
+            raise InvalidInputError(f"only must be a list of kinds of evidence, such as [{self.only!r}].")
+        for kind in self.only:
+            check_choice("only", kind, EVIDENCE)
+        check_flag("fast", self.fast)
+        for name in ("model", "trusted"):
+            if getattr(self, name) is not None and self.only and "network" not in self.only:
+                raise InvalidInputError(f"{name} is for the network's evidence, which only does not name; add 'network'.")
+        if self.trusted is not None and self.fast and self.model is None:
+            raise InvalidInputError("fast leaves out the network that trusted samples are for; leave out one of the two.")
+        if self.only and "latents" not in self.only and (self.autoencoder or self.save_autoencoder) is not None:
+            raise InvalidInputError(
+                "An autoencoder is for the latents, which only does not name; add 'latents', or leave out autoencoder and "
+                "save_autoencoder."
             )
 
 

@@ -5,50 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.outputs import csv_text
 from art_plugins.inspection.accepted import Accepted
+from art_plugins.inspection.evidence.examine import Examined
+from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON
 from art_plugins.inspection.scan_groups import Group
 
-SCHEMA_VERSION = 1  # rises when a column is renamed or removed, or means something else; new columns leave it
-POISON, LOOK_HERE = "poison", "look here"  # verdicts on a file
-COLUMNS = ("sha256", "file", "class", "verdict", "score", "p_value", "evidence", "accepted", "schema_version")
+__all__ = ["COLUMNS", "LABEL_ERROR", "LOOK_HERE", "POISON", "SCHEMA_VERSION", "suspect_rows", "suspects_csv"]
+
+SCHEMA_VERSION = 2  # rises when a column is renamed or removed, or means something else; new columns leave it
+COLUMNS = (
+    "sha256", "file", "class", "verdict", "group", "score", "p_value", "evidence", "suggested_label", "accepted",
+    "schema_version",
+)  # fmt: skip
 
 
 def suspect_rows(
     groups: Sequence[Group],
     data: FolderData,
-    outlier_scores: np.ndarray,
-    classes: Sequence[dict[str, Any]],
+    examined: Examined,
     hash_of: Callable[[int], str],
     accepted: Accepted,
 ) -> list[dict[str, Any]]:
     """
-    The suspects, the most suspicious class first; none when no class splits in two.
+    The suspects, the gravest group first.
 
-    When no class is called poisoned, the suspected part of the highest-ranked class is listed, as no verdict.
-
-    :param outlier_scores: Scores of all samples, (n,).
-    :param classes: The ranking.
+    :param examined: What all evidence says; the groups are its groups.
     :param hash_of: SHA-256 of the content of a sample, by its position.
     :return: JSON-safe rows, with the keys of ``COLUMNS``.
     """
     rows = []
     for group in groups:
-        of_class = next(row for row in classes if row["name"] == group.name)
+        found = group.found
         for index in group.suspects:
-            sha256 = hash_of(int(index))
+            sha256, suggested = hash_of(int(index)), examined.suggested(int(index), found.label)
             rows.append(
                 {
                     "sha256": sha256,
                     "file": data.files[index],
                     "class": group.name,
-                    "verdict": POISON if group.is_verdict else LOOK_HERE,
-                    "score": float(outlier_scores[index]),
-                    "p_value": of_class["p_value"],
-                    "evidence": _evidence(of_class, group.is_verdict),
+                    "verdict": found.verdict,
+                    "group": group.number,
+                    "score": float(found.scores[index]),
+                    "p_value": found.p_value,
+                    "evidence": " ".join([*found.evidence, *_of_label(suggested, data.class_names)]),
+                    "suggested_label": None if suggested is None else data.class_names[suggested[0]],
                     "accepted": accepted.has(sha256, group.name),
                     "schema_version": SCHEMA_VERSION,
                 }
@@ -61,10 +63,11 @@ def suspects_csv(rows: Sequence[dict[str, Any]]) -> str:
     return csv_text(COLUMNS, ([_cell(row[name]) for name in COLUMNS] for row in rows))
 
 
-def _evidence(row: dict[str, Any], is_verdict: bool) -> str:
-    what = f"One of {row['n_suspects']} samples that form a group apart from the other {row['n_files'] - row['n_suspects']}"
-    what += " of the class."
-    return what if is_verdict else f"{what} The group is not larger than those in other classes, so this is no verdict."
+def _of_label(suggested: tuple[int, float] | None, class_names: Sequence[str]) -> list[str]:
+    if suggested is None:
+        return []
+    name, probability = class_names[suggested[0]], suggested[1]
+    return [f"Networks that were not trained on it give it the label {name}, with probability {probability:.2f}."]
 
 
 def _cell(value: Any) -> str:

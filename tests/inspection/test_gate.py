@@ -110,7 +110,20 @@ def test_gate_accepted_files_pass_under_new_names_but_not_in_another_class(
     for file in sorted((renamed / TARGET).iterdir()):
         file.rename(file.with_name(f"new_{file.name}"))
     accepted = scanned[2] / "suspects.csv"
-    status, printed = scan(renamed, out, "--accepted", str(accepted), "--apply-to", str(keep), "--format", "sarif")
+    status, printed = scan(
+        renamed,
+        out,
+        "--accepted",
+        str(accepted),
+        "--apply-to",
+        str(keep),
+        "--format",
+        "sarif",
+        "--fast",
+        "--only",
+        "latents",
+    )
+    assert json.loads((out / "record.json").read_text(encoding="utf-8"))["settings"]["only"] == ["latents"]
     assert status == 0
     results = json.loads(printed)["runs"][0]["results"]
     assert len(results) >= N_POISON
@@ -121,6 +134,11 @@ def test_gate_accepted_files_pass_under_new_names_but_not_in_another_class(
     cleared = read_accepted(accepted)
     assert cleared.has(first["sha256"], TARGET)
     assert not cleared.has(first["sha256"], "another class")  # a wrong label is how poison works
+
+
+def test_gate_kind_of_evidence_that_there_is_not_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert scan(folder, tmp_path / "out", "--only", "layers")[0] == 2
+    assert not (tmp_path / "out" / "record.json").exists()
 
 
 def record_with(verdicts: dict[str, bool], classes: list[dict[str, Any]], n_skipped: int = 0) -> dict[str, Any]:

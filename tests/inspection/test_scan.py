@@ -165,6 +165,8 @@ def test_scan_odd_files_are_counted_and_listed(scanned_odd):
         "skipped_folders": 3,
         "ignored": 2,
         "called_poison": 8,
+        "look_here": 0,
+        "likely_label_errors": 0,
     }
     assert record["mended_files"] == {
         "8-bit": ["pa/deep/eight.wav"],

@@ -10,8 +10,8 @@ import pytest
 from art_plugins.errors import InvalidInputError
 from art_plugins.inspection import scan
 from art_plugins.inspection.detect import detect_folder
+from art_plugins.inspection.evidence.latents import latent_rows
 from art_plugins.inspection.scan import scan_folder
-from art_plugins.inspection.scan_record import rank_classes
 from art_plugins.inspection.scan_words import POISONED, cautions, finding, warnings_with_names
 from art_plugins.inspection.settings import DetectSettings, ScanSettings, settings_from
 
@@ -82,7 +82,7 @@ def test_classes_that_were_not_judged_come_last_those_of_higher_score_first():
         f"Class_{label}": {**row(name, *numbers), "n_samples": 20, "n_removed": 0}
         for label, (name, numbers) in enumerate(scores.items())
     }
-    classes = rank_classes(SimpleNamespace(report_=report), list(scores))
+    classes = latent_rows(SimpleNamespace(report_=report), list(scores), 1)
     assert [one["name"] for one in classes] == ["e", "c", "b", "a", "d"]
 
 

@@ -26,12 +26,14 @@ TINY = 1e-12
 class GroupFindings(NamedTuple):
     """
     ``scores``: (n,), a half at the border of a group and 1 at its median, infinite where the samples' features are not
-    finite; ``layer_scores``: (n, L), places at each layer alone; ``judged``: the groups, the clearest first.
+    finite; ``layer_scores``: (n, L), places at each layer alone; ``judged``: the groups, the clearest first; ``members``:
+    (G, n), bool, of the groups that have a verdict.
     """
 
     scores: np.ndarray
     layer_scores: np.ndarray
     judged: list[Judged]
+    members: np.ndarray
 
     @property
     def summaries(self) -> list[dict[str, Any]]:
@@ -119,7 +121,11 @@ def find_poison(
             own = [view for name, view in views.items() if name.rpartition(" ")[0] == layer]
             if own:
                 layer_scores[rows, index] = _places_at(np.concatenate(own, axis=1), poison, random_state)
-    return GroupFindings(scores[:n], layer_scores[:n], judged)
+    with_verdict = [one.group.members for one in judged if one.verdict != "nothing"]
+    members = np.zeros((len(with_verdict), len(x)), dtype=bool)
+    if with_verdict:
+        members[:, rows] = np.stack(with_verdict)
+    return GroupFindings(scores[:n], layer_scores[:n], judged, members[:, :n])
 
 
 def earlier(layers: Sequence[str]) -> list[str]:

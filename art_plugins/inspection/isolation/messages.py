@@ -14,6 +14,7 @@ import numpy as np
 import safetensors.numpy
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.inspection.evidence.network import LayerFindings
 from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers, Judgement, LayerJudgement, ModelFacts
 from art_plugins.triggers.found import Inversion, InvertedTriggers
 from art_plugins.triggers.inversion import KINDS
@@ -21,6 +22,7 @@ from art_plugins.triggers.inversion import KINDS
 LENGTHS = 16  # bytes before a message: the lengths of the JSON and of the arrays
 MAX_JSON = 2**20
 MAX_REASON = 600  # letters of an error
+MOST_GROUPS = 1_000  # that the layers of a model may show
 ARRAYS_OF_KIND = tuple(name for name in InvertedTriggers._fields if name not in ("kind", "clip_values"))
 TYPES = dict.fromkeys(("broke_off", "unfinished", "screened"), "b")  # of the arrays that hold no numbers
 
@@ -95,6 +97,36 @@ def number(value: Any, low: float, high: float) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise unexpected("a number out of its range")
     return value
+
+
+def unpack_findings(message: Message, n: int, nb_classes: int) -> LayerFindings:
+    """
+    What the layers show, in a message.
+
+    :param n: Number of samples.
+    :raises InvalidInputError: If the message holds no such findings.
+    """
+    groups = message.values.get("groups")
+    if not isinstance(groups, list) or len(groups) > MOST_GROUPS:
+        raise unexpected("no groups")
+    found = []
+    for one in groups:
+        classes = one.get("classes") if isinstance(one, dict) else None
+        if not isinstance(classes, list) or one.get("verdict") not in ("poison", "look here"):
+            raise unexpected("no group")
+        found.append(
+            {
+                "verdict": one["verdict"],
+                "p_value": float(number(one.get("p_value"), 0, 1)),
+                "classes": [int(number(label, 0, nb_classes - 1)) for label in classes],
+                "n_trusted": int(number(one.get("n_trusted"), 0, 2**40)),
+                "n_trusted_inside": int(number(one.get("n_trusted_inside"), 0, 2**40)),
+            }
+        )
+    members, scores = array(message, "members", "b", len(found), n), array(message, "scores", "f", n)
+    if not np.isfinite(scores).all():
+        raise unexpected("scores that are not finite")
+    return LayerFindings(found, members, scores, array(message, "is_clean", "b", n))
 
 
 def pack_inversion(inversion: Inversion) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

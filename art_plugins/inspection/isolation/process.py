@@ -18,6 +18,7 @@ import numpy as np
 from joblib import cpu_count
 
 from art_plugins.errors import ArtPluginsError, InvalidInputError
+from art_plugins.inspection.evidence.network import LayerFindings
 from art_plugins.inspection.isolation import messages, sandbox
 from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers, Judgement, ModelFacts, ModelJudge
 from art_plugins.inspection.isolation.messages import Message
@@ -92,6 +93,21 @@ class JudgeProcess:
         """See :class:`Judge`."""
         answer = self._ask("detect", {}, {"x": x})
         return messages.unpack_judgement(answer, len(x), self.facts.nb_classes, self._by_layers)
+
+    def look_at_layers(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        x_val: np.ndarray | None,
+        y_val: np.ndarray | None,
+        false_alarm_rate: float,
+        random_state: int,
+    ) -> LayerFindings:
+        """See :class:`Judge`."""
+        arrays = {"x": x, "y": y} | ({} if x_val is None or y_val is None else {"x_val": x_val, "y_val": y_val})
+        self._n_bytes = max(self._n_bytes, 2**20 + (messages.MOST_GROUPS + 16) * len(x))
+        values = {"false_alarm_rate": false_alarm_rate, "random_state": random_state}
+        return messages.unpack_findings(self._ask("look_at_layers", values, arrays), len(x), self.facts.nb_classes)
 
     def close(self) -> None:
         """End the process."""
@@ -216,6 +232,10 @@ def _answer(judge: ModelJudge | None, request: Message) -> tuple[ModelJudge, byt
         return judge, messages.packed({name: getattr(fitted, name) for name in names}, fitted.arrays)
     if what == "fit_layers":
         return judge, messages.packed(judge.fit_layers(**values)._asdict())
+    if what == "look_at_layers":
+        found = judge.look_at_layers(arrays["x"], arrays["y"], arrays.get("x_val"), arrays.get("y_val"), **values)
+        shown = {"members": found.members, "scores": found.scores, "is_clean": found.is_clean}
+        return judge, messages.packed({"groups": found.groups[: messages.MOST_GROUPS]}, shown)
     return judge, messages.packed({}, messages.pack_judgement(judge.detect(arrays["x"])))
 
 
