@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,17 +10,23 @@ import numpy as np
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.files.folder_data import FolderData
+from art_plugins.inspection.deciding.decisions import REJECT, Decisions
 from art_plugins.inspection.scan_words import POISONED, classes_to_show
 
 
 @dataclass(frozen=True)
 class Group:
-    """A class to look at: positions of its suspects, most suspicious first, and of the others, most typical first."""
+    """
+    A class to look at: positions of its suspects, most suspicious first, and of the others, most typical first.
+
+    ``by_a_person``: the suspects are samples that a person has rejected, and the scan itself does not suspect.
+    """
 
     name: str
     is_verdict: bool
     suspects: np.ndarray
     typical: np.ndarray
+    by_a_person: bool = False
 
 
 class Halves(NamedTuple):
@@ -36,6 +42,28 @@ def groups_to_show(defence: VAELatentDefence, data: FolderData, classes: Sequenc
     :param classes: The ranking, the most suspicious class first.
     """
     return [_group(defence, data, row) for row in classes_to_show(classes)]
+
+
+def rejected_groups(
+    groups: Sequence[Group], data: FolderData, hash_of: Callable[[int], str], decisions: Decisions
+) -> list[Group]:
+    """
+    The samples that a person has rejected and that are in none of the groups, class by class.
+
+    :param hash_of: SHA-256 of the content of a sample, by its position.
+    """
+    if not decisions.has_rejected:
+        return []
+    known = {int(index) for group in groups for index in group.suspects}
+    found: dict[int, list[int]] = {}
+    for index, label in enumerate(data.labels):
+        if index not in known and decisions.of(hash_of(index), data.class_names[label]) == REJECT:
+            found.setdefault(int(label), []).append(index)
+    rows = []
+    for label, rejected in sorted(found.items()):
+        others = np.setdiff1d(np.flatnonzero(data.labels == label), [*known, *rejected])
+        rows.append(Group(data.class_names[label], True, np.array(rejected), others, True))
+    return rows
 
 
 def order_halves(members: np.ndarray, suspects: np.ndarray, scores: np.ndarray, latents: np.ndarray) -> Halves:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.outputs import csv_text
-from art_plugins.inspection.accepted import Accepted
+from art_plugins.inspection.deciding.decisions import ACCEPT, REJECT, Decisions
 from art_plugins.inspection.scan_groups import Group
 
 SCHEMA_VERSION = 1  # rises when a column is renamed or removed, or means something else; new columns leave it
 POISON, LOOK_HERE = "poison", "look here"  # verdicts on a file
-COLUMNS = ("sha256", "file", "class", "verdict", "score", "p_value", "evidence", "accepted", "schema_version")
+BY_A_PERSON = "A person has rejected it. The scan itself does not suspect it."
+COLUMNS = ("sha256", "file", "class", "verdict", "score", "p_value", "evidence", "accepted", "decision", "schema_version")
 
 
 def suspect_rows(
@@ -23,12 +24,13 @@ def suspect_rows(
     outlier_scores: np.ndarray,
     classes: Sequence[dict[str, Any]],
     hash_of: Callable[[int], str],
-    accepted: Accepted,
+    decisions: Decisions,
 ) -> list[dict[str, Any]]:
     """
     The suspects, the most suspicious class first; none when no class splits in two.
 
-    When no class is called poisoned, the suspected part of the highest-ranked class is listed, as no verdict.
+    When no class is called poisoned, the suspected part of the highest-ranked class is listed, as no verdict. What a
+    person has rejected is poison.
 
     :param outlier_scores: Scores of all samples, (n,).
     :param classes: The ranking.
@@ -40,20 +42,27 @@ def suspect_rows(
         of_class = next(row for row in classes if row["name"] == group.name)
         for index in group.suspects:
             sha256 = hash_of(int(index))
+            decision = decisions.of(sha256, group.name)
             rows.append(
                 {
                     "sha256": sha256,
                     "file": data.files[index],
                     "class": group.name,
-                    "verdict": POISON if group.is_verdict else LOOK_HERE,
+                    "verdict": POISON if group.is_verdict or decision == REJECT else LOOK_HERE,
                     "score": float(outlier_scores[index]),
                     "p_value": of_class["p_value"],
-                    "evidence": _evidence(of_class, group.is_verdict),
-                    "accepted": accepted.has(sha256, group.name),
+                    "evidence": BY_A_PERSON if group.by_a_person else _evidence(of_class, group.is_verdict),
+                    "accepted": decision == ACCEPT,
+                    "decision": decision,
                     "schema_version": SCHEMA_VERSION,
                 }
             )
     return rows
+
+
+def is_poison(row: Mapping[str, Any]) -> bool:
+    """Whether a suspect is called poison, by the scan or by a person, and no person has accepted it."""
+    return bool(row["verdict"] == POISON and not row["accepted"])
 
 
 def suspects_csv(rows: Sequence[dict[str, Any]]) -> str:
