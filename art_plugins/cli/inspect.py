@@ -44,6 +44,13 @@ def scan(
     apply_to: Annotated[
         Path | None, typer.Option(help="Write the list of the files to keep to this new file. No file is deleted.")
     ] = None,
+    apply: Annotated[
+        Literal["list", "drop", "relabel"],
+        typer.Option(
+            help="What --apply-to holds: the list of the files to keep; a manifest without poison; or a manifest in which "
+            "poison has the label that the scan suggests, if it suggests one."
+        ),
+    ] = "list",
     autoencoder: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +97,10 @@ def scan(
         Path | None,
         typer.Option(help="Rows of an earlier suspects.csv that a person has cleared. A new name keeps a file cleared."),
     ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(help="What a person has accepted and rejected on the page of an earlier scan: the file saved there."),
+    ] = None,
     format: Annotated[
         Literal["text", "json", "sarif"], typer.Option(help="What is printed: tables, record.json, or SARIF 2.1.0.")
     ] = "text",
@@ -128,6 +139,7 @@ def scan(
     )
     settings = replace(settings, path_column=path_column, label_column=label_column, rate_hz=rate)
     settings = replace(settings, only=tuple(only or ()), fast=fast, model=model, trusted=trusted, cache=cache)
+    settings = replace(settings, decisions=decisions, apply=apply)
     # The page and the record name the classes; the defence's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):
         record = scan_folder(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from art_plugins.inspection.scan_words import POISONED, is_judged
-from art_plugins.inspection.suspect_rows import POISON
+from art_plugins.inspection.suspect_rows import POISON, is_poison
 
 NOTHING, FOUND, NO_ANSWER = 0, 1, 2  # exit statuses; an error ends with 2 as well
 
@@ -43,7 +43,7 @@ def gate_sentence(outcome: Mapping[str, Any]) -> str:
 
 def _poison(record: Mapping[str, Any]) -> list[str]:
     reasons = []
-    n_open = sum(row["verdict"] == POISON and not row["accepted"] for row in record["suspects"])
+    n_open = sum(is_poison(row) for row in record["suspects"])
     if n_open:
         files = "1 file is" if n_open == 1 else f"{n_open:,} files are"
         reasons.append(f"{files} called poison, and not accepted.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,18 @@ from art_plugins.files.sources.items import content_hash
 from art_plugins.files.sources.open_samples import open_samples
 from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples
-from art_plugins.inspection.accepted import Accepted, read_accepted
+from art_plugins.inspection.deciding.decisions import Decisions, read_decisions
+from art_plugins.inspection.deciding.manifest import Applied, apply_decisions, check_place
 from art_plugins.inspection.evidence.cache import cached
 from art_plugins.inspection.evidence.examine import Examined, examine
 from art_plugins.inspection.evidence.model import check_model
 from art_plugins.inspection.evidence.trusted import find_trusted, read_trusted
 from art_plugins.inspection.gate import gate
-from art_plugins.inspection.scan_groups import Group, groups_to_show
+from art_plugins.inspection.scan_groups import Group, groups_to_show, rejected_groups
 from art_plugins.inspection.scan_page import scan_page
 from art_plugins.inspection.scan_reader import make_reader
-from art_plugins.inspection.scan_record import json_text, keep_list, new_files, scan_record
-from art_plugins.inspection.scan_words import accepted_notes
+from art_plugins.inspection.scan_record import json_text, new_file, new_files, scan_record
+from art_plugins.inspection.scan_words import decision_notes
 from art_plugins.inspection.settings import ScanSettings, settings_from
 from art_plugins.inspection.suspect_rows import suspect_rows, suspects_csv
 from art_plugins.optional import import_optional
@@ -71,8 +73,7 @@ def scan(
     :param settings: ``None``: the default settings.
     :param command: What the user typed, for the record.
     :param verbose: Show progress bars.
-    :param defence_params: Parameters of :class:`VAELatentDefence`, such as ``false_alarm_rate``, ``nb_epochs`` and
-        ``random_state``.
+    :param defence_params: Parameters of :class:`VAELatentDefence`, such as ``false_alarm_rate`` and ``random_state``.
     :return: The record, as written; ``classes`` is a ranking, the most suspicious class first. ``gate`` has the exit status
         of the command.
     :raises InvalidInputError: For bad arguments, data that cannot be scanned, an output that exists, or another run
@@ -81,12 +82,11 @@ def scan(
     """
     start = time.perf_counter()
     settings = settings or ScanSettings()
-    params = _checked(settings, defence_params)
-    check_outputs(Path(out), OUTPUTS, (settings.apply_to, settings.save_autoencoder))
-    import_optional("jinja2")
-    accepted = read_accepted(settings.accepted)
+    params = _checked(settings, defence_params, Path(out))
+    decisions = read_decisions(settings.accepted, settings.decisions)
     with held_folder(Path(out)), ExitStack() as stack:
         found = stack.enter_context(open_samples(data, labels, _reading(settings)))
+        check_place(settings.apply, new_file(settings), found)
         given = settings.autoencoder
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, settings, fitted)
@@ -99,14 +99,18 @@ def scan(
         examined = examine(decoded, reader, settings, params | {"verbose": verbose}, trained, trusted)
         record: dict[str, Any] = {"command": command, "folder": found.origin}
         record |= scan_record(found, reader, decoded, examined, settings, params)
+        hash_of = _hashes(found, decoded)
         groups = groups_to_show(examined, decoded)
-        record |= _verdict(record, groups, found, decoded, examined, settings, accepted)
-        record["seconds"] = time.perf_counter() - start
+        groups += rejected_groups(groups, decoded, hash_of, decisions)
+        record |= _verdict(record, groups, hash_of, decoded, examined, settings, decisions)
+        applied = _applied(settings, found, decoded, record["suspects"])
+        notes, seconds = [*record["notes"], *applied.notes], time.perf_counter() - start
+        record |= {"applied": applied.counts, "notes": notes, "seconds": seconds}
         texts = [
             suspects_csv(record["suspects"]),
             scan_page(record, groups, decoded, reader, examined.scores(len(decoded.files)), settings.max_listed),
             json_text(record),
-            *([] if settings.apply_to is None else [keep_list(examined, decoded, record["suspects"])]),
+            *([] if settings.apply_to is None else [applied.text]),
         ]
         _write(Path(out), texts, settings, examined)
     return record
@@ -119,24 +123,32 @@ def _reading(settings: ScanSettings) -> Reading:
 def _verdict(
     record: dict[str, Any],
     groups: Sequence[Group],
-    found: Samples,
+    hash_of: Callable[[int], str],
     decoded: FolderData,
     examined: Examined,
     settings: ScanSettings,
-    accepted: Accepted,
+    decisions: Decisions,
 ) -> dict[str, Any]:
-    """What the record gets besides the ranking: the suspects, what was accepted of them, and the exit status."""
-
-    def hash_of(index: int) -> str:
-        return content_hash(found.items[decoded.places[index]])
-
-    suspects = suspect_rows(groups, decoded, examined, hash_of, accepted)
-    notes = [*record["notes"], *accepted_notes(suspects, settings.accepted)]
+    """What the record gets besides the ranking: the suspects, what was decided on them, and the exit status."""
+    suspects = suspect_rows(groups, decoded, examined, hash_of, decisions)
+    notes = [*record["notes"], *decision_notes(suspects, (settings.accepted, settings.decisions))]
     return {"notes": notes, "suspects": suspects, "gate": gate({**record, "suspects": suspects}, settings.fail_on)}
 
 
-def _checked(settings: ScanSettings, params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of the defence, which are checked."""
+def _hashes(found: Samples, decoded: FolderData) -> Callable[[int], str]:
+    """The SHA-256 of the content of a sample that was read, by its position; computed once."""
+    return cache(lambda index: content_hash(found.items[decoded.places[index]]))
+
+
+def _applied(settings: ScanSettings, found: Samples, decoded: FolderData, suspects: list[dict[str, Any]]) -> Applied:
+    """What is written to the file that the user names, if there is one."""
+    if (file := new_file(settings)) is None:
+        return Applied("", {}, [])
+    return apply_decisions(settings.apply, file, found, decoded, suspects)
+
+
+def _checked(settings: ScanSettings, params: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The parameters of the defence, which are checked, as are the outputs and the packages."""
     params = dict(params)
     if settings.save_autoencoder is not None:
         params.setdefault("checkpoint", f"{settings.save_autoencoder}.checkpoint")
@@ -146,6 +158,8 @@ def _checked(settings: ScanSettings, params: dict[str, Any]) -> dict[str, Any]:
     # The defence checks its parameters again, but only once the files have been decoded.
     architecture = settings.autoencoder if isinstance(settings.autoencoder, dict) else None
     VAELatentDefence(None, np.zeros((1, 1)), np.zeros(1)).set_params(autoencoder=architecture, **params)
+    check_outputs(out, OUTPUTS, (settings.apply_to, settings.save_autoencoder))
+    import_optional("jinja2")
     return params
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from art_plugins.files.folder_data import FolderData
+from art_plugins.inspection.deciding.decisions import REJECT, Decisions
 from art_plugins.inspection.evidence.examine import Examined
 from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON, Found
 
@@ -16,6 +18,7 @@ TITLES = {  # of a group and of its members
     LOOK_HERE: ("Worth a look, but no verdict:", "Suspected part (no verdict)"),
     LABEL_ERROR: ("Likely label errors in", "Likely label errors"),
 }
+BY_A_PERSON = "A person has rejected it. The scan itself does not suspect it."
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,30 @@ class Halves(NamedTuple):
 def groups_to_show(examined: Examined, data: FolderData) -> list[Group]:
     """The groups, the gravest first, with the order in which to look at their samples."""
     return [_group(examined, data, found, number) for number, found in enumerate(examined.groups, start=1)]
+
+
+def rejected_groups(
+    groups: Sequence[Group], data: FolderData, hash_of: Callable[[int], str], decisions: Decisions
+) -> list[Group]:
+    """
+    The samples that a person has rejected and that are in none of the groups, class by class.
+
+    :param hash_of: SHA-256 of the content of a sample, by its position.
+    """
+    if not decisions.has_rejected:
+        return []
+    known = {int(index) for group in groups for index in group.suspects}
+    found: dict[int, list[int]] = {}
+    for index, label in enumerate(data.labels):
+        if index not in known and decisions.of(hash_of(index), data.class_names[label]) == REJECT:
+            found.setdefault(int(label), []).append(index)
+    rows = []
+    for number, (label, rejected) in enumerate(sorted(found.items()), start=len(groups) + 1):
+        others = np.setdiff1d(np.flatnonzero(data.labels == label), [*known, *rejected])
+        members = np.isin(np.arange(len(data.labels)), rejected)
+        by_a_person = Found(label, members, members.astype(float), POISON, None, (BY_A_PERSON,), ("a person",))
+        rows.append(Group(data.class_names[label], True, np.array(rejected), others, number, by_a_person))
+    return rows
 
 
 def order_halves(members: np.ndarray, suspects: np.ndarray, scores: np.ndarray, latents: np.ndarray) -> Halves:

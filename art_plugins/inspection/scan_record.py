@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +87,11 @@ def json_text(record: dict[str, Any]) -> str:
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
-def keep_list(examined: Examined, data: FolderData, suspects: Sequence[dict[str, Any]]) -> str:
-    """
-    The files that are not called poison, or that a person has accepted, one on each line.
-
-    :param suspects: The rows of the suspects.
-    """
-    accepted = {row["file"] for row in suspects if row["accepted"]}
-    rows = zip(data.files, examined.with_verdict(POISON, len(data.files)), strict=True)
-    kept = [file for file, is_poison in rows if not is_poison or file in accepted]
-    return "".join(f"{file}\n" for file in kept)
+def new_file(settings: ScanSettings) -> Path | None:
+    """The keep-list or the manifest that the user names."""
+    return None if settings.apply_to is None else Path(settings.apply_to)
 
 
 def new_files(settings: ScanSettings) -> list[Path]:
-    """The files that the user names, and that must not exist: the keep-list, then the autoencoder."""
+    """The files that the user names, and that must not exist: the keep-list or manifest, then the autoencoder."""
     return [Path(file) for file in (settings.apply_to, settings.save_autoencoder) if file is not None]

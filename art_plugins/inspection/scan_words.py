@@ -106,16 +106,21 @@ def _class_cautions(row: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def accepted_notes(suspects: Sequence[Mapping[str, Any]], accepted: object) -> list[str]:
+def decision_notes(suspects: Sequence[Mapping[str, Any]], files: Sequence[object]) -> list[str]:
     """
-    How many suspects a person has cleared.
+    How many suspects a person has cleared, and how many files a person has rejected.
 
-    :param accepted: The file that says so; ``None``: there is none.
+    :param files: The files that say so; ``None``: there is none.
     """
-    if accepted is None:
+    given = " and ".join(str(file) for file in files if file is not None)
+    if not given:
         return []
-    n_accepted = sum(row["accepted"] for row in suspects)
-    return [f"{n_accepted:,} of the {len(suspects):,} suspects are accepted in {accepted}, so they do not count."]
+    decisions = [row["decision"] for row in suspects]
+    n_accepted, n_rejected = decisions.count("accept"), decisions.count("reject")
+    notes = [f"{n_accepted:,} of the {len(suspects):,} suspects are accepted in {given}, so they do not count."]
+    if n_rejected:
+        notes.append(f"{n_rejected:,} {'file is' if n_rejected == 1 else 'files are'} rejected in {given}, as poison.")
+    return notes
 
 
 def length_notes(data: FolderData) -> list[str]:

@@ -15,6 +15,7 @@ from art_plugins.parameters import check_choice, check_count, check_flag, check_
 
 EVIDENCE = ("latents", "network", "labels")
 FAIL_ON = ("poison", "look", "never")
+APPLY = ("list", "drop", "relabel")
 S = TypeVar("S", "DetectSettings", "ScanSettings")
 
 
@@ -82,11 +83,16 @@ class ScanSettings:
         that is trained, as :class:`VAELatentDefence` takes them.
     :param save_autoencoder: New file for the autoencoder that is trained. An interrupted training continues from the
         checkpoint beside it.
-    :param apply_to: New file for the keep-list: the path of every file that was read and is not called poison, relative to
-        the folder, one on each line.
+    :param apply_to: New file for what ``apply`` says. The files that are scanned are never changed.
+    :param apply: ``"list"``: the path of every file that was read and is not called poison, relative to the folder, one on
+        each line. ``"drop"``: the same as a manifest, a CSV file with the label, the verdict and the decision on each file.
+        ``"relabel"``: a manifest that also has the poison for which the scan suggests a label, under this label.
     :param max_listed: Number of suspects that the page shows for a class, and of typical samples beside them.
     :param accepted: Table of the samples that a person has cleared: rows of a ``suspects.csv``. They are told by the
         SHA-256 of their content and by their class, so that a new name keeps them cleared.
+    :param decisions: What a person has decided on the page of an earlier scan, as the page saves it. What is accepted is
+        no suspect any more; what is rejected is poison, also where the scan does not suspect it. Both files are read by
+        :func:`~art_plugins.inspection.deciding.decisions.read_decisions`, and this one counts where they disagree.
     :param fail_on: What makes the exit status 1: ``"poison"``: what is called poison; ``"look"``: anything that a person
         should look at; ``"never"``: nothing. What is accepted does not count.
     :param path_column: Column of a table, or name of an array, that holds the samples or the paths of their files;
@@ -124,6 +130,8 @@ class ScanSettings:
     model: str | Path | None = None
     trusted: str | Path | None = None
     cache: str | Path | None = None
+    decisions: str | Path | None = None
+    apply: str = "list"
 
     def __post_init__(self) -> None:
         check_seconds(self.seconds)
@@ -133,6 +141,7 @@ class ScanSettings:
             check_count("rate_hz", self.rate_hz)
         check_choice("fail_on", self.fail_on, FAIL_ON)
         self._check_evidence()
+        check_choice("apply", self.apply, APPLY)
         if isinstance(self.autoencoder, (str, Path)) and self.save_autoencoder is not None:
             raise InvalidInputError(
                 "There is no new autoencoder to save when a saved one is used; leave out autoencoder or save_autoencoder."

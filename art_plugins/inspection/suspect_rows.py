@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.outputs import csv_text
-from art_plugins.inspection.accepted import Accepted
+from art_plugins.inspection.deciding.decisions import ACCEPT, REJECT, Decisions
 from art_plugins.inspection.evidence.examine import Examined
 from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON
 from art_plugins.inspection.scan_groups import Group
 
-__all__ = ["COLUMNS", "LABEL_ERROR", "LOOK_HERE", "POISON", "SCHEMA_VERSION", "suspect_rows", "suspects_csv"]
+__all__ = ["COLUMNS", "LABEL_ERROR", "LOOK_HERE", "POISON", "SCHEMA_VERSION", "is_poison", "suspect_rows", "suspects_csv"]
 
 SCHEMA_VERSION = 2  # rises when a column is renamed or removed, or means something else; new columns leave it
 COLUMNS = (
     "sha256", "file", "class", "verdict", "group", "score", "p_value", "evidence", "suggested_label", "accepted",
-    "schema_version",
+    "decision", "schema_version",
 )  # fmt: skip
 
 
@@ -26,10 +26,12 @@ def suspect_rows(
     data: FolderData,
     examined: Examined,
     hash_of: Callable[[int], str],
-    accepted: Accepted,
+    decisions: Decisions,
 ) -> list[dict[str, Any]]:
     """
     The suspects, the gravest group first.
+
+    What a person has rejected is poison.
 
     :param examined: What all evidence says; the groups are its groups.
     :param hash_of: SHA-256 of the content of a sample, by its position.
@@ -40,22 +42,29 @@ def suspect_rows(
         found = group.found
         for index in group.suspects:
             sha256, suggested = hash_of(int(index)), examined.suggested(int(index), found.label)
+            decision = decisions.of(sha256, group.name)
             rows.append(
                 {
                     "sha256": sha256,
                     "file": data.files[index],
                     "class": group.name,
-                    "verdict": found.verdict,
+                    "verdict": POISON if decision == REJECT else found.verdict,
                     "group": group.number,
                     "score": float(found.scores[index]),
                     "p_value": found.p_value,
                     "evidence": " ".join([*found.evidence, *_of_label(suggested, data.class_names)]),
                     "suggested_label": None if suggested is None else data.class_names[suggested[0]],
-                    "accepted": accepted.has(sha256, group.name),
+                    "accepted": decision == ACCEPT,
+                    "decision": decision,
                     "schema_version": SCHEMA_VERSION,
                 }
             )
     return rows
+
+
+def is_poison(row: Mapping[str, Any]) -> bool:
+    """Whether a suspect is called poison, by the scan or by a person, and no person has accepted it."""
+    return bool(row["verdict"] == POISON and not row["accepted"])
 
 
 def suspects_csv(rows: Sequence[dict[str, Any]]) -> str:

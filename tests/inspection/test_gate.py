@@ -21,7 +21,7 @@ from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthe
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.outputs import csv_text
 from art_plugins.files.sources.items import content_hash
-from art_plugins.inspection.accepted import read_accepted
+from art_plugins.inspection.deciding.decisions import ACCEPT, read_decisions
 from art_plugins.inspection.gate import gate, gate_sentence
 from art_plugins.inspection.sarif import sarif_text
 from art_plugins.inspection.suspect_rows import COLUMNS, SCHEMA_VERSION, suspects_csv
@@ -131,9 +131,9 @@ def test_gate_accepted_files_pass_under_new_names_but_not_in_another_class(
     assert len(keep.read_text(encoding="utf-8").splitlines()) == 6 * N_CLIPS
     assert "(accepted)" in (out / "report.html").read_text(encoding="utf-8")
     first = rows_of(accepted)[0]
-    cleared = read_accepted(accepted)
-    assert cleared.has(first["sha256"], TARGET)
-    assert not cleared.has(first["sha256"], "another class")  # a wrong label is how poison works
+    cleared = read_decisions(accepted)
+    assert cleared.of(first["sha256"], TARGET) == ACCEPT
+    assert cleared.of(first["sha256"], "another class") is None  # a wrong label is how poison works
 
 
 def test_gate_kind_of_evidence_that_there_is_not_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -185,16 +185,16 @@ def test_gate_status_by_what_counts(record: dict[str, Any], statuses: tuple[int,
 def test_accepted_table_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
     (tmp_path / "accepted.csv").write_bytes(content)
     with pytest.raises(InvalidInputError, match=sentence):
-        read_accepted(tmp_path / "accepted.csv")
+        read_decisions(tmp_path / "accepted.csv")
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        read_accepted(tmp_path / "gone.csv")
+        read_decisions(tmp_path / "gone.csv")
 
 
 def test_accepted_class_whose_name_is_a_formula_is_known_again(tmp_path: Path) -> None:
     row = dict.fromkeys(COLUMNS, "") | {"sha256": "a" * 64, "class": "=cmd()", "file": "=cmd()/1.wav"}
     (tmp_path / "accepted.csv").write_text(suspects_csv([row]), encoding="utf-8")
     assert "'=cmd()/1.wav" in (tmp_path / "accepted.csv").read_text(encoding="utf-8")
-    assert read_accepted(tmp_path / "accepted.csv").has("a" * 64, "=cmd()")
+    assert read_decisions(tmp_path / "accepted.csv").of("a" * 64, "=cmd()") == ACCEPT
 
 
 def test_csv_cells_of_formulas_become_text() -> None:
