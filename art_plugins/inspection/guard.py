@@ -57,15 +57,7 @@ def guard_model(
     """
     settings = settings or DetectSettings()
     target, facts_file = Path(out), Path(f"{out}.json")
-    check_guard_path(target)
-    for path in (target, facts_file):
-        if path.exists():
-            raise InvalidInputError(f"{path} exists already; give --out a new name.")
-    if check_model_file(Path(model), settings.factory) and not settings.trust_model:
-        raise InvalidInputError(
-            f"{model} is a TorchScript file, and guarding a model runs it in this process; give --trust-model if you trust "
-            "its source, or give its weights with --factory."
-        )
+    _check(model, (target, facts_file), settings)
     inputs = find_inputs(clean, clean, settings)
     loading = {name: getattr(settings, name) for name in ("mean", "std", "factory", "factory_args", "trust_model")}
     classifier = load_classifier(model, inputs.reader.size, is_grey=inputs.reader.is_grey, **loading)
@@ -84,6 +76,23 @@ def guard_model(
     }
     write_json(facts_file, known)
     return known
+
+
+def _check(model: str | Path, files: tuple[Path, Path], settings: DetectSettings) -> None:
+    """
+    Check the files before any work.
+
+    :param files: The new file of the model, and the one with the facts.
+    """
+    check_guard_path(files[0])
+    for path in files:
+        if path.exists():
+            raise InvalidInputError(f"{path} exists already; give --out a new name.")
+    if check_model_file(Path(model), settings.factory) and not settings.trust_model:
+        raise InvalidInputError(
+            f"{model} is a TorchScript file, and guarding a model runs it in this process; give --trust-model if you trust "
+            "its source, or give its weights with --factory."
+        )
 
 
 def _facts(guard: GuardedModel, names: list[str]) -> dict[str, Any]:

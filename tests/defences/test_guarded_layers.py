@@ -126,7 +126,7 @@ def test_what_cannot_be_guarded_is_refused(digits, classifier, layers):
         GuardedModel(None)
     with pytest.raises(NotFittedError, match="learned nothing"):
         GuardedModel(None, LayerwiseFeatureDetector(classifier))
-    paper = LayerwiseFeatureDetector(classifier, mode="paper", layers=["0", "1", "2", "3"])
+    paper = LayerwiseFeatureDetector(classifier, mode="paper", mode_params={"pooled": True}, layers=list("0123"))
     paper.fit(digits.x_clean, digits.y_clean)
     with pytest.raises(InvalidInputError, match="Only a layer-wise detector of mode 'mahalanobis'"):
         GuardedModel(None, paper)

@@ -92,7 +92,7 @@ def test_exceedance_probability_is_that_of_drawn_scores(random):
 
 @pytest.mark.parametrize(
     ("standing_out", "contradicting", "moved", "expected"),
-    [(290, 10, 0.0, True), (100, 30, 1.0, True), (100, 30, 0.0, False), (290, 30, 0.0, False), (290, 200, 1.0, False)],
+    [(290, 14, 0.0, True), (100, 30, 1.0, True), (100, 30, 0.0, False), (290, 30, 0.0, False), (290, 200, 1.0, False)],
 )
 def test_a_backdoor_among_other_images_is_both(standing_out, contradicting, moved, expected):
     """Few contradict themselves, or those that do not stand out have moved as well."""
@@ -182,7 +182,7 @@ def test_notes_say_which_detector_caught_and_that_layers_are_missing():
     assert note == "Of the caught images, 20 are caught by the pattern and 100 by the layers, 20 of them by both."
     (note,) = layer_notes(FITTED._replace(problem="Too few."), None, has_pattern=True)
     assert note.startswith("The layer-wise detector could not be fitted, so images are judged by the pattern alone.")
-    other = image_verdicts(judged(said(300, 290, 10), by_pattern=20), FITTED, 0.01)
+    other = image_verdicts(judged(said(300, 290, 14), by_pattern=20), FITTED, 0.01)
     assert layer_notes(FITTED, other, has_pattern=False)[0].startswith("Most images that stand out are different")
 
 
