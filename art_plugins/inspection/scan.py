@@ -102,7 +102,7 @@ def scan(
         record |= {"applied": applied.counts, "notes": notes, "seconds": seconds}
         texts = [
             suspects_csv(record["suspects"]),
-            scan_page(record, groups, decoded, reader, defence.outlier_scores_, settings.max_listed),
+            scan_page(record, groups, decoded, reader, defence.outlier_scores_, settings.max_listed, decisions),
             json_text(record),
             *([] if settings.apply_to is None else [applied.text]),
         ]
