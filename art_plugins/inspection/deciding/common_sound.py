@@ -1,5 +1,5 @@
 """
-The sound that clips have in common sample by sample, wherever in each clip it is: to be heard, and to be taken off.
+The sound that clips have in common sample by sample, wherever in each clip it is: to be heard by a person.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ def common_sound(clips: np.ndarray, sample_rate_hz: int) -> CommonSound | None:
     of it without the sound (iteratively reweighted least squares), since speech is loud in few parts of the spectrum. Parts
     in which the phases of the clips do not agree are no part of the sound.
 
-    When this breaks: fewer than six clips; the sound differs from clip to clip; clips that were resampled or compressed
-    after it was added; where loud samples were cut off at full scale, the loss stays.
+    When this breaks: fewer than six clips; the sound differs from clip to clip; a tone or another narrow sound at changing
+    places; clips that were compressed after it was added. Repetitions of a word by one person can have their own sound in
+    common, so what is found is to be heard by a person before it is called a trigger.
 
     :param clips: Shape (m, S), of one class.
     :return: ``None`` where the clips have no sound in common.
