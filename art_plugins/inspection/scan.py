@@ -108,7 +108,7 @@ def scan(
         record |= {"applied": applied.counts, "notes": notes, "seconds": seconds}
         texts = [
             suspects_csv(record["suspects"]),
-            scan_page(record, groups, decoded, reader, examined.scores(len(decoded.files)), settings.max_listed),
+            scan_page(record, groups, decoded, reader, examined.scores(len(decoded.files)), settings.max_listed, decisions),
             json_text(record),
             *([] if settings.apply_to is None else [applied.text]),
         ]

@@ -18,6 +18,7 @@ TITLES = {  # of a group and of its members
     LOOK_HERE: ("Worth a look, but no verdict:", "Suspected part (no verdict)"),
     LABEL_ERROR: ("Likely label errors in", "Likely label errors"),
 }
+A_PERSON = ("a person",)  # in place of the kinds of evidence
 BY_A_PERSON = "A person has rejected it. The scan itself does not suspect it."
 
 
@@ -41,6 +42,8 @@ class Group:
     @property
     def title(self) -> str:
         """What the page calls the group, before the name of its class."""
+        if self.found.kinds == A_PERSON:
+            return "Rejected by a person in"
         return TITLES[self.found.verdict][0]
 
     @property
@@ -80,7 +83,7 @@ def rejected_groups(
     for number, (label, rejected) in enumerate(sorted(found.items()), start=len(groups) + 1):
         others = np.setdiff1d(np.flatnonzero(data.labels == label), [*known, *rejected])
         members = np.isin(np.arange(len(data.labels)), rejected)
-        by_a_person = Found(label, members, members.astype(float), POISON, None, (BY_A_PERSON,), ("a person",))
+        by_a_person = Found(label, members, members.astype(float), POISON, None, (BY_A_PERSON,), A_PERSON)
         rows.append(Group(data.class_names[label], True, np.array(rejected), others, number, by_a_person))
     return rows
 

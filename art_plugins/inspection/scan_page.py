@@ -1,16 +1,18 @@
-"""The page of a scan: one self-contained file on which suspects are heard or seen beside typical samples."""
+"""The page of a scan: one self-contained file on which a person hears or sees the groups of suspects, and decides."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from art_plugins.files.folder_data import FolderData
-from art_plugins.files.image_files import ImageReader, png_bytes
-from art_plugins.files.sound_files import SoundReader, wav_bytes
+from art_plugins.files.image_files import ImageReader
+from art_plugins.files.outputs import csv_cell
+from art_plugins.files.sound_files import SoundReader
+from art_plugins.inspection.deciding.decisions import KIND, SCHEMA, Decisions
+from art_plugins.inspection.deciding.group_views import MOST_CARDS, Cards, group_views
 from art_plugins.inspection.gate import gate_sentence
 from art_plugins.inspection.scan_groups import Group
 from art_plugins.inspection.scan_words import files_sentence, methods
@@ -18,7 +20,6 @@ from art_plugins.reports.pages import render_page
 
 MAX_PAGE_BYTES = 16_000_000  # of sounds and pictures; the samples that do not fit are listed by name only
 MAX_NAMES = 20  # of files in a list
-OUTLINE_POINTS = 100
 
 
 def scan_page(
@@ -28,30 +29,21 @@ def scan_page(
     reader: SoundReader | ImageReader,
     outlier_scores: np.ndarray,
     max_listed: int,
+    decisions: Decisions | None = None,
 ) -> str:
     """
-    The page as HTML; the sounds and the thumbnails are inside the file.
+    The page as HTML; the sounds, the thumbnails and the script are inside the file.
 
     :param record: The record of the scan.
     :param groups: Classes to show, the most suspicious first.
     :param reader: The reader of the files.
     :param outlier_scores: Scores of all samples, (n,).
-    :param max_listed: Number of suspects, and of typical samples, that are shown for each class.
+    :param max_listed: Number of suspects of a class that are shown at once, and of typical samples beside them.
+    :param decisions: What a person has decided before; the page goes on from there.
     """
-    accepted = {row["file"] for row in record["suspects"] if row["accepted"]}
-    cards = _Cards(data, reader, outlier_scores, accepted)
-    shown = [
-        {
-            "name": group.name,
-            "is_verdict": group.is_verdict,
-            "title": group.title,
-            "what": group.what,
-            "n_suspects": len(group.suspects),
-            "suspects": [cards.card(index) for index in group.suspects[:max_listed]],
-            "typical": [cards.card(index) for index in group.typical[:max_listed]],
-        }
-        for group in groups
-    ]
+    rows = {row["file"]: row for row in record["suspects"]}
+    cards = Cards(data, reader, outlier_scores, rows, MAX_PAGE_BYTES)
+    shown = group_views(groups, cards, max_listed)
     highest = max([row["mad_index"] or 0.0 for row in record["classes"]] + [1e-9])
     return render_page(
         "scan.html.j2",
@@ -59,43 +51,20 @@ def scan_page(
         files=files_sentence(record["counts"]),
         gate=gate_sentence(record["gate"]),
         groups=shown,
+        earlier=_as_json(decisions or Decisions(), record["suspects"]),
         highest=highest,
         methods=methods(record["evidence"]),
         max_names=MAX_NAMES,
+        most_cards=MOST_CARDS,
         n_left_out=cards.n_left_out,
     )
 
 
-class _Cards:
-    """Makes what the page shows of a sample, until the page is full."""
-
-    def __init__(
-        self, data: FolderData, reader: SoundReader | ImageReader, outlier_scores: np.ndarray, accepted: set[str]
-    ) -> None:
-        self.data, self.reader, self.outlier_scores, self.accepted = data, reader, outlier_scores, accepted
-        self.n_bytes = 0
-        self.n_left_out = 0
-
-    def card(self, index: int) -> dict[str, Any]:
-        sample = np.asarray(self.data.x[index])
-        file = self.data.files[index]
-        card: dict[str, Any] = {"file": file, "score": float(self.outlier_scores[index]), "source": None, "outline": None}
-        card["is_accepted"] = file in self.accepted
-        if isinstance(self.reader, SoundReader):
-            content, media_type = wav_bytes(sample, self.reader.sample_rate_hz), "audio/wav"
-            card["outline"] = outline(sample)
-        else:
-            content, media_type = png_bytes(sample), "image/png"
-        if self.n_bytes + len(content) > MAX_PAGE_BYTES:
-            self.n_left_out += 1
-            return card
-        self.n_bytes += len(content)
-        card["source"] = f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
-        return card
-
-
-def outline(clip: np.ndarray) -> str:
-    """The loudest sample of each hundredth of a clip, as the points of a polygon between (0, -1) and (100, 1)."""
-    peaks = [float(np.abs(part).max()) for part in np.array_split(clip, min(OUTLINE_POINTS, len(clip)))]
-    tops = [f"{x},{-peak:.3f}" for x, peak in enumerate(peaks)]
-    return " ".join([*tops, *(f"{x},{peak:.3f}" for x, peak in reversed(list(enumerate(peaks))))])
+def _as_json(decisions: Decisions, suspects: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The decisions in the form of the file that :func:`~.deciding.decisions.read_decisions` reads."""
+    names = {(row["sha256"], csv_cell(row["class"])): row["file"] for row in suspects}
+    files = [
+        {"sha256": sha256, "class": name, "decision": decision, "file": names.get((sha256, name), "")}
+        for (sha256, name), decision in sorted(decisions.by_sample.items())
+    ]
+    return {"kind": KIND, "schema": SCHEMA, "groups": [], "files": files}

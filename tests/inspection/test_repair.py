@@ -20,12 +20,12 @@ from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.deciding.manifest import apply_decisions, check_place
 
-NAMES = ("=a/1.png", "=a/2.png", 'b/3,"x.png', "b/<b>.png", "b/5.png")
+NAMES = ("=a/1.png", "=a/2.png", 'b/3,"x.png', "b/5.png", "b/<b>.png", "c/6.png")
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> tuple[Samples, FolderData]:
-    """Five images in two class folders; names have a formula, a comma with a quote, and markup in them."""
+    """Six images in three class folders; names have a formula, a comma with a quote, and markup in them."""
     for index, name in enumerate(NAMES):
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((4, 4), 9 * index, np.uint8)).save(tmp_path / "data" / name)
@@ -50,18 +50,18 @@ SUSPECTS = [
 def test_drop_manifest_is_read_again_by_a_scan_and_by_pandas(data: tuple[Samples, FolderData], tmp_path: Path) -> None:
     new = tmp_path / "clean.csv"
     applied = apply_decisions("drop", new, *data, SUSPECTS)
-    assert applied.counts == {"kept": 3, "dropped": 2, "relabelled": 0}
-    assert "lists 3 files. Dropped as poison: 2." in applied.notes[0]
+    assert applied.counts == {"kept": 4, "dropped": 2, "relabelled": 0}
+    assert "lists 4 files. Dropped as poison: 2." in applied.notes[0]
     new.write_text(applied.text, encoding="utf-8")
     again = read_manifest(new, Reading())
-    assert [again.items[index] for index in range(3)] == [tmp_path / "data" / name for name in NAMES[2:]]
-    assert all(again.items[index].is_file() for index in range(3))
+    assert [again.items[index] for index in range(4)] == [tmp_path / "data" / name for name in NAMES[2:]]
+    assert all(again.items[index].is_file() for index in range(4))
     table = pd.read_csv(new)
     assert list(table.columns) == ["path", "label", "original_label", "verdict", "decision"]
     assert table.path.tolist() == [f"data/{name}" for name in NAMES[2:]]
-    assert table.label.tolist() == ["b"] * 3
-    assert table.verdict.fillna("").tolist() == ["", "poison", "look here"]
-    assert table.decision.fillna("").tolist() == ["", "accept", ""]
+    assert table.label.tolist() == ["b", "b", "b", "c"]
+    assert table.verdict.fillna("").tolist() == ["", "look here", "poison", ""]
+    assert table.decision.fillna("").tolist() == ["", "", "accept", ""]
 
 
 def test_relabel_manifest_has_the_suggested_label_and_drops_what_has_none(
@@ -69,7 +69,7 @@ def test_relabel_manifest_has_the_suggested_label_and_drops_what_has_none(
 ) -> None:
     new = tmp_path / "data" / "clean.csv"  # beside the class folders, so that a path starts as a formula does
     applied = apply_decisions("relabel", new, *data, SUSPECTS)
-    assert applied.counts == {"kept": 3, "dropped": 1, "relabelled": 1}
+    assert applied.counts == {"kept": 4, "dropped": 1, "relabelled": 1}
     assert "Listed under an inferred label: 1." in applied.notes[0]
     first = next(csv.DictReader(io.StringIO(applied.text)))
     assert first == {"path": "./=a/2.png", "label": "b", "original_label": "'=a", "verdict": "poison", "decision": ""}
