@@ -14,7 +14,8 @@ from art_plugins.statistics.outlying import LEAST, outlying_scores
 
 N_NEIGHBOURS = 10
 MOST_ASKED = 200  # members, and samples of the rest of their class: a share of so many is certain to .035
-MOST_COMPARED = 5_000  # samples among which the neighbours are looked for, drawn at random
+MOST_COMPARED = 5_000  # samples among which the neighbours are looked for
+FEWEST_COMPARED = 2 * N_NEIGHBOURS  # of a class: fewer than half of them decide a vote
 
 
 class Content(NamedTuple):
@@ -55,7 +56,7 @@ def content_of(
     random = np.random.default_rng(random_state)
     own, outside = labels == label, np.flatnonzero(~members & ~aside)
     asked = _drawn(np.flatnonzero(members & own & ~aside), MOST_ASKED, random)
-    compared = _drawn(outside, MOST_COMPARED, random)
+    compared = _balanced(outside, labels, int(own[outside].sum()), random)
     if len(asked) == 0 or len(compared) <= N_NEIGHBOURS:
         return Content(0.0, 0.0, 0.0)
     nearest = NearestNeighbors(n_neighbors=N_NEIGHBOURS + 1, algorithm="brute").fit(x[compared])
@@ -66,6 +67,13 @@ def content_of(
     (foreign, spread), rest = found
     of_group, of_rest = foreign * spread * len(asked) / (len(asked) + 1), min(rest[0] * rest[1], 1 - 1 / MOST_ASKED)
     return Content(foreign, spread, max(0.0, float(np.log1p(-of_rest) - np.log1p(-of_group))))
+
+
+def _balanced(rows: np.ndarray, labels: np.ndarray, n_own: int, random: np.random.Generator) -> np.ndarray:
+    """Draw samples, no more of each class than the group has left of its own: else a large group would look foreign."""
+    classes = np.unique(labels[rows])
+    most = max(FEWEST_COMPARED, min(n_own, MOST_COMPARED // max(1, len(classes))))
+    return np.concatenate([rows[:0], *(_drawn(rows[labels[rows] == label], most, random) for label in classes)])
 
 
 def _drawn(rows: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:

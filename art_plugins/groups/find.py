@@ -58,9 +58,8 @@ def find_groups(
        samples of all classes: does it settle on a group of several classes? It does so twice, with normal distributions and
        with heavy tails: among so many samples there are outliers enough to carry a small group away, and a group may be
        wider than heavy tails let it be.
-    4. Where the larger side is the suspect, the smaller one is given as well, as a group that does not stand apart: poison
-       that shows its content more than its trigger lies among the other classes, so that the clean side looks like the one
-       that nobody is like.
+    4. The other side of a split is given as well, as a group that does not stand apart: poison that shows its content more
+       than its trigger lies among the other classes, so that the clean side looks like the one that nobody is like.
 
     When this breaks: a trigger that the views do not show; a group of fewer than 8 samples, and mostly one of fewer
     than thirty, which can prove little (:func:`~art_plugins.groups.evidence.valley_bound`); poison whose only common trait
@@ -85,9 +84,7 @@ def find_groups(
         for split in _splits(own, space, label):
             of_class = _of_one_class(own, space, label, split.members, trusted[rows])
             if of_class is not None:
-                found.append(of_class)
-                if 2 * of_class.members.sum() > len(rows):
-                    found.append(_other_side(of_class, rows))
+                found += [of_class, _other_side(of_class, rows)]
                 for dof in (NORMAL, HEAVY):
                     found += _of_all_classes(everyone, space, label, of_class.members, dof)
     found.sort(key=lambda group: -group.evidence.clearness)
