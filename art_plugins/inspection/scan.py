@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.shipped import is_shipped, load_autoencoder
 from art_plugins.files.folder_data import FolderData, read_folder
+from art_plugins.files.image_files import ImageReader
 from art_plugins.files.outputs import check_outputs, held_folder, together
+from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.items import content_hash
 from art_plugins.files.sources.open_samples import open_samples
 from art_plugins.files.sources.reading import Reading
@@ -24,7 +26,7 @@ from art_plugins.inspection.accepted import Accepted, read_accepted
 from art_plugins.inspection.evidence.cache import cached
 from art_plugins.inspection.evidence.examine import Examined, examine
 from art_plugins.inspection.evidence.model import check_model
-from art_plugins.inspection.evidence.trusted import find_trusted, read_trusted
+from art_plugins.inspection.evidence.trusted import Trusted, find_trusted, read_trusted
 from art_plugins.inspection.gate import gate
 from art_plugins.inspection.scan_groups import Group, groups_to_show
 from art_plugins.inspection.scan_page import scan_page
@@ -90,11 +92,7 @@ def scan(
         given = settings.autoencoder
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, settings, fitted)
-        check_model(settings.model, found.kind)
-        given_trusted = find_trusted(settings.trusted, found)
-        with cached(reader, settings.cache) as keeping:
-            decoded = stack.enter_context(read_folder(found, keeping, verbose))
-        trusted = stack.enter_context(read_trusted(given_trusted, reader, decoded.class_names, verbose))
+        decoded, trusted = stack.enter_context(_decoded(found, reader, settings, verbose))
         trained = given if fitted is None or is_shipped(given) else fitted
         examined = examine(decoded, reader, settings, params | {"verbose": verbose}, trained, trusted)
         record: dict[str, Any] = {"command": command, "folder": found.origin}
@@ -110,6 +108,19 @@ def scan(
         ]
         _write(Path(out), texts, settings, examined)
     return record
+
+
+@contextmanager
+def _decoded(
+    found: Samples, reader: SoundReader | ImageReader, settings: ScanSettings, verbose: bool
+) -> Iterator[tuple[FolderData, Trusted | None]]:
+    """The decoded samples, and the trusted ones; what cannot work is refused before."""
+    check_model(settings.model, found.kind)
+    given_trusted = find_trusted(settings.trusted, found)
+    with ExitStack() as stack:
+        with cached(reader, settings.cache) as keeping:
+            decoded = stack.enter_context(read_folder(found, keeping, verbose))
+        yield decoded, stack.enter_context(read_trusted(given_trusted, reader, decoded.class_names, verbose))
 
 
 def _reading(settings: ScanSettings) -> Reading:

@@ -90,8 +90,8 @@ class ScanSettings:
     :param label_column: The same for the labels.
     :param rate_hz: Sample rate of waveforms that come as arrays, which do not say it.
     :param only: Kinds of evidence to look at, of ``"latents"`` (the latents of an autoencoder, and sounds, filters and
-        patches that a class shares), ``"network"`` (groups of images at the layers of a network) and ``"labels"`` (labels that
-        networks doubt which were trained on other samples); empty: all that the data allow.
+        patches that a class shares), ``"network"`` (groups of images at the layers of a network) and ``"labels"``
+        (labels that networks doubt which were trained on other samples); empty: all that the data allow.
     :param fast: Leave out the evidence for which the scan trains networks of its own besides the autoencoder.
     :param model: TorchScript file of a classifier of images that was trained on the data. Its layers are looked at instead
         of those of a network of the scan's own. It runs in a process of its own, as of a detection.

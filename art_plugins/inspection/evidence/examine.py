@@ -27,8 +27,8 @@ from art_plugins.statistics.latents.scoring_settings import FALSE_ALARM_RATE
 LATENTS, NETWORK, LABELS = EVIDENCE
 CALLING = (LATENTS, NETWORK)  # kinds that call something poison, and so share the false-alarm rate
 FAST, NOT_ASKED = "it needs a training, and --fast leaves that out", "--only does not name it"
-# Of 1,500 spoken digits of six speakers, 40 of them with a burst of noise, a network of the scan's own called 22 clean clips
-# poison, at p = 0.005, and none of the 40.
+# Of 1,500 spoken digits, 40 of them with a burst of noise, a network of the scan's own called 22 clean clips poison, at
+# p = 0.005, and none of the 40.
 NOT_FOR_SOUNDS = "for sounds, groups at the layers of a network do not keep the false-alarm rate"
 NO_CLEANLAB = 'it needs cleanlab: pip install "art-plugins[peers]"'
 OWN = "a network that the scan has trained on these data"
