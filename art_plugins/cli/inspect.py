@@ -116,7 +116,7 @@ def scan(
         typer.Option(help="TorchScript file of your own classifier of these images, whose layers are then looked at."),
     ] = None,
     trusted: Annotated[
-        Path | None, typer.Option(help="Folder of class folders with files that are known to be clean.")
+        Path | None, typer.Option(help="Folder of class folders with images that are known to be clean.")
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Keep decoded files in this folder, so that a later scan decodes only new ones.")

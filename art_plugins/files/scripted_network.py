@@ -87,6 +87,21 @@ class ScriptedNetwork(nn.Module):
         return result
 
 
+def show_hidden(model: nn.Module) -> list[str] | None:
+    """
+    Let the heads of a scripted network give the hidden vectors themselves as their outputs.
+
+    :param model: A network that may hold a :class:`ScriptedNetwork`; it is changed.
+    :return: Names of the heads in ``model``, and ``""``, which is the model with its outputs; ``None``: it holds none, so
+        that hooks reach all of its modules.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, ScriptedNetwork):
+            module.heads = nn.ModuleList(nn.Identity() for _ in module.heads)
+            return [*(f"{name}.heads.{index}".lstrip(".") for index in range(len(module.heads))), ""]
+    return None
+
+
 def _plain_graph(script: Any) -> Any:
     """Of the images alone: without calls, attributes and optional arguments."""
     with warnings.catch_warnings():

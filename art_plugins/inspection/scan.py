@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,9 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.shipped import is_shipped, load_autoencoder
 from art_plugins.files.folder_data import FolderData, read_folder
+from art_plugins.files.image_files import ImageReader
 from art_plugins.files.outputs import check_outputs, held_folder, together
+from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.items import content_hash
 from art_plugins.files.sources.open_samples import open_samples
 from art_plugins.files.sources.reading import Reading
@@ -26,7 +28,7 @@ from art_plugins.inspection.deciding.manifest import Applied, apply_decisions, c
 from art_plugins.inspection.evidence.cache import cached
 from art_plugins.inspection.evidence.examine import Examined, examine
 from art_plugins.inspection.evidence.model import check_model
-from art_plugins.inspection.evidence.trusted import find_trusted, read_trusted
+from art_plugins.inspection.evidence.trusted import Trusted, find_trusted, read_trusted
 from art_plugins.inspection.gate import gate
 from art_plugins.inspection.scan_groups import Group, groups_to_show, rejected_groups
 from art_plugins.inspection.scan_page import scan_page
@@ -90,11 +92,7 @@ def scan(
         given = settings.autoencoder
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, settings, fitted)
-        check_model(settings.model, found.kind)
-        given_trusted = find_trusted(settings.trusted, found)
-        with cached(reader, settings.cache) as keeping:
-            decoded = stack.enter_context(read_folder(found, keeping, verbose))
-        trusted = stack.enter_context(read_trusted(given_trusted, reader, decoded.class_names, verbose))
+        decoded, trusted = stack.enter_context(_decoded(found, reader, settings, verbose))
         trained = given if fitted is None or is_shipped(given) else fitted
         examined = examine(decoded, reader, settings, params | {"verbose": verbose}, trained, trusted)
         record: dict[str, Any] = {"command": command, "folder": found.origin}
@@ -114,6 +112,19 @@ def scan(
         ]
         _write(Path(out), texts, settings, examined)
     return record
+
+
+@contextmanager
+def _decoded(
+    found: Samples, reader: SoundReader | ImageReader, settings: ScanSettings, verbose: bool
+) -> Iterator[tuple[FolderData, Trusted | None]]:
+    """The decoded samples, and the trusted ones; what cannot work is refused before."""
+    check_model(settings.model, found.kind)
+    given_trusted = find_trusted(settings.trusted, found)
+    with ExitStack() as stack:
+        with cached(reader, settings.cache) as keeping:
+            decoded = stack.enter_context(read_folder(found, keeping, verbose))
+        yield decoded, stack.enter_context(read_trusted(given_trusted, reader, decoded.class_names, verbose))
 
 
 def _reading(settings: ScanSettings) -> Reading:

@@ -100,12 +100,12 @@ class ScanSettings:
     :param label_column: The same for the labels.
     :param rate_hz: Sample rate of waveforms that come as arrays, which do not say it.
     :param only: Kinds of evidence to look at, of ``"latents"`` (the latents of an autoencoder, and sounds, filters and
-        patches that a class shares), ``"network"`` (groups at the layers of a network) and ``"labels"`` (labels that
-        networks doubt which were trained on other samples); empty: all that the data allow.
+        patches that a class shares), ``"network"`` (groups of images at the layers of a network) and ``"labels"``
+        (labels that networks doubt which were trained on other samples); empty: all that the data allow.
     :param fast: Leave out the evidence for which the scan trains networks of its own besides the autoencoder.
     :param model: TorchScript file of a classifier of images that was trained on the data. Its layers are looked at instead
         of those of a network of the scan's own. It runs in a process of its own, as of a detection.
-    :param trusted: Folder of class folders with samples that are known to be clean, of the same classes. The network's
+    :param trusted: Folder of class folders with images that are known to be clean, of the same classes. The network's
         evidence then takes them into account.
     :param cache: Folder in which decoded samples are kept by the hash of their content, so that another scan decodes only
         what is new; ``None``: nothing is kept.

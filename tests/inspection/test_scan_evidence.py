@@ -18,7 +18,7 @@ from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.evidence import examine as examine_module
 from art_plugins.inspection.evidence.classes import rank_classes
-from art_plugins.inspection.evidence.examine import FAST, NO_CLEANLAB, NOT_ASKED, Examined, examine, plan
+from art_plugins.inspection.evidence.examine import FAST, NO_CLEANLAB, NOT_ASKED, NOT_FOR_SOUNDS, Examined, examine, plan
 from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON, Found, united
 from art_plugins.inspection.evidence.labels import Doubts
 from art_plugins.inspection.evidence.network import LayerFindings, network_findings
@@ -77,6 +77,10 @@ LARGE, SMALL = np.repeat(np.arange(5), 40), np.repeat(np.arange(5), 20)
 )
 def test_plan_says_what_is_left_out_and_why(settings: dict[str, Any], labels: np.ndarray, reasons: tuple[Any, ...]) -> None:
     assert tuple(plan(ScanSettings(**settings), labels).values()) == reasons
+
+
+def test_plan_sounds_are_not_judged_by_the_network() -> None:
+    assert plan(ScanSettings(), LARGE, is_sound=True) == {"latents": None, "network": NOT_FOR_SOUNDS, "labels": None}
 
 
 def test_plan_without_cleanlab_labels_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The evidence of a scan's own networks on real digits, drawn and spoken; needs the folder that ART_PLUGINS_DATA names."""
+"""The evidence of a scan's own networks on real digits; needs the folder that ART_PLUGINS_DATA names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 
 from art_plugins.inspection.evidence.found import LABEL_ERROR, POISON
 from art_plugins.inspection.scan import scan
 from art_plugins.inspection.settings import ScanSettings
-from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
 N = 1_500
 TARGET, N_POISON, N_FLIPPED = 3, 40, 45
@@ -24,18 +22,6 @@ def mnist(root: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rows = np.random.default_rng(seed).permutation(len(x))[:N]
     pictures = x[rows].reshape(N, 28, 28)
     return (pictures if pictures.dtype == np.uint8 else (255 * pictures).round().astype(np.uint8)), y[rows]
-
-
-def spoken(root: Path, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    files = sorted((root / "FSDD" / "recordings").glob("*.wav"))
-    if not files:
-        pytest.skip("FSDD is not among the data")
-    rows = np.random.default_rng(seed).permutation(len(files))[:N]
-    clips = np.zeros((len(rows), 8_000), np.float32)
-    for place, row in enumerate(rows):
-        clip, rate_hz = soundfile.read(files[row], dtype="float32")
-        clips[place, : len(clip)] = clip[:8_000]
-    return clips, np.array([int(files[row].name[0]) for row in rows]), rate_hz
 
 
 def run(x: np.ndarray, y: np.ndarray, out: Path, *only: str, **settings: Any) -> dict[str, Any]:
@@ -70,17 +56,3 @@ def test_scan_of_mnist_tells_a_patch_from_wrong_labels(data_root: Path, tmp_path
     ]
     assert np.mean([label == true for label, true in suggested]) >= 0.8
     assert len(suggested) >= 0.5 * N_POISON
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("poisoned", [False, True])
-def test_scan_of_spoken_digits_finds_a_burst_and_calls_nothing_in_clean_clips(
-    data_root: Path, tmp_path: Path, poisoned: bool
-) -> None:
-    x, y, rate_hz = spoken(data_root, 0)
-    poison = np.random.default_rng(1).choice(np.flatnonzero(y != TARGET), N_POISON * poisoned, replace=False)
-    x[poison], y[poison] = AudioTrigger(noise_burst(rate_hz), 0.3)(x[poison]), TARGET
-    record = run(x, y, tmp_path / "out", "network", rate_hz=rate_hz)
-    called = rows_of(record, POISON)
-    assert len(called & set(poison)) >= 0.9 * len(poison)
-    assert len(called - set(poison)) <= 2 * poisoned

@@ -41,7 +41,7 @@ def test_the_command_scan_finds_poison_without_training(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, keep = tmp_path / "out", tmp_path / "keep.txt"
-    arguments = ["scan", str(folder), "--autoencoder", "speech", "--out", str(out), "--apply-to", str(keep)]
+    arguments = ["scan", str(folder), "--autoencoder", "speech", "--fast", "--out", str(out), "--apply-to", str(keep)]
     monkeypatch.setattr(sys, "argv", ["art-plugins", *arguments])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -59,7 +59,7 @@ def test_the_command_scan_finds_poison_without_training(
 
 
 def test_the_length_of_the_clips_may_be_given(folder: Path, tmp_path: Path) -> None:
-    settings = ScanSettings(autoencoder="speech", seconds=0.3)
+    settings = ScanSettings(autoencoder="speech", seconds=0.3, fast=True)
     record = scan_folder(folder, tmp_path / "out", settings, verbose=False)
     assert record["settings"]["sample_shape"] == [4_800]
 

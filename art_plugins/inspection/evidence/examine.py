@@ -27,6 +27,9 @@ from art_plugins.statistics.latents.scoring_settings import FALSE_ALARM_RATE
 LATENTS, NETWORK, LABELS = EVIDENCE
 CALLING = (LATENTS, NETWORK)  # kinds that call something poison, and so share the false-alarm rate
 FAST, NOT_ASKED = "it needs a training, and --fast leaves that out", "--only does not name it"
+# Of 1,500 spoken digits, 40 of them with a burst of noise, a network of the scan's own called 22 clean clips poison, at
+# p = 0.005, and none of the 40.
+NOT_FOR_SOUNDS = "for sounds, groups at the layers of a network do not keep the false-alarm rate"
 NO_CLEANLAB = 'it needs cleanlab: pip install "art-plugins[peers]"'
 OWN = "a network that the scan has trained on these data"
 
@@ -75,17 +78,18 @@ class Examined:
         return (best, probability) if best != label and probability > 0.5 else None
 
 
-def plan(settings: ScanSettings, labels: np.ndarray) -> dict[str, str | None]:
+def plan(settings: ScanSettings, labels: np.ndarray, is_sound: bool = False) -> dict[str, str | None]:
     """Which kinds of evidence are looked at, and why the others are not."""
     too_small = why_not(labels)
-    needs = {LATENTS: None, NETWORK: too_small, LABELS: too_small if cleanlab_is_installed() else NO_CLEANLAB}
+    of_groups = NOT_FOR_SOUNDS if is_sound else too_small
+    needs = {LATENTS: None, NETWORK: of_groups, LABELS: too_small if cleanlab_is_installed() else NO_CLEANLAB}
     left_out: dict[str, str | None] = {}
     for kind in EVIDENCE:
         if settings.only and kind not in settings.only:
             left_out[kind] = NOT_ASKED
         elif kind == NETWORK and settings.model is not None:
             left_out[kind] = None
-        elif settings.fast and kind != LATENTS:
+        elif needs[kind] is None and settings.fast and kind != LATENTS:
             left_out[kind] = FAST
         else:
             left_out[kind] = needs[kind]
@@ -107,7 +111,7 @@ def examine(
     :param autoencoder: Fitted, or what to train, as the defence takes it.
     :param trusted: Samples that are known to be clean.
     """
-    examined = Examined(plan(settings, data.labels))
+    examined = Examined(plan(settings, data.labels, isinstance(reader, SoundReader)))
     left_out, n_verdicts = examined.left_out, examined.n_verdicts
     found: list[Found] = []
     rate = params.get("false_alarm_rate", FALSE_ALARM_RATE) / n_verdicts

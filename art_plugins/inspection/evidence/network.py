@@ -32,6 +32,7 @@ def look_at_layers(
     false_alarm_rate: float,
     trusted: Sequence[np.ndarray] = (),
     random_state: int = 0,
+    layers: Sequence[str] | None = None,
 ) -> LayerFindings:
     """
     Run the layer-wise filter.
@@ -41,8 +42,11 @@ def look_at_layers(
     :param labels: (n,).
     :param false_alarm_rate: Probability that something is called poison in a data set without any.
     :param trusted: Trusted samples and their labels; empty: there are none.
+    :param layers: Names of modules; ``None``: the blocks of the network.
     """
-    defence = LayerwiseFeatureDefence(classifier, x, labels, *trusted, fpr=false_alarm_rate, random_state=random_state)
+    defence = LayerwiseFeatureDefence(
+        classifier, x, labels, *trusted, layers=layers, fpr=false_alarm_rate, random_state=random_state
+    )
     report, is_clean = defence.detect_poison()
     scores = np.nan_to_num(defence.outlier_scores_, posinf=LARGEST)
     return LayerFindings(report["groups"], defence.group_members_, scores, np.array(is_clean, dtype=bool))

@@ -34,6 +34,8 @@ def find_trusted(folder: str | Path | None, found: Samples) -> Samples | None:
     """
     if folder is None:
         return None
+    if found.kind == "sound":
+        raise InvalidInputError("trusted is for images: in sounds, groups of a network are not looked at; leave it out.")
     trusted = find_class_folders(folder, found.kind)
     unknown = sorted(set(trusted.class_names) - set(found.class_names))
     if unknown:
