@@ -105,7 +105,8 @@ def test_page_in_a_browser_takes_decisions_by_keys_and_buttons_that_a_scan_reads
     assert seen["pressed"] == "true"
     assert seen["states"] == ["rejected"] + ["accepted"] * (len(seen["states"]) - 1)
     assert seen["title"] != "evil"
-    assert (seen["broken"], seen["wide"]) == (0, 0)
+    assert seen["broken"] == 0
+    assert seen["wide"] <= 0
     assert seen["sounds"] == 5 + 5 + 1  # a page of suspects, the typical ones, and what the group has in common
 
 

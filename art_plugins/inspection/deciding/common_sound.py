@@ -44,7 +44,9 @@ class CommonSound(NamedTuple):
 
     def parts(self, n_samples: int) -> np.ndarray:
         """The part of each clip that is the sound, (m, ``n_samples``)."""
-        return self.levels[:, None] * cut_segments(np.tile(self.sound, (len(self.places), 1)), -self.places, n_samples)
+        placed = cut_segments(np.tile(self.sound, (len(self.places), 1)), -self.places, n_samples)
+        parts: np.ndarray = self.levels[:, None] * placed
+        return parts
 
 
 def common_sound(clips: np.ndarray, sample_rate_hz: int) -> CommonSound | None:

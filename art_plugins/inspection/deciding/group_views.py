@@ -97,15 +97,10 @@ def _first_view(group: Group, cards: Cards, per_page: int) -> dict[str, Any]:
     }
     if suggested and suggested[0][0] in data.class_names and suggested[0][0] != group.name:
         name = str(suggested[0][0])
-        others = [
-            index for index in np.flatnonzero(data.labels == data.class_names.index(name)) if not _is_row(index, cards)
-        ]
-        view["suggested"] = {"name": name, "cards": [cards.card(int(index)) for index in others[:per_page]]}
+        of_class = np.flatnonzero(data.labels == data.class_names.index(name)).tolist()
+        others = [index for index in of_class if data.files[index] not in cards.rows]
+        view["suggested"] = {"name": name, "cards": [cards.card(index) for index in others[:per_page]]}
     return view
-
-
-def _is_row(index: int, cards: Cards) -> bool:
-    return cards.data.files[index] in cards.rows
 
 
 def outline(clip: np.ndarray) -> str:
