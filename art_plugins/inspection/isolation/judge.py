@@ -12,7 +12,7 @@ import torch
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.in_flight_densities import density_settings
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.errors import InvalidInputError
+from art_plugins.errors import ArtPluginsError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
@@ -20,6 +20,9 @@ from art_plugins.triggers.found import Inversion
 from art_plugins.triggers.inversion import invert_triggers
 
 BATCH_SIZE = 256
+MOST_FOR_LAYERS = (
+    10_000  # clean images; the time grows with their number and that of the classes, so 1,000 classes get 10 each
+)
 
 
 class ModelFacts(NamedTuple):
@@ -179,12 +182,13 @@ class ModelJudge:
 
     def fit_layers(self, fpr: float, random_state: int) -> FittedLayers:
         """See :class:`Judge`."""
-        problem = too_few_for(fpr, len(self._x))
+        rows = evenly(self._y, MOST_FOR_LAYERS)
+        problem = too_few_for(fpr, len(rows))
         detector = LayerwiseFeatureDetector(self.classifier, fpr=fpr, random_state=random_state)
         if problem is None:
             try:
-                detector.fit(self._x, self._y)
-            except InvalidInputError as error:
+                detector.fit(self._x[rows], self._y[rows])
+            except ArtPluginsError as error:
                 problem = str(error)
         if problem is not None:
             return FittedLayers(fpr, 0.0, 0.0, 0, [], problem)
@@ -205,6 +209,20 @@ class ModelJudge:
         report, is_trigger = self._detector.detect(x)
         judged = (report["predicted_class"], is_trigger, report["source_class"], report["outlier_scores"])
         return Judgement(*judged, by_layers)
+
+
+def evenly(labels: np.ndarray, most: int) -> np.ndarray:
+    """
+    Rows of at most ``most`` images, in ascending order: the first ones of each class, equally many of each if there are.
+
+    :param labels: Class of each image, (n,).
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    order = np.argsort(labels, kind="stable")
+    sizes = np.unique(labels, return_counts=True)[1]
+    place = np.concatenate([np.arange(size) for size in sizes])  # of an image within its class
+    return np.sort(order[place < max(1, most // len(sizes))])
 
 
 def too_few_for(fpr: float, n_clean: int) -> str | None:
