@@ -10,7 +10,7 @@ import pytest
 from art_plugins.errors import InvalidInputError
 from art_plugins.inspection.detect_words import finding
 from art_plugins.inspection.isolation import messages
-from art_plugins.inspection.isolation.judge import FittedLayers, Judgement, LayerJudgement, too_few_for
+from art_plugins.inspection.isolation.judge import FittedLayers, Judgement, LayerJudgement, evenly, too_few_for
 from art_plugins.inspection.judged import Judged
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.inspection.verdicts.by_layers import BACKDOOR, DIFFERENT, NOTHING, exceedance_probability, layer_verdict
@@ -206,6 +206,13 @@ def test_contradiction_needs_both_another_class_and_a_sure_model(random):
     cases = np.array([[4, 0, -9, 1], [0, 4, 0, 1], [4, 0, 0, -4], [0, 0, 9, 2]])
     assert found.of(cases).tolist() == [True, True, False, False]
     np.testing.assert_array_equal(found.of(parts), fit_contradiction(parts * 3 + 1).of(parts * 3 + 1))
+
+
+def test_of_many_clean_images_equally_many_of_each_class_are_taken():
+    labels = np.array([2, 0, 2, 1, 2, 0, 2, 0])
+    assert evenly(labels, 8).tolist() == list(range(8))
+    assert evenly(labels, 7).tolist() == [0, 1, 2, 3, 5]
+    assert evenly(labels, 1).tolist() == [0, 1, 3]
 
 
 # What comes back from the process of the model

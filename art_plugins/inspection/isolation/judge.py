@@ -12,7 +12,7 @@ import torch
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.in_flight_densities import density_settings
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.errors import InvalidInputError
+from art_plugins.errors import ArtPluginsError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
@@ -23,6 +23,9 @@ from art_plugins.triggers.found import Inversion
 from art_plugins.triggers.inversion import invert_triggers
 
 BATCH_SIZE = 256
+MOST_FOR_LAYERS = (
+    10_000  # clean images; the time grows with their number and that of the classes, so 1,000 classes get 10 each
+)
 
 
 class ModelFacts(NamedTuple):
@@ -196,12 +199,13 @@ class ModelJudge:
 
     def fit_layers(self, fpr: float, random_state: int) -> FittedLayers:
         """See :class:`Judge`."""
-        problem = too_few_for(fpr, len(self._x))
+        rows = evenly(self._y, MOST_FOR_LAYERS)
+        problem = too_few_for(fpr, len(rows))
         detector = LayerwiseFeatureDetector(self.classifier, fpr=fpr, random_state=random_state)
         if problem is None:
             try:
-                detector.fit(self._x, self._y)
-            except InvalidInputError as error:
+                detector.fit(self._x[rows], self._y[rows])
+            except ArtPluginsError as error:
                 problem = str(error)
         if problem is not None:
             return FittedLayers(fpr, 0.0, 0.0, 0, [], problem)
@@ -237,6 +241,20 @@ class ModelJudge:
         trusted = [] if x_val is None or y_val is None else [to_images(x_val, first), y_val]
         layers = show_hidden(self.classifier.model)
         return look_at_layers(self.classifier, to_images(x, first), y, false_alarm_rate, trusted, random_state, layers)
+
+
+def evenly(labels: np.ndarray, most: int) -> np.ndarray:
+    """
+    Rows of at most ``most`` images, in ascending order: the first ones of each class, equally many of each if there are.
+
+    :param labels: Class of each image, (n,).
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    order = np.argsort(labels, kind="stable")
+    sizes = np.unique(labels, return_counts=True)[1]
+    place = np.concatenate([np.arange(size) for size in sizes])  # of an image within its class
+    return np.sort(order[place < max(1, most // len(sizes))])
 
 
 def too_few_for(fpr: float, n_clean: int) -> str | None:
