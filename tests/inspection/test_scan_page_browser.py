@@ -79,10 +79,14 @@ def test_page_in_a_browser_takes_decisions_by_keys_and_buttons_that_a_scan_reads
     file.write_text((out / "report.html").read_text(encoding="utf-8").replace("</body>", PERSON), encoding="utf-8")
     command = [str(BROWSER), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,900"]
     command += ["--enable-logging=stderr", "--virtual-time-budget=20000", "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr
-    (found,) = re.findall(r'id="counted">(.*?)</p>', done.stdout)
-    seen = json.loads(html.unescape(found))
+    found: list[str] = []
+    for _ in range(4):  # decoding sounds takes real time, which the browser's own clock does not wait for on a busy machine
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        assert "CONSOLE" not in done.stderr
+        found = re.findall(r'id="counted">(.*?)</p>', done.stdout)
+        if found:
+            break
+    seen = json.loads(html.unescape(found[0]))
     suspects = [row for row in record["suspects"] if row["class"] == TARGET]
     assert len(suspects) >= 10
 
