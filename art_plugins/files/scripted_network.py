@@ -20,6 +20,12 @@ N_HIDDEN = 2  # hidden vectors of a TorchScript model that can be looked at: as 
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 # Kind of a node in TorchScript's graph -> which of its inputs is the vector that a linear layer is given.
 LINEAR_NODES = {"aten::linear": 0, "aten::addmm": 1, "aten::mm": 0, "aten::matmul": 0}
+# What activation functions are called in the graph; they are where the layers of a network are looked at.
+ACTIVATION_NODES = tuple(
+    f"aten::{name}{ending}"
+    for name in ("relu", "relu6", "leaky_relu", "elu", "selu", "hardtanh", "hardswish", "silu", "gelu", "tanh", "sigmoid")
+    for ending in ("", "_")
+)
 _CANNOT = "The hidden layers of this TorchScript model cannot be reached"
 
 
@@ -36,6 +42,7 @@ class ScriptedNetwork(nn.Module):
     def __init__(self, function: Any, widths: Sequence[int]) -> None:
         super().__init__()
         self._function = function
+        self.source: tuple[Any, ...] = ()  # the script; in a tuple, since it is no module of this network
         with seeded(0):
             self.heads = nn.ModuleList(nn.Linear(width, 1) for width in widths)
 
@@ -60,6 +67,7 @@ class ScriptedNetwork(nn.Module):
                 ][-N_HIDDEN:]
             network = cls(_function_with(graph, [vector for vector, _ in hidden]), [width for _, width in hidden])
             network = network.to(x.device, x.dtype).eval()
+            network.source = (script,)
             with torch.no_grad():
                 outputs = script(x).float()
                 difference = float((network(x).float() - outputs).abs().max() / outputs.abs().max().clamp_min(1))
@@ -78,6 +86,15 @@ class ScriptedNetwork(nn.Module):
             raise InvalidInputError(f"{_CANNOT} ({reason}): {GIVE_WEIGHTS}.")
         return network
 
+    def show(self, function: Any, n: int) -> None:
+        """
+        Let the heads hand out other values, unchanged.
+
+        :param function: Of a batch of images: ``n`` values, then the outputs (n, K).
+        """
+        self._function = function
+        self.heads = nn.ModuleList(nn.Identity() for _ in range(n))
+
     def forward(self, x: Tensor) -> Tensor:
         """(n, ...) -> (n, K), as the TorchScript model."""
         *hidden, outputs = self._function(x)
@@ -87,18 +104,23 @@ class ScriptedNetwork(nn.Module):
         return result
 
 
-def show_hidden(model: nn.Module) -> list[str] | None:
+def show_layers(model: nn.Module) -> list[str] | None:
     """
-    Let the heads of a scripted network give the hidden vectors themselves as their outputs.
+    Let a scripted network hand out the results of its activation functions, each as the output of a module.
 
     :param model: A network that may hold a :class:`ScriptedNetwork`; it is changed.
-    :return: Names of the heads in ``model``, and ``""``, which is the model with its outputs; ``None``: it holds none, so
-        that hooks reach all of its modules.
+    :return: Names of these modules in ``model``, and ``""``, which is the model with its outputs; ``None``: it holds no
+        scripted network, so that hooks reach all of its modules.
+    :raises InvalidInputError: If the graph has no activation function that is known.
     """
     for name, module in model.named_modules():
         if isinstance(module, ScriptedNetwork):
-            module.heads = nn.ModuleList(nn.Identity() for _ in module.heads)
-            return [*(f"{name}.heads.{index}".lstrip(".") for index in range(len(module.heads))), ""]
+            graph = _plain_graph(module.source[0])
+            shown = [node.output() for node in graph.nodes() if node.kind() in ACTIVATION_NODES]
+            if not shown:
+                raise InvalidInputError(f"{_CANNOT} (it has no activation function that is known).")
+            module.show(_function_with(graph, shown), len(shown))
+            return [*(f"{name}.heads.{index}".lstrip(".") for index in range(len(shown))), ""]
     return None
 
 

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
+from art_plugins.files.scripted_network import ScriptedNetwork, show_layers
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.evidence import examine as examine_module
 from art_plugins.inspection.evidence.classes import rank_classes
@@ -329,3 +330,23 @@ def test_examine_two_kinds_of_evidence_share_the_false_alarm_rate(monkeypatch: p
         assert NothingFound.given.get("false_alarm_rate") == (0.04 / parts if "latents" in only else None)
         if "latents" in only:
             assert {row["p_value"] for row in rank_classes(examined, LARGE, names)} == {0.3 * parts}
+
+
+def test_show_layers_of_a_script_gives_what_its_activation_functions_give() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        body = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(108, 5), torch.nn.Tanh()
+        )
+        network, x = torch.nn.Sequential(*body, torch.nn.Linear(5, 2)).eval(), torch.rand(4, 1, 8, 8)
+    scripted_network = ScriptedNetwork.from_script(torch.jit.script(network), x)
+    wrapper = torch.nn.ModuleDict({"inner": scripted_network})
+    assert show_layers(wrapper) == ["inner.heads.0", "inner.heads.1", ""]
+    seen: list[torch.Tensor] = []
+    for head in scripted_network.heads:
+        head.register_forward_hook(lambda _, __, output: seen.append(output))
+    with torch.no_grad():
+        assert torch.allclose(scripted_network(x), network(x), atol=1e-6)
+        assert torch.allclose(seen[0], network[:2](x), atol=1e-6)
+        assert torch.allclose(seen[1], network[:5](x), atol=1e-6)
+    assert show_layers(network) is None

@@ -11,6 +11,7 @@ from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import check_model_file
 from art_plugins.inspection.evidence.network import LayerFindings
 from art_plugins.inspection.evidence.trusted import Trusted
+from art_plugins.inspection.isolation import sandbox
 from art_plugins.inspection.isolation.judge import ModelFacts
 from art_plugins.inspection.isolation.process import JudgeProcess
 
@@ -22,13 +23,18 @@ def check_model(path: str | Path | None, kind: str) -> None:
     Check what can be checked before the files are read.
 
     :param kind: ``"sound"`` or ``"image"``.
-    :raises InvalidInputError: If the file is no TorchScript file, or the data are no images.
+    :raises InvalidInputError: If the file is no TorchScript file, it cannot be run safely here, or the data are no images.
     """
     if path is None:
         return
     if kind != "image":
         raise InvalidInputError("model is for images, and these are sounds; leave it out.")
     check_model_file(Path(path), None)
+    if not sandbox.sandbox_is_possible():
+        raise InvalidInputError(
+            f"{path} is a program, and this system has no way to run it without rights (that needs Linux with seccomp on "
+            "x86_64 or aarch64); leave out model."
+        )
 
 
 def look_with_model(

@@ -16,7 +16,7 @@ from art_plugins.errors import ArtPluginsError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
-from art_plugins.files.scripted_network import show_hidden
+from art_plugins.files.scripted_network import show_layers
 from art_plugins.inspection.evidence.network import LayerFindings, look_at_layers
 from art_plugins.inspection.isolation.images import to_images
 from art_plugins.triggers.found import Inversion
@@ -239,7 +239,7 @@ class ModelJudge:
         """See :class:`Judge`."""
         first = self.facts.channels_first
         trusted = [] if x_val is None or y_val is None else [to_images(x_val, first), y_val]
-        layers = show_hidden(self.classifier.model)
+        layers = show_layers(self.classifier.model)
         return look_at_layers(self.classifier, to_images(x, first), y, false_alarm_rate, trusted, random_state, layers)
 
 
