@@ -186,6 +186,13 @@ def test_notes_say_which_detector_caught_and_that_layers_are_missing():
     assert layer_notes(FITTED, other, has_pattern=False)[0].startswith("Most images that stand out are different")
 
 
+def test_a_note_says_that_a_script_shows_its_last_layers_only():
+    images = image_verdicts(judged(said(300, 1, 0)), FITTED, 0.01)
+    assert layer_notes(FITTED, images, has_pattern=False) == []
+    (note,) = layer_notes(FITTED._replace(layers=["heads.0", ""]), images, has_pattern=False)
+    assert note.startswith("Only the last layers of a TorchScript file can be looked at")
+
+
 @pytest.mark.parametrize("rate", [0.0, 1.0, float("nan"), "x"])
 def test_a_false_alarm_rate_out_of_range_is_refused(rate):
     with pytest.raises(InvalidInputError, match="false_alarm_rate must be"):

@@ -10,6 +10,7 @@ from art_plugins.statistics.layer_scores import CONTRADICTING
 ONLY_SMALL = (
     "Only small patterns were searched for. A trigger that distorts the image or differs from image to image leaves none."
 )
+OF_A_SCRIPT = "heads."  # where ScriptedNetwork shows hidden vectors of a TorchScript file
 # What the page explains once.
 LAYER_RULE = (
     "The layer-wise detector needs no pattern. It learned from the clean images how each class looks at every layer of the "
@@ -74,6 +75,11 @@ def layer_notes(layers: FittedLayers, images: ImageVerdicts | None, has_pattern:
         )
     if images is None or images.layers is None:
         return notes
+    if any(name.startswith(OF_A_SCRIPT) for name in layers.layers):
+        notes.append(
+            "Only the last layers of a TorchScript file can be looked at, so the layers catch far fewer images than those "
+            "of the same model from its weights, with --factory."
+        )
     found = images.layers
     if found.is_different and (has_pattern or found.has_backdoor):
         notes.append(
