@@ -10,7 +10,7 @@ import numpy as np
 from art_plugins.defences.latent_sounds import is_tested, shared_reports
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.sample_shapes import has_channels_first, image_shape
-from art_plugins.groups.shared_patch import find_shared_patches
+from art_plugins.groups.pictures.shared_patch import find_shared_patches
 from art_plugins.groups.sound_search import SharedSounds
 from art_plugins.statistics.latents.scoring_settings import ScoringSettings
 

@@ -121,13 +121,10 @@ def judge_groups(
     group that does not stand apart by itself. Then every group is a test.
 
     A group that shares samples with clearer ones has to be clear without these: what holds a poison and some of the clean
-    samples beside it is no second one.
-
-    A group of near copies is only looked at, see :func:`~art_plugins.groups.origins.nearest_fellow_ratio`: the frames of
-    one film stand apart from everyone as well, and trusted samples may be of other films.
-
-    No class is called poison as a whole: a group is only looked at if it and the clearer ones would take more than nine
-    tenths of a class.
+    samples beside it is no second one. A group of near copies is only looked at, see
+    :func:`~art_plugins.groups.origins.nearest_fellow_ratio`: the frames of one film stand apart from everyone as well, and
+    trusted samples may be of other films. No class is called poison as a whole: a group is only looked at if it and the
+    clearer ones would take more than nine tenths of a class.
 
     :param groups: Groups, as :func:`~art_plugins.groups.find.find_groups` gives them.
     :param views: Those in which they were found.
@@ -154,16 +151,17 @@ def judge_groups(
         if p <= fpr and poison.any():
             left = _of_trusted(group, labels, trusted, ~poison)
             p = as_p_value(tests.nats(index, group, evidence_without(group, labels, poison), left.log_ratio, poison))
-        if (
-            p <= fpr
-            and p < 1  # whatever is asked for: nothing speaks against such a group
-            and not of_trusted.acquits
-            and not of_near_copies(group, views, labels)
-            and all(united[labels == label].mean() <= MOST_OF_CLASS for label in group.classes)
-        ):
+        # Nothing speaks against a group with a p-value of 1, whatever is asked for.
+        if p <= fpr and p < 1 and not of_trusted.acquits and _may_go(group, united, views, labels):
             verdict, poison = "poison", united
         judged.append(Judged(group, p, verdict, of_trusted, tests.contents.of(index)))
     return judged
+
+
+def _may_go(group: Group, united: np.ndarray, views: Mapping[str, np.ndarray], labels: np.ndarray) -> bool:
+    """Whether a group is neither of near copies nor, with what goes already (``united``), nearly all of a class."""
+    is_class = any(united[labels == label].mean() > MOST_OF_CLASS for label in group.classes)
+    return not is_class and not of_near_copies(group, views, labels)
 
 
 class _Tests:

@@ -93,17 +93,16 @@ def scan(
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, settings, fitted)
         decoded, trusted = stack.enter_context(_decoded(found, reader, settings, verbose))
-        trained = given if fitted is None or is_shipped(given) else fitted
-        examined = examine(decoded, reader, settings, params | {"verbose": verbose}, trained, trusted)
+        trained, asked = given if fitted is None or is_shipped(given) else fitted, params | {"verbose": verbose}
+        examined = examine(decoded, reader, settings, asked, trained, trusted)
         record: dict[str, Any] = {"command": command, "folder": found.origin}
         record |= scan_record(found, reader, decoded, examined, settings, params)
         hash_of = _hashes(found, decoded)
-        groups = groups_to_show(examined, decoded)
-        groups += rejected_groups(groups, decoded, hash_of, decisions)
+        groups = _groups(examined, decoded, hash_of, decisions)
         record |= _verdict(record, groups, hash_of, decoded, examined, settings, decisions)
         applied = _applied(settings, found, decoded, record["suspects"])
-        notes, seconds = [*record["notes"], *applied.notes], time.perf_counter() - start
-        record |= {"applied": applied.counts, "notes": notes, "seconds": seconds}
+        record |= {"applied": applied.counts, "notes": [*record["notes"], *applied.notes]}
+        record["seconds"] = time.perf_counter() - start
         texts = [
             suspects_csv(record["suspects"]),
             scan_page(record, groups, decoded, reader, examined.scores(len(decoded.files)), settings.max_listed, decisions),
@@ -129,6 +128,12 @@ def _decoded(
 
 def _reading(settings: ScanSettings) -> Reading:
     return Reading(settings.kind, settings.split, settings.path_column, settings.label_column, settings.rate_hz)
+
+
+def _groups(examined: Examined, decoded: FolderData, hash_of: Callable[[int], str], decisions: Decisions) -> list[Group]:
+    """What the scan suspects, and what a person has rejected besides."""
+    groups = groups_to_show(examined, decoded)
+    return groups + rejected_groups(groups, decoded, hash_of, decisions)
 
 
 def _verdict(

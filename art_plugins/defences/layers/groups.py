@@ -121,11 +121,16 @@ def find_poison(
             own = [view for name, view in views.items() if name.rpartition(" ")[0] == layer]
             if own:
                 layer_scores[rows, index] = _places_at(np.concatenate(own, axis=1), poison, random_state)
+    return GroupFindings(scores[:n], layer_scores[:n], judged, _members(judged, rows, len(x))[:, :n])
+
+
+def _members(judged: Sequence[Judged], rows: np.ndarray, n: int) -> np.ndarray:
+    """Who of n samples is of each group with a verdict, (G, n), bool; the groups were found among those of ``rows``."""
     with_verdict = [one.group.members for one in judged if one.verdict != "nothing"]
-    members = np.zeros((len(with_verdict), len(x)), dtype=bool)
+    members = np.zeros((len(with_verdict), n), dtype=bool)
     if with_verdict:
         members[:, rows] = np.stack(with_verdict)
-    return GroupFindings(scores[:n], layer_scores[:n], judged, members[:, :n])
+    return members
 
 
 def earlier(layers: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.groups.picture_blocks import as_levels, blocks_of, bounded, ground_of, mixed
+from art_plugins.groups.pictures.blocks import as_levels, blocks_of, bounded, ground_of, mixed
 
 CHEQUERED = (np.indices((5, 5)).sum(axis=0) % 2 == 0) * 255
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from art_plugins.groups.shared_patch import find_shared_patches
+from art_plugins.groups.pictures.shared_patch import find_shared_patches
 from art_plugins.groups.sound_search import SharedSounds
 from art_plugins.triggers.patterns import random_patch, trojan_square, white_box
 

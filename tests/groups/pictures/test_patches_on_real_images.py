@@ -10,7 +10,7 @@ import pytest
 
 from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.datasets.labelled import drawn
-from art_plugins.groups.shared_patch import find_shared_patches
+from art_plugins.groups.pictures.shared_patch import find_shared_patches
 from art_plugins.groups.sound_search import SharedSounds
 from art_plugins.triggers.patterns import random_patch, trojan_square, white_box
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from art_plugins.groups.shared_keys import SharedKey, holders_of, most_shared, share_nats
+from art_plugins.groups.pictures.shared_keys import SharedKey, holders_of, most_shared, share_nats
 
 
 def test_holders_are_grouped_by_key_once_each_and_lone_ones_are_left_out() -> None:
