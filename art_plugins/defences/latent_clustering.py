@@ -70,7 +70,8 @@ class VAELatentDefence(PoisonFilter):
       without the autoencoder (:func:`~art_plugins.groups.sound_search.find_shared_sounds`,
       :func:`~art_plugins.groups.shared_filter.find_shared_filters`). The three verdicts share the false-alarm rate.
     - In images, a patch that images of a class share pixel by pixel, at one place or anywhere, is looked for without the
-      autoencoder (:func:`~art_plugins.groups.pictures.shared_patch.find_shared_patches`). Both verdicts share the false-alarm rate.
+      autoencoder (:func:`~art_plugins.groups.pictures.shared_patch.find_shared_patches`). Both verdicts share the
+      false-alarm rate.
     - Frames of a finer front end are compared as well as the latents.
     - A test with a false-alarm rate decides which classes stand out. The paper uses a rule based on the median.
     - The convolutions run over frequency, with 32 channels. The paper uses pictures of copied columns
