@@ -51,7 +51,7 @@ def share_of_layers(false_alarm_rate: float, has_pattern: bool) -> float:
     judges the images as well, since an image is caught if one of both catches it; else the whole rate.
 
     The in-flight detector takes its margin from stamped images, not from a rate. It can catch only images that the model
-    sends to the target class, and of all clean images it caught at most .25 % in the committed records.
+    sends to the target class, which is about one clean image in K with K classes, and few of these.
     """
     return false_alarm_rate / 2 if has_pattern else false_alarm_rate
 
