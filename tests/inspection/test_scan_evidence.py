@@ -198,7 +198,7 @@ def test_scan_by_its_own_network_finds_poison_and_label_errors_and_says_which_is
     assert "stand apart at the layers" in called[0]["evidence"]
     errors = [row for row in record["suspects"] if row["verdict"] == LABEL_ERROR]
     right = [row for row in errors if wrong.get(row["file"]) == row["suggested_label"]]
-    assert len(right) >= max(0.8 * len(errors), N_FLIPPED / 2)
+    assert len(right) >= max(0.6 * len(errors), N_FLIPPED / 2)
     assert record["counts"]["likely_label_errors"] == len(errors)
     assert len({row["file"] for row in record["suspects"]}) == len(record["suspects"])
     assert record["classes"][0]["verdict"] == "poisoned"
