@@ -182,6 +182,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str], di
     return root, {f"{TARGET}/{row:04}.png" for row in poison}, wrong
 
 
+@pytest.mark.slow
 def test_scan_by_its_own_network_finds_poison_and_label_errors_and_says_which_is_which(
     digits: tuple[Path, set[str], dict[str, str]],
 ) -> None:
