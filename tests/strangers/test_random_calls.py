@@ -310,7 +310,6 @@ class Caller:
         self.classifiers[GOOD] = strangers.classifier
         self.names = {name: sorted(strangers.make(name).tunables()) for name in (*FILTERS, *DETECTORS)}
         self.settings = sorted(vars(art_plugins.AutoencoderSettings()))
-        strangers.fitted("FLARE")  # UMAP compiles itself on its first run, which may take longer than the limit
 
     def fault(self, call: Call) -> str | None:
         """What is wrong with the outcome, in a line that holds the call; ``None``: nothing."""
@@ -448,7 +447,14 @@ def test_random_call_gives_a_result_or_an_error_that_names_the_argument(caller, 
     assert fault is None, fault
 
 
+@pytest.fixture
+def umap_compiled(strangers):
+    """UMAP compiles itself on its first run, which may take longer than the limit of a call."""
+    strangers.fitted("FLARE")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("umap_compiled")
 @settings(quick, max_examples=10_000)
 @given(call=calls())
 def test_many_random_calls_give_a_result_or_an_error_that_names_the_argument(caller, call):
