@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import art_plugins
 
 
@@ -14,6 +16,7 @@ def test_package_never_imports_the_configs() -> None:
     assert not [path.name for path in sources if "armory_scenarios" in path.read_text(encoding="utf-8")]
 
 
+@pytest.mark.usefixtures("engine")  # without TensorFlow every other test of these modules holds it
 def test_light_modules_do_not_import_tensorflow() -> None:
     modules = "attacks, cache, checks, datasets, filters, generate, models, table"
     code = f"import sys; from armory_scenarios import {modules}; sys.exit('tensorflow' in sys.modules)"
