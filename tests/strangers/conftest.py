@@ -140,7 +140,7 @@ def plane_of_two_groups(features: np.ndarray, n_neighbors: int, random_state: in
 
 @pytest.fixture(autouse=True)
 def _no_umap_in_fast_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """UMAP compiles itself for half a minute in every process. The slow tests use it; the fast ones hold what is FLARE's."""
+    """UMAP compiles itself for half a minute in every process. The slow tests use it."""
     if "slow" not in request.keywords:
         monkeypatch.setattr("art_plugins.baselines.flare.to_plane", plane_of_two_groups)
         monkeypatch.setattr("art_plugins.baselines.flare.import_umap", lambda: None)
