@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from art_plugins.groups.cuts import LEAST_MEMBERS, NORMAL, bayes_cut
+from art_plugins.statistics.moments import quick_median
 
 N_FOLDS = 4
 MOST_ROUNDS = 12
@@ -86,7 +87,7 @@ class SelfTrainedDiscriminant:
         found = np.empty(len(group))
         for fold, values in enumerate(projected.T):
             judged = self.folds == fold
-            lower, upper = np.median(values[~group & ~judged]), np.median(values[group & ~judged])
+            lower, upper = quick_median(values[~group & ~judged]), quick_median(values[group & ~judged])
             if not upper > lower:
                 return None
             found[judged] = (values[judged] - lower) / (upper - lower)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from art_plugins.statistics.outliers import MAD_TO_SIGMA
@@ -20,8 +22,30 @@ def centre_and_spread(values: np.ndarray, robust: bool = False) -> tuple[np.ndar
     """
     if not robust:
         return values.mean(axis=0), values.std(axis=0)
-    centre = np.median(values, axis=0)
-    return centre, MAD_TO_SIGMA * np.median(np.abs(values - centre), axis=0)
+    median = quick_median if values.ndim == 1 else _median_of_rows
+    centre = median(values)
+    return centre, MAD_TO_SIGMA * median(np.abs(values - centre))
+
+
+def quick_median(values: np.ndarray) -> Any:
+    """
+    Give what ``np.median`` gives, in a fraction of its time for some hundred numbers, of which the groups take thousands.
+
+    :param values: Shape (n,), n >= 1; a floating type, or ``np.median`` itself is called.
+    :return: A number of the same type; NaN if any value is.
+    """
+    if values.dtype.kind != "f":
+        return np.median(values)
+    half, last = len(values) // 2, len(values) - 1
+    if len(values) % 2:
+        ordered = np.partition(values, (half, last))
+        return ordered[last] if np.isnan(ordered[last]) else ordered[half]
+    ordered = np.partition(values, (half - 1, half, last))
+    return ordered[last] if np.isnan(ordered[last]) else (ordered[half - 1] + ordered[half]) * values.dtype.type(0.5)
+
+
+def _median_of_rows(values: np.ndarray) -> Any:
+    return np.median(values, axis=0)
 
 
 def winsorised(x: np.ndarray) -> np.ndarray:

@@ -343,6 +343,17 @@ def detect(case: Case, x: np.ndarray | None = None, y: Any = LABELS, **kwargs: A
     return case.make(samples(case.sample_shape) if x is None else x, y).detect_poison(**kwargs)
 
 
+_DETECTED: dict[int, tuple[PoisonFilteringDefence, tuple[dict[str, Any], list[int]]]] = {}
+
+
+def detected(case: Case) -> tuple[PoisonFilteringDefence, tuple[dict[str, Any], list[int]]]:
+    """A defence of its own data and its verdict, computed once for all rules that compare with it; leave both as they are."""
+    if id(case) not in _DETECTED:
+        defence = case.make(samples(case.sample_shape), LABELS)
+        _DETECTED[id(case)] = (defence, defence.detect_poison())
+    return _DETECTED[id(case)]
+
+
 def assert_is_verdict(verdict: Any, n: int) -> None:
     report, is_clean = verdict
     assert isinstance(report, dict)
@@ -377,7 +388,7 @@ def test_defence_init_keeps_its_data_and_looks_at_nothing(case):
 
 @every_case
 def test_detect_poison_returns_a_json_safe_report_and_a_list_of_zeros_and_ones(case):
-    assert_is_verdict(detect(case), N)
+    assert_is_verdict(detected(case)[1], N)
 
 
 @every_case
@@ -388,16 +399,16 @@ def test_detect_poison_returns_a_json_safe_report_and_a_list_of_zeros_and_ones(c
 )
 def test_detect_poison_labels_of_every_form_give_the_same_verdict(case, y):
     report, is_clean = detect(case, y=y)
-    expected_report, expected = detect(case)
+    expected_report, expected = detected(case)[1]
     assert is_clean == expected
     assert report == expected_report
 
 
 @every_case
 def test_detect_poison_two_runs_of_one_seed_are_equal(case):
-    first, second = (case.make(samples(case.sample_shape), LABELS) for _ in range(2))
-    assert first.detect_poison() == second.detect_poison()
-    assert first.detect_poison() == second.detect_poison()
+    first, (second, expected) = case.make(samples(case.sample_shape), LABELS), detected(case)
+    assert first.detect_poison() == expected
+    assert first.detect_poison() == expected
     if hasattr(first, "outlier_scores_"):
         np.testing.assert_array_equal(first.outlier_scores_, second.outlier_scores_)
         assert first.outlier_scores_.shape == (N,)
@@ -420,14 +431,13 @@ def test_detect_poison_memory_map_equals_the_array(case, tmp_path):
     x = samples(case.sample_shape)
     x.tofile(tmp_path / "x.bin")
     mapped = np.memmap(tmp_path / "x.bin", dtype=np.float32, mode="r", shape=x.shape)
-    assert detect(case, mapped) == detect(case, x)
+    assert detect(case, mapped) == detected(case)[1]
 
 
 @every_case
 def test_detect_poison_every_parameter_can_be_given_to_it_as_armory_does(case):
     defence = case.make(samples(case.sample_shape), LABELS)
-    expected = case.make(samples(case.sample_shape), LABELS).detect_poison()
-    assert defence.detect_poison(**defence.get_params()) == expected
+    assert defence.detect_poison(**defence.get_params()) == detected(case)[1]
     defence.detect_poison(**case.changed)
     assert {name: defence.get_params()[name] for name in case.changed} == case.changed
 
@@ -546,8 +556,7 @@ def test_evaluate_defence_is_of_the_last_detection_and_does_not_detect_again(cas
 @every_case
 def test_evaluate_defence_without_a_detection_detects_first(case):
     truth = np.arange(N) % 4 != 0
-    ready = case.make(samples(case.sample_shape), LABELS)
-    ready.detect_poison()
+    ready, _ = detected(case)
     assert case.make(samples(case.sample_shape), LABELS).evaluate_defence(truth) == ready.evaluate_defence(truth)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.stats import median_abs_deviation
 
-from art_plugins.statistics.moments import centre_and_spread, class_moments, winsorised
+from art_plugins.statistics.moments import centre_and_spread, class_moments, quick_median, winsorised
 
 
 def test_centre_and_spread_equal_numpys_and_when_robust_scipys(random):
@@ -16,6 +17,18 @@ def test_centre_and_spread_equal_numpys_and_when_robust_scipys(random):
     centre, spread = centre_and_spread(values, robust=True)
     np.testing.assert_allclose(centre, np.median(values, axis=0))
     np.testing.assert_allclose(spread, median_abs_deviation(values, axis=0, scale="normal"), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+def test_quick_median_is_numpys_to_the_bit(random, dtype):
+    for n in (1, 2, 3, 8, 101, 1000):
+        values = (100 * random.normal(size=n)).astype(dtype)
+        expected = np.median(values)
+        assert quick_median(values) == expected
+        assert quick_median(values).dtype == expected.dtype
+        if dtype != np.int64:
+            values[n // 2] = np.nan
+            assert np.isnan(quick_median(values))
 
 
 def test_winsorised_draws_in_the_farthest_only(random):
