@@ -347,7 +347,7 @@ _DETECTED: dict[int, tuple[PoisonFilteringDefence, tuple[dict[str, Any], list[in
 
 
 def detected(case: Case) -> tuple[PoisonFilteringDefence, tuple[dict[str, Any], list[int]]]:
-    """A defence of its own data and its verdict, computed once for all rules that compare with it; leave both as they are."""
+    """A defence and its verdict, computed once for all rules that compare with it; leave both as they are."""
     if id(case) not in _DETECTED:
         defence = case.make(samples(case.sample_shape), LABELS)
         _DETECTED[id(case)] = (defence, defence.detect_poison())
