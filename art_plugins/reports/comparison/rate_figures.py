@@ -173,6 +173,8 @@ def _free_place(
         box = np.concatenate([corner, corner + size])
         line = np.array([point, np.clip(point, box[:2], box[2:])])
         outside = max(within[0] - box[0], within[1] - box[1], box[2] - within[2], box[3] - within[3], 0.0)
+        if best is not None and best[0] <= distance + 1_000 * outside:
+            continue  # what it covers can only add to that
         covered = _overlap(box, taken) + int(_enters(lines, box[None]).sum())
         crossed = int(_enters(line[None], others).sum())
         cost = distance + 1_000 * (outside + covered) + 40 * crossed
@@ -190,6 +192,10 @@ def _overlap(box: np.ndarray, others: np.ndarray) -> int:
 
 def _enters(lines: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Say whether each line enters each box, shape (lines, boxes). 200 points of a line are checked."""
-    steps = lines[:, None, 0] + np.linspace(0, 1, 200)[:, None] * (lines[:, None, 1] - lines[:, None, 0])
-    inside = (steps[:, :, None] > boxes[:, :2]) & (steps[:, :, None] < boxes[:, 2:])
-    return np.asarray(inside.all(axis=-1).any(axis=1))
+    low, high = lines.min(axis=1)[:, None], lines.max(axis=1)[:, None]
+    which, other = np.nonzero(((high > boxes[:, :2]) & (low < boxes[:, 2:])).all(axis=-1))  # only these are near each other
+    start, end, box = lines[which, None, 0], lines[which, None, 1], boxes[other, None]
+    steps = start + np.linspace(0, 1, 200)[:, None] * (end - start)
+    found = np.zeros((len(lines), len(boxes)), dtype=bool)
+    found[which, other] = ((steps > box[..., :2]) & (steps < box[..., 2:])).all(axis=-1).any(axis=1)
+    return found
