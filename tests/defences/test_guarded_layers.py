@@ -42,11 +42,15 @@ def classifier(digits: Any) -> PyTorchClassifier:
     return found
 
 
-@pytest.fixture(scope="module", params=[512, 20], ids=["whole", "projected"])
-def layers(request: pytest.FixtureRequest, digits: Any, classifier: PyTorchClassifier) -> LayerwiseFeatureDetector:
-    detector = LayerwiseFeatureDetector(classifier, fpr=0.05, mode_params={"max_dims": request.param})
+def fitted(digits: Any, classifier: PyTorchClassifier, max_dims: int) -> LayerwiseFeatureDetector:
+    detector = LayerwiseFeatureDetector(classifier, fpr=0.05, mode_params={"max_dims": max_dims})
     detector.fit(digits.x_clean, digits.y_clean)
     return detector
+
+
+@pytest.fixture(scope="module", params=[512, 20], ids=["whole", "projected"])
+def layers(request: pytest.FixtureRequest, digits: Any, classifier: PyTorchClassifier) -> LayerwiseFeatureDetector:
+    return fitted(digits, classifier, request.param)
 
 
 def judged(guard: GuardedModel, x: np.ndarray) -> list[np.ndarray]:
@@ -94,9 +98,20 @@ def runner(path: Path) -> Any:
     return lambda x: [output.detach().numpy() for output in module(torch.from_numpy(x))]
 
 
-@pytest.mark.parametrize("ending", FORMATS)
-def test_file_with_the_layers_agrees_on_batches_of_any_size(digits, layers, tmp_path: Path, ending):
-    guard, path = GuardedModel(None, layers), tmp_path / f"guard{ending}"
+# An export takes seconds: the fast tests have every format and every form of the features, the slow ones all pairs.
+SLOW_PAIRS = {(".pt2", 20), (".onnx", 512)}
+
+
+@pytest.mark.parametrize(
+    ("ending", "max_dims"),
+    [
+        pytest.param(ending, n, id=f"{name}-{ending}", marks=[pytest.mark.slow] if (ending, n) in SLOW_PAIRS else [])
+        for ending in FORMATS
+        for n, name in ((512, "whole"), (20, "projected"))
+    ],
+)
+def test_file_with_the_layers_agrees_on_batches_of_any_size(digits, classifier, tmp_path: Path, ending, max_dims):
+    guard, path = GuardedModel(None, fitted(digits, classifier, max_dims)), tmp_path / f"guard{ending}"
     try:
         check_guard_path(path)
     except MissingPackageError as error:  # beside TensorFlow, ONNX cannot be imported

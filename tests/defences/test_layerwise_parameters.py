@@ -67,7 +67,8 @@ def test_detector_old_names_give_the_verdicts_of_the_new_ones(classifier, digits
 
 @every_old
 def test_filter_old_names_give_the_verdict_of_the_new_ones(classifier, digits, old, new):
-    data = digits.x_train[:300], digits.y_train[:300], digits.x_clean, digits.y_clean
+    some = np.flatnonzero(digits.y_train < 3)[:120]  # groups of three classes take less time than those of ten
+    data = digits.x_train[some], digits.y_train[some], digits.x_clean, digits.y_clean
     expected = LayerwiseFeatureDefence(classifier, *data, layers=LAYERS, **pooled(new)).detect_poison()
     with pytest.warns(FutureWarning):
         by_constructor = LayerwiseFeatureDefence(classifier, *data, layers=LAYERS, **old)

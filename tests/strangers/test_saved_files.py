@@ -89,7 +89,7 @@ def header_of(path: Path) -> str:
 def changed_arrays(arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Each array absent, renamed, of another type or shape, or with a value that it cannot have."""
     yield "one more", {**arrays, "stranger": np.zeros(1)}
-    step = 1 + len(arrays) // 25  # of a network's many weights, some
+    step = 1 + len(arrays) // 15  # of a network's many weights, some
     for name, array in list(arrays.items())[::step]:
         yield f"{name} absent", {other: value for other, value in arrays.items() if other != name}
         forms = {"text": array.astype(np.float16).view(np.uint16), "axis": array[None], "empty": array[..., None][..., :0]}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,13 +53,19 @@ def groups(name: str) -> list[list[dict]]:
 ALL = [tasks for name in ("default", "speech_commands") for tasks in groups(name)]
 
 
+@functools.cache
+def figure_of(number: int) -> Any:
+    """The figure of ``ALL[number]``, drawn once."""
+    return rate_figure(ALL[number])
+
+
 def points_of(axes) -> np.ndarray:
     return np.array([line.get_xydata()[0] for line in axes.lines if line.get_marker() not in ("None", None, "")])
 
 
-@pytest.mark.parametrize("tasks", ALL)
-def test_rate_figure_points_are_the_means_of_the_record(tasks):
-    (axes,) = rate_figure(tasks).axes
+@pytest.mark.parametrize("number", range(len(ALL)))
+def test_rate_figure_points_are_the_means_of_the_record(number):
+    tasks, (axes,) = ALL[number], figure_of(number).axes
     expected = np.array([[[row["fpr"], row["tpr"]] for row in task["defences"]] for task in tasks]).mean(axis=0)
     np.testing.assert_allclose(points_of(axes), expected)
     (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
@@ -78,9 +86,9 @@ def n_covered(figure) -> int:
     return int(np.triu(pairs.all(axis=-1), 1).sum() + under.all(axis=-1).sum() + outside)
 
 
-@pytest.mark.parametrize("tasks", ALL)
-def test_rate_figure_names_cover_neither_each_other_nor_a_point(tasks):
-    figure = rate_figure(tasks)
+@pytest.mark.parametrize("number", range(len(ALL)))
+def test_rate_figure_names_cover_neither_each_other_nor_a_point(number):
+    tasks, figure = ALL[number], figure_of(number)
     names = [" ".join(text.get_text().split()) for text in figure.axes[0].texts]
     assert names == [row["title"] for row in tasks[0]["defences"]]
     assert n_covered(figure) == 0
@@ -94,7 +102,7 @@ def test_rate_figure_filters_that_all_stand_in_one_point_keep_their_names_apart(
 
 
 def test_rate_figure_bounds_differ_from_filters_without_colour_and_bytes_are_equal_for_equal_records():
-    figure = rate_figure(ALL[0])
+    figure = figure_of(0)
     markers = [line.get_marker() for line in figure.axes[0].lines if line.get_marker() in ("o", "D")]
     n_filters = len(ALL[0][0]["defences"]) - 2
     assert markers == ["o"] * n_filters + ["D"] * 2
