@@ -189,8 +189,8 @@ def main(timeout_s: str, bars: str, n_threads: str) -> None:
         sys.stderr = _Terminal(sys.stderr.buffer, encoding="utf-8", errors="replace", write_through=True)
     requests, answers = sandbox.private_pipes()
     logging.getLogger("art_plugins.defences").setLevel(logging.ERROR)  # its maker words the cautions
-    import lightning.fabric  # noqa: F401  the inversion imports it, which afterwards could not look for a temporary folder
     import torch
+    import torch._dynamo  # the optimisers import it, which afterwards could not look for a temporary folder
 
     sandbox.lock_down(float(timeout_s))
     torch.set_num_threads(int(n_threads))
