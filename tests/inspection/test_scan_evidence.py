@@ -22,11 +22,20 @@ from art_plugins.inspection.evidence.classes import rank_classes
 from art_plugins.inspection.evidence.examine import FAST, NO_CLEANLAB, NOT_ASKED, NOT_FOR_SOUNDS, Examined, examine, plan
 from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON, Found, united
 from art_plugins.inspection.evidence.labels import Doubts
-from art_plugins.inspection.evidence.network import LayerFindings, network_findings
+from art_plugins.inspection.evidence.network import Labelled, LayerFindings, LayerSearch, network_findings
 from art_plugins.inspection.evidence.own_network import FOR_GROUPS, train_on
 from art_plugins.inspection.evidence.pictures import pictures_of
 from art_plugins.inspection.gate import gate
-from art_plugins.inspection.isolation.messages import Message, unpack_findings
+from art_plugins.inspection.isolation.messages import (
+    LENGTHS,
+    Message,
+    lengths,
+    pack_search,
+    packed,
+    unpack_findings,
+    unpack_search,
+    unpacked,
+)
 from art_plugins.inspection.scan import scan
 from art_plugins.inspection.settings import ScanSettings
 
@@ -293,6 +302,21 @@ def test_unpack_layers_answer_of_a_model_that_breaks_the_rules_is_refused(broken
         unpack_findings(Message(values, arrays | {name: value for name, value in broken.items() if name != "groups"}), 2, 3)
 
 
+@pytest.mark.parametrize("trusted", [None, Labelled(np.full((1, 4, 4), 7, np.uint8), np.array([2]))])
+def test_pack_search_unpacked_is_the_same(trusted: Labelled | None) -> None:
+    search = LayerSearch(Labelled(np.arange(32, dtype=np.uint8).reshape(2, 4, 4), np.array([0, 1])), 0.02, trusted, 3)
+    bytes_of = packed(*pack_search(search))
+    n_text = lengths(bytes_of[:LENGTHS], 2**20)[0]
+    message = unpacked(bytes_of[LENGTHS : LENGTHS + n_text], bytes_of[LENGTHS + n_text :])
+    again = unpack_search(message.values, message.arrays)
+    assert (again.false_alarm_rate, again.random_state) == (0.02, 3)
+    for one, other in ((search.data, again.data), (search.trusted, again.trusted)):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            np.testing.assert_array_equal(one.x, other.x)
+            np.testing.assert_array_equal(one.labels, other.labels)
+
+
 class NothingFound:
     """Stands for the defence: no class has a suspect."""
 
@@ -314,9 +338,10 @@ class NothingFound:
 def test_examine_two_kinds_of_evidence_share_the_false_alarm_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = []
 
-    def shown(network: Any, x: np.ndarray, labels: np.ndarray, rate: float, *_: Any) -> LayerFindings:
-        rates.append(rate)
-        return LayerFindings([], np.zeros((0, len(x)), dtype=bool), np.zeros(len(x)), np.ones(len(x), dtype=bool))
+    def shown(network: Any, search: LayerSearch) -> LayerFindings:
+        rates.append(search.false_alarm_rate)
+        n = len(search.data.x)
+        return LayerFindings([], np.zeros((0, n), dtype=bool), np.zeros(n), np.ones(n, dtype=bool))
 
     monkeypatch.setattr(examine_module, "VAELatentDefence", NothingFound)
     monkeypatch.setattr(examine_module, "train_on", lambda *_, **__: None)

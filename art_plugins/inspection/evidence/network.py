@@ -25,27 +25,42 @@ class LayerFindings(NamedTuple):
     is_clean: np.ndarray
 
 
-def look_at_layers(
-    classifier: Any,
-    x: np.ndarray,
-    labels: np.ndarray,
-    false_alarm_rate: float,
-    trusted: Sequence[np.ndarray] = (),
-    random_state: int = 0,
-    layers: Sequence[str] | None = None,
-) -> LayerFindings:
+class Labelled(NamedTuple):
+    """Samples, (n, ...), and the label of each, (n,)."""
+
+    x: np.ndarray
+    labels: np.ndarray
+
+
+class LayerSearch(NamedTuple):
+    """
+    What is looked for at the layers of a network.
+
+    ``data``: the samples to judge; ``false_alarm_rate``: probability that something is called poison in a data set without
+    any; ``trusted``: samples that are known to be clean, ``None`` if there are none; ``random_state``: random seed.
+    """
+
+    data: Labelled
+    false_alarm_rate: float
+    trusted: Labelled | None = None
+    random_state: int = 0
+
+
+def look_at_layers(classifier: Any, search: LayerSearch, layers: Sequence[str] | None = None) -> LayerFindings:
     """
     Run the layer-wise filter.
 
     :param classifier: ART ``PyTorchClassifier``.
-    :param x: As the classifier takes them, (n, ...).
-    :param labels: (n,).
-    :param false_alarm_rate: Probability that something is called poison in a data set without any.
-    :param trusted: Trusted samples and their labels; empty: there are none.
+    :param search: What is looked for; its samples are as the classifier takes them.
     :param layers: Names of modules; ``None``: the blocks of the network.
     """
     defence = LayerwiseFeatureDefence(
-        classifier, x, labels, *trusted, layers=layers, fpr=false_alarm_rate, random_state=random_state
+        classifier,
+        *search.data,
+        *(search.trusted or ()),
+        layers=layers,
+        fpr=search.false_alarm_rate,
+        random_state=search.random_state,
     )
     report, is_clean = defence.detect_poison()
     scores = np.nan_to_num(defence.outlier_scores_, posinf=LARGEST)

@@ -14,7 +14,7 @@ import numpy as np
 import safetensors.numpy
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.inspection.evidence.network import LayerFindings
+from art_plugins.inspection.evidence.network import Labelled, LayerFindings, LayerSearch
 from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers, Judgement, LayerJudgement, ModelFacts
 from art_plugins.triggers.found import Inversion, InvertedTriggers
 from art_plugins.triggers.inversion import KINDS
@@ -97,6 +97,20 @@ def number(value: Any, low: float, high: float) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise unexpected("a number out of its range")
     return value
+
+
+def pack_search(search: LayerSearch) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The values and the arrays of what is looked for at the layers, for a message."""
+    arrays = {"x": search.data.x, "y": search.data.labels}
+    if search.trusted is not None:
+        arrays |= {"x_val": search.trusted.x, "y_val": search.trusted.labels}
+    return {"false_alarm_rate": search.false_alarm_rate, "random_state": search.random_state}, arrays
+
+
+def unpack_search(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> LayerSearch:
+    """What :func:`pack_search` has packed. It comes from the process of the scan, which is trusted, and is not checked."""
+    trusted = Labelled(arrays["x_val"], arrays["y_val"]) if "x_val" in arrays else None
+    return LayerSearch(Labelled(arrays["x"], arrays["y"]), trusted=trusted, **values)
 
 
 def unpack_findings(message: Message, n: int, nb_classes: int) -> LayerFindings:
