@@ -14,9 +14,10 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.latent_images import patch_reports, patch_warnings, search_patches
 from art_plugins.defences.latent_sounds import evidence_of, search_sounds, sound_reports, sound_warnings, united
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, infer_kind
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.autoencoder_settings import KINDS, AutoencoderSettings
 from art_plugins.features.resampling import resample_clips
-from art_plugins.features.sample_shapes import spectrogram_notice
+from art_plugins.features.sample_shapes import infer_kind, spectrogram_notice
 from art_plugins.features.vae.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
 from art_plugins.features.vae.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe

@@ -11,7 +11,8 @@ import numpy as np
 
 from art_plugins.attacks.poisoning import PoisonedData
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.evaluation.detectors import LAYERWISE_DETECTORS, MAHALANOBIS, PAPER, RuleSetting
 from art_plugins.evaluation.filters import LAYERWISE_FILTERS, usable_filters
 from art_plugins.evaluation.held_out import HeldOut

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from art_plugins.arrays import is_sound
-from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.activations import stream_activations
 from art_plugins.features.layer_reduction import pool_activations, projection_matrix, shortened
 from art_plugins.features.views import principal_axes, project
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.statistics.labels import indices_by_class
 
 N_REFERENCE = 2_000  # samples on which the axes of the views are learned

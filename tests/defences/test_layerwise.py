@@ -18,7 +18,8 @@ from torch import nn
 from art_plugins.defences.layers import files as layerwise_files
 from art_plugins.defences.layers import learning as layerwise_learning
 from art_plugins.defences.layers import options as layerwise_options
-from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations
 from art_plugins.features.vae.training import seeded

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.activations import stream_activations
 from art_plugins.features.outputs import check_outputs
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.file_rules import ArrayRule
 
 LEAST_SAMPLES = 20  # of a class, for statistics of its own
