@@ -99,8 +99,7 @@ class ClassDistances(nn.Module):
             "unknown": np.where(gaussian.known, 0.0, np.inf),
         }
         self.is_projected = projection is not None
-        constants["projection"] = np.empty(0, dtype=np.float32) if projection is None else projection
-        register(self, constants)
+        register(self, constants if projection is None else constants | {"projection": projection})
 
     def forward(self, vectors: Tensor, predicted: Tensor) -> dict[str, Tensor]:
         """Both measures of vectors, (B, D), against the predicted classes, (B, 1); each (B,)."""

@@ -155,7 +155,11 @@ def test_poison_of_all_classes_that_does_not_stand_apart_is_called_by_its_conten
     assert removed[poison].mean() > 0.9
     assert removed[~poison].mean() < 0.01
     assert max(one.group.evidence.clearness for one in called) < clearness_limit(K, 0.01)
-    assert all(one.summary()["foreign"] > 0.8 for one in called)
+    for one in called:
+        said = one.summary()
+        assert said["by_content"]
+        assert said["foreign"] > 0.8
+        assert said["spread"] > 0.8
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -94,14 +94,20 @@ def network_findings(shown: LayerFindings, labels: np.ndarray, n_verdicts: int, 
 
 def _words(group: Mapping[str, Any], n_members: int, whose: str) -> str:
     text = f"One of {n_members} samples of the class that stand apart at the layers of {whose}"
-    if group["verdict"] == "poison":
+    if group["by_content"]:
+        text = (
+            f"One of {n_members} samples of the class that show what other classes show. At the layers of {whose}, "
+            f"{group['foreign']:.0%} of them resemble other classes more than their own, and those are spread over "
+            f"{group['spread']:.0%} of the other classes."
+        )
+    elif group["verdict"] == "poison":
         text += ", from the rest of the class and from all other classes."
     else:
         text += ", but not clearly enough from everyone. This is no verdict."
     n_others = len(group["classes"]) - 1
     if n_others:
-        verb = "class stand" if n_others == 1 else "classes stand"
-        text += f" Samples of {n_others} other {verb} apart with them."
+        noun = "class belongs" if n_others == 1 else "classes belong"
+        text += f" A part of {n_others} other {noun} to the same group."
     if group["n_trusted"]:
         text += f" {group['n_trusted_inside']} of {group['n_trusted']} trusted samples are among them."
     return text

@@ -128,11 +128,16 @@ def unpack_findings(message: Message, n: int, nb_classes: int) -> LayerFindings:
         classes = one.get("classes") if isinstance(one, dict) else None
         if not isinstance(classes, list) or one.get("verdict") not in ("poison", "look here"):
             raise unexpected("no group")
+        if not isinstance(one.get("by_content"), bool):
+            raise unexpected("a group without its reason")
         found.append(
             {
                 "verdict": one["verdict"],
                 "p_value": float(number(one.get("p_value"), 0, 1)),
                 "classes": [int(number(label, 0, nb_classes - 1)) for label in classes],
+                "by_content": one["by_content"],
+                "foreign": float(number(one.get("foreign"), 0, 1)),
+                "spread": float(number(one.get("spread"), 0, 1)),
                 "n_trusted": int(number(one.get("n_trusted"), 0, 2**40)),
                 "n_trusted_inside": int(number(one.get("n_trusted_inside"), 0, 2**40)),
             }
