@@ -17,8 +17,8 @@ SLACK = 2  # contradictions are judged as if this many times as many images had 
 # A trigger moves the scores of its own images far up and leaves the others; images of another kind all move. Measured: at
 # most .17 with triggers; .2 and more for images of another kind, except where nearly all of them stand out.
 MOVED = 0.2  # of all images, those inside the threshold and above the median of trusted images less those below it
-# Share of the images that stand out which contradict themselves, at least, if a trigger makes them stand out. It was lowered
-# to this value after a look at the attack on every class on EMNIST letters, so that case is no test of it.
+# Share of the images that stand out which contradict themselves, at least, if a trigger makes them stand out. It was
+# lowered to this value after a look at the attack on every class on EMNIST letters, so that case is no test of it.
 OF_TRIGGERED = 0.05
 
 BACKDOOR, DIFFERENT, NOTHING = "backdoored, kind unknown", "different from the trusted images", "nothing found"
