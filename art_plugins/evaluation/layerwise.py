@@ -71,7 +71,7 @@ def evaluate_filters(
     Filter the poisoned training set with both rules, with and without trusted samples, and with ART's filters.
 
     :param x_trusted: Trusted samples, (m, ...).
-    :param y_trusted: Their labels, (m,).
+    :param y_trusted: Labels of these samples, (m,).
     :param random_state: Random seed of the filters.
     :param with_peers: Measure filters of other authors as well.
     :return: A row for each filter.

@@ -76,7 +76,7 @@ def layer_views(
 
     :param classifier: ART ``PyTorchClassifier``.
     :param x: Samples, (n, ...), n at least 1.
-    :param labels: Their classes, (n,).
+    :param labels: Classes of these samples, (n,).
     :param nb_classes: Number of classes, K.
     :param layers: Names of modules.
     :param max_dims: Length of the longest summary; a longer one is projected at random before it is reduced.
@@ -125,7 +125,7 @@ class Reduction:
     Principal components of a view, whitened by the covariance within the classes.
 
     :param x: Reference samples, (m, D), finite, m at least 1.
-    :param labels: Their classes, (m,).
+    :param labels: Classes of these samples, (m,).
     :param nb_classes: Number of classes.
     :param n_dims: Largest number of components.
     """

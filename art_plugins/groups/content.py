@@ -86,10 +86,10 @@ def _foreign_and_spread(
     nearest: NearestNeighbors, x: np.ndarray, labels: np.ndarray, compared: np.ndarray, rows: np.ndarray, label: int
 ) -> tuple[float, float]:
     """
-    :param nearest: Of the samples compared.
+    :param nearest: Finds the nearest of the samples compared.
     :param x: Features of those asked, (m, d).
-    :param labels: Of the samples compared, (c,).
-    :param compared: Their rows.
+    :param labels: Classes of the samples compared, (c,).
+    :param compared: Rows of the samples compared, (c,).
     :param rows: Rows of those asked; no one is its own neighbour.
     :param label: Class of those asked.
     """
@@ -154,7 +154,7 @@ class Contents:
         Give the probability that any of the classes has a group of such a score, if none is poisoned
         (:func:`~art_plugins.statistics.outlying.outlying_scores` over the highest scores of the classes).
 
-        :param index: Of the group.
+        :param index: Place of the group among all groups.
         :param group: The same group.
         :param aside: Samples to leave out, (n,), bool.
         """

@@ -64,7 +64,7 @@ def p_value(evidence: Evidence, n_tests: int, log_ratio: float = 0.0) -> float:
     The clearness of a class's clearest group is exponential at most, as measured on clean classes. The K classes are
     counted by Bonferroni's bound.
 
-    :param evidence: Of a group.
+    :param evidence: Evidence on a group.
     :param n_tests: Number of classes, K, or of more tests.
     :param log_ratio: Logarithm of an independent likelihood ratio, by which the probability is divided.
     :return: 0 to 1.
@@ -201,7 +201,7 @@ class _Tests:
         """
         Ask both questions.
 
-        :param index: Of the group.
+        :param index: Place of the group among all groups.
         :param group: The same group.
         :param evidence: On the group, or on what is left of it.
         :param log_ratio: Logarithm of what trusted samples say of it, as a likelihood ratio.

@@ -92,9 +92,9 @@ class LayerRule(abc.ABC):
         How much higher training samples score than trusted samples; this is subtracted from the scores of the former.
 
         :param scores: Scores of training samples, (n,).
-        :param labels: Their classes, (n,).
+        :param labels: Classes of these samples, (n,).
         :param benign_scores: Scores of the trusted samples, (m,).
-        :param benign_labels: Their classes, (m,).
+        :param benign_labels: Classes of these samples, (m,).
         """
         return 0.0
 

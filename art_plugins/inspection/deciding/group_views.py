@@ -26,7 +26,7 @@ class Cards:
 
     :param outlier_scores: Scores of all samples, (n,).
     :param rows: The rows of the suspects, by file.
-    :param most_bytes: Of sounds and pictures.
+    :param most_bytes: Most bytes of all sounds and pictures on the page.
     """
 
     def __init__(
