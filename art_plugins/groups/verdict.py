@@ -26,7 +26,7 @@ TINY = 1e-300
 Verdict = Literal["poison", "look here", "nothing"]
 
 
-class Judged(NamedTuple):
+class JudgedGroup(NamedTuple):
     """
     A group, its p-value among the classes of the data set, the verdict on it, what trusted samples say of it, what its
     members resemble, and whether it is called poison by this content alone.
@@ -107,7 +107,7 @@ def judge_groups(
     fpr: float,
     trusted: np.ndarray | None = None,
     of_content: Sequence[str] | None = None,
-) -> list[Judged]:
+) -> list[JudgedGroup]:
     """
     Judge groups.
 
@@ -159,7 +159,7 @@ def judge_groups(
         if p <= fpr and p < 1 and not of_trusted.acquits and _may_go(group, united, views, labels):
             verdict, poison = "poison", united
         by_content = verdict == "poison" and as_p_value(answers.apart) > fpr
-        judged.append(Judged(group, p, verdict, of_trusted, tests.contents.of(index), by_content))
+        judged.append(JudgedGroup(group, p, verdict, of_trusted, tests.contents.of(index), by_content))
     return judged
 
 

@@ -13,7 +13,7 @@ from art_plugins.features.input_checks import accuracy_warning
 from art_plugins.features.layer_views import layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
 from art_plugins.groups.find import Group, find_groups
-from art_plugins.groups.verdict import Judged, clearest_by_class, judge_groups
+from art_plugins.groups.verdict import JudgedGroup, clearest_by_class, judge_groups
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outlying import LEAST
 
@@ -32,7 +32,7 @@ class GroupFindings(NamedTuple):
 
     scores: np.ndarray
     layer_scores: np.ndarray
-    judged: list[Judged]
+    judged: list[JudgedGroup]
     members: np.ndarray
 
     @property
@@ -124,7 +124,7 @@ def find_poison(
     return GroupFindings(scores[:n], layer_scores[:n], judged, _members(judged, rows, len(x))[:, :n])
 
 
-def _members(judged: Sequence[Judged], rows: np.ndarray, n: int) -> np.ndarray:
+def _members(judged: Sequence[JudgedGroup], rows: np.ndarray, n: int) -> np.ndarray:
     """Who of n samples is of each group with a verdict, (G, n), bool; the groups were found among those of ``rows``."""
     with_verdict = [one.group.members for one in judged if one.verdict != "nothing"]
     members = np.zeros((len(with_verdict), n), dtype=bool)
@@ -184,7 +184,7 @@ def check_known(classifier: Any, x_val: np.ndarray, y_val: np.ndarray, batch_siz
         logger.warning(doubt)
 
 
-def _scores(judged: Sequence[Judged], labels: np.ndarray) -> np.ndarray:
+def _scores(judged: Sequence[JudgedGroup], labels: np.ndarray) -> np.ndarray:
     """
     A score for each sample: the largest place in a group that is poison, so stretched that the group's cut is at a half.
     Without poison, the places in the clearest group give an order, and no score is above a half.
