@@ -26,7 +26,8 @@ def nearest_seed(windows: np.ndarray, seeds: np.ndarray, of_clip: np.ndarray | N
 
     :param windows: Windows of the clips, shape (m, W, d).
     :param seeds: Windows of the seeds, shape (s, d).
-    :param of_clip: For each seed the clip (a row of ``windows``) that it is from; shape (s,). ``None``: of none of them.
+    :param of_clip: For each seed the clip (a row of ``windows``) that it is from; shape (s,).
+        ``None``: the seeds are from none of these clips.
     """
     squares = (seeds**2).sum(axis=1)
     squared, window = np.empty(len(windows)), np.empty(len(windows), dtype=int)
