@@ -29,7 +29,7 @@ class Network:
     What ``model_kwargs`` says.
 
     :param network: A name in ``art_plugins.attacks.networks.NETWORKS``. Waveforms go through Armory's front end.
-    :param input_shape: Of one sample: (S,) a waveform, (C, H, W) an image.
+    :param input_shape: Shape of one sample: (S,) a waveform, (C, H, W) an image.
     :param width: Channels of the first stage, for images; ``None``: the network's own.
     """
 

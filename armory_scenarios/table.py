@@ -29,7 +29,8 @@ ART_SPECTRAL = {"expected_pp_poison": 0.3}
 
 class ImageSet(NamedTuple):
     """
-    :param nb_classes: Of the published set. A file may hold the first of them only: the scenario counts those.
+    :param nb_classes: Number of classes of the published set. A file may hold the first of them only; the scenario counts
+        those.
     :param loader: Function of ``armory_scenarios.datasets``.
     :param dataset: Its arguments.
     :param multi: Share of every class but the target that is poisoned; of Li et al. 2022, 100 images a class.

@@ -85,3 +85,20 @@ def test_docstrings_hold_no_torn_strings(file: Path) -> None:
 
 def test_torn_docstrings_planted_one_is_found() -> None:
     assert torn_docstrings('"""One "\n"two."""\n') == ['One "\n"two.']
+
+
+def torn_entries(source: str) -> list[str]:
+    """Entries of docstrings that begin with what they belong to, without saying what they are: "Of the inversion."."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    found = [ast.get_docstring(node) or "" for node in nodes]
+    return [entry for text in found for entry in re.findall(r"(?m)^:[^:\n]+: (?:Of|Their) .*$", text)]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "art_plugins").rglob("*.py")), ids=lambda path: path.stem)
+def test_entries_of_docstrings_say_what_they_are(file: Path) -> None:
+    assert torn_entries(file.read_text(encoding="utf-8")) == []
+
+
+def test_torn_entries_planted_one_is_found() -> None:
+    source = 'def f(a, b):\n    """\n    Do.\n\n    :param a: Of the inversion.\n    :return: Seed.\n    """\n'
+    assert torn_entries(source) == [":param a: Of the inversion."]

@@ -88,6 +88,41 @@ def test_imports_of_the_lower_floors_are_light(path):
     assert not heads & FORBIDDEN.get(room_of(path), set())
 
 
+def passed_on(sources: dict[str, str]) -> list[str]:
+    """
+    What a module imports from another one that only imports it as well.
+
+    :param sources: Dotted name of each module -> its text.
+    """
+    imports = {
+        name: [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+        for name, source in sources.items()
+    }
+    borrowed = {
+        name: {alias.asname or alias.name for node in nodes for alias in node.names} for name, nodes in imports.items()
+    }
+    return [
+        f"{name}: {alias.name} from {node.module}"
+        for name, nodes in imports.items()
+        for node in nodes
+        for alias in node.names
+        if alias.name in borrowed.get(node.module or "", ())
+    ]
+
+
+def test_names_are_imported_from_where_they_are_defined():
+    """The entrances, the modules ``__init__``, may pass names on."""
+    files = [path for path in FILES if path.name != "__init__.py"]
+    names = [".".join(["art_plugins", *path.relative_to(PACKAGE).with_suffix("").parts]) for path in files]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    assert passed_on(dict(zip(names, texts, strict=True))) == []
+
+
+def test_passed_on_planted_name_is_found():
+    sources = {"a": "from b import x\ny = x\n", "b": "x = 1\n", "c": "from a import x, y\nfrom b import x as z\n"}
+    assert passed_on(sources) == ["c: x from a"]
+
+
 def unsafe_loads(source: str) -> list[str]:
     """Calls that may run code from a file."""
     found = []

@@ -57,7 +57,7 @@ def train_input_aware(
     verbose: bool = False,
 ) -> PyTorchClassifier:
     """
-    Train the masks first, then the classifier together with the patterns (Nguyen and Tran 2020). Of every batch a tenth of
+    Train the masks first, then the classifier together with the patterns (Nguyen and Tran 2020). In every batch, a tenth of
     the images gets its own triggers and the target's label; another tenth gets triggers of other images and keeps its
     labels.
 

@@ -57,7 +57,7 @@ class AGPD(TrustedFilter):
     There are eight parameters: three are ART's, two are the trusted samples.
 
     :param x_val: Trusted samples, (m, ...).
-    :param y_val: Their labels.
+    :param y_val: Labels of these samples.
     :param layers: Names of the modules that are looked at. ``None``: all convolutions; see
         :func:`~art_plugins.features.activation_gradients.gradient_layers`.
     :param step: Share of the range of closeness that is moved in each round, above 0 and below 1.

@@ -9,9 +9,10 @@ import numpy as np
 
 from art_plugins.baselines.layer_detector import LayerDetector
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.activations import stream_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.gram_matrices import gram_features
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.parameters import check_count, check_number
 from art_plugins.statistics.deviations import Band, band_deviations, median_band
 

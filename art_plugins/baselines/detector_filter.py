@@ -31,7 +31,7 @@ class DetectorFilter(TrustedFilter):
     There are eight parameters: three are ART's, two are the trusted samples.
 
     :param x_val: Trusted samples, (m, ...).
-    :param y_val: Their labels.
+    :param y_val: Labels of these samples.
     :param detector: ``"ibd_psc"``, ``"cognitive_distillation"`` or ``"scale_up"``.
     :param detector_params: Parameters of the detector by name, as its class documents them; ``None``: its defaults.
     :param batch_size: Number of samples in one pass.

@@ -12,9 +12,10 @@ from art_plugins.arrays import check_finite_features
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.activations import stream_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.outputs import check_outputs
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.parameters import check_layer_names
 
 

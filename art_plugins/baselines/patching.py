@@ -45,7 +45,7 @@ def neural_cleanse_patching(
     :param classifier: ART ``PyTorchClassifier`` that returns logits; it is not changed.
     :param trigger: The estimated (or true) trigger, a callable that stamps a batch of images.
     :param x_clean: Clean images of all classes, (n, ...), n >= 2.
-    :param y_clean: Their labels, (n,), (n, 1) or one-hot.
+    :param y_clean: Labels of these samples, (n,), (n, 1) or one-hot.
     :param learning_rate: Learning rate, above 0.
     :param fraction_stamped: Share of the images that carry the trigger, 0 to 1.
     :param nb_epochs: Number of passes over the images.

@@ -97,7 +97,7 @@ class STEP(ForDetectorClassifier, ThresholdDetector):
         )
 
     def _fused(self, distances: np.ndarray) -> np.ndarray:
-        """:param distances: Of each branch, (2, n)."""
+        """:param distances: Distances of the samples in each branch, (2, n)."""
         standardised = [
             robust_z(one, benign, LEAST_SPREAD) for one, benign in zip(distances, self._benign_distances, strict=True)
         ]

@@ -9,8 +9,8 @@ import numpy as np
 
 from art_plugins.baselines.layer_detector import LayerDetector
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import pool_activations
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.optional import import_optional
 from art_plugins.statistics.neighbour_ranks import neighbour_ranks
 

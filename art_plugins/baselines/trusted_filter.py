@@ -17,7 +17,7 @@ class TrustedFilter(PoisonFilter):
     Base of filters with trusted samples. A subclass implements ``_detect`` and may call :meth:`trusted_labels`.
 
     :param x_val: Trusted samples, (m, ...), of the shape and unit of ``x_train``.
-    :param y_val: Their labels, (m,), (m, 1) or one-hot; a filter that does not look at them also takes ``None``.
+    :param y_val: Labels of these samples, (m,), (m, 1) or one-hot; a filter that does not look at them also takes ``None``.
     """
 
     needs_network = True

@@ -45,7 +45,8 @@ def pretrain(
     if out.is_dir() or out.suffix == ".json":
         raise InvalidInputError(f"--out {out} must be the path of a file that does not end in .json; the card does.")
     from art_plugins.attacks.datasets.speech_commands import pretraining_clips
-    from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+    from art_plugins.features.autoencoder import Autoencoder
+    from art_plugins.features.autoencoder_settings import AutoencoderSettings
     from art_plugins.optional import import_optional
     from art_plugins.storage import write_json
 

@@ -54,7 +54,7 @@ class EncoderFeatureDefence(PoisonFilter):
     :param classifier: Not used, and may be ``None``; ART's filters take it first. If it is given, its
         ``nb_classes`` are used.
     :param x_train: Training samples, (n, ...). A memory map is read in parts.
-    :param y_train: Their labels, (n,), (n, 1) or one-hot.
+    :param y_train: Labels of these samples, (n,), (n, 1) or one-hot.
     :param encoder: What turns samples into features.
 
         - A ``torch.nn.Module``. It receives batches (B, ...) as ``x_train`` has them, as tensors in the type and on the

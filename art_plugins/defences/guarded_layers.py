@@ -15,6 +15,12 @@ from art_plugins.statistics.layer_gaussian import DISTANCE_RATIO, LEAST_DISTANCE
 from art_plugins.statistics.layer_scores import MOST_DEVIATIONS, MOST_LAYERS, QUESTIONS
 
 
+def register(module: nn.Module, constants: Mapping[str, np.ndarray]) -> None:
+    """Keep copies of arrays as buffers of a module, under their names, so that they move and are exported with it."""
+    for name, value in constants.items():
+        module.register_buffer(name, torch.from_numpy(np.array(value, order="C")))
+
+
 class LayerScore(nn.Module):
     """
     The score of a :class:`MahalanobisRule` less a threshold, in double precision.
@@ -44,8 +50,7 @@ class LayerScore(nn.Module):
             "is_judged": (rule.n_benign > 0).astype(np.float64),
             "threshold": np.array(threshold, dtype=np.float64),
         }
-        for name, value in constants.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)))
+        register(self, constants)
 
     def forward(self, logits: Tensor, activations: Mapping[str, Tensor]) -> Tensor:
         """
@@ -93,10 +98,8 @@ class ClassDistances(nn.Module):
             "class_means": gaussian.means,
             "unknown": np.where(gaussian.known, 0.0, np.inf),
         }
-        for name, value in constants.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)))
         self.is_projected = projection is not None
-        self.register_buffer("projection", torch.empty(0) if projection is None else torch.from_numpy(projection))
+        register(self, constants if projection is None else constants | {"projection": projection})
 
     def forward(self, vectors: Tensor, predicted: Tensor) -> dict[str, Tensor]:
         """Both measures of vectors, (B, D), against the predicted classes, (B, 1); each (B,)."""

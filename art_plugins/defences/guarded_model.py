@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from art_plugins.defences.guarded_layers import LayerScore
+from art_plugins.defences.guarded_layers import LayerScore, register
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.in_flight_corrections import ABSTAIN
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
@@ -136,9 +136,8 @@ class InFlightScore(nn.Module):
             )
         self.densities = GaussianLikelihoods(densities)
         self.layers, self._target = list(layers), detector._target()
-        self.register_buffer("threshold", torch.tensor(float(detector.margin_), dtype=torch.float64))
         others = [0.0 if label != self._target else -np.inf for label in range(int(detector.classifier.nb_classes))]
-        self.register_buffer("others", torch.tensor(others, dtype=torch.float64))
+        register(self, {"threshold": np.array(float(detector.margin_)), "others": np.array(others)})
         self.threshold: Tensor
         self.others: Tensor
 
@@ -183,8 +182,7 @@ class GaussianLikelihoods(nn.Module):
             "constants": densities.log_scales - 0.5 * (len(used) * np.log(2 * np.pi) + (densities.means**2).sum(1) / noise),
         }
         self.remainder = float(densities.remainder)
-        for name, value in constants.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)))
+        register(self, constants)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, D) -> (B, K), in nats."""

@@ -124,7 +124,7 @@ class InFlightDetector(SavedInFlight, Corrections, ForDetectorClassifier, Trigge
         Look for a backdoor first, and fit a detector for the backdoor that is found.
 
         :param x_clean: Clean images of all classes, (n, ...).
-        :param y_clean: Their labels, (n,), (n, 1) or one-hot.
+        :param y_clean: Labels of these samples, (n,), (n, 1) or one-hot.
         :param inversion: Keyword arguments of :func:`~art_plugins.triggers.inversion.invert_triggers`.
         :param parameters: Any of ``defence_params``.
         :return: The fitted detector; ``None`` if no backdoor is found, since there is nothing to deploy then.
@@ -148,7 +148,7 @@ class InFlightDetector(SavedInFlight, Corrections, ForDetectorClassifier, Trigge
         Fit the densities. This takes seconds; the model is not trained.
 
         :param x: Clean images of all classes, (n, ...); the paper has 100 of each class.
-        :param y: Their labels, (n,), (n, 1) or one-hot.
+        :param y: Labels of these samples, (n,), (n, 1) or one-hot.
         :param batch_size: Number of images in one forward pass.
         :param nb_epochs: Part of ART's contract; not used.
         :param kwargs: Any of ``defence_params``; they stay set.

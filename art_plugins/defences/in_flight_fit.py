@@ -75,7 +75,7 @@ def stamped_features(
     Stamp the images of all classes but the target class, and take the hidden features of all images.
 
     :param x: Clean images, (n, ...).
-    :param labels: Their classes, (n,).
+    :param labels: Classes of these samples, (n,).
     :raises InvalidInputError: If outputs or features are not finite.
     """
     is_source = labels != target

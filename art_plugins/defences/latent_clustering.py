@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.latent_images import patch_reports, patch_warnings, search_patches
-from art_plugins.defences.latent_sounds import evidence_of, search_sounds, sound_reports, sound_warnings, united
+from art_plugins.defences.latent_images import search_patches
+from art_plugins.defences.latent_report import json_value, latent_report
+from art_plugins.defences.latent_sounds import evidence_of, search_sounds, united
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features.autoencoder import KINDS, Autoencoder, AutoencoderSettings, infer_kind
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.autoencoder_settings import KINDS, AutoencoderSettings
 from art_plugins.features.resampling import resample_clips
-from art_plugins.features.sample_shapes import spectrogram_notice
+from art_plugins.features.sample_shapes import infer_kind, spectrogram_notice
 from art_plugins.features.vae.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
 from art_plugins.features.vae.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
 from art_plugins.groups.sound_search import SharedSounds
 from art_plugins.parameters import Renamed, check_choice, check_flag, check_settings_dict, renamed, shown
-from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.latents.latent_classes import HETEROGENEOUS_FROM, LatentClasses, cluster_latent_classes
+from art_plugins.statistics.latents.latent_classes import LatentClasses, cluster_latent_classes
 from art_plugins.statistics.latents.scoring_settings import FALSE_ALARM_RATE, ScoringSettings
 from art_plugins.storage import load_arrays, save_arrays, target_file
 
@@ -354,49 +355,13 @@ class VAELatentDefence(PoisonFilter):
     ) -> dict[str, Any]:
         encoder = self.autoencoder_
         was_guessed = self.kind == "auto" and encoder.settings.kind == "image"
-        reports_of, warnings_of = (
-            (patch_reports, patch_warnings) if "patch" in searched else (sound_reports, sound_warnings)
-        )
         notices = [encoder.not_settled, spectrogram_notice(self.x_train) if was_guessed else None]
-        report: dict[str, Any] = {
+        return {
             "kind": encoder.settings.kind,
             "autoencoder": {"nb_epochs": len(encoder.history_), "settled": encoder.has_settled},
-            "poisoned_classes": result.poisoned_classes,
-            "classes_not_judged": sorted(result.not_judged),
-            "warnings": [
-                *_not_judged_warnings(result, np.bincount(labels, minlength=nb_classes)),
-                *warnings_of(searched, labels),
-                *[notice for notice in notices if notice],
-            ],
+            **latent_report(result, searched, labels, nb_classes, [notice for notice in notices if notice]),
+            "parameters": {name: json_value(getattr(self, name)) for name in self.defence_params},
         }
-        for label, indices in enumerate(indices_by_class(labels, nb_classes)):
-            poisoned = label in result.poisoned_classes
-            n_suspects = int(result.suspects[indices].sum())
-            reason = result.not_judged.get(label)
-            report[f"Class_{label}"] = {
-                "n_samples": len(indices),
-                "class_score": _json_number(result.class_scores[label]),
-                "mad_index": _json_number(result.class_index[label]),
-                "p_value": _json_number(result.class_p_values[label]),
-                "n_suspects": n_suspects,
-                "n_removed": n_suspects if poisoned else 0,
-                "verdict": "poisoned" if poisoned else f"not judged: {reason}" if reason else "clean",
-            }
-            report[f"Class_{label}"] |= reports_of(searched, labels, label)
-            if poisoned and n_suspects == 0:
-                report["warnings"].append(
-                    f"Class {label} is called poisoned, but the trials disagree on which samples are: none is removed."
-                )
-            if poisoned and n_suspects > HETEROGENEOUS_FROM * len(indices):
-                report["warnings"].append(
-                    f"Class {label} splits {n_suspects} to {len(indices) - n_suspects}: the first part is removed, but "
-                    "look at samples of both parts before you trust that it is the poison."
-                )
-        report["class_rule"] = result.class_rule
-        report["score_limit"] = _json_number(result.score_limit)
-        report["nb_dims"] = result.nb_dims
-        report["parameters"] = {name: _json_value(getattr(self, name)) for name in self.defence_params}
-        return report
 
 
 def _check_same(named: Any, arrays: dict[str, np.ndarray]) -> None:
@@ -406,39 +371,3 @@ def _check_same(named: Any, arrays: dict[str, np.ndarray]) -> None:
     weights = load_autoencoder(named).state_arrays()
     if any(not np.array_equal(weights[name], arrays[name]) for name in weights):
         raise InvalidInputError(f"its autoencoder {named!r} is another one; judge the data anew")
-
-
-def _not_judged_warnings(result: LatentClasses, sizes: np.ndarray) -> list[str]:
-    """One sentence for each reason: samples that were not judged pass as clean, which must not look like a verdict."""
-    by_reason: dict[str, list[int]] = {}
-    for label, reason in result.not_judged.items():
-        if sizes[label]:
-            by_reason.setdefault(reason, []).append(label)
-    warnings = []
-    for reason, labels in by_reason.items():
-        which = f"Class {labels[0]}" if len(labels) == 1 else f"Classes {_some(labels)}"
-        warnings.append(f"{which} cannot be judged ({reason}): poison in there passes.")
-    if len(result.not_judged) == len(sizes):
-        scored = bool(np.isfinite(result.class_scores).any())
-        remedy = (
-            " Look at the suspects of each class; class_rule='argmax' removes those of the highest score." if scored else ""
-        )
-        warnings.insert(0, f"No class can be judged: this result does not say that the data are clean.{remedy}")
-    return warnings
-
-
-def _some(labels: list[int], most: int = 10) -> str:
-    listed = ", ".join(str(label) for label in labels[:most])
-    return listed if len(labels) <= most else f"{listed} and {len(labels) - most} more"
-
-
-def _json_number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _json_value(inner) for name, inner in value.items()}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value) if isinstance(value, Path) else type(value).__name__

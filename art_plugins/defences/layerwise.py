@@ -83,7 +83,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
 
     :param classifier: ART ``PyTorchClassifier``, trained on the suspect data.
     :param x_train: Its training samples, as it takes them, (n, ...).
-    :param y_train: Their labels, (n,), (n, 1) or one-hot.
+    :param y_train: Labels of these samples, (n,), (n, 1) or one-hot.
     :param x_val: Trusted samples, (m, ...), any number; 100 a class are plenty. ``None``: nothing is trusted.
     :param y_val: Labels of the trusted samples.
     :param mode: Name of the rule, ``"mahalanobis"`` or ``"paper"``.

@@ -73,7 +73,7 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
         Learn from trusted samples; the model is not trained.
 
         :param x: Benign samples of all classes, (n, ...); 100 a class are plenty.
-        :param y: Their labels, (n,), (n, 1) or one-hot.
+        :param y: Labels of these samples, (n,), (n, 1) or one-hot.
         :param batch_size: Number of samples in one forward pass.
         :param nb_epochs: Part of ART's contract; not used.
         :param kwargs: Any of ``defence_params``; they stay set.

@@ -47,7 +47,7 @@ class ThresholdDetector(TriggerDetector):
         Without one, it is set by all clean images.
 
         :param x: Clean images (n, ...).
-        :param y: Their labels, (n,), (n, 1) or one-hot.
+        :param y: Labels of these samples, (n,), (n, 1) or one-hot.
         :param batch_size: Number of images in one forward pass. On an accelerator, some thousands are faster.
         :param nb_epochs: Not used; ART's interface has it.
         :param kwargs: New values of ``defence_params``. They stay set.

@@ -45,7 +45,7 @@ class AttackPlan:
     :param shares: Shares of the whole training set that are poisoned; none: that of each attack.
     :param seeds: Random seeds of the draw, the poison and the training.
     :param network: Network for images, by name; speech has the small convolutional network.
-    :param n_train: Number of training images that are drawn; ``None``: all. Of speech at most so many of each class.
+    :param n_train: Number of training images that are drawn; ``None``: all. For speech it is the most clips of each class.
     :param nb_epochs: Number of training epochs; ``None``: by network.
     """
 

@@ -69,7 +69,7 @@ class Filter(NamedTuple):
 
         :param classifier: ART classifier that was trained on the set.
         :param x: Training samples, (n, ...).
-        :param y: Their labels, (n,).
+        :param y: Labels of these samples, (n,).
         :param random_state: Random seed, for filters that draw random numbers.
         :param further: Keyword arguments that are added to ``settings`` or replace them.
         """

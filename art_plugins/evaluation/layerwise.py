@@ -11,7 +11,8 @@ import numpy as np
 
 from art_plugins.attacks.poisoning import PoisonedData
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.evaluation.detectors import LAYERWISE_DETECTORS, MAHALANOBIS, PAPER, RuleSetting
 from art_plugins.evaluation.filters import LAYERWISE_FILTERS, usable_filters
 from art_plugins.evaluation.held_out import HeldOut
@@ -70,7 +71,7 @@ def evaluate_filters(
     Filter the poisoned training set with both rules, with and without trusted samples, and with ART's filters.
 
     :param x_trusted: Trusted samples, (m, ...).
-    :param y_trusted: Their labels, (m,).
+    :param y_trusted: Labels of these samples, (m,).
     :param random_state: Random seed of the filters.
     :param with_peers: Measure filters of other authors as well.
     :return: A row for each filter.

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from art_plugins.arrays import is_sound
-from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.activations import stream_activations
 from art_plugins.features.layer_reduction import pool_activations, projection_matrix, shortened
 from art_plugins.features.views import principal_axes, project
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.statistics.labels import indices_by_class
 
 N_REFERENCE = 2_000  # samples on which the axes of the views are learned
@@ -75,7 +76,7 @@ def layer_views(
 
     :param classifier: ART ``PyTorchClassifier``.
     :param x: Samples, (n, ...), n at least 1.
-    :param labels: Their classes, (n,).
+    :param labels: Classes of these samples, (n,).
     :param nb_classes: Number of classes, K.
     :param layers: Names of modules.
     :param max_dims: Length of the longest summary; a longer one is projected at random before it is reduced.
@@ -124,7 +125,7 @@ class Reduction:
     Principal components of a view, whitened by the covariance within the classes.
 
     :param x: Reference samples, (m, D), finite, m at least 1.
-    :param labels: Their classes, (m,).
+    :param labels: Classes of these samples, (m,).
     :param nb_classes: Number of classes.
     :param n_dims: Largest number of components.
     """

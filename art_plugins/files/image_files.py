@@ -68,7 +68,7 @@ class ImageReader:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one picture: (height, width) or (height, width, 3)."""
+        """Shape of one picture: (height, width) or (height, width, 3)."""
         return (self.size[1], self.size[0]) if self.is_grey else (self.size[1], self.size[0], 3)
 
     def read(self, item: Item) -> tuple[np.ndarray, list[str]]:

@@ -35,7 +35,7 @@ class ScriptedNetwork(nn.Module):
     through a layer of :attr:`heads`, whose results are not used: a hook on such a layer sees the hidden vector, as in a
     network of Python.
 
-    :param function: Of a batch of images: hidden vectors, (n, D) each, then the outputs (n, K).
+    :param function: Takes a batch of images and gives hidden vectors, (n, D) each, then the outputs (n, K).
     :param widths: D of each hidden vector.
     """
 
@@ -90,7 +90,7 @@ class ScriptedNetwork(nn.Module):
         """
         Let the heads hand out other values, unchanged.
 
-        :param function: Of a batch of images: ``n`` values, then the outputs (n, K).
+        :param function: Takes a batch of images and gives ``n`` values, then the outputs (n, K).
         """
         self._function = function
         self.heads = nn.ModuleList(nn.Identity() for _ in range(n))
@@ -125,7 +125,7 @@ def show_layers(model: nn.Module) -> list[str] | None:
 
 
 def _plain_graph(script: Any) -> Any:
-    """Of the images alone: without calls, attributes and optional arguments."""
+    """A function of the images alone: without calls, attributes and optional arguments."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch would rather have torch.export
         frozen = torch.jit.freeze(script.eval(), optimize_numerics=False)  # type: ignore[no-untyped-call]

@@ -43,7 +43,7 @@ class SoundReader:
 
     @property
     def shape(self) -> tuple[int]:
-        """Of one clip: (n_samples,)."""
+        """Shape of one clip: (n_samples,)."""
         return (self.n_samples,)
 
     @property

@@ -17,7 +17,7 @@ def find_splits(files: Mapping[str, Sequence[str]]) -> list[str]:
 
     They are splits if every folder with files is named like a split, and one of them holds class folders.
 
-    :param files: Of each folder, the files of the kind that is looked for.
+    :param files: Folder -> the files in it of the kind that is looked for.
     """
     holding = [name for name in files if files[name]]
     are_splits = all(SPLIT_NAME.fullmatch(name) for name in holding)

@@ -106,7 +106,8 @@ class SelfTrainedDiscriminant:
         Learn, judge and learn again, until the group hardly changes.
 
         :param group: Where to begin, (m,), bool.
-        :param dof: Of :func:`~art_plugins.groups.cuts.bayes_cut`, which divides the group from the rest in each round.
+        :param dof: Degrees of freedom of :func:`~art_plugins.groups.cuts.bayes_cut`, which divides the group from the rest
+            in each round.
         :return: The group; ``None`` if one side becomes smaller than 8 samples. A group that has not settled after 12
             rounds is given as it is.
         """

@@ -24,9 +24,10 @@ def nearest_seed(windows: np.ndarray, seeds: np.ndarray, of_clip: np.ndarray | N
     """
     Give how near each clip comes to a seed of another clip, by its nearest window.
 
-    :param windows: Of the clips, shape (m, W, d).
+    :param windows: Windows of the clips, shape (m, W, d).
     :param seeds: Windows of the seeds, shape (s, d).
-    :param of_clip: For each seed the clip (a row of ``windows``) that it is from; shape (s,). ``None``: of none of them.
+    :param of_clip: For each seed the clip (a row of ``windows``) that it is from; shape (s,).
+        ``None``: the seeds are from none of these clips.
     """
     squares = (seeds**2).sum(axis=1)
     squared, window = np.empty(len(windows)), np.empty(len(windows), dtype=int)
@@ -52,8 +53,8 @@ def grow(windows: np.ndarray, crowding: np.ndarray, others: np.ndarray, limit: f
 
     When this breaks: the sound is masked by louder speech; the class has a sound of its own, to which it grows.
 
-    :param windows: Of all clips of the class, shape (m, W, d).
-    :param crowding: Of those windows, shape (m, W); -infinity where it was not looked at.
+    :param windows: Windows of all clips of the class, shape (m, W, d).
+    :param crowding: Crowding of those windows, shape (m, W); -infinity where it was not looked at.
     :param others: Windows of clips of the other classes, shape (m', W, d).
     :param limit: Share of the clips of the other classes that may come as near, between 0 and 1.
     :return: Shape (m,): the distance at that limit over the clip's distance; above 1 the clip is nearer.

@@ -43,7 +43,7 @@ def sample_clips(
     frames_of: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, nb_classes: int, random: np.random.Generator
 ) -> SampledClips:
     """
-    Draw clips of every class and describe their windows. Of clips that are equal (copies, silence) one is kept.
+    Draw clips of every class and describe their windows. One of several equal clips (copies, silence) is kept.
 
     :param frames_of: Gives the frames of clips by their rows: (m,) to (m, T, F).
     :param labels: Class of each clip, shape (n,).

@@ -41,7 +41,7 @@ class Sounds:
     The clips of a data set, whitened when they are asked for.
 
     :param waveforms_of: Gives waveforms by their rows: (m,) to (m, S).
-    :param sample_rate_hz: Their sample rate.
+    :param sample_rate_hz: Sample rate of the clips.
     """
 
     def __init__(self, waveforms_of: Callable[[np.ndarray], np.ndarray], sample_rate_hz: int) -> None:
@@ -90,7 +90,7 @@ def candidates_of(sounds: Sounds, rows: np.ndarray, crowding: np.ndarray, centre
     Take the clips of the most crowded windows of a class, and correlate what is around those windows.
 
     :param rows: Rows of the clips, shape (m,).
-    :param crowding: Of their windows, shape (m, W).
+    :param crowding: Crowding of the windows of the clips, shape (m, W).
     :param centres: Middle of each window, in samples, shape (W,).
     """
     chosen = np.argsort(-crowding.max(axis=1), kind="stable")[:N_CANDIDATES]
@@ -125,7 +125,7 @@ def clips_with_sound(sounds: Sounds, candidates: Candidates, rows: np.ndarray, o
 
     When this breaks: the sound differs from clip to clip; the other classes have it too.
 
-    :param candidates: Of the class, six at least.
+    :param candidates: Candidate sounds of the class, six at least.
     :param rows: All clips of the class, shape (m,).
     :param others: Clips of the other classes, shape (m',).
     :return: Shape (m,): for each clip the ratio of its match to that limit; above 1 it holds the sound.
@@ -159,8 +159,8 @@ def above_limit(ratios: np.ndarray) -> np.ndarray:
     Raise the limit where the clips of a group lie far above it: a clip holds the sound if its ratio is also .35 of the
     group's median.
 
-    :param ratios: Of each clip's match to the limit, shape (m,).
-    :return: The same of the raised limit, shape (m,).
+    :param ratios: Match of each clip, divided by the limit, shape (m,).
+    :return: Match of each clip, divided by the raised limit, shape (m,).
     """
     group = ratios[ratios > 1]
     return ratios / max(1.0, LEAST_SHARE * float(np.median(group))) if len(group) else ratios

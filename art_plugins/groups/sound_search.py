@@ -125,7 +125,7 @@ def crowd_height(crowding: np.ndarray) -> float:
     """
     How far the fifth most crowded clip of a class lies above its typical clip, in robust standard deviations, .1 at least.
 
-    :param crowding: Of the clips, shape (m,), m at least 5.
+    :param crowding: Crowding of the clips, shape (m,), m at least 5.
     """
     median, spread = centre_and_spread(crowding, robust=True)
     height = np.sort(crowding)[-N_PARTNERS] - median

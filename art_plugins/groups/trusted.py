@@ -103,7 +103,7 @@ def cut_error(places: np.ndarray, members: np.ndarray, cut: float) -> float:
     Give the share of the rest's samples that are expected on the group's side of a cut: the tail of a normal distribution
     with the median and the median deviation of the rest, and one in a hundred.
 
-    :param places: Of samples, (m,).
+    :param places: Places of samples, (m,).
     :param members: Who of them is of the group, (m,), bool.
     :param cut: Members have a larger place.
     """

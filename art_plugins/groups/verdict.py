@@ -26,10 +26,10 @@ TINY = 1e-300
 Verdict = Literal["poison", "look here", "nothing"]
 
 
-class Judged(NamedTuple):
+class JudgedGroup(NamedTuple):
     """
-    A group, its p-value among the classes of the data set, the verdict on it, what trusted samples say of it, and what its
-    members resemble.
+    A group, its p-value among the classes of the data set, the verdict on it, what trusted samples say of it, what its
+    members resemble, and whether it is called poison by this content alone.
     """
 
     group: Group
@@ -37,6 +37,7 @@ class Judged(NamedTuple):
     verdict: Verdict
     trusted: TrustedEvidence = NOTHING
     content: Content = Content(0.0, 0.0, 0.0)
+    by_content: bool = False
 
     def summary(self) -> dict[str, Any]:
         """Give what a report says of the group, JSON-safe."""
@@ -48,6 +49,7 @@ class Judged(NamedTuple):
             "clearness": self.group.evidence.clearness,
             "separation": self.group.evidence.separation,
             "valley": self.group.evidence.valley,
+            "by_content": self.by_content,
             "foreign": self.content.foreign,
             "spread": self.content.spread,
             "n_trusted": self.trusted.n,
@@ -62,7 +64,7 @@ def p_value(evidence: Evidence, n_tests: int, log_ratio: float = 0.0) -> float:
     The clearness of a class's clearest group is exponential at most, as measured on clean classes. The K classes are
     counted by Bonferroni's bound.
 
-    :param evidence: Of a group.
+    :param evidence: Evidence on a group.
     :param n_tests: Number of classes, K, or of more tests.
     :param log_ratio: Logarithm of an independent likelihood ratio, by which the probability is divided.
     :return: 0 to 1.
@@ -105,7 +107,7 @@ def judge_groups(
     fpr: float,
     trusted: np.ndarray | None = None,
     of_content: Sequence[str] | None = None,
-) -> list[Judged]:
+) -> list[JudgedGroup]:
     """
     Judge groups.
 
@@ -139,22 +141,25 @@ def judge_groups(
     tests = _Tests(groups, {name: views[name] for name in of_content or views}, labels, nb_classes, trusted)
     evidence = [_of_trusted(group, labels, trusted) for group in groups]
     first = [
-        tests.nats(index, group, group.evidence, of_trusted.log_ratio)
+        tests.answers(index, group, group.evidence, of_trusted.log_ratio)
         for index, (group, of_trusted) in enumerate(zip(groups, evidence, strict=True))
     ]
     judged, poison = [], np.zeros(len(labels), dtype=bool)
-    for index in np.argsort([-nats for nats in first], kind="stable").tolist():
-        group, of_trusted, p = groups[index], evidence[index], as_p_value(first[index])
+    for index in np.argsort([-max(answers) for answers in first], kind="stable").tolist():
+        group, of_trusted, answers = groups[index], evidence[index], first[index]
+        p = as_p_value(max(answers))
         within = p_value(group.within, n_questions(nb_classes) * nb_classes)
         verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
         united = poison | group.members
         if p <= fpr and poison.any():
             left = _of_trusted(group, labels, trusted, ~poison)
-            p = as_p_value(tests.nats(index, group, evidence_without(group, labels, poison), left.log_ratio, poison))
+            answers = tests.answers(index, group, evidence_without(group, labels, poison), left.log_ratio, poison)
+            p = as_p_value(max(answers))
         # Nothing speaks against a group with a p-value of 1, whatever is asked for.
         if p <= fpr and p < 1 and not of_trusted.acquits and _may_go(group, united, views, labels):
             verdict, poison = "poison", united
-        judged.append(Judged(group, p, verdict, of_trusted, tests.contents.of(index)))
+        by_content = verdict == "poison" and as_p_value(answers.apart) > fpr
+        judged.append(JudgedGroup(group, p, verdict, of_trusted, tests.contents.of(index), by_content))
     return judged
 
 
@@ -162,6 +167,16 @@ def _may_go(group: Group, united: np.ndarray, views: Mapping[str, np.ndarray], l
     """Whether a group is neither of near copies nor, with what goes already (``united``), nearly all of a class."""
     is_class = any(united[labels == label].mean() > MOST_OF_CLASS for label in group.classes)
     return not is_class and not of_near_copies(group, views, labels)
+
+
+class _Answers(NamedTuple):
+    """
+    The negative logarithms of a group's p-values by both questions: does it stand apart, and is its content that of many
+    other classes? Below 0: nothing.
+    """
+
+    apart: float
+    content: float
 
 
 class _Tests:
@@ -180,21 +195,22 @@ class _Tests:
         self._n_classes, self._more = n_classes, n_classes / max(1, nb_classes)
         self._n_questions = n_questions(nb_classes)
 
-    def nats(
+    def answers(
         self, index: int, group: Group, evidence: Evidence, log_ratio: float, aside: np.ndarray | None = None
-    ) -> float:
+    ) -> _Answers:
         """
-        Give the negative logarithm of a group's p-value; below 0: nothing.
+        Ask both questions.
 
-        :param index: Of the group.
+        :param index: Place of the group among all groups.
         :param group: The same group.
         :param evidence: On the group, or on what is left of it.
         :param log_ratio: Logarithm of what trusted samples say of it, as a likelihood ratio.
         :param aside: Samples that are left out, (n,), bool.
         """
         apart = evidence.clearness / NULL_SCALE - np.log(self._n_classes)
-        foreign = -np.log(max(self.contents.p_value(index, group, aside), TINY)) - np.log(self._more)
-        return float(max(apart, foreign) + log_ratio - np.log(self._n_questions))
+        content = -np.log(max(self.contents.p_value(index, group, aside), TINY)) - np.log(self._more)
+        counted = np.log(self._n_questions)
+        return _Answers(float(apart + log_ratio - counted), float(content + log_ratio - counted))
 
 
 def _of_trusted(group: Group, labels: np.ndarray, trusted: np.ndarray, left: np.ndarray | None = None) -> TrustedEvidence:

@@ -20,8 +20,8 @@ def clip_distances(windows: np.ndarray, clips: np.ndarray, rank: int, own: np.nd
     :param windows: Shape (m, d).
     :param clips: Windows of the clips that are compared with, shape (R, W, d).
     :param rank: Rank of the clip, 1 for the nearest.
-    :param own: For each window the row of its own clip in ``clips``, which does not count; -1: it is not among them; shape
-        (m,). ``None``: none is.
+    :param own: For each window the row of its own clip in ``clips``, which does not count; -1 if it is not among them;
+        shape (m,). ``None``: no window is from one of these clips.
     :return: Shape (m,); infinite where there are fewer than ``rank`` other clips.
     """
     n_clips, n_windows, n_dims = clips.shape
@@ -60,7 +60,7 @@ def window_crowding(
 
     :param queries: Windows of clips of the class, shape (m, W, d).
     :param own: Windows of the clips of the class that they are compared with, shape (R, W, d).
-    :param place_in_own: Row of each query clip in ``own``, -1: it is not in it; shape (m,).
+    :param place_in_own: Row of each query clip in ``own``, or -1 if it is not there; shape (m,).
     :param others: Windows of clips of the other classes, shape (R', W, d).
     :param n_neighbours: Number of other clips that make a crowd, k, at least 1.
     :return: Crowding in nats, shape (m, W); -infinity where there are fewer than k others to compare with.

@@ -39,7 +39,7 @@ def principal_window_axes(windows: np.ndarray, nb_dims: int) -> WindowAxes:
     """
     Find the leading principal components of windows.
 
-    :param windows: Of many clips, shape (m, D), m at least 2.
+    :param windows: Windows of many clips, shape (m, D), m at least 2.
     :param nb_dims: Most components, d.
     """
     windows = np.asarray(windows, dtype=np.float64)

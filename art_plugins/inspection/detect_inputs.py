@@ -15,8 +15,8 @@ from art_plugins.files.image_files import ImageReader, check_size, choose_image_
 from art_plugins.files.sources.items import Item
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.detect_words import input_note
+from art_plugins.inspection.isolation.images import to_images
 from art_plugins.inspection.isolation.judge import ModelFacts
-from art_plugins.inspection.judged import to_images
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.triggers.inversion import MIN_CLASSES
 

@@ -16,7 +16,7 @@ from art_plugins.inspection.detect_words import PATTERN_INDEX, SUCCESS, files_se
 from art_plugins.inspection.judged import Judged
 from art_plugins.inspection.verdicts.images import ImageVerdicts
 from art_plugins.inspection.verdicts.words import LAYER_RULE
-from art_plugins.reports.drawing import png_data_uri
+from art_plugins.reports.drawing import data_uri
 from art_plugins.reports.pages import picture, render_page
 from art_plugins.reports.trigger_figures import inversion_figure, inversion_words, shown_classes
 from art_plugins.triggers.found import INDEX_RULE
@@ -76,7 +76,7 @@ class _Cards:
     def card(self, row: int) -> dict[str, Any]:
         judged = self.judged
         try:
-            source = png_data_uri(png_bytes(self.reader.read(self.folder / judged.files[row])[0]))
+            source = data_uri(png_bytes(self.reader.read(self.folder / judged.files[row])[0]))
         except InvalidInputError:  # it has been changed or removed meanwhile
             source = None
         return {

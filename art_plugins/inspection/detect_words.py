@@ -200,7 +200,7 @@ def detector_cautions(success_rate: float, inversion: Inversion, threshold: floa
     """
     What a reader must know about the backdoor that was found.
 
-    :param success_rate: Of each other class, the estimated pattern sends a share of the clean images to the target class;
+    :param success_rate: For each other class, the share of its clean images that the estimated pattern sends to the target;
         this is the largest of these shares.
     """
     cautions = [] if not inversion.undecided else [undecided_words(inversion, names)]

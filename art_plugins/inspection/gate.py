@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from art_plugins.inspection.evidence.found import POISON
 from art_plugins.inspection.scan_words import POISONED, is_judged
-from art_plugins.inspection.suspect_rows import POISON, is_poison
+from art_plugins.inspection.suspect_rows import is_poison
 
 NOTHING, FOUND, NO_ANSWER = 0, 1, 2  # exit statuses; an error ends with 2 as well
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from art_plugins.inspection.suspect_rows import LABEL_ERROR, LOOK_HERE, POISON
+from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {

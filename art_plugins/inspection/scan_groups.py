@@ -98,8 +98,8 @@ def order_halves(members: np.ndarray, suspects: np.ndarray, scores: np.ndarray, 
 
     :param members: Positions of the class's samples, (m,).
     :param suspects: Which of them are suspected, (m,), bool, neither none nor all.
-    :param scores: Their outlier scores, (m,).
-    :param latents: Their latents, (m, D).
+    :param scores: Outlier scores of these samples, (m,).
+    :param latents: Latents of these samples, (m, D).
     """
     deviation = latents.std(axis=0)
     scaled = latents / np.where(deviation > 0, deviation, 1)

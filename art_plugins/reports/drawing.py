@@ -51,9 +51,14 @@ def css_size(figure: Figure) -> tuple[int, int]:
     return round(width), round(height)
 
 
-def png_data_uri(png: bytes) -> str:
-    """Give a PNG as the ``src`` of an image in a self-contained page."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def data_uri(content: bytes, media_type: str = "image/png") -> str:
+    """
+    Give the content of a file as the ``src`` of an image or a sound in a self-contained page.
+
+    :param content: The bytes of the file.
+    :param media_type: The media type of the file, such as ``"audio/wav"``.
+    """
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:

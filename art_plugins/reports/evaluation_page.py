@@ -148,7 +148,7 @@ def _pictures(one: Gathered) -> list[Mapping[str, Any]]:
     for figure in one.record.get("figures", []) if one.kind == REPRODUCTION else []:
         file = (one.folder / figure["file"]).resolve()
         if file.is_relative_to(one.folder.resolve()) and file.suffix == ".png" and file.is_file():
-            found.append({**figure, "uri": drawing.png_data_uri(file.read_bytes())})
+            found.append({**figure, "uri": drawing.data_uri(file.read_bytes())})
     return found
 
 

@@ -21,7 +21,7 @@ class Picture(NamedTuple):
     @property
     def uri(self) -> str:
         """The value of the attribute ``src`` of the image."""
-        return drawing.png_data_uri(self.png)
+        return drawing.data_uri(self.png)
 
 
 def picture(name: str, caption: str, figure: Any, words: str) -> Picture:

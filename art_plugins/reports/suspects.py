@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from art_plugins.errors import MissingPackageError
 from art_plugins.files import image_files
 from art_plugins.files.sound_files import wav_bytes
+from art_plugins.reports.drawing import data_uri
 from art_plugins.storage import atomic_path
 
 N_SHOWN = 4  # number of samples of each kind
@@ -87,13 +87,12 @@ def shown_suspects(task: Mapping[str, Any], folder: Path) -> list[dict[str, Any]
         file = (folder / suspect["file"]).resolve()
         if not file.is_relative_to(folder.resolve()) or file.suffix not in MEDIA_TYPES or not file.is_file():
             continue
-        content = base64.b64encode(file.read_bytes()).decode("ascii")
         called = "called poison" if suspect["called"] else "kept"
         truth = "poison" if suspect["is_poison"] else "clean"
         score = "" if suspect["score"] is None else f", score {suspect['score']:.2f}"
         shown.append(
             {
-                "source": f"data:{MEDIA_TYPES[file.suffix]};base64,{content}",
+                "source": data_uri(file.read_bytes(), MEDIA_TYPES[file.suffix]),
                 "is_sound": file.suffix == ".wav",
                 "words": f"{called}{score}; in truth {truth}",
             }

@@ -47,7 +47,7 @@ def typical_shift(scores: np.ndarray, labels: np.ndarray, benign: np.ndarray, be
     :param scores: (n,).
     :param labels: Classes of these samples, (n,).
     :param benign: Scores of benign samples, (m,).
-    :param benign_labels: Their classes, (m,).
+    :param benign_labels: Classes of these samples, (m,).
     :return: 0 if no class is in both.
     """
     shared = np.intersect1d(labels, benign_labels)

@@ -194,7 +194,7 @@ def _stacked(
     """
     Put the classes one after another.
 
-    :param log_determinant: Of the common covariance.
+    :param log_determinant: Logarithm of the determinant of the common covariance.
     :return: ``noise``, ``factors``, ``owners`` and ``log_scales`` of :class:`FactorDensities`.
     """
     noise, log_scales = np.ones(len(parts)), np.full(len(parts), -np.inf)

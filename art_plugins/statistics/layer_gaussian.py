@@ -77,7 +77,7 @@ def fit_layer_gaussian(features: np.ndarray, labels: np.ndarray, nb_classes: int
     mean of all samples.
 
     :param features: Features of benign samples, (n, D).
-    :param labels: Their classes, (n,).
+    :param labels: Classes of these samples, (n,).
     """
     features = np.asarray(features, dtype=np.float64)
     centre, deviation = features.mean(axis=0), features.std(axis=0)

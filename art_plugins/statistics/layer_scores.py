@@ -108,7 +108,7 @@ class Contradiction(NamedTuple):
 
     :ivar centre: Mean over benign samples of how much a sample looks like another class, which is the sum of the answers to
         the questions that ask for it, and of the logit margin, (2,).
-    :ivar spread: Their standard deviations, (2,).
+    :ivar spread: Standard deviations of the same values, (2,).
     :ivar threshold: The score exceeds it for 1 in 200 benign samples.
     """
 

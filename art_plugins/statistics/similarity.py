@@ -26,9 +26,9 @@ def cosine_similarities(dots: np.ndarray, squared_norms: np.ndarray, centroid_sq
     Cosine of the angle between features and a centroid, from inner products alone; 0 where one of them has no length.
 
     :param dots: Inner products with the centroid, or with any positive multiple of it, any shape.
-    :param squared_norms: Of the features, broadcast against ``dots``.
-    :param centroid_squared_norms: Of the centroid (of the same multiple), broadcast against ``dots``.
-    :return: Of the shape of ``dots``, -1 to 1.
+    :param squared_norms: Squared norms of the features, broadcast against ``dots``.
+    :param centroid_squared_norms: Squared norm of the centroid (of the same multiple), broadcast against ``dots``.
+    :return: Cosine similarities, in the shape of ``dots``, -1 to 1.
     """
     lengths = np.sqrt(squared_norms * centroid_squared_norms)
     cosines = np.where(lengths > TINY, dots / np.where(lengths > TINY, lengths, 1), 0.0)
@@ -45,7 +45,7 @@ def leave_one_out_cosines(dots: np.ndarray, squared_norms: np.ndarray, sum_squar
     :param dots: x's, shape (n, L) or (n,).
     :param squared_norms: |x|^2, of the same shape.
     :param sum_squared_norms: |s|^2, of the same shape.
-    :return: Of the same shape, -1 to 1; 0 where x or the others' centroid has no length.
+    :return: Cosine similarities, in the same shape, -1 to 1; 0 where x or the others' centroid has no length.
     """
     others = sum_squared_norms - 2 * dots + squared_norms
     # A rounding error of the difference is not a length.
@@ -106,8 +106,8 @@ def fit_class_thresholds(
     without samples the mean over all samples as well, at the layer where the classes rise most on the average.
 
     :param profiles: (K, L), as :func:`class_profiles` gives them.
-    :param similarities: Of benign samples, to centroids that were fitted without them, (n, L).
-    :param labels: Their classes, (n,).
+    :param similarities: Similarities of benign samples to centroids that were fitted without them, (n, L).
+    :param labels: Classes of these samples, (n,).
     :param robust: Medians in place of means.
     """
     nb_classes = len(profiles)

@@ -17,8 +17,8 @@ from art_plugins.attacks.networks import (
     resnet,
     resnet18_cifar,
     vgg16,
-    vit,
 )
+from art_plugins.attacks.vision_transformer import vit
 
 
 def test_stft_magnitude_of_a_second_has_armorys_shape_and_scipys_values() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from art_plugins.evaluation.encoded import EncodedData
 from art_plugins.evaluation.running.parallel import parallel_map
-from art_plugins.evaluation.sweep import judge, judge_set
+from art_plugins.evaluation.sweep import judge_set
+from art_plugins.evaluation.sweep_judges import judge
 from art_plugins.features.views import Views
 
 pytestmark = pytest.mark.benchmark

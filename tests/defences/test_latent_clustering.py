@@ -16,7 +16,8 @@ from torch import nn
 from art_plugins.baselines.art_filters import seeded_numpy
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
-from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.vae import training
 from art_plugins.features.vae.front_end import FrontEnd
 from art_plugins.features.vae.training import seeded

@@ -15,10 +15,13 @@ from art.estimators.classification import DetectorClassifier, PyTorchClassifier
 from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
+from art_plugins.defences import layerwise
 from art_plugins.defences.layers import files as layerwise_files
 from art_plugins.defences.layers import learning as layerwise_learning
 from art_plugins.defences.layers import options as layerwise_options
-from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.defences.layers.groups import earlier
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations
 from art_plugins.features.vae.training import seeded
@@ -489,6 +492,25 @@ def test_filter_with_trusted_data_removes_the_poison(digits):
     assert report[f"Class_{digits.target}"]["n_removed"] == removed[y == digits.target].sum()
     assert defence.layer_scores_.shape == (len(x), 5)
     json.dumps(report, allow_nan=False)
+
+
+@pytest.mark.parametrize(("layers", "expected"), [("abcde", "ab"), ("abcd", "ab"), ("ab", "a"), ("a", "a")])
+def test_earlier_layers_are_half_of_them_and_one_at_least(layers, expected):
+    assert "".join(earlier(list(layers))) == expected
+
+
+def test_filter_asks_the_earlier_half_of_the_layers_for_the_content_of_groups(digits, monkeypatch):
+    asked = []
+
+    def find_nothing(*args: Any, content_layers: list[str], **_: Any) -> None:
+        asked.append((args[4], content_layers))
+        raise StopIteration
+
+    monkeypatch.setattr(layerwise, "find_poison", find_nothing)
+    classifier = wrapped(digits.network("clean"))
+    with pytest.raises(StopIteration):
+        LayerwiseFeatureDefence(classifier, digits.x_clean, digits.y_clean, layers=LAYERS).detect_poison()
+    assert asked == [(LAYERS, LAYERS[:2])]
 
 
 def test_filter_typical_class_scores_as_its_trusted_samples_do(digits, monkeypatch):

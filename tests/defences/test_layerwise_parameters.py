@@ -15,7 +15,8 @@ from art_plugins.defences.layers import files as layerwise_files
 from art_plugins.defences.layers import learning as layerwise_learning
 from art_plugins.defences.layers.mahalanobis import MahalanobisRule
 from art_plugins.defences.layers.options import RULES
-from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.storage import load_arrays, save_arrays
 

@@ -14,15 +14,8 @@ from art_plugins.evaluation import encoded, sweep, sweep_judges
 from art_plugins.evaluation.encoded import EncodedData
 from art_plugins.evaluation.running.runs import Recording
 from art_plugins.evaluation.running.workers import Workers
-from art_plugins.evaluation.sweep import (
-    SweepPlan,
-    check_sweep,
-    judge,
-    judge_attack,
-    judge_clean,
-    judge_set,
-    run_sweep,
-)
+from art_plugins.evaluation.sweep import SweepPlan, check_sweep, judge_set, run_sweep
+from art_plugins.evaluation.sweep_judges import judge, judge_attack, judge_clean
 from art_plugins.features.views import Views
 from art_plugins.reports.records import record_markdown
 from art_plugins.reports.studies.sweep_figures import heat_map_figure, roc_figure, share_figure, write_sweep_figures

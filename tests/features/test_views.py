@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.views import (
     MAX_DIMS,
     MAX_WINDOWS,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestNeighbors
 
-from art_plugins.groups.content import MOST_ASKED, Contents, content_of
+from art_plugins.groups import content
+from art_plugins.groups.content import FEWEST_COMPARED, MOST_ASKED, Contents, content_of
 from art_plugins.groups.evidence import Evidence
 from art_plugins.groups.find import Group, find_groups
 from art_plugins.groups.verdict import clearness_limit, judge_groups, n_questions
@@ -37,20 +41,20 @@ def group_of(members: np.ndarray, labels: np.ndarray) -> Group:
 def test_content_of_samples_of_all_other_classes_is_foreign_and_spread_over_all() -> None:
     x, y = classes()
     labels, members = relabelled(y, list(range(1, K)), 4)
-    content = content_of(x, labels, members, 0, NOBODY)
-    assert content.foreign == 1
-    assert content.spread == 1
+    found = content_of(x, labels, members, 0, NOBODY)
+    assert found.foreign == 1
+    assert found.spread == 1
     n = members.sum()
-    assert content.score == pytest.approx(np.log(n + 1))  # of n members, and the one that is added
+    assert found.score == pytest.approx(np.log(n + 1))  # of n members, and the one that is added
 
 
 def test_content_of_one_source_class_is_spread_over_one_of_the_others() -> None:
     x, y = classes()
     labels, members = relabelled(y, [3], 20)
-    content = content_of(x, labels, members, 0, NOBODY)
-    assert content.foreign == 1
+    found = content_of(x, labels, members, 0, NOBODY)
+    assert found.foreign == 1
     sizes = np.array([40, *[SIZE] * (K - 2)])  # 20 samples of class 3 are of the group, and not outside
-    assert content.spread == pytest.approx(1 / np.exp(-(sizes / sizes.sum() * np.log(sizes / sizes.sum())).sum()))
+    assert found.spread == pytest.approx(1 / np.exp(-(sizes / sizes.sum() * np.log(sizes / sizes.sum())).sum()))
 
 
 def test_content_of_a_part_of_the_class_is_its_own() -> None:
@@ -66,10 +70,89 @@ def test_what_is_put_aside_is_neither_asked_nor_compared() -> None:
     both = content_of(x, labels, foreign | part, 0, NOBODY)
     assert 0 < both.foreign < 1
     assert content_of(x, labels, foreign | part, 0, foreign).foreign == 0
-    half = foreign & (np.arange(len(y)) % 2 == 0)
-    twins = np.where(foreign[:, None], x[:1], x)  # all at one place: if some were compared, they would be neighbours
-    assert content_of(twins, labels, half, 0, foreign & ~half) == content_of(twins, labels, half, 0, foreign & ~half)
     assert content_of(x, labels, foreign, 0, foreign) == (0.0, 0.0, 0.0)  # no one is left to ask
+
+
+def test_where_that_lies_which_is_put_aside_changes_nothing() -> None:
+    x, y = classes()
+    labels, foreign = relabelled(y, list(range(1, K)), 4)
+    half = foreign & (np.arange(len(y)) % 2 == 0)
+    aside = foreign & ~half
+    moved = np.array(x)
+    moved[aside] = x[half][0]  # there they would decide the vote on this member
+    assert content_of(moved, labels, half, 0, aside) == content_of(x, labels, half, 0, aside)
+    assert content_of(moved, labels, half, 0, NOBODY) != content_of(x, labels, half, 0, NOBODY)
+
+
+def test_spread_counts_only_the_members_that_resemble_other_classes() -> None:
+    x, y = classes()
+    labels, foreign = relabelled(y, [3], 20)
+    part = (y == 0) & (np.arange(len(y)) < 20)
+    whole, alone = content_of(x, labels, foreign | part, 0, part), content_of(x, labels, foreign | part, 0, NOBODY)
+    assert (whole.foreign, alone.foreign) == (1.0, 0.5)
+    assert alone.spread == pytest.approx(whole.spread)
+
+
+def line(*crowds: tuple[float, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Samples on a line, (place, label, number) each."""
+    places, labels, sizes = zip(*crowds, strict=True)
+    return np.repeat(np.array(places, dtype=np.float32), sizes)[:, None], np.repeat(labels, sizes)
+
+
+def test_ten_neighbours_vote() -> None:
+    """The members have 4 neighbours of their label, then 6 of the other class, and then their whole class."""
+    x, labels = line((0, 0, 3), (1, 0, 4), (2, 1, 6), (3, 0, 20))
+    assert content_of(x, labels, np.arange(len(x)) < 3, 0, np.zeros(len(x), dtype=bool)).foreign == 1.0
+    x, labels = line((0, 0, 3), (1, 1, 4), (2, 0, 6), (3, 1, 20))
+    assert content_of(x, labels, np.arange(len(x)) < 3, 0, np.zeros(len(x), dtype=bool)).foreign == 0.0
+
+
+def test_with_ten_samples_to_compare_there_is_no_content_and_with_eleven_there_is() -> None:
+    for n, foreign in ((10, 0.0), (11, 1.0)):
+        x, labels = line((0, 0, 3), (1, 1, n))
+        assert content_of(x, labels, labels == 0, 0, np.zeros(len(x), dtype=bool)).foreign == foreign
+
+
+def test_a_class_all_of_whose_samples_resemble_another_one_has_no_score_and_no_sample_votes_for_itself() -> None:
+    """Each sample of class 1 outside the group has 5 others of its class near, and 5 of class 0, which wins a draw."""
+    crowds = [((100.0 * i, 1, 6), (100.0 * i + 1, 0, 5)) for i in range(4)]
+    x, labels = line(*(crowd for pair in crowds for crowd in pair), (1_000.0, 1, 3), (1_001.0, 0, 12))
+    with np.errstate(all="raise"):
+        found = content_of(x, labels, x[:, 0] == 1_000, 1, np.zeros(len(x), dtype=bool))
+    assert found == (1.0, 1.0, 0.0)
+
+
+def test_large_group_leaves_few_of_its_class_and_is_compared_with_as_few_of_the_others() -> None:
+    """Nothing tells classes 0 and 1 apart; what is left of class 0 is a third of it."""
+    random = np.random.default_rng(3)
+    labels = np.repeat([0, 1], 300)
+    x = random.normal(size=(600, 2)).astype(np.float32)
+    found = content_of(x, labels, np.arange(600) < 200, 0, np.zeros(600, dtype=bool))
+    assert 0.2 < found.foreign < 0.55  # a draw counts for class 0; with all of class 1 it were .9
+
+
+def test_so_many_are_asked_and_compared_as_the_comments_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Counted(NearestNeighbors):
+        def fit(self, x: np.ndarray, y: None = None) -> Counted:
+            seen.append(len(x))
+            return super().fit(x)
+
+        def kneighbors(self, x: np.ndarray, **kwargs: Any) -> Any:
+            seen.append(len(x))
+            return super().kneighbors(x, **kwargs)
+
+    monkeypatch.setattr(content, "NearestNeighbors", Counted)
+    labels = np.repeat(np.arange(4), 2_000)
+    x = np.random.default_rng(0).normal(size=(len(labels), 2)).astype(np.float32)
+    content_of(x, labels, np.arange(len(x)) < 500, 0, np.zeros(len(x), dtype=bool))
+    assert seen == [5_000, 200, 200]
+    assert np.sqrt(0.25 / seen[1]) == pytest.approx(0.035, abs=5e-4)
+    seen.clear()
+    few = labels < 2  # class 0 keeps 3 samples outside the group
+    content_of(x[few], labels[few], np.arange(4_000) < 1_997, 0, np.zeros(4_000, dtype=bool))
+    assert seen == [3 + FEWEST_COMPARED, 200, 3]
 
 
 def test_a_class_that_is_a_collection_of_everything_gives_no_score() -> None:
@@ -77,9 +160,9 @@ def test_a_class_that_is_a_collection_of_everything_gives_no_score() -> None:
     labels, everything = relabelled(y, list(range(1, K)), 16)
     labels = np.where(y == 0, 1, labels)  # class 0 has nothing of its own
     some = everything & (np.arange(len(y)) % 2 == 0)
-    content = content_of(x, labels, some, 0, NOBODY)
-    assert content.foreign * content.spread > 0.9
-    assert content.score < 0.5
+    found = content_of(x, labels, some, 0, NOBODY)
+    assert found.foreign * found.spread > 0.9
+    assert found.score < 0.5
 
 
 def test_a_few_members_prove_little() -> None:
@@ -88,7 +171,7 @@ def test_a_few_members_prove_little() -> None:
     for n_each in (1, 4, 12):
         labels, members = relabelled(y, list(range(1, K)), n_each)
         scores.append(content_of(x, labels, members, 0, NOBODY).score)
-    assert scores == sorted(scores)
+    assert scores[0] < scores[1] < scores[2]
     assert scores[0] < np.log(K) + 1e-9
 
 
@@ -133,6 +216,35 @@ def test_group_of_several_classes_is_as_foreign_as_its_least_foreign_part() -> N
     assert contents.p_value(0, groups[0]) > 0.5
 
 
+def test_order_of_the_groups_changes_no_p_value() -> None:
+    x, y = classes()
+    labels, first = relabelled(y, list(range(2, K)), 4)
+    second = (labels == y) & (y >= 2) & (np.arange(len(y)) % SIZE < 8)
+    labels = np.where(second, 1, labels)
+    parts = [(labels == y) & (y == label) & (np.arange(len(y)) % 5 == 0) for label in range(K)]
+    groups = [group_of(members, labels) for members in (first, second, *parts)]
+    p_values = [Contents(groups, {"all": x}, labels, K).p_value(index, group) for index, group in enumerate(groups)]
+    turned = Contents(groups[::-1], {"all": x}, labels, K)
+    assert p_values == [turned.p_value(len(groups) - 1 - index, group) for index, group in enumerate(groups)]
+    assert max(p_values[:2]) < 0.2 < min(p_values[2:])
+
+
+def test_every_view_is_looked_at() -> None:
+    x, y = classes()
+    labels, poison = relabelled(y, list(range(1, K)), 4)
+    noise = np.random.default_rng(5).normal(size=(len(x), 2)).astype(np.float32)
+    groups = [group_of(poison, labels)]
+    for views in ({"noise": noise, "all": x}, {"all": x, "noise": noise}):
+        assert Contents(groups, views, labels, K).of(0).foreign == 1.0
+
+
+def test_with_four_classes_content_is_judged() -> None:
+    x, y = classes()
+    few = y < 4
+    groups = [group_of((y[few] == label) & (np.arange(few.sum()) % 3 == 0), y[few]) for label in range(4)]
+    assert Contents(groups, {"all": x[few]}, y[few], 4).are_judged
+
+
 def test_with_three_classes_there_is_one_question_and_content_tells_nothing() -> None:
     x, y = classes()
     few = y < 3
@@ -155,7 +267,37 @@ def test_poison_of_all_classes_that_does_not_stand_apart_is_called_by_its_conten
     assert removed[poison].mean() > 0.9
     assert removed[~poison].mean() < 0.01
     assert max(one.group.evidence.clearness for one in called) < clearness_limit(K, 0.01)
-    assert all(one.summary()["foreign"] > 0.8 for one in called)
+    for one in called:
+        said = one.summary()
+        assert said["by_content"]
+        assert said["foreign"] > 0.8
+        assert said["spread"] > 0.8
+
+
+def test_poison_that_the_later_views_know_by_its_label_is_called_by_the_views_of_content_alone() -> None:
+    x, y = classes(apart=3.0)
+    labels, poison = relabelled(y, list(range(1, K)), 4)
+    x[poison, 0] += 4
+    learned = 20 * np.eye(K, dtype=np.float32)[labels] + 0.1 * x[:, :K]
+    views = {"early": x, "late": learned}
+    groups = find_groups({"early": x}, labels, K)
+    for of_content, is_called in ((["early"], True), (None, False)):
+        judged = judge_groups(groups, views, labels, K, 0.01, of_content=of_content)
+        assert any(one.verdict == "poison" for one in judged) == is_called
+
+
+def test_poison_that_stands_apart_is_not_called_by_its_content() -> None:
+    x, y = classes(apart=3.0)
+    labels, poison = relabelled(y, list(range(1, K)), 4)
+    x[poison, 0] += 40
+    called = [
+        one
+        for one in judge_groups(find_groups({"all": x}, labels, K), {"all": x}, labels, K, 0.01)
+        if one.verdict == "poison"
+    ]
+    assert called
+    assert not any(one.by_content for one in called)
+    assert max(one.group.evidence.clearness for one in called) > clearness_limit(K, 0.01)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -19,7 +19,7 @@ from art_plugins.groups.trusted import (
     log_likelihood_ratio,
     trusted_evidence,
 )
-from art_plugins.groups.verdict import NULL_SCALE, Judged, judge_groups, p_value
+from art_plugins.groups.verdict import NULL_SCALE, JudgedGroup, judge_groups, p_value
 
 K, N = 8, 250
 
@@ -110,7 +110,7 @@ def classes(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x.astype(np.float32), y
 
 
-def judged(x: np.ndarray, y: np.ndarray, natural: np.ndarray, n_trusted: int) -> list[Judged]:
+def judged(x: np.ndarray, y: np.ndarray, natural: np.ndarray, n_trusted: int) -> list[JudgedGroup]:
     """Judge with the first so many of the natural samples of each class as trusted ones."""
     trusted = np.zeros(len(y), bool)
     for label in range(K):
@@ -119,7 +119,7 @@ def judged(x: np.ndarray, y: np.ndarray, natural: np.ndarray, n_trusted: int) ->
     return judge_groups(find_groups(views, y, K, trusted=trusted), views, y, K, 0.01, trusted)
 
 
-def removed(found: list[Judged], n: int) -> np.ndarray:
+def removed(found: list[JudgedGroup], n: int) -> np.ndarray:
     return np.any([np.zeros(n, bool)] + [one.group.members for one in found if one.verdict == "poison"], axis=0)
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 
-from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
 from art_plugins.errors import InvalidInputError
 from art_plugins.inspection.deciding.decisions import ACCEPT, REJECT, read_decisions
 from art_plugins.inspection.scan import scan
 from art_plugins.inspection.settings import ScanSettings
-from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 N_CLIPS, N_POISON, TARGET = 24, 12, "tuo"
@@ -92,16 +90,9 @@ def test_decisions_that_are_no_plain_file_or_too_large_are_not_read(tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, write_words: Callable[..., Path]) -> Path:
     """Six drawn words; half of the clips of one carry a burst of noise, and one name has markup and a formula in it."""
-    root = tmp_path_factory.mktemp("decided") / "words"
-    data = synthetic_speech(N_CLIPS, 1)
-    for label, name in enumerate(data.class_names):
-        (root / name).mkdir(parents=True)
-        for index, clip in enumerate(data.x_train[data.y_train == label]):
-            poisoned = name == TARGET and index < N_POISON
-            clip = AudioTrigger(noise_burst(SAMPLE_RATE_HZ), 0.3)(clip) if poisoned else clip
-            soundfile.write(root / name / f"{index:02}.wav", clip, SAMPLE_RATE_HZ, subtype="PCM_16")
+    root: Path = write_words(tmp_path_factory.mktemp("decided") / "words", N_CLIPS, N_POISON)
     (root / TARGET / "00.wav").rename(root / TARGET / EVIL_NAME)
     return root
 

@@ -26,8 +26,9 @@ from art_plugins.inspection import detect, detect_inputs, detect_page
 from art_plugins.inspection.detect import detect_folder
 from art_plugins.inspection.detect_record import ALSO_ABOVE, BACKDOOR_TARGET, NOTHING_FOUND
 from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, finding, score_rule
+from art_plugins.inspection.isolation.images import to_images
 from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement, ModelJudge
-from art_plugins.inspection.judged import Judged, judge_files, to_images
+from art_plugins.inspection.judged import Judged, judge_files
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.inspection.verdicts.by_layers import BACKDOOR
 from art_plugins.inspection.verdicts.images import ImageVerdicts

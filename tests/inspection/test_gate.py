@@ -8,16 +8,15 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 
 from art_plugins import cli
-from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.outputs import csv_text
 from art_plugins.files.sources.items import content_hash
@@ -25,7 +24,6 @@ from art_plugins.inspection.deciding.decisions import ACCEPT, read_decisions
 from art_plugins.inspection.gate import gate, gate_sentence
 from art_plugins.inspection.sarif import sarif_text
 from art_plugins.inspection.suspect_rows import COLUMNS, SCHEMA_VERSION, suspects_csv
-from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
 N_CLIPS, N_POISON, TARGET = 24, 12, "tuo"
 OUTPUTS = ("record.json", "report.html", "suspects.csv")
@@ -48,17 +46,9 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, write_words: Callable[..., Path]) -> Path:
     """Six drawn words; half of the clips of one carry a burst of noise."""
-    root = tmp_path_factory.mktemp("gate") / "words"
-    data = synthetic_speech(N_CLIPS, 1)
-    for label, name in enumerate(data.class_names):
-        (root / name).mkdir(parents=True)
-        for index, clip in enumerate(data.x_train[data.y_train == label]):
-            poisoned = name == TARGET and index < N_POISON
-            clip = AudioTrigger(noise_burst(SAMPLE_RATE_HZ), 0.3)(clip) if poisoned else clip
-            soundfile.write(root / name / f"{index:02}.wav", clip, SAMPLE_RATE_HZ, subtype="PCM_16")
-    return root
+    return write_words(tmp_path_factory.mktemp("gate") / "words", N_CLIPS, N_POISON)
 
 
 @pytest.fixture(scope="module")

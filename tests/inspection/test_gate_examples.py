@@ -8,14 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
-
-from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
-from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
 pytestmark = pytest.mark.slow
 
@@ -25,15 +22,10 @@ ACTIONS, HOOK = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(tmp_path_factory: pytest.TempPathFactory, write_words: Callable[..., Path]) -> Path:
     """A git repository whose folder data holds drawn words, half of one with a burst of noise."""
     root = tmp_path_factory.mktemp("repository")
-    data = synthetic_speech(40, 1)
-    for label, name in enumerate(data.class_names):
-        (root / "data" / name).mkdir(parents=True)
-        for index, clip in enumerate(data.x_train[data.y_train == label]):
-            clip = AudioTrigger(noise_burst(SAMPLE_RATE_HZ), 0.3)(clip) if label == 1 and index < 20 else clip
-            soundfile.write(root / "data" / name / f"{index:02}.wav", clip, SAMPLE_RATE_HZ, subtype="PCM_16")
+    write_words(root / "data", 40, 20)
     (root / ".pre-commit-config.yaml").write_text(HOOK, encoding="utf-8")
     run(root, "git init -q && git add data .pre-commit-config.yaml")
     return root

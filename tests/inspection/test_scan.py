@@ -28,11 +28,12 @@ from art_plugins.files.folder_data import read_folder
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection import scan_page
 from art_plugins.inspection.deciding import group_views
+from art_plugins.inspection.evidence.found import LOOK_HERE
 from art_plugins.inspection.scan import scan_folder
 from art_plugins.inspection.scan_groups import order_halves
 from art_plugins.inspection.scan_words import file_rows
 from art_plugins.inspection.settings import ScanSettings
-from art_plugins.inspection.suspect_rows import COLUMNS, LOOK_HERE
+from art_plugins.inspection.suspect_rows import COLUMNS
 
 RATE_HZ = 1_600
 CLASSES = ("ba", "da", "ga", "ka", "pa")

@@ -22,15 +22,34 @@ from art_plugins.inspection.evidence.classes import rank_classes
 from art_plugins.inspection.evidence.examine import FAST, NO_CLEANLAB, NOT_ASKED, NOT_FOR_SOUNDS, Examined, examine, plan
 from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON, Found, united
 from art_plugins.inspection.evidence.labels import Doubts
-from art_plugins.inspection.evidence.network import LayerFindings, network_findings
+from art_plugins.inspection.evidence.network import Labelled, LayerFindings, LayerSearch, network_findings
 from art_plugins.inspection.evidence.own_network import FOR_GROUPS, train_on
 from art_plugins.inspection.evidence.pictures import pictures_of
 from art_plugins.inspection.gate import gate
-from art_plugins.inspection.isolation.messages import Message, unpack_findings
+from art_plugins.inspection.isolation.messages import (
+    LENGTHS,
+    Message,
+    lengths,
+    pack_search,
+    packed,
+    unpack_findings,
+    unpack_search,
+    unpacked,
+)
 from art_plugins.inspection.scan import scan
 from art_plugins.inspection.settings import ScanSettings
 
 N, TARGET, N_POISON, N_FLIPPED = 60, 3, 40, 12
+GROUP = {
+    "verdict": "poison",
+    "p_value": 0.1,
+    "classes": [1],
+    "by_content": False,
+    "foreign": 0.2,
+    "spread": 0.5,
+    "n_trusted": 0,
+    "n_trusted_inside": 0,
+}
 
 
 def found(rows: list[int], verdict: str = POISON, p: float | None = 0.01, label: int = 0, kind: str = "network") -> Found:
@@ -100,7 +119,7 @@ def test_settings_of_the_evidence_that_cannot_work_are_refused(settings: dict[st
 
 def test_network_findings_group_of_two_classes_has_a_row_in_each_and_the_rate_of_the_scan() -> None:
     labels = np.repeat([0, 1], 10)
-    group = {"verdict": "poison", "p_value": 0.004, "classes": [0, 1], "n_trusted": 0, "n_trusted_inside": 0}
+    group = GROUP | {"p_value": 0.004, "classes": [0, 1]}
     members = np.isin(np.arange(20), [0, 1, 10, 11, 12])
     is_clean = ~members
     is_clean[19] = False  # by trusted samples alone
@@ -110,9 +129,23 @@ def test_network_findings_group_of_two_classes_has_a_row_in_each_and_the_rate_of
     assert np.flatnonzero(second.members).tolist() == [10, 11, 12]
     assert first.p_value == second.p_value == 0.008
     assert "One of 3 samples" in second.evidence[0]
-    assert "1 other class stand" in second.evidence[0]
+    assert first.evidence[0].startswith("One of 2 samples of the class that stand apart at the layers of the network, from")
+    assert "A part of 1 other class belongs to the same group." in second.evidence[0]
     assert np.flatnonzero(alone.members).tolist() == [19]
     assert alone.p_value is None
+
+
+def test_network_findings_say_that_a_group_is_called_by_its_content() -> None:
+    group = GROUP | {"by_content": True, "foreign": 0.9, "spread": 0.75, "n_trusted": 4}
+    members = np.arange(20) < 5
+    (one,) = network_findings(
+        LayerFindings([group], members[None], np.zeros(20), ~members), np.repeat([1, 0], 10), 1, "the network"
+    )
+    assert one.evidence == (
+        "One of 5 samples of the class that show what other classes show. At the layers of the network, 90% of them "
+        "resemble other classes more than their own, and those are spread over 75% of the other classes. 0 of 4 trusted "
+        "samples are among them.",
+    )
 
 
 def test_rank_classes_without_latents_judges_by_the_network_and_names_what_is_too_small() -> None:
@@ -277,20 +310,37 @@ def test_scan_model_or_trusted_folder_that_cannot_work_is_refused_before_anythin
     [
         {"groups": None},
         {"groups": [{"verdict": "clean"}]},
-        {"groups": [{"verdict": "poison", "classes": [7], "p_value": 0.1, "n_trusted": 0, "n_trusted_inside": 0}]},
-        {"groups": [{"verdict": "poison", "classes": [1], "p_value": 2.0, "n_trusted": 0, "n_trusted_inside": 0}]},
+        {"groups": [GROUP | {"classes": [7]}]},
+        {"groups": [GROUP | {"p_value": 2.0}]},
+        {"groups": [GROUP | {"by_content": 1}]},
+        {"groups": [GROUP | {"foreign": 1.5}]},
+        {"groups": [GROUP | {"spread": None}]},
         {"scores": np.array([np.nan, 0.0])},
         {"members": np.zeros((3, 2), dtype=bool)},
         {"is_clean": np.ones(5, dtype=bool)},
     ],
 )
 def test_unpack_layers_answer_of_a_model_that_breaks_the_rules_is_refused(broken: dict[str, Any]) -> None:
-    group = {"verdict": "poison", "classes": [1], "p_value": 0.1, "n_trusted": 0, "n_trusted_inside": 0}
     arrays = {"members": np.ones((1, 2), dtype=bool), "scores": np.zeros(2), "is_clean": np.zeros(2, dtype=bool)}
-    assert unpack_findings(Message({"groups": [group]}, arrays), 2, 3).groups == [group]
-    values = {"groups": broken.get("groups", [group])}
+    assert unpack_findings(Message({"groups": [GROUP]}, arrays), 2, 3).groups == [GROUP]
+    values = {"groups": broken.get("groups", [GROUP])}
     with pytest.raises(InvalidInputError, match="not to be trusted"):
         unpack_findings(Message(values, arrays | {name: value for name, value in broken.items() if name != "groups"}), 2, 3)
+
+
+@pytest.mark.parametrize("trusted", [None, Labelled(np.full((1, 4, 4), 7, np.uint8), np.array([2]))])
+def test_pack_search_unpacked_is_the_same(trusted: Labelled | None) -> None:
+    search = LayerSearch(Labelled(np.arange(32, dtype=np.uint8).reshape(2, 4, 4), np.array([0, 1])), 0.02, trusted, 3)
+    bytes_of = packed(*pack_search(search))
+    n_text = lengths(bytes_of[:LENGTHS], 2**20)[0]
+    message = unpacked(bytes_of[LENGTHS : LENGTHS + n_text], bytes_of[LENGTHS + n_text :])
+    again = unpack_search(message.values, message.arrays)
+    assert (again.false_alarm_rate, again.random_state) == (0.02, 3)
+    for one, other in ((search.data, again.data), (search.trusted, again.trusted)):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            np.testing.assert_array_equal(one.x, other.x)
+            np.testing.assert_array_equal(one.labels, other.labels)
 
 
 class NothingFound:
@@ -314,9 +364,10 @@ class NothingFound:
 def test_examine_two_kinds_of_evidence_share_the_false_alarm_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = []
 
-    def shown(network: Any, x: np.ndarray, labels: np.ndarray, rate: float, *_: Any) -> LayerFindings:
-        rates.append(rate)
-        return LayerFindings([], np.zeros((0, len(x)), dtype=bool), np.zeros(len(x)), np.ones(len(x), dtype=bool))
+    def shown(network: Any, search: LayerSearch) -> LayerFindings:
+        rates.append(search.false_alarm_rate)
+        n = len(search.data.x)
+        return LayerFindings([], np.zeros((0, n), dtype=bool), np.zeros(n), np.ones(n, dtype=bool))
 
     monkeypatch.setattr(examine_module, "VAELatentDefence", NothingFound)
     monkeypatch.setattr(examine_module, "train_on", lambda *_, **__: None)

@@ -7,13 +7,13 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 
-from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
+from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ
 from art_plugins.inspection.deciding.decisions import ACCEPT, REJECT, read_decisions
 from art_plugins.inspection.scan import scan
 from art_plugins.inspection.settings import ScanSettings
@@ -53,17 +53,10 @@ PERSON = """<script>addEventListener("load", async () => {
 
 
 @pytest.fixture(scope="module")
-def scanned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def scanned(tmp_path_factory: pytest.TempPathFactory, write_words: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
     """Drawn words, half of one with a burst at any place; a page that shows five suspects at once."""
-    root = tmp_path_factory.mktemp("page") / "words"
-    data = synthetic_speech(24, 1)
-    for label, name in enumerate(data.class_names):
-        (root / name).mkdir(parents=True)
-        clips = data.x_train[data.y_train == label]
-        if name == TARGET:
-            clips[:12] = WanderingTrigger(noise_burst(SAMPLE_RATE_HZ, length_s=0.2), 0.2)(clips[:12])
-        for index, clip in enumerate(clips):
-            soundfile.write(root / name / f"{index:02}.wav", clip, SAMPLE_RATE_HZ, subtype="PCM_16")
+    stamp = WanderingTrigger(noise_burst(SAMPLE_RATE_HZ, length_s=0.2), 0.2)
+    root = write_words(tmp_path_factory.mktemp("page") / "words", 24, 12, stamp)
     evil = root / TARGET / EVIL_NAME.replace("/", "\u2215")
     (root / TARGET / "00.wav").rename(evil)
     record = scan(root, None, root.parent / "out", ScanSettings(autoencoder="speech", max_listed=5), verbose=False)

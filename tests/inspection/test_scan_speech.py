@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from PIL import Image
 
 from art_plugins import cli
-from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
 from art_plugins.errors import InvalidInputError
 from art_plugins.inspection.scan import scan_folder
 from art_plugins.inspection.settings import ScanSettings
-from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
 pytestmark = pytest.mark.usefixtures("nothing_is_trained")
 
@@ -24,17 +22,9 @@ N_CLIPS, N_POISON = 50, 25
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, write_words: Callable[..., Path]) -> Path:
     """Six drawn words at 8 kHz; half of the clips of the second one carry a burst of noise."""
-    root = tmp_path_factory.mktemp("words")
-    data = synthetic_speech(N_CLIPS, 1)
-    for label, name in enumerate(data.class_names):
-        (root / name).mkdir()
-        for index, clip in enumerate(data.x_train[data.y_train == label]):
-            poisoned = label == 1 and index < N_POISON
-            clip = AudioTrigger(noise_burst(SAMPLE_RATE_HZ), 0.3)(clip) if poisoned else clip
-            soundfile.write(root / name / f"{index:02}.wav", clip, SAMPLE_RATE_HZ, subtype="PCM_16")
-    return root
+    return write_words(tmp_path_factory.mktemp("words"), N_CLIPS, N_POISON)
 
 
 def test_the_command_scan_finds_poison_without_training(

@@ -17,7 +17,7 @@ from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.baselines.scale_up import ScaleUp
 from art_plugins.defences.detector_classifier import verdicts
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.layerwise import LayerwiseFeatureDetector
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.training import seeded
 

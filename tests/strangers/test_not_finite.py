@@ -12,7 +12,8 @@ from torch import nn
 
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layers.model import LayerwiseModel
-from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import logits_and_hidden
 from art_plugins.statistics.outliers import highest, strongest_index

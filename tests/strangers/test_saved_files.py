@@ -20,9 +20,10 @@ from torch import nn
 from art_plugins import storage
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.latent_clustering import VAELatentDefence
-from art_plugins.defences.layerwise import LayerwiseFeatureDetector
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import ArtPluginsError, FileFormatError
-from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 

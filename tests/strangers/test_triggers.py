@@ -14,7 +14,8 @@ from torch import nn
 from art_plugins.baselines.patching import neural_cleanse_patching
 from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.statistics.density import cross_fitted_log_likelihoods
 from art_plugins.statistics.labels import class_labels

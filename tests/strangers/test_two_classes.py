@@ -12,7 +12,8 @@ from torch import nn
 
 from art_plugins.baselines.beatrix import Beatrix
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.layerwise import LayerwiseFeatureDefence, LayerwiseFeatureDetector
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
+from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.training import seeded
 from art_plugins.triggers.inversion import invert_triggers

@@ -12,7 +12,8 @@ from art_plugins.attacks.datasets.digits import digits
 from art_plugins.attacks.poisoning import poison
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.autoencoder import Autoencoder, AutoencoderSettings
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.vae import training
 from art_plugins.features.vae.convergence import has_settled
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram

@@ -83,7 +83,7 @@ class DirtyLabel(Attack):
         chosen = draw(self.eligible(labels, target), n_poison, random_state)
         cover = self.cover_rows(labels, target, n_poison, random_state)
         self.prepare(x, labels, target, random_state)
-        return stamped(x, labels, self._made(self.trigger), (chosen, cover), target)
+        return poisoned_by_stamp(x, labels, self._made(self.trigger), (chosen, cover), target)
 
     def stamp(self, x: np.ndarray) -> np.ndarray:
         return apply_trigger(self._made(self.test_trigger or self.trigger), x)
@@ -175,7 +175,7 @@ def draw(eligible: np.ndarray, n: int, random_state: int) -> np.ndarray:
     return np.random.default_rng(random_state).choice(rows, size=n, replace=False)
 
 
-def stamped(
+def poisoned_by_stamp(
     x: np.ndarray, labels: np.ndarray, trigger: Trigger, rows: tuple[np.ndarray, np.ndarray], target: int
 ) -> Poisoned:
     """

@@ -13,7 +13,7 @@ from art_plugins.features.input_checks import accuracy_warning
 from art_plugins.features.layer_views import layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
 from art_plugins.groups.find import Group, find_groups
-from art_plugins.groups.verdict import Judged, clearest_by_class, judge_groups
+from art_plugins.groups.verdict import JudgedGroup, clearest_by_class, judge_groups
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outlying import LEAST
 
@@ -32,7 +32,7 @@ class GroupFindings(NamedTuple):
 
     scores: np.ndarray
     layer_scores: np.ndarray
-    judged: list[Judged]
+    judged: list[JudgedGroup]
     members: np.ndarray
 
     @property
@@ -84,13 +84,13 @@ def find_poison(
     There are nine parameters: six are the model, the data and the rate, two the trusted data.
 
     :param x: Training samples, (n, ...).
-    :param labels: Their labels, (n,).
+    :param labels: Labels of these samples, (n,).
     :param nb_classes: Number of classes, K.
     :param layers: Names of the layers.
     :param fpr: Probability that something is called poison in a data set without any.
     :param content_layers: Those of the layers that show what a sample is, whatever its label, see :func:`earlier`.
     :param x_val: Trusted samples, (m, ...); ``None``: there are none.
-    :param y_val: Their labels, (m,).
+    :param y_val: Labels of these samples, (m,).
     :param how: ``max_dims``, ``batch_size`` and ``random_state`` of :func:`~art_plugins.features.layer_views.layer_views`.
     :raises InvalidInputError: If no sample has finite features, or a trusted one has none.
     """
@@ -124,7 +124,7 @@ def find_poison(
     return GroupFindings(scores[:n], layer_scores[:n], judged, _members(judged, rows, len(x))[:, :n])
 
 
-def _members(judged: Sequence[Judged], rows: np.ndarray, n: int) -> np.ndarray:
+def _members(judged: Sequence[JudgedGroup], rows: np.ndarray, n: int) -> np.ndarray:
     """Who of n samples is of each group with a verdict, (G, n), bool; the groups were found among those of ``rows``."""
     with_verdict = [one.group.members for one in judged if one.verdict != "nothing"]
     members = np.zeros((len(with_verdict), n), dtype=bool)
@@ -146,7 +146,7 @@ def earlier(layers: Sequence[str]) -> list[str]:
 def _check_sound(of_suspects: np.ndarray, of_trusted: np.ndarray) -> None:
     """
     :param of_suspects: Training samples whose features and outputs are finite, (n,), bool.
-    :param of_trusted: The same of the trusted samples, (m,), bool.
+    :param of_trusted: Trusted samples whose features and outputs are finite, (m,), bool.
     :raises InvalidInputError: If no training sample is sound, or a trusted one is not.
     """
     if not of_suspects.any():
@@ -168,7 +168,7 @@ def check_known(classifier: Any, x_val: np.ndarray, y_val: np.ndarray, batch_siz
     Warn if the model is wrong about most trusted samples.
 
     :param x_val: Trusted samples, (m, ...).
-    :param y_val: Their labels, (m,).
+    :param y_val: Labels of these samples, (m,).
     :param batch_size: Number of samples in one forward pass.
     :raises InvalidInputError: If it classifies none of them as its label says.
     """
@@ -184,7 +184,7 @@ def check_known(classifier: Any, x_val: np.ndarray, y_val: np.ndarray, batch_siz
         logger.warning(doubt)
 
 
-def _scores(judged: Sequence[Judged], labels: np.ndarray) -> np.ndarray:
+def _scores(judged: Sequence[JudgedGroup], labels: np.ndarray) -> np.ndarray:
     """
     A score for each sample: the largest place in a group that is poison, so stretched that the group's cut is at a half.
     Without poison, the places in the clearest group give an order, and no score is above a half.

@@ -37,7 +37,7 @@ def learn_benign(
     left out of centroids, Gaussians and their moments, in three rounds. The thresholds look at all samples, by medians.
 
     :param x: Benign samples, (n, ...).
-    :param labels: Their labels, (n,).
+    :param labels: Labels of these samples, (n,).
     :param nb_classes: Number of classes K.
     :param options: Values by the names in ``OPTIONS``.
     :param batch_size: Number of samples in one forward pass.

@@ -13,8 +13,8 @@ from torch import Tensor
 from art_plugins.arrays import is_sound
 from art_plugins.defences.layers.rules import MOST_SCORE, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.parameters import check_count
 from art_plugins.statistics.benign_threshold import typical_shift

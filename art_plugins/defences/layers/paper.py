@@ -13,8 +13,8 @@ import torch
 from art_plugins.arrays import is_sound
 from art_plugins.defences.layers.rules import LEAST_SAMPLES, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import ActivationBatch
 from art_plugins.features.layer_reduction import ClassSums
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.file_rules import ArrayRule
 from art_plugins.parameters import check_flag
 from art_plugins.statistics import similarity

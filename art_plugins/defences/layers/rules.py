@@ -10,8 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.activations import ActivationBatch, stream_activations
+from art_plugins.features.activations import stream_activations
 from art_plugins.features.outputs import check_outputs
+from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.file_rules import ArrayRule
 
 LEAST_SAMPLES = 20  # of a class, for statistics of its own
@@ -91,9 +92,9 @@ class LayerRule(abc.ABC):
         How much higher training samples score than trusted samples; this is subtracted from the scores of the former.
 
         :param scores: Scores of training samples, (n,).
-        :param labels: Their classes, (n,).
+        :param labels: Classes of these samples, (n,).
         :param benign_scores: Scores of the trusted samples, (m,).
-        :param benign_labels: Their classes, (m,).
+        :param benign_labels: Classes of these samples, (m,).
         """
         return 0.0
 

@@ -28,8 +28,8 @@ class Pictures:
     image is resized, by bilinear interpolation; nothing is cropped, because a trigger may lie at the border.
 
     :param size: Height and width.
-    :param mean: Of each of three colours, which is subtracted.
-    :param std: Of each colour, by which the rest is divided.
+    :param mean: Value that is subtracted from each of the three colours.
+    :param std: Value by which each colour is then divided.
     :param channels_first: Whether the colours come before height and width; ``None``: as the shape shows.
     """
 

@@ -43,7 +43,7 @@ def check_speech(shape: tuple[int, ...], kind: str, sample_rate_hz: int) -> None
 
     :param shape: Shape of the data, (n, ...).
     :param kind: Kind of the data, or ``"auto"``.
-    :param sample_rate_hz: Their sample rate.
+    :param sample_rate_hz: Sample rate of the waveforms.
     :raises InvalidInputError: If they are no waveforms, or their rate is too low.
     """
     if kind not in ("auto", "waveform") or len(without_lone_channel("waveform", shape[1:])) != 1:

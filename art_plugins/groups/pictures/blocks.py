@@ -121,8 +121,8 @@ def _least_of_sides(down: np.ndarray, across: np.ndarray, side: int) -> np.ndarr
     """
     Mean over the pairs of pixels across each side of a block, on the side where it is least, (n, R, Q).
 
-    :param down: Of each pixel and the one below, (n, H - 1, W), at most 1.
-    :param across: Of each pixel and the one to the right, (n, H, W - 1), at most 1.
+    :param down: Likeness of each pixel and the one below, (n, H - 1, W), at most 1.
+    :param across: Likeness of each pixel and the one to the right, (n, H, W - 1), at most 1.
     """
     down, across = _running_mean(down, side, axis=2), _running_mean(across, side, axis=1)
     n, rows, columns = len(down), across.shape[1], down.shape[2]

@@ -180,7 +180,7 @@ def _search(album: Album, rows: np.ndarray, labels: np.ndarray, nb_classes: int)
     """
     Find the blocks that stand out in some pictures, but in one only of those that are equal.
 
-    :param rows: Of the pictures, (m,), in order, at least one.
+    :param rows: Rows of the pictures, (m,), in order, at least one.
     """
     nothing = np.zeros(0, dtype=np.int64)
     parts = [Found(nothing, nothing.astype(np.uint64), nothing.astype(np.int32), nothing.astype(np.int8))]

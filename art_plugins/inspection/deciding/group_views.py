@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from art_plugins.files.outputs import csv_cell
 from art_plugins.files.sound_files import SoundReader, wav_bytes
 from art_plugins.inspection.deciding.shared_media import MOST_AVERAGED, shared_media
 from art_plugins.inspection.scan_groups import Group
+from art_plugins.reports.drawing import data_uri
 
 MOST_CARDS = 2_000  # members of one group that the page shows; suspects.csv lists all of them
 OUTLINE_POINTS = 100
@@ -26,7 +26,7 @@ class Cards:
 
     :param outlier_scores: Scores of all samples, (n,).
     :param rows: The rows of the suspects, by file.
-    :param most_bytes: Of sounds and pictures.
+    :param most_bytes: Most bytes of all sounds and pictures on the page.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Cards:
             self.n_left_out += 1
             return card
         self.n_bytes += len(content)
-        card["source"] = f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+        card["source"] = data_uri(content, media_type)
         return card
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.signal.windows import hann
 from art_plugins.files.image_files import ImageReader, png_bytes
 from art_plugins.files.sound_files import SoundReader, wav_bytes
 from art_plugins.inspection.deciding.common_sound import common_sound
+from art_plugins.reports.drawing import data_uri
 
 MOST_AVERAGED = 200  # samples of a group, and of the rest of its class, that are averaged
 RANGE_DB = 60.0  # from the loudest to the palest of a mean spectrogram
@@ -50,7 +50,7 @@ def _of_sounds(members: np.ndarray, rest: np.ndarray, rate_hz: int) -> dict[str,
     if common is None:
         return {"pictures": pictures, "sound": None}
     peak = float(np.abs(common.sound).max())
-    return {"pictures": pictures, "sound": _address(wav_bytes(0.9 * common.sound / peak, rate_hz), "audio/wav")}
+    return {"pictures": pictures, "sound": data_uri(wav_bytes(0.9 * common.sound / peak, rate_hz), "audio/wav")}
 
 
 def _mean_spectrogram(clips: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -94,8 +94,4 @@ def agreement(members: np.ndarray, rest: np.ndarray) -> np.ndarray:
 
 def _picture(values: np.ndarray, name: str, caption: str) -> dict[str, str]:
     png = png_bytes(np.rint(values).clip(0, 255).astype(np.uint8))
-    return {"source": _address(png, "image/png"), "name": name, "caption": caption}
-
-
-def _address(content: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+    return {"source": data_uri(png), "name": name, "caption": caption}

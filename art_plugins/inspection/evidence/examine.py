@@ -17,7 +17,7 @@ from art_plugins.inspection.evidence.found import POISON, Found, united
 from art_plugins.inspection.evidence.labels import Doubts, doubt_labels, label_findings
 from art_plugins.inspection.evidence.latents import kind_of_data, latent_findings
 from art_plugins.inspection.evidence.model import look_with_model
-from art_plugins.inspection.evidence.network import look_at_layers, network_findings
+from art_plugins.inspection.evidence.network import Labelled, LayerSearch, look_at_layers, network_findings
 from art_plugins.inspection.evidence.own_network import FOR_GROUPS, train_on, why_not
 from art_plugins.inspection.evidence.pictures import pictures_of
 from art_plugins.inspection.evidence.trusted import Trusted
@@ -155,9 +155,9 @@ def _by_own_networks(
     with pictures_of(reader, data.x, *([] if trusted is None else [trusted.x])) as (pictures, *of_trusted):
         if trains:
             network = train_on(pictures, data.labels, nb_classes, FOR_GROUPS, "network for groups", **how)
-            known = () if trusted is None else (of_trusted[0], trusted.labels)
-            shown = look_at_layers(network, pictures, data.labels, rate, known, how.get("random_state", 0))
-            new += network_findings(shown, data.labels, examined.n_verdicts, OWN)
+            known = None if trusted is None else Labelled(of_trusted[0], trusted.labels)
+            search = LayerSearch(Labelled(pictures, data.labels), rate, known, how.get("random_state", 0))
+            new += network_findings(look_at_layers(network, search), data.labels, examined.n_verdicts, OWN)
         if examined.left_out[LABELS] is None:
             examined.groups = united([*found, *new])
             is_poison = examined.with_verdict(POISON, len(data.labels))

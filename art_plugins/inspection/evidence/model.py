@@ -9,7 +9,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import check_model_file
-from art_plugins.inspection.evidence.network import LayerFindings
+from art_plugins.inspection.evidence.network import Labelled, LayerFindings, LayerSearch
 from art_plugins.inspection.evidence.trusted import Trusted
 from art_plugins.inspection.isolation import sandbox
 from art_plugins.inspection.isolation.judge import ModelFacts
@@ -50,14 +50,8 @@ def look_with_model(
     options = {"is_grey": reader.is_grey, "mean": None, "std": None}
     with JudgeProcess(Path(path), reader.size, options, TIMEOUT_S) as judge:
         _check_fits(path, judge.facts, reader, data.class_names)
-        return judge.look_at_layers(
-            data.x,
-            data.labels,
-            None if trusted is None else trusted.x,
-            None if trusted is None else trusted.labels,
-            false_alarm_rate,
-            seed,
-        )
+        known = None if trusted is None else Labelled(trusted.x, trusted.labels)
+        return judge.look_at_layers(LayerSearch(Labelled(data.x, data.labels), false_alarm_rate, known, seed))
 
 
 def _check_fits(path: str | Path, facts: ModelFacts, reader: ImageReader, class_names: Sequence[str]) -> None:

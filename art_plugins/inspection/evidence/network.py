@@ -25,27 +25,42 @@ class LayerFindings(NamedTuple):
     is_clean: np.ndarray
 
 
-def look_at_layers(
-    classifier: Any,
-    x: np.ndarray,
-    labels: np.ndarray,
-    false_alarm_rate: float,
-    trusted: Sequence[np.ndarray] = (),
-    random_state: int = 0,
-    layers: Sequence[str] | None = None,
-) -> LayerFindings:
+class Labelled(NamedTuple):
+    """Samples, (n, ...), and the label of each, (n,)."""
+
+    x: np.ndarray
+    labels: np.ndarray
+
+
+class LayerSearch(NamedTuple):
+    """
+    What is looked for at the layers of a network.
+
+    ``data``: the samples to judge; ``false_alarm_rate``: probability that something is called poison in a data set without
+    any; ``trusted``: samples that are known to be clean, ``None`` if there are none; ``random_state``: random seed.
+    """
+
+    data: Labelled
+    false_alarm_rate: float
+    trusted: Labelled | None = None
+    random_state: int = 0
+
+
+def look_at_layers(classifier: Any, search: LayerSearch, layers: Sequence[str] | None = None) -> LayerFindings:
     """
     Run the layer-wise filter.
 
     :param classifier: ART ``PyTorchClassifier``.
-    :param x: As the classifier takes them, (n, ...).
-    :param labels: (n,).
-    :param false_alarm_rate: Probability that something is called poison in a data set without any.
-    :param trusted: Trusted samples and their labels; empty: there are none.
+    :param search: What is looked for; its samples are as the classifier takes them.
     :param layers: Names of modules; ``None``: the blocks of the network.
     """
     defence = LayerwiseFeatureDefence(
-        classifier, x, labels, *trusted, layers=layers, fpr=false_alarm_rate, random_state=random_state
+        classifier,
+        *search.data,
+        *(search.trusted or ()),
+        layers=layers,
+        fpr=search.false_alarm_rate,
+        random_state=search.random_state,
     )
     report, is_clean = defence.detect_poison()
     scores = np.nan_to_num(defence.outlier_scores_, posinf=LARGEST)
@@ -79,14 +94,20 @@ def network_findings(shown: LayerFindings, labels: np.ndarray, n_verdicts: int, 
 
 def _words(group: Mapping[str, Any], n_members: int, whose: str) -> str:
     text = f"One of {n_members} samples of the class that stand apart at the layers of {whose}"
-    if group["verdict"] == "poison":
+    if group["by_content"]:
+        text = (
+            f"One of {n_members} samples of the class that show what other classes show. At the layers of {whose}, "
+            f"{group['foreign']:.0%} of them resemble other classes more than their own, and those are spread over "
+            f"{group['spread']:.0%} of the other classes."
+        )
+    elif group["verdict"] == "poison":
         text += ", from the rest of the class and from all other classes."
     else:
         text += ", but not clearly enough from everyone. This is no verdict."
     n_others = len(group["classes"]) - 1
     if n_others:
-        verb = "class stand" if n_others == 1 else "classes stand"
-        text += f" Samples of {n_others} other {verb} apart with them."
+        noun = "class belongs" if n_others == 1 else "classes belong"
+        text += f" A part of {n_others} other {noun} to the same group."
     if group["n_trusted"]:
         text += f" {group['n_trusted_inside']} of {group['n_trusted']} trusted samples are among them."
     return text

@@ -53,7 +53,8 @@ def read_trusted(
     """
     Decode the trusted samples, in a temporary file that is gone when the block ends; ``None``: there are none.
 
-    :param class_names: Of the suspect samples that could be read. Trusted samples of other classes are left out.
+    :param class_names: Names of the classes of the suspect samples that could be read. Trusted samples of other classes are
+        left out.
     """
     if found is None:
         yield None

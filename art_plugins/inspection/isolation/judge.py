@@ -17,7 +17,7 @@ from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
 from art_plugins.files.scripted_network import show_layers
-from art_plugins.inspection.evidence.network import LayerFindings, look_at_layers
+from art_plugins.inspection.evidence.network import Labelled, LayerFindings, LayerSearch, look_at_layers
 from art_plugins.inspection.isolation.images import to_images
 from art_plugins.triggers.found import Inversion
 from art_plugins.triggers.inversion import invert_triggers
@@ -117,15 +117,7 @@ class Judge(Protocol):
     def detect(self, x: np.ndarray) -> Judgement:
         """Judge images (n, ...) by those detectors that have been fitted, at least one."""
 
-    def look_at_layers(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        x_val: np.ndarray | None,
-        y_val: np.ndarray | None,
-        false_alarm_rate: float,
-        random_state: int,
-    ) -> LayerFindings:
+    def look_at_layers(self, search: LayerSearch) -> LayerFindings:
         """
         See :func:`~art_plugins.inspection.evidence.network.look_at_layers`; the pictures are bytes, (n, H, W) or
         (n, H, W, 3). This may be called alone.
@@ -227,20 +219,15 @@ class ModelJudge:
         judged = (report["predicted_class"], is_trigger, report["source_class"], report["outlier_scores"])
         return Judgement(*judged, by_layers)
 
-    def look_at_layers(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        x_val: np.ndarray | None,
-        y_val: np.ndarray | None,
-        false_alarm_rate: float,
-        random_state: int,
-    ) -> LayerFindings:
+    def look_at_layers(self, search: LayerSearch) -> LayerFindings:
         """See :class:`Judge`."""
-        first = self.facts.channels_first
-        trusted = [] if x_val is None or y_val is None else [to_images(x_val, first), y_val]
-        layers = show_layers(self.classifier.model)
-        return look_at_layers(self.classifier, to_images(x, first), y, false_alarm_rate, trusted, random_state, layers)
+
+        def as_taken(given: Labelled) -> Labelled:
+            return Labelled(to_images(given.x, self.facts.channels_first), given.labels)
+
+        trusted = None if search.trusted is None else as_taken(search.trusted)
+        search = search._replace(data=as_taken(search.data), trusted=trusted)
+        return look_at_layers(self.classifier, search, show_layers(self.classifier.model))
 
 
 def evenly(labels: np.ndarray, most: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import safetensors.numpy
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.inspection.evidence.network import LayerFindings
+from art_plugins.inspection.evidence.network import Labelled, LayerFindings, LayerSearch
 from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers, Judgement, LayerJudgement, ModelFacts
 from art_plugins.triggers.found import Inversion, InvertedTriggers
 from art_plugins.triggers.inversion import KINDS
@@ -99,6 +99,20 @@ def number(value: Any, low: float, high: float) -> Any:
     return value
 
 
+def pack_search(search: LayerSearch) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The values and the arrays of what is looked for at the layers, for a message."""
+    arrays = {"x": search.data.x, "y": search.data.labels}
+    if search.trusted is not None:
+        arrays |= {"x_val": search.trusted.x, "y_val": search.trusted.labels}
+    return {"false_alarm_rate": search.false_alarm_rate, "random_state": search.random_state}, arrays
+
+
+def unpack_search(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> LayerSearch:
+    """What :func:`pack_search` has packed. It comes from the process of the scan, which is trusted, and is not checked."""
+    trusted = Labelled(arrays["x_val"], arrays["y_val"]) if "x_val" in arrays else None
+    return LayerSearch(Labelled(arrays["x"], arrays["y"]), trusted=trusted, **values)
+
+
 def unpack_findings(message: Message, n: int, nb_classes: int) -> LayerFindings:
     """
     What the layers show, in a message.
@@ -114,11 +128,16 @@ def unpack_findings(message: Message, n: int, nb_classes: int) -> LayerFindings:
         classes = one.get("classes") if isinstance(one, dict) else None
         if not isinstance(classes, list) or one.get("verdict") not in ("poison", "look here"):
             raise unexpected("no group")
+        if not isinstance(one.get("by_content"), bool):
+            raise unexpected("a group without its reason")
         found.append(
             {
                 "verdict": one["verdict"],
                 "p_value": float(number(one.get("p_value"), 0, 1)),
                 "classes": [int(number(label, 0, nb_classes - 1)) for label in classes],
+                "by_content": one["by_content"],
+                "foreign": float(number(one.get("foreign"), 0, 1)),
+                "spread": float(number(one.get("spread"), 0, 1)),
                 "n_trusted": int(number(one.get("n_trusted"), 0, 2**40)),
                 "n_trusted_inside": int(number(one.get("n_trusted_inside"), 0, 2**40)),
             }

@@ -18,7 +18,7 @@ import numpy as np
 from joblib import cpu_count
 
 from art_plugins.errors import ArtPluginsError, InvalidInputError
-from art_plugins.inspection.evidence.network import LayerFindings
+from art_plugins.inspection.evidence.network import LayerFindings, LayerSearch
 from art_plugins.inspection.isolation import messages, sandbox
 from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers, Judgement, ModelFacts, ModelJudge
 from art_plugins.inspection.isolation.messages import Message
@@ -94,20 +94,12 @@ class JudgeProcess:
         answer = self._ask("detect", {}, {"x": x})
         return messages.unpack_judgement(answer, len(x), self.facts.nb_classes, self._by_layers)
 
-    def look_at_layers(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        x_val: np.ndarray | None,
-        y_val: np.ndarray | None,
-        false_alarm_rate: float,
-        random_state: int,
-    ) -> LayerFindings:
+    def look_at_layers(self, search: LayerSearch) -> LayerFindings:
         """See :class:`Judge`."""
-        arrays = {"x": x, "y": y} | ({} if x_val is None or y_val is None else {"x_val": x_val, "y_val": y_val})
-        self._n_bytes = max(self._n_bytes, 2**20 + (messages.MOST_GROUPS + 16) * len(x))
-        values = {"false_alarm_rate": false_alarm_rate, "random_state": random_state}
-        return messages.unpack_findings(self._ask("look_at_layers", values, arrays), len(x), self.facts.nb_classes)
+        n = len(search.data.x)
+        self._n_bytes = max(self._n_bytes, 2**20 + (messages.MOST_GROUPS + 16) * n)
+        answer = self._ask("look_at_layers", *messages.pack_search(search))
+        return messages.unpack_findings(answer, n, self.facts.nb_classes)
 
     def close(self) -> None:
         """End the process."""
@@ -233,7 +225,7 @@ def _answer(judge: ModelJudge | None, request: Message) -> tuple[ModelJudge, byt
     if what == "fit_layers":
         return judge, messages.packed(judge.fit_layers(**values)._asdict())
     if what == "look_at_layers":
-        found = judge.look_at_layers(arrays["x"], arrays["y"], arrays.get("x_val"), arrays.get("y_val"), **values)
+        found = judge.look_at_layers(messages.unpack_search(values, arrays))
         shown = {"members": found.members, "scores": found.scores, "is_clean": found.is_clean}
         return judge, messages.packed({"groups": found.groups[: messages.MOST_GROUPS]}, shown)
     return judge, messages.packed({}, messages.pack_judgement(judge.detect(arrays["x"])))

@@ -10,14 +10,16 @@ from scipy.stats import betabinom
 from art_plugins.inspection.isolation.judge import FittedLayers, LayerJudgement
 from art_plugins.statistics.layer_scores import CONTRADICTING
 
-# All three were chosen on MNIST and Fashion-MNIST (LeNet-5 and a plain CNN); the how-to has figures on other data.
+# All three were chosen on MNIST and Fashion-MNIST (LeNet-5 and a plain CNN). The how-to page has figures on other data.
 # In a clean model, images without a trigger contradict themselves at most 1.8 times as often as the trusted images, also if
 # they are turned, moved, noisy, blurred, darker or brighter.
 SLACK = 2  # contradictions are judged as if this many times as many images had been seen
 # A trigger moves the scores of its own images far up and leaves the others; images of another kind all move. Measured: at
 # most .17 with triggers; .2 and more for images of another kind, except where nearly all of them stand out.
 MOVED = 0.2  # of all images, those inside the threshold and above the median of trusted images less those below it
-OF_TRIGGERED = 0.05  # share of the triggered images that stand out which contradict themselves, at least
+# Share of the images that stand out which contradict themselves, at least, if a trigger makes them stand out. It was
+# lowered to this value after a look at the attack on every class on EMNIST letters, so that case is no test of it.
+OF_TRIGGERED = 0.05
 
 BACKDOOR, DIFFERENT, NOTHING = "backdoored, kind unknown", "different from the trusted images", "nothing found"
 

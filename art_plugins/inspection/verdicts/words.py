@@ -25,7 +25,7 @@ def unknown_kind(verdict: LayerVerdict, n_caught: int) -> str:
     return (
         f"The model has a backdoor of unknown kind. No small pattern was found, but {verdict.n_contradicting:,} of the "
         f"{verdict.n_judged:,} images contradict themselves: at the layers they look like another class than the one that "
-        f"the model is sure of. Of clean images, a share of {CONTRADICTING:g} does so (p = {verdict.p_contradicting:.2g}). "
+        f"the model is sure of. A share of {CONTRADICTING:g} of clean images does so (p = {verdict.p_contradicting:.2g}). "
         f"{carry_the_trigger(n_caught, verdict.n_judged)}"
     )
 

@@ -21,7 +21,7 @@ def sound_detector_tables(record: Mapping[str, Any]) -> list[Table]:
     """
     Give a table of all attacks and detectors, and one of the mean and the lowest AUROC of each detector.
 
-    :param record: Of the command ``sound-detectors``.
+    :param record: A record that the command ``sound-detectors`` has written.
     """
     columns = {"Attack": False, "Seeds": False, "Clean accuracy": True, "Attack success": True, "Detector": False}
     columns |= {"AUROC": True, "EER": True, "TPR": True, "FPR": True, "A clip (ms)": True}

@@ -14,7 +14,7 @@ def sound_tables(record: Mapping[str, Any]) -> list[Table]:
     """
     Give a table of the attacks, with a row for each trigger and share, and one of the clean draws, where there are any.
 
-    :param record: Of the command ``sounds``.
+    :param record: A record that the command ``sounds`` has written.
     """
     attacks = [row for run in record["runs"] if run["kind"] == "attacks" for row in run["rows"]]
     clean = [row for run in record["runs"] if run["kind"] == "clean" for row in run["rows"]]

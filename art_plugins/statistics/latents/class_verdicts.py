@@ -36,7 +36,7 @@ def judge_scores(
     Decide which classes stand out; the parameters are those of
     :class:`~art_plugins.statistics.latents.scoring_settings.ScoringSettings`.
 
-    :param scores: Of the classes, (K,); NaN: not judged.
+    :param scores: Scores of the classes, (K,); NaN: not judged.
     """
     if class_rule != "argmax" and (~np.isnan(scores)).sum() < LEAST:
         scores = np.full(len(scores), np.nan)

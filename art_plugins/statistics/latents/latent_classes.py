@@ -71,7 +71,8 @@ def cluster_latent_classes(
     samples in a class, both numbers are 24, as in the paper.
 
     A class is not judged if it has fewer than 8 samples (``"paper"``: or fewer than twice the number of components), or if
-    all are equal. Its score is NaN, without suspects. Of groups of one size, the one without the first sample is suspect.
+    all are equal. Its score is NaN, without suspects. If both groups have one size, the one without the first sample is
+    suspect.
 
     If fewer than four classes have a score, only the rule ``"argmax"`` judges them, because two or three scores cannot show
     that one stands out. The scores and the suspects are still given, so that a person can look at them.

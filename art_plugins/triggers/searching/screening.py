@@ -43,8 +43,8 @@ GROUP = 128  # searches side by side, for the memory
 
 class Contest(NamedTuple):
     """
-    ``losses`` (K,): after the first round; ``winners``: positions of the best searches, the best one first; ``broken``
-    (K,), bool: whether a loss was not finite.
+    ``losses`` (K,): the losses after the first round; ``winners``: positions of the best searches, the best one first;
+    ``broken`` (K,), bool: whether a loss was not finite.
     """
 
     losses: np.ndarray

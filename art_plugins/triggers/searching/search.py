@@ -178,7 +178,7 @@ def objective(
     Stamp images with the patterns of some searches, and say how well the patterns work.
 
     :param searches: The searches, S of them.
-    :param which: Their positions in ``form``, (S,).
+    :param which: Positions of the searches in ``form``, (S,).
     :param rows: The images of each search, (S, B), which index ``images``.
     """
     n_searches, batch_size = rows.shape

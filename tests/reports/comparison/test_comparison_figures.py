@@ -112,8 +112,9 @@ def test_figure_without_matplotlib_names_the_extra(monkeypatch):
         curve_figures.loss_figure(HISTORY)
 
 
-def test_png_data_uri_of_known_bytes():
-    assert drawing.png_data_uri(b"\x89PNG") == "data:image/png;base64,iVBORw=="
+def test_data_uri_of_known_bytes():
+    assert drawing.data_uri(b"\x89PNG") == "data:image/png;base64,iVBORw=="
+    assert drawing.data_uri(b"RIFF", "audio/wav") == "data:audio/wav;base64,UklGRg=="
 
 
 def test_class_score_figure_bars_are_the_scores_and_the_target_differs_without_colour():

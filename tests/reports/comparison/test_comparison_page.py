@@ -12,13 +12,8 @@ from PIL import Image
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.reports import drawing
-from art_plugins.reports.comparison.comparison_page import (
-    check_report_packages,
-    finding,
-    markdown_report,
-    markdown_table,
-    write_compare_report,
-)
+from art_plugins.reports.comparison.comparison_page import check_report_packages, finding, write_compare_report
+from art_plugins.reports.comparison.comparison_tables import markdown_report, markdown_table
 from art_plugins.reports.record_files import COMPARISON, heading
 
 HOSTILE = "<script>alert(1)</script> \"quoted\" 'a' & |pipe| `tick` $x_1$ *star* \\back\n# line"

@@ -8,7 +8,8 @@ from sklearn.covariance import oas
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from art_plugins.statistics.latents.contrast import PRIOR_SAMPLES, contrast_classes, split_by_mixture
+from art_plugins.statistics.latents.contrast import contrast_classes, split_by_mixture
+from art_plugins.statistics.latents.two_gaussians import PRIOR_SAMPLES
 
 K, SIZE, D = 4, 150, 6
 
