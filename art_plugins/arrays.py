@@ -93,7 +93,7 @@ def check_finite_features(features: np.ndarray, what: str) -> None:
 
 def _way_to_an_array(x: Any, name: str) -> str:
     way = WAYS_TO_AN_ARRAY.get(type(x).__name__)
-    if way is None and hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+    if way is None and hasattr(x, "__getitem__") and hasattr(x, "__len__") and not isinstance(x, (str, bytes, dict)):
         way = OF_A_HUGGING_FACE_DATASET if type(x).__module__.split(".")[0] == "datasets" else OF_A_DATASET
     if way is None:
         return "Give the samples along the first axis of an array."

@@ -13,6 +13,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 
 MOST = 2**31 - 1  # the largest count and the largest seed that NumPy, scikit-learn and PyTorch all take
+FASTEST = 1e3  # a thousand times the learning rates in use; torch's optimisers overflow from about 1e37 on
 SHOWN = 100  # largest number of characters of a value in a message
 
 
@@ -55,6 +56,15 @@ def check_number(
     if not holds:
         words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
         raise InvalidInputError(f"{name} must be {what}{' ' if words else ''}{words}; received {shown(value)}.")
+
+
+def check_learning_rate(value: Any) -> None:
+    """
+    Check the learning rate of an optimiser.
+
+    :raises InvalidInputError: If it is no number above 0 and at most ``FASTEST``.
+    """
+    check_number("learning_rate", value, above=0, most=FASTEST)
 
 
 def is_number(value: Any) -> bool:

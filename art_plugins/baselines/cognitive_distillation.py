@@ -10,7 +10,7 @@ from torch import Tensor
 
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
 from art_plugins.defences.threshold_detector import ThresholdDetector
-from art_plugins.parameters import check_count, check_number
+from art_plugins.parameters import check_count, check_learning_rate, check_number
 from art_plugins.triggers.differentiable import DifferentiableClassifier
 
 BETAS = (0.1, 0.1)  # of Adam, the authors'
@@ -79,7 +79,7 @@ class CognitiveDistillation(ForDetectorClassifier, ThresholdDetector):
     def _check(self, values: dict[str, Any]) -> None:
         super()._check(values)
         check_count("nb_steps", values["nb_steps"])
-        check_number("learning_rate", values["learning_rate"], above=0)
+        check_learning_rate(values["learning_rate"])
         check_number("sparsity", values["sparsity"], least=0)
         check_number("smoothness", values["smoothness"], least=0)
         check_count("random_state", values["random_state"], 0)

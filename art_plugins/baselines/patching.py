@@ -15,7 +15,7 @@ from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.vae.training import seeded
-from art_plugins.parameters import check_count, check_number, plain
+from art_plugins.parameters import check_count, check_learning_rate, check_number, plain
 from art_plugins.statistics.labels import class_labels
 from art_plugins.triggers.trigger import Trigger, apply_trigger, check_trigger
 
@@ -55,7 +55,7 @@ def neural_cleanse_patching(
     """
     learning_rate, fraction_stamped = plain(learning_rate), plain(fraction_stamped)
     nb_epochs, random_state = plain(nb_epochs), plain(random_state)
-    check_number("learning_rate", learning_rate, above=0)
+    check_learning_rate(learning_rate)
     check_number("fraction_stamped", fraction_stamped, "a share", least=0, most=1)
     check_count("nb_epochs", nb_epochs)
     check_count("random_state", random_state, 0)

@@ -14,7 +14,7 @@ from art_plugins.arrays import check_finite, check_samples
 from art_plugins.defences.data_sets import as_arrays
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import check_classifier
-from art_plugins.features.input_checks import check_input_range, check_input_shape
+from art_plugins.features.input_checks import check_class_outputs, check_input_range, check_input_shape
 from art_plugins.parameters import plain
 from art_plugins.statistics.labels import class_labels, indices_by_class
 
@@ -138,6 +138,7 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
             check_input_shape(self.classifier, self.x_train, "x_train")
             check_finite(self.x_train, "training data", "remove such samples first")
             check_input_range(self.classifier, self.x_train, "x_train")
+            check_class_outputs(self.classifier, self.x_train)
 
     @abc.abstractmethod
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
@@ -181,6 +182,7 @@ class TriggerDetector(CheckedParameters, EvasionDetector):  # type: ignore[misc]
         """
         self.__dict__.pop("_fitted_shape", None)
         self._check_images(x)
+        check_class_outputs(self.classifier, x)
         self._fitted_shape = tuple(x.shape[1:])
 
     def _target(self) -> int:

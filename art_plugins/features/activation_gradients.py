@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import _modules, layers_in_order
-from art_plugins.features.classifiers import as_samples, class_outputs, evaluating, forward, torch_module
-from art_plugins.features.forward_pass import first_tensor, hooks
+from art_plugins.features.classifiers import class_outputs, evaluating, forward, preprocessed, torch_module
+from art_plugins.features.forward_pass import first_tensor, hooks, not_finite_message, not_finite_rows
 from art_plugins.features.watched_modules import checked_batch_size
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -92,9 +92,15 @@ def _batch_gradients(
         torch.enable_grad(),
         hooks([module.register_forward_hook(keeper(name)) for name, module in watched.items()]),
     ):
-        batch, _ = classifier._apply_preprocessing(as_samples(np.asarray(x), network), y=None, fit=False)
-        tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device)
+        tensor = preprocessed(classifier, x, network)
         outputs = class_outputs(forward(classifier, network, tensor), len(x))
+        wrong = not_finite_rows({"outputs": outputs})
+        if wrong:
+            raise InvalidInputError(not_finite_message(wrong, len(x)))
+        if not outputs.requires_grad:
+            raise InvalidInputError(
+                "The network's outputs have no gradients, which are needed here: it rounds them, or cuts them off."
+            )
         own = outputs.gather(1, torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(outputs.device)[:, None]).sum()
         missing = [name for name in watched if name not in seen]
         if missing:

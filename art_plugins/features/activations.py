@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import torch_module
+from art_plugins.features.classifiers import layer_modules, torch_module
 from art_plugins.features.forward_pass import PRECISIONS, hooks, run_batch
 from art_plugins.features.watched_modules import ActivationBatch, checked_batch_size, store_rows, watch
 
@@ -100,7 +100,7 @@ def penultimate_activations(classifier: Any, x: np.ndarray, batch_size: int = 12
     :return: Shape (n, features), float32.
     :raises InvalidInputError: If no linear layer runs, or a feature is not finite.
     """
-    linear = [module for module in torch_module(classifier).modules() if isinstance(module, nn.Linear)]
+    linear = [module for module in layer_modules(classifier).values() if isinstance(module, nn.Linear)]
     complaint = "No linear layer runs in the model, so it has no penultimate features."
     collected: dict[str, np.ndarray] = {}
     for batch in watch(
@@ -157,7 +157,7 @@ def layers_in_order(
 
         return hook
 
-    found = [(name, module) for name, module in torch_module(classifier).named_modules() if wanted(module)]
+    found = [(name, module) for name, module in layer_modules(classifier).items() if wanted(module)]
     with hooks([module.register_forward_pre_hook(note(name)) for name, module in found]):
         run_batch(classifier, x[:1])
     return list(order)
@@ -176,7 +176,7 @@ def logits_and_hidden(
     :return: Outputs (n, K) and features (n, D), float32.
     :raises InvalidInputError: For a name that the model does not have, or a module that did not run.
     """
-    modules = dict(torch_module(classifier).named_modules())
+    modules = layer_modules(classifier)
     unknown = [name for name in layers if name not in modules]
     if unknown:
         raise InvalidInputError(f"The model has no layer {', '.join(unknown)}; was the detector fitted on another model?")
@@ -188,7 +188,10 @@ def logits_and_hidden(
 
 
 def _modules(classifier: Any, layers: Sequence[str]) -> dict[str, list[nn.Module]]:
-    modules = dict(torch_module(classifier).named_modules())
+    if not layers:  # only the outputs are asked for, which every network has
+        torch_module(classifier)
+        return {}
+    modules = layer_modules(classifier)
     unknown = [name for name in layers if name not in modules]
     if unknown:
         known = ", ".join(name for name in modules if name)

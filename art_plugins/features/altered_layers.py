@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import _modules
 from art_plugins.features.blocks import find_blocks
-from art_plugins.features.classifiers import torch_module
+from art_plugins.features.classifiers import layer_modules
 from art_plugins.features.forward_pass import hooks
 
 
@@ -75,7 +75,7 @@ def dropout_layers(classifier: Any, x: np.ndarray) -> list[str]:
     :param x: At least one input, shape (n, ...); the first is used.
     :raises InvalidInputError: If nothing runs before the logits.
     """
-    modules = dict(torch_module(classifier).named_modules())
+    modules = layer_modules(classifier)
     names = find_blocks(classifier, x)[:-1]
     if not names:
         raise InvalidInputError("The network has one layer only, so there are no hidden layers for dropout.")

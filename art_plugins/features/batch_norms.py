@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import layers_in_order, stream_activations
-from art_plugins.features.classifiers import torch_module
+from art_plugins.features.classifiers import layer_modules, torch_module
 from art_plugins.features.forward_pass import not_finite_message, not_finite_rows
 
 
@@ -61,7 +61,7 @@ def lowest_log_densities(classifier: Any, x: np.ndarray, layers: list[str], batc
     :raises InvalidInputError: If an output, or a value that a layer receives, is not finite. The message says for how many
         samples.
     """
-    modules = dict(torch_module(classifier).named_modules())
+    modules = layer_modules(classifier)
     found = np.empty((len(x), len(layers)))
     wrong: dict[str, list[int]] = {}
     for batch in stream_activations(classifier, x, layers, batch_size, of_inputs=True):

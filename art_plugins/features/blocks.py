@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import class_outputs, torch_module
+from art_plugins.features.classifiers import class_outputs, layer_modules
 from art_plugins.features.forward_pass import first_tensor, hooks, run_batch
 
 logger = logging.getLogger(__name__)
@@ -117,8 +117,7 @@ def find_blocks(classifier: Any, x: np.ndarray) -> list[str]:
 
 def _record(classifier: Any, x: np.ndarray) -> tuple[Call, Tensor]:
     """Run the model, and give the run of the whole model, with all runs inside it, and the output."""
-    network = torch_module(classifier)
-    names = {module: name for name, module in network.named_modules()}
+    names = {module: name for name, module in layer_modules(classifier).items()}
     stack = [Call("", nn.Identity(), 0, None)]
     clock = iter(range(1, 1_000_000_000))
 

@@ -66,6 +66,22 @@ def torch_module(classifier: Any) -> nn.Module:
     return network
 
 
+def layer_modules(classifier: Any) -> dict[str, nn.Module]:
+    """
+    Give the modules of a network that can be watched while it runs, by their names. Programs of TorchScript inside it are
+    left out, because no hook is called in them.
+
+    :raises InvalidInputError: As :func:`torch_module`; also if the whole network is a program of TorchScript.
+    """
+    network = torch_module(classifier)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise InvalidInputError(
+            "classifier holds a TorchScript program, whose hidden layers cannot be watched; give the network that it "
+            "was made from, or its file to art_plugins.files.model_files.load_classifier, which sees the last ones."
+        )
+    return {name: one for name, one in network.named_modules() if not isinstance(one, torch.jit.ScriptModule)}
+
+
 def input_dtype(network: nn.Module) -> torch.dtype:
     """Give the floating type of the network's first weights, or float32 if it has none."""
     return next((weights.dtype for weights in network.parameters() if weights.is_floating_point()), torch.float32)
@@ -93,15 +109,32 @@ def forward(classifier: Any, network: nn.Module, tensor: Tensor) -> Any:
     :raises InvalidInputError: If the network raises an error, which is then the cause of this one.
     """
     processor = getattr(classifier, "processor", None)
-    if processor is not None:
-        tensor = processor(tensor)
     try:
+        tensor = tensor if processor is None else processor(tensor)
         return network(tensor.to(input_dtype(network)) if tensor.is_floating_point() else tensor)
     except (ArtPluginsError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # the user's network may raise any error
         raise InvalidInputError(
             f"The classifier's network raised {type(error).__name__} on samples of shape {tuple(tensor.shape)}: {error}"
+        ) from error
+
+
+def preprocessed(classifier: Any, x: np.ndarray, network: nn.Module) -> Tensor:
+    """
+    Give a batch after the preprocessing of ART, on the network's device, in the type that :func:`as_samples` gives.
+
+    :raises InvalidInputError: If a preprocessing step raises an error, which is then the cause of this one.
+    """
+    samples = as_samples(np.asarray(x), network)
+    try:
+        batch, _ = classifier._apply_preprocessing(samples, y=None, fit=False)
+        return torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device)
+    except (ArtPluginsError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a preprocessing defence of the user's may raise any error
+        raise InvalidInputError(
+            f"The classifier's preprocessing raised {type(error).__name__} on samples of shape {samples.shape}: {error}"
         ) from error
 
 
@@ -117,6 +150,9 @@ def class_outputs(output: Any, n_samples: int) -> Tensor:
         raise InvalidInputError(
             f"The classifier's network gives a {type(output).__name__}, and ART's predict needs one tensor; {remedy}."
         )
+    if output.layout != torch.strided or output.is_complex():
+        kind = "complex" if output.is_complex() else f"sparse ({output.layout})"
+        raise InvalidInputError(f"The classifier's network gives {kind} outputs, and class scores are real and dense.")
     scores = output[:, None] if output.ndim == 1 else output
     if scores.ndim != 2 or len(scores) != n_samples:
         raise InvalidInputError(
@@ -142,12 +178,31 @@ def predicted_classes(classifier: Any, outputs: np.ndarray) -> np.ndarray:
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Set evaluation mode, without gradients and compiled code (it ignores hooks); restore the mode of each module."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
+    # inference_mode is off, because its tensors do not count changes, and the caller's code would run inside it.
+    with in_evaluation_mode(network), torch.inference_mode(False), torch.no_grad(), _without_compiled_code():
+        yield
+
+
+@contextmanager
+def in_evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """
+    Set evaluation mode; restore the mode of each module.
+
+    :raises InvalidInputError: For a program of ``torch.export``, which has no such mode; ``classifier.predict`` could not
+        run it either.
+    """
+    # A frozen program of TorchScript has no mode any more: it is that of evaluation.
+    modes = [(module, module.training) for module in network.modules() if hasattr(module, "training")]
     try:
-        # inference_mode is off, because its tensors do not count changes, and the caller's code would run inside it.
-        with torch.inference_mode(False), torch.no_grad(), _without_compiled_code():
-            yield
+        if modes:
+            network.eval()
+    except NotImplementedError as error:
+        raise InvalidInputError(
+            f"The classifier's network cannot be set to evaluation mode ({error}), as a program of torch.export: give the "
+            "network that it was made from."
+        ) from error
+    try:
+        yield
     finally:
         for module, mode in modes:
             module.training = mode

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import as_samples, evaluating, forward, torch_module
+from art_plugins.features.classifiers import evaluating, forward, preprocessed, torch_module
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -37,8 +37,7 @@ def run_batch(classifier: Any, x: np.ndarray, precision: str = "32-true") -> Any
     """
     network = torch_module(classifier)
     with evaluating(network):
-        batch, _ = classifier._apply_preprocessing(as_samples(np.asarray(x), network), y=None, fit=False)
-        tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device)
+        tensor = preprocessed(classifier, x, network)
         with torch.autocast(tensor.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
             return forward(classifier, network, tensor)
 

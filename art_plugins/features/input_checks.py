@@ -9,6 +9,9 @@ import torch
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.classifiers import class_outputs
+from art_plugins.features.forward_pass import run_batch
+from art_plugins.features.outputs import check_outputs
 
 FAR = 5  # widths of clip_values that samples may lie outside; bytes for a model of 0 to 1 lie farther outside
 NARROW = 200  # samples may be this many times narrower than clip_values; 0 to 1 in place of 0 to 255 is narrower
@@ -38,6 +41,17 @@ def check_input_shape(classifier: Any, x: np.ndarray, name: str = "x") -> None:
             classifier.predict(np.asarray(x[:1], dtype=np.float32))
     except Exception as error:  # whatever a stranger's network raises
         raise refused from error
+
+
+def check_class_outputs(classifier: Any, x: np.ndarray) -> None:
+    """
+    Check on the first sample that the network gives one real score for each class. A network that gives fewer, as one with
+    one output neuron for two classes, or more, would be judged by classes that it does not predict.
+
+    :param x: Samples, (n, ...), n at least 1.
+    :raises InvalidInputError: If it does not.
+    """
+    check_outputs(class_outputs(run_batch(classifier, x[:1]), 1), int(classifier.nb_classes))
 
 
 def typical_range(x: np.ndarray) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import (
     class_outputs,
     forward,
+    in_evaluation_mode,
     torch_module,
 )
 
@@ -67,12 +68,12 @@ class DifferentiableClassifier:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Set evaluation mode and switch off the gradients of the parameters inside the block; restore both at its end."""
-        was_training = self._network.training
-        required = [parameter.requires_grad for parameter in self._network.parameters()]
-        self._network.eval().requires_grad_(False)
-        try:
-            yield
-        finally:
-            self._network.train(was_training)
-            for parameter, before in zip(self._network.parameters(), required, strict=True):
-                parameter.requires_grad_(before)
+        required = [(parameter, parameter.requires_grad) for parameter in self._network.parameters()]
+        with in_evaluation_mode(self._network):
+            for parameter, _ in required:
+                parameter.requires_grad_(False)
+            try:
+                yield
+            finally:
+                for parameter, before in required:
+                    parameter.requires_grad_(before)

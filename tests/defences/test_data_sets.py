@@ -60,6 +60,51 @@ def test_arrays_and_what_is_no_data_set_stay_as_they_are() -> None:
         assert as_arrays(given, Y)[0] is given
 
 
+class Giving(Pairs):
+    def __init__(self, give: Any) -> None:
+        super().__init__()
+        self.give = give
+
+    def __getitem__(self, row: int) -> Any:
+        return self.give(row)
+
+
+def fails_at_5(row: int) -> Any:
+    return (X[row], 0) if row < 5 else {}[row]
+
+
+@pytest.mark.parametrize(
+    "label", [lambda y: np.eye(5)[y], lambda y: torch.tensor(y), lambda y: float(y), lambda y: np.array([y])]
+)
+def test_labels_of_a_data_set_have_every_form_that_labels_have(label: Any) -> None:
+    data = Giving(lambda row: (X[row], label(int(Y[row])), "a third thing"))
+    np.testing.assert_array_equal(RandomFilter(None, *as_arrays(data, None)).labels()[0], Y)
+
+
+@pytest.mark.parametrize(
+    ("give", "sentence"),
+    [
+        (lambda row: (X[row], row + 0.5), "whole numbers"),
+        (lambda row: (X[row], float("nan")), "NaN"),
+        (lambda row: (X[row], "cat"), "Labels must be numbers"),
+        (lambda row: (X[row], None), "Labels must be numbers"),
+        (lambda row: (X[row], [0] * (row + 1)), "labels of the Giving have different shapes"),
+        (fails_at_5, "raised KeyError when asked for sample 5"),
+        (lambda row: ("text", 0), "must be arrays of real numbers"),
+        (lambda row: (X[row].astype(complex), 0), "must be arrays of real numbers"),
+        (lambda row: (np.zeros((1, 4, 4), np.uint8) if row == 0 else X[row], 0), "Sample 1 .* float32.* uint8"),
+        (lambda row: (np.zeros((1, 4, 4), np.int8 if row == 0 else int), 0), "Sample 1 .* int64.* int8"),
+    ],
+)
+def test_data_set_that_gives_odd_things_is_refused_by_name_and_nothing_is_rounded(give: Any, sentence: str) -> None:
+    with pytest.raises(InvalidInputError, match=sentence):
+        RandomFilter(None, Giving(give), None).detect_poison()
+
+
+def test_labels_of_a_data_set_are_not_looked_at_where_others_are_given() -> None:
+    np.testing.assert_array_equal(as_arrays(Giving(lambda row: (X[row], "cat")), Y)[1], Y)
+
+
 def test_samples_of_different_shapes_and_missing_labels_are_refused() -> None:
     class Odd(Pairs):
         def __getitem__(self, row: int) -> Any:

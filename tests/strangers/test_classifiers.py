@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +18,20 @@ from art.estimators.classification.hugging_face import HuggingFaceClassifierPyTo
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from art_plugins import STRIP, LayerwiseFeatureDefence, LayerwiseFeatureDetector, invert_triggers
+from art_plugins import (
+    AGPD,
+    STRIP,
+    ActivationClustering,
+    CognitiveDistillation,
+    InFlightDetector,
+    LayerwiseFeatureDefence,
+    LayerwiseFeatureDetector,
+    ScaleUp,
+    invert_triggers,
+)
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations, stream_activations
+from art_plugins.features.blocks import find_blocks
 from art_plugins.features.vae.training import seeded
 
 SHAPE = (1, 8, 8)
@@ -211,6 +223,120 @@ def test_what_cannot_be_looked_into_is_refused_by_name(digits: Any, name: str) -
         LayerwiseFeatureDetector(classifier).fit(digits.x_clean, digits.y_clean)
     with pytest.raises(InvalidInputError, match=sentence):
         STRIP(classifier).fit(digits.x_clean, digits.y_clean)
+
+
+UNSEEN = {
+    "scripted": torch.jit.script,
+    "traced": lambda network: torch.jit.trace(network, torch.zeros(2, *SHAPE)),
+    "frozen": lambda network: torch.jit.freeze(torch.jit.script(network.eval())),
+}
+
+
+@pytest.mark.parametrize("form", UNSEEN)
+def test_torchscript_in_a_wrapper_is_judged_by_its_outputs_and_never_looked_into(digits: Any, form: str) -> None:
+    network = digits.network("white_square").eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        classifier = PyTorchClassifier(
+            UNSEEN[form](copy.deepcopy(network)), nn.CrossEntropyLoss(), SHAPE, 10, clip_values=(0, 1), device_type="cpu"
+        )
+    for kind in (STRIP, ScaleUp, CognitiveDistillation):
+        plain, scripted = (kind(one) for one in (wrapped(network), classifier))
+        for detector in (plain, scripted):
+            detector.fit(digits.x_clean, digits.y_clean)
+        np.testing.assert_array_equal(scripted.detect(digits.x_test[:40])[1], plain.detect(digits.x_test[:40])[1])
+    sentence = "TorchScript program, whose hidden layers cannot be watched"
+    for attempt in (
+        lambda: LayerwiseFeatureDefence(classifier, digits.x_train, digits.y_train).detect_poison(),
+        lambda: LayerwiseFeatureDetector(classifier).fit(digits.x_clean, digits.y_clean),
+        lambda: InFlightDetector(classifier, digits.white_square, 1).fit(digits.x_clean, digits.y_clean),
+        lambda: ActivationClustering(classifier, digits.x_train, digits.y_train).detect_poison(),
+        lambda: AGPD(classifier, digits.x_train, digits.y_train, digits.x_clean, digits.y_clean).detect_poison(),
+    ):
+        with pytest.raises(InvalidInputError, match=sentence):
+            attempt()
+
+
+def test_torchscript_inside_a_network_is_passed_over(digits: Any) -> None:
+    network = digits.network("white_square")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = nn.Sequential(torch.jit.script(network[:2]), *network[2:])
+    x = digits.x_test[:30]
+    (batch,) = stream_activations(wrapped_as_it_is(parts), x, ["3"])
+    np.testing.assert_allclose(batch.outputs.numpy(), wrapped(network).predict(x), atol=1e-5)
+    with pytest.raises(InvalidInputError, match="no layer 0"):
+        collect_activations(wrapped_as_it_is(parts), x, ["0"])
+    assert "0" not in find_blocks(wrapped_as_it_is(parts), x)
+
+
+def wrapped_as_it_is(network: nn.Module) -> Any:
+    return PyTorchClassifier(network, nn.CrossEntropyLoss(), SHAPE, 10, clip_values=(0, 1), device_type="cpu")
+
+
+class Exported(nn.Sequential):
+    """Like a program of torch.export, which has no modes."""
+
+    def train(self, mode: bool = True) -> Any:
+        raise NotImplementedError("Calling eval() is not supported yet.")
+
+
+def broken(digits: Any) -> dict[str, tuple[Any, str]]:
+    """Networks that give other things than scores of ten classes, preprocessing that fails, and what is said of each."""
+    network = digits.network("clean")
+    no_mode = wrapped(network)
+    no_mode._model._model = Exported(*network)
+    failing = wrapped(network)
+    failing.preprocessing_operations = [FailingDefence()]
+    late = wrapped(network, HuggingFaceClassifierPyTorch, processor=lambda x: x if len(x) == 1 else x / [])
+    sentence = r"outputs of shape \(n, {}\) where \(n, 10\) are needed"
+    return {
+        "a column": (wrapped(Giving(network, lambda y: y[:, 0])), sentence.format(1)),
+        "too few": (wrapped(Giving(network, lambda y: y[:, :9])), sentence.format(9)),
+        "too many": (wrapped(Giving(network, lambda y: torch.cat([y, y], dim=1))), sentence.format(20)),
+        "complex": (wrapped(Giving(network, lambda y: y.to(torch.complex64))), "gives complex outputs"),
+        "sparse": (wrapped(Giving(network, lambda y: y.to_sparse())), "gives sparse .* outputs"),
+        "no modes": (no_mode, "cannot be set to evaluation mode"),
+        "preprocessing": (failing, "preprocessing raised (KeyError|NotImplementedError)"),
+        "processor": (late, "raised TypeError"),
+    }
+
+
+class FailingDefence(SpatialSmoothing):
+    def forward(self, x: Any, y: Any = None) -> Any:
+        raise KeyError("a step that fails")
+
+    __call__ = forward
+
+
+@pytest.mark.parametrize(
+    "case", ["a column", "too few", "too many", "complex", "sparse", "no modes", "preprocessing", "processor"]
+)
+def test_network_that_gives_no_score_for_each_class_is_refused_by_every_kind(digits: Any, case: str) -> None:
+    classifier, sentence = broken(digits)[case]
+    x, y = digits.x_clean, digits.y_clean
+    for attempt in (
+        lambda: LayerwiseFeatureDefence(classifier, x, y).detect_poison(),
+        lambda: ActivationClustering(classifier, x, y).detect_poison(),
+        lambda: AGPD(classifier, x, y, x, y).detect_poison(),
+        lambda: LayerwiseFeatureDetector(classifier).fit(x, y),
+        lambda: InFlightDetector(classifier, digits.white_square, 1).fit(x, y),
+        lambda: STRIP(classifier).fit(x, y),
+        lambda: ScaleUp(classifier).fit(x, y),
+    ):
+        with pytest.raises(InvalidInputError, match=sentence):
+            attempt()
+
+
+def test_detector_by_gradients_leaves_each_module_in_its_own_mode(digits: Any) -> None:
+    network = digits.network("white_square").train()
+    network[0].eval()
+    classifier = wrapped_as_it_is(network)
+    network.train()
+    network[0].eval()
+    CognitiveDistillation(classifier, nb_steps=2).fit(digits.x_clean, digits.y_clean)
+    assert [module.training for module in network] == [False] + [True] * (len(network) - 1)
+    network.eval()
 
 
 RANGES = {

@@ -264,6 +264,7 @@ FRACTIONS = ("learning_rate", "threshold", "false_alarm_rate", "window_s", "hop_
     [
         *[(name, value) for name in (*NUMBERS, "random_state") for value in (True, 10**30, [], "3", 2.5, float("nan"))],
         *[(name, value) for name in FRACTIONS for value in (True, 10**400, [], "3", float("nan"), float("inf"), -1.0)],
+        *[("learning_rate", value) for value in (1e38, 1e300)],  # torch's optimisers cannot hold them
         *[("patience", value) for value in (True, 0, [], "never", 1.5)],
         *[("random_state", value) for value in (-1, None)],
         *[(name, value) for name in ("scoring", "class_rule", "posterior", "precision", "kind") for value in ([], None, 3)],

@@ -19,7 +19,7 @@ from art_plugins.attacks.training_loop import ImageTraining
 from art_plugins.attacks.zoo.attack import Attack, Poisoned, checked, perturbed
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.training import seeded
-from art_plugins.parameters import check_count, check_number, plain
+from art_plugins.parameters import check_count, check_learning_rate, check_number, plain
 from art_plugins.triggers.patterns import Shape, trojan_square
 from art_plugins.triggers.trigger import apply_trigger
 
@@ -141,7 +141,7 @@ class HiddenTrigger(PerturbedTarget):
 
     def __init__(self, shape: Shape, source: int, learning_rate: float = 0.01, **settings: Any) -> None:
         super().__init__(shape, source, **settings)
-        check_number("learning_rate", plain(learning_rate), above=0)
+        check_learning_rate(plain(learning_rate))
         self.learning_rate = learning_rate
 
     def _changed(

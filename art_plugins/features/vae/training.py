@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.vae.convergence import has_settled, leaves_one_out, most_epochs, steps_per_epoch
-from art_plugins.parameters import check_choice, check_count, check_number, shown
+from art_plugins.parameters import check_choice, check_count, check_learning_rate, shown
 from art_plugins.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def check_training(nb_epochs: Any, batch_size: Any, learning_rate: Any, patience
     if nb_epochs is not None:
         check_count("nb_epochs", nb_epochs, most=MOST_EPOCHS)
     check_count("batch_size", batch_size)
-    check_number("learning_rate", learning_rate, above=0)
+    check_learning_rate(learning_rate)
     is_count = isinstance(patience, int) and not isinstance(patience, bool) and patience >= 1
     words = f'"{SETTLED}", a whole number of at least 1, or None for no early stop'
     if patience is not None and not is_count and not (isinstance(patience, str) and patience == SETTLED):
