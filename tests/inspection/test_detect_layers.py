@@ -186,11 +186,14 @@ def test_notes_say_which_detector_caught_and_that_layers_are_missing():
     assert layer_notes(FITTED, other, has_pattern=False)[0].startswith("Most images that stand out are different")
 
 
-def test_a_note_says_that_a_script_shows_its_last_layers_only():
+def test_a_note_says_that_a_script_without_known_activation_functions_shows_its_last_layers_only():
     images = image_verdicts(judged(said(300, 1, 0)), FITTED, 0.01)
     assert layer_notes(FITTED, images, has_pattern=False) == []
-    (note,) = layer_notes(FITTED._replace(layers=["heads.0", ""]), images, has_pattern=False)
-    assert note.startswith("Only the last layers of a TorchScript file can be looked at")
+    for names in (["heads.0", ""], ["network.heads.1", ""]):
+        (note,) = layer_notes(FITTED._replace(layers=names), images, has_pattern=False)
+        assert note.startswith("This TorchScript file has no activation function that is known")
+    for names in (["heads.head"], ["shown.0", ""]):  # a layer of torchvision's ViT has the first name
+        assert layer_notes(FITTED._replace(layers=names), images, has_pattern=False) == []
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, float("nan"), "x"])

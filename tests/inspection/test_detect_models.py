@@ -2,21 +2,26 @@
 What the layers say of trained models: which are called backdoored, and which images are caught.
 
 ``python tests/inspection/test_detect_models.py DATA MODELS DATASET...`` prints the table for all networks and attacks. DATA
-holds ``<dataset>.npz`` files, and MODELS is a folder that keeps the trained models.
+holds ``<dataset>.npz`` files, and MODELS is a folder that keeps the trained models. With ``--scripted`` among the
+data sets it prints the table of the same models as TorchScript files.
 """
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter, rotate, shift
 
 from art_plugins.attacks.cases import Folders, ModelCase, attacked_model
+from art_plugins.files.model_files import script_classifier
 from art_plugins.inspection.isolation.judge import ModelJudge
 from art_plugins.inspection.judged import Judged
 from art_plugins.inspection.verdicts.by_layers import BACKDOOR
@@ -61,7 +66,20 @@ def other_kinds(x: np.ndarray, random: np.random.Generator) -> Iterator[tuple[st
     yield "moved by 2 and 3 pixels", shift(x, (0, 0, 2, 3), order=0)
 
 
-def measured(case: ModelCase, folders: Folders, per_class: int = PER_ROW) -> Rates:
+def as_script(classifier: Any) -> Any:
+    """The classifier as it is read from a TorchScript file."""
+    n_channels, height, width = classifier.input_shape
+    saved = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(classifier.model.eval(), torch.rand(2, n_channels, height, width)), saved)
+        saved.seek(0)
+        script = torch.jit.load(saved)
+        options: dict[str, Any] = {"is_grey": n_channels == 1, "mean": None, "std": None, "device": torch.device("cpu")}
+        return script_classifier(script, (width, height), **options)
+
+
+def measured(case: ModelCase, folders: Folders, per_class: int = PER_ROW, scripted: bool = False) -> Rates:
     """Fit the layer-wise detector on trusted test images, and judge other test images in all forms."""
     model = attacked_model(case, folders, verbose=False)
     x, y = model.data.x_test, model.data.y_test
@@ -69,7 +87,7 @@ def measured(case: ModelCase, folders: Folders, per_class: int = PER_ROW) -> Rat
     order = random.permutation(len(x))
     trusted = np.concatenate([order[y[order] == label][:per_class] for label in range(len(model.data.class_names))])
     rest = random.permutation(np.setdiff1d(order, trusted))[:N_IMAGES]
-    judge = ModelJudge(model.classifier)
+    judge = ModelJudge(as_script(model.classifier) if scripted else model.classifier)
     judge.show_clean(x[trusted], y[trusted])
     fitted = judge.fit_layers(RATE, 0)
     assert fitted.problem is None
@@ -112,24 +130,30 @@ def test_a_warp_and_an_attack_on_every_class_are_found_and_other_images_are_no_b
     assert {name for name, one in clean.said.items() if one.verdict == BACKDOOR} == set()
     assert clean.said["clean"].caught <= 0.03
     for attack, least_tpr in (("warp", 0.05), ("all to all", 0.8)):  # this warp is learned late: it hardly shows yet
-        found = measured(ModelCase("mnist", **{**ATTACKS[attack], **small, "n_poison": 600}), folders)
+        case = ModelCase("mnist", **{**ATTACKS[attack], **small, "n_poison": 600})
+        found = measured(case, folders)
         assert found.said["clean"].verdict != BACKDOOR
         assert found.said["half triggered"].verdict == found.said["all triggered"].verdict == BACKDOOR
         assert found.tpr is not None
         assert found.tpr > least_tpr
         assert found.fpr <= 0.03
+        of_script = measured(case, folders, scripted=True)
+        assert of_script.tpr is not None
+        assert of_script.tpr > found.tpr - 0.1
+        assert of_script.fpr <= 0.03
 
 
 def main(data: str, models: str, *datasets: str) -> None:
     """Print the table."""
-    for dataset in datasets:
+    scripted = "--scripted" in datasets
+    for dataset in (name for name in datasets if name != "--scripted"):
         for network in ("lenet5", "plain_cnn"):
             for attack, settings in ATTACKS.items():
                 case = ModelCase(dataset, network=network, n_train=15_000, **{"nb_epochs": 15, **settings})
-                found = measured(case, Folders(data, models))
+                found = measured(case, Folders(data, models), scripted=scripted)
                 wrong = [name for name, one in found.said.items() if one.verdict == BACKDOOR]
                 tpr = "-" if found.tpr is None else f"{found.tpr:.3f}"
-                rates = f"{dataset}, {network}, {attack}: TPR {tpr}, FPR {found.fpr:.3f}"
+                rates = f"{dataset}, {network}{', scripted' * scripted}, {attack}: TPR {tpr}, FPR {found.fpr:.3f}"
                 print(f"{rates}; called backdoored by: {', '.join(wrong) or 'none'}", flush=True)
 
 

@@ -12,7 +12,7 @@ import torch
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.in_flight_densities import density_settings
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.errors import ArtPluginsError
+from art_plugins.errors import ArtPluginsError, InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
@@ -201,9 +201,10 @@ class ModelJudge:
         """See :class:`Judge`."""
         rows = evenly(self._y, MOST_FOR_LAYERS)
         problem = too_few_for(fpr, len(rows))
-        detector = LayerwiseFeatureDetector(self.classifier, fpr=fpr, random_state=random_state)
         if problem is None:
             try:
+                options = {"fpr": fpr, "random_state": random_state, "layers": _layers_of(self.classifier)}
+                detector = LayerwiseFeatureDetector(self.classifier, **options)
                 detector.fit(self._x[rows], self._y[rows])
             except ArtPluginsError as error:
                 problem = str(error)
@@ -241,6 +242,14 @@ class ModelJudge:
         trusted = [] if x_val is None or y_val is None else [to_images(x_val, first), y_val]
         layers = show_layers(self.classifier.model)
         return look_at_layers(self.classifier, to_images(x, first), y, false_alarm_rate, trusted, random_state, layers)
+
+
+def _layers_of(classifier: Any) -> list[str] | None:
+    """The activation functions of a script; ``None``: the blocks of the network, or what else can be seen of a script."""
+    try:
+        return show_layers(classifier.model)
+    except InvalidInputError:  # it has none that is known
+        return None
 
 
 def evenly(labels: np.ndarray, most: int) -> np.ndarray:

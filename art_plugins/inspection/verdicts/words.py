@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from art_plugins.inspection.isolation.judge import FittedLayers
 from art_plugins.inspection.verdicts.by_layers import LayerVerdict
 from art_plugins.inspection.verdicts.images import ImageVerdicts
@@ -10,7 +12,7 @@ from art_plugins.statistics.layer_scores import CONTRADICTING
 ONLY_SMALL = (
     "Only small patterns were searched for. A trigger that distorts the image or differs from image to image leaves none."
 )
-OF_A_SCRIPT = "heads."  # where ScriptedNetwork shows hidden vectors of a TorchScript file
+OF_A_SCRIPT = re.compile(r"(.*\.)?heads\.\d+")  # where a ScriptedNetwork shows hidden vectors, and no activation function
 # What the page explains once.
 LAYER_RULE = (
     "The layer-wise detector needs no pattern. It learned from the clean images how each class looks at every layer of the "
@@ -75,10 +77,10 @@ def layer_notes(layers: FittedLayers, images: ImageVerdicts | None, has_pattern:
         )
     if images is None or images.layers is None:
         return notes
-    if any(name.startswith(OF_A_SCRIPT) for name in layers.layers):
+    if any(OF_A_SCRIPT.fullmatch(name) for name in layers.layers):
         notes.append(
-            "Only the last layers of a TorchScript file can be looked at, so the layers catch far fewer images than those "
-            "of the same model from its weights, with --factory."
+            "This TorchScript file has no activation function that is known, so only its last layers can be looked at. "
+            "They catch far fewer images than those of the same model from its weights, with --factory."
         )
     found = images.layers
     if found.is_different and (has_pattern or found.has_backdoor):
