@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_outputs
+from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import check_model_file, load_classifier
 from art_plugins.inspection.detect_inputs import find_inputs, fit_reader, read_clean
 from art_plugins.inspection.isolation.judge import ModelFacts, too_few_for
@@ -58,7 +60,8 @@ def guard_model(
     settings = settings or DetectSettings()
     target, facts_file = Path(out), Path(f"{out}.json")
     _check(model, (target, facts_file), settings)
-    inputs = find_inputs(clean, clean, settings)
+    inputs = find_inputs(clean, clean, replace(settings, kind="image"))
+    assert isinstance(inputs.reader, ImageReader)
     loading = {name: getattr(settings, name) for name in ("mean", "std", "factory", "factory_args", "trust_model")}
     classifier = load_classifier(model, inputs.reader.size, is_grey=inputs.reader.is_grey, **loading)
     shape = tuple(int(side) for side in classifier.input_shape)
