@@ -48,13 +48,11 @@ def detect_folder(
     Two questions are asked. Is there a small pattern that sends images of the other classes to one class? If so, the
     in-flight detector looks for it in the images. And do images of the folder contradict themselves at the layers of the
     model, or stand out there? This needs no pattern, so it also answers for triggers that distort the image or differ from
-    image to image, and for attacks on every class; but it needs images to judge.
+    image to image, and for attacks on every class; but it needs images to judge. A classifier of sounds is asked the second
+    question alone. It gets waveforms, so the step that makes spectrograms of them has to be a part of the model.
 
-    A classifier of sounds is asked the second question alone. It gets waveforms, so the step that makes spectrograms of
-    them has to be a part of the model.
-
-    The function writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``. These files and the saved
-    detector appear together at the end, or none of them does. The model gets images with values from 0 to 1.
+    The function writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``. They and the saved detector
+    appear together at the end, or none of them does. The model gets images with values from 0 to 1.
 
     A TorchScript file is a program that a stranger may have written. It is refused if it does more than compute, and it
     runs in a process of its own that cannot write files, reach a network or run without end

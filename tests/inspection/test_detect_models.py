@@ -48,11 +48,16 @@ class Told(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """``said``: what the layers say, by the name of the images; ``tpr`` and ``fpr``: of images, half of them triggered."""
+    """
+    ``said``: what the layers say, by the name of the images; ``tpr`` and ``fpr``: of images, half of them triggered;
+    ``named`` and ``right``: share of the caught triggered images whose source class is named, and of these, named rightly.
+    """
 
     said: dict[str, Told]
     tpr: float | None
     fpr: float
+    named: float | None = None
+    right: float | None = None
 
 
 def other_kinds(x: np.ndarray, random: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
@@ -92,12 +97,14 @@ def measured(case: ModelCase, folders: Folders, per_class: int = PER_ROW, script
     fitted = judge.fit_layers(RATE, 0)
     assert fitted.problem is None
 
-    def verdicts(images: np.ndarray) -> ImageVerdicts:
+    def judged_images(images: np.ndarray) -> Judged:
         given = judge.detect(np.clip(images, 0, 1).astype(np.float32))
         nothing: tuple[dict[str, Any], dict[str, Any]] = {}, {}
         names = [str(row) for row in range(len(images))]
-        judged = Judged(names, given.predicted, given.is_trigger, given.source, given.scores, *nothing, given.layers)
-        return image_verdicts(judged, fitted, RATE)
+        return Judged(names, given.predicted, given.is_trigger, given.source, given.scores, *nothing, given.layers)
+
+    def verdicts(images: np.ndarray) -> ImageVerdicts:
+        return image_verdicts(judged_images(images), fitted, RATE)
 
     def told(found: ImageVerdicts) -> Told:
         assert found.layers is not None
@@ -115,7 +122,15 @@ def measured(case: ModelCase, folders: Folders, per_class: int = PER_ROW, script
         if share == 2:
             wanted = y[rest] != case.target if case.sources != "all_to_all" else np.ones(len(rest), dtype=bool)
             rates = found.is_caught[has_trigger & wanted].mean(), found.is_caught[~has_trigger].mean()
-    return Rates(said, *map(float, rates))
+    return Rates(said, *map(float, rates), *_sources(judged_images(stamped), verdicts(stamped), y[rest]))
+
+
+def _sources(judged: Judged, images: ImageVerdicts, y: np.ndarray) -> tuple[float, float]:
+    """Of triggered images that are caught and were of another class: the shares that are named, and named rightly."""
+    rows = np.flatnonzero(images.is_caught & (judged.predicted != y))
+    sources = {int(row): images.source(judged, int(row)) for row in rows}
+    right = [source[0] == y[row] for row, source in sources.items() if source is not None]
+    return len(right) / max(1, len(rows)), float(np.mean(right)) if right else 0.0
 
 
 @pytest.mark.slow
@@ -137,6 +152,8 @@ def test_a_warp_and_an_attack_on_every_class_are_found_and_other_images_are_no_b
         assert found.tpr is not None
         assert found.tpr > least_tpr
         assert found.fpr <= 0.03
+        assert found.right is not None
+        assert found.right > 0.5
         of_script = measured(case, folders, scripted=True)
         assert of_script.tpr is not None
         assert of_script.tpr > found.tpr - 0.1
@@ -154,6 +171,8 @@ def main(data: str, models: str, *datasets: str) -> None:
                 wrong = [name for name, one in found.said.items() if one.verdict == BACKDOOR]
                 tpr = "-" if found.tpr is None else f"{found.tpr:.3f}"
                 rates = f"{dataset}, {network}{', scripted' * scripted}, {attack}: TPR {tpr}, FPR {found.fpr:.3f}"
+                if found.named is not None:
+                    rates += f"; source named {found.named:.3f}, right {found.right:.3f}"
                 print(f"{rates}; called backdoored by: {', '.join(wrong) or 'none'}", flush=True)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 SHARPEST = 1e3  # a unit of the logarithm of the squared distance then decides beyond any doubt
 UNKNOWN = -1
@@ -60,7 +60,7 @@ def fit_likely_class(distances: np.ndarray, labels: np.ndarray) -> LikelyClass:
     differences = own[:, None] - used  # above 0 where another class is nearer
 
     def loss(sharpness: float) -> float:
-        return float(-log_softmax(np.column_stack([np.zeros(len(own)), sharpness * differences]), axis=1)[:, 0].mean())
+        return float(logsumexp(sharpness * differences, axis=1).mean())
 
     found = minimize_scalar(loss, bounds=(0.0, SHARPEST), method="bounded")
     return LikelyClass(float(found.x))
