@@ -165,4 +165,5 @@ def _function_with(graph: Any, vectors: Sequence[Any]) -> Any:
     copy.registerOutput(together.output())
     copy.eraseInput(0)
     copy.lint()
-    return torch._C._create_function_from_graph("forward", copy)
+    # A function of a compilation unit can be saved, as a part of a guarded model; one of a graph alone cannot.
+    return torch._C.CompilationUnit().create_function("__torch__.scripted_network_forward", copy)

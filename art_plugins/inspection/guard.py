@@ -17,7 +17,7 @@ from art_plugins.features.activations import collect_outputs
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import check_model_file, load_classifier
 from art_plugins.inspection.detect_inputs import find_inputs, fit_reader, read_clean
-from art_plugins.inspection.isolation.judge import ModelFacts, too_few_for
+from art_plugins.inspection.isolation.judge import ModelFacts, layers_of, too_few_for
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.inspection.verdicts.images import share_of_layers
 from art_plugins.statistics.drift import class_margins
@@ -91,7 +91,12 @@ def _check(model: str | Path, files: tuple[Path, Path], settings: DetectSettings
     for path in files:
         if path.exists():
             raise InvalidInputError(f"{path} exists already; give --out a new name.")
-    if check_model_file(Path(model), settings.factory) and not settings.trust_model:
+    is_script = check_model_file(Path(model), settings.factory)
+    if is_script and files[0].suffix != ".pt":
+        raise InvalidInputError(
+            f"{model} is a TorchScript file, and only TorchScript holds such a model; give --out a name that ends in .pt."
+        )
+    if is_script and not settings.trust_model:
         raise InvalidInputError(
             f"{model} is a TorchScript file, and guarding a model runs it in this process; give --trust-model if you trust "
             "its source, or give its weights with --factory."
@@ -146,6 +151,7 @@ def _guard(
     problem = too_few_for(fpr, len(x))
     if problem is not None:
         raise InvalidInputError(f"The layer-wise detector could not be fitted. {problem}")
-    layers = LayerwiseFeatureDetector(classifier, fpr=fpr, random_state=settings.random_state)
+    names = layers_of(classifier)
+    layers = LayerwiseFeatureDetector(classifier, layers=names, fpr=fpr, random_state=settings.random_state)
     layers.fit(x, y)
     return GuardedModel(detector, layers)

@@ -209,7 +209,7 @@ class ModelJudge:
         problem = too_few_for(fpr, len(rows), "images" if len(self.facts.input_shape) == 3 else "clips")
         if problem is None:
             try:
-                options: dict[str, Any] = {"fpr": fpr, "random_state": random_state, "layers": _layers_of(self.classifier)}
+                options: dict[str, Any] = {"fpr": fpr, "random_state": random_state, "layers": layers_of(self.classifier)}
                 detector = LayerwiseFeatureDetector(self.classifier, **options)
                 detector.fit(self._x[rows], self._y[rows])
             except ArtPluginsError as error:
@@ -251,7 +251,7 @@ class ModelJudge:
         return look_at_layers(self.classifier, to_images(x, first), y, false_alarm_rate, trusted, random_state, layers)
 
 
-def _layers_of(classifier: Any) -> list[str] | None:
+def layers_of(classifier: Any) -> list[str] | None:
     """The activation functions of a script; ``None``: the blocks of the network, or what else can be seen of a script."""
     try:
         return show_layers(classifier.model)
