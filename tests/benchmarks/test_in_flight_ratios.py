@@ -25,7 +25,8 @@ from art_plugins.triggers.patterns import white_box
 
 pytestmark = pytest.mark.benchmark
 N_BLENDS, N_CLASSES = 100, 10
-PERCENT_WITH_LAYERS, ONE_WITH_LAYERS_MS = {"lenet5": 1e9, "resnet18_cifar": 1e9}, 1e9
+# Measured once, beside other work: 110 % and 86 %, 1.5 and 6.6 ms.
+PERCENT_WITH_LAYERS, ONE_WITH_LAYERS_MS = {"lenet5": 250, "resnet18_cifar": 200}, 20
 
 
 def best_seconds(calls: dict[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
