@@ -61,12 +61,12 @@ class LayerGaussian(NamedTuple):
 
     def known_distances(self, features: np.ndarray) -> np.ndarray:
         """
-        Logarithms of the squared Mahalanobis distances to the mean of every class.
+        Squared Mahalanobis distances to the mean of every class.
 
         :param features: (n, D).
         :return: (n, K), infinite for a class that had no samples.
         """
-        distances = self._log_distances(features)
+        distances = np.exp(self._log_distances(features))
         distances[:, ~self.known] = np.inf
         return distances
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
-SHARPEST = 1e3  # a unit of the logarithm of the squared distance then decides beyond any doubt
+SHARPEST = 1e3  # a difference of a tenth of a squared deviation then decides beyond any doubt
 UNKNOWN = -1
 
 
@@ -18,8 +18,10 @@ class LikelyClass(NamedTuple):
 
     A trigger changes what the late layers see. At the early ones, a triggered sample is still like the class that it was
     taken from. The probability of class c is proportional to ``exp(-sharpness * distance_c)``, where the distance is the
-    mean of the logarithms of the squared Mahalanobis distances at the early layers. Only the sharpness is learned, which is
-    the inverse of the temperature of Guo et al. (On calibration of modern neural networks, 2017).
+    mean of the squared Mahalanobis distances at the early layers, as in Gaussians. What the trigger adds to the features,
+    where it is at right angles to the differences of the classes, is added to all of the squared distances, so that it
+    changes nothing. Only the sharpness is learned, which is the inverse of the temperature of Guo et al. (On calibration of
+    modern neural networks, 2017).
 
     When this breaks: a trigger that changes the early layers too, such as a warp, which makes the answer wrong more often
     than its probability says.
