@@ -50,15 +50,16 @@ def detector(digits) -> LayerwiseFeatureDetector:
     return fitted
 
 
-def test_digits_with_the_trigger_show_what_they_were_and_the_probability_is_not_too_high(digits, detector) -> None:
+def test_digits_with_the_trigger_show_what_they_were_and_the_probability_is_not_far_too_high(digits, detector) -> None:
+    """The patch covers a sixteenth of these images, and there are 20 clean ones of a class."""
     others = digits.y_test != digits.target
     report, _ = detector.detect(digits.white_square(digits.x_test[others]))
     truth, sent = digits.y_test[others], report["predicted_class"] == digits.target
     right = report["likely_class"] == truth
     assert (report["likely_class"] != report["predicted_class"]).all()
-    assert right[sent].mean() > 0.5  # by chance one in nine
+    assert right[sent].mean() > 0.7  # by chance one in nine
     sure = sent & (report["likely_probability"] >= 0.5)
-    assert right[sure].mean() > report["likely_probability"][sure].mean() - 0.1
+    assert right[sure].mean() > report["likely_probability"][sure].mean() - 0.15
 
 
 def test_a_detector_of_the_release_before_does_not_tell(digits, detector, tmp_path: Path) -> None:
