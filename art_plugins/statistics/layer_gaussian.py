@@ -66,7 +66,7 @@ class LayerGaussian(NamedTuple):
         :param features: (n, D).
         :return: (n, K), infinite for a class that had no samples.
         """
-        distances = np.exp(self._log_distances(features))
+        distances: np.ndarray = np.exp(self._log_distances(features))
         distances[:, ~self.known] = np.inf
         return distances
 
