@@ -153,7 +153,7 @@ def test_a_warp_and_an_attack_on_every_class_are_found_and_other_images_are_no_b
         assert found.tpr > least_tpr
         assert found.fpr <= 0.03
         assert found.right is not None
-        assert found.right > 0.5
+        assert found.right > (0.5 if attack == "all to all" else 0.25)  # by chance one in nine
         of_script = measured(case, folders, scripted=True)
         assert of_script.tpr is not None
         assert of_script.tpr > found.tpr - 0.1
