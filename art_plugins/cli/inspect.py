@@ -11,7 +11,6 @@ import typer
 from art_plugins.cli.app import app
 from art_plugins.cli.options import (
     Classes,
-    Clean,
     Factory,
     FactoryArgs,
     Mean,
@@ -173,11 +172,13 @@ def detect(
             "state_dict) are read as data, and need --factory."
         ),
     ],
-    clean: Clean,
+    clean: Annotated[
+        Path, typer.Option(help="Folder that holds one folder of 10 to 100 clean images, or sounds, for each class.")
+    ],
     folder: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder that holds the images to judge, at any depth. Without images, only small patterns are found."
+            help="Folder that holds the images or sounds to judge, at any depth. Without any, only small patterns show."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/detect"),
@@ -205,12 +206,22 @@ def detect(
             "model look backdoored."
         ),
     ] = 0.01,
+    kind: Annotated[
+        Literal["auto", "image", "sound"], typer.Option(help="The kind of files; default: whichever --clean holds.")
+    ] = "auto",
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Length of a clip that a model of sounds gets; default: the 95th percentile of --clean, at most 10."
+        ),
+    ] = None,
 ) -> None:
     """
-    Find out whether an image classifier has a backdoor, towards which class, and which images carry the trigger.
+    Find out whether a classifier has a backdoor, towards which class, and which images or sounds carry the trigger.
 
     A small pattern is searched for first. Then the images are judged by the layers of the model, which needs no pattern, so
-    that a warp, a trigger that differs from image to image and an attack on every class show as well.
+    that a warp, a trigger that differs from image to image and an attack on every class show as well. Sounds are judged by
+    the layers alone; the model gets waveforms.
 
     No file is unpickled. A TorchScript file that does more than compute is refused before it runs. A file that runs cannot
     write files, start programs or reach a network, and its time and memory are limited. This needs Linux; on other systems,
@@ -225,11 +236,12 @@ def detect(
     from art_plugins.inspection.settings import DetectSettings
 
     loading = (names, sides, *numbers, factory, arguments, trust_model)
-    settings = DetectSettings(*loading, timeout, save_detector, threshold, nb_steps, seed, false_alarm_rate)
+    settings = DetectSettings(*loading, timeout, save_detector, threshold, nb_steps, seed, false_alarm_rate, kind, seconds)
     # The page and the record name the classes; the detector's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):
         record = detect_folder(model, folder, clean, out, settings, command=_command())
-    _show_patterns(record["classes"])
+    if record["classes"]:
+        _show_patterns(record["classes"])
     _show_sentences([record["finding"], *record["notes"]])
     _show_suspects(record["suspects"], out / "suspects.csv")
     _show_sentences(files_sentences(record))

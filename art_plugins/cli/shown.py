@@ -72,6 +72,7 @@ def _show_suspects(suspects: list[dict[str, Any]], listed_in: Path) -> None:
     """The first of the images that a detection caught."""
     for row in suspects[:MAX_LISTED]:
         source = "" if row["source_class"] is None else f", probably {row['source_class']}"
+        source += "" if row["source_probability"] is None else f" ({row['source_probability']:.2f})"
         scores = [
             f"{name} {row[key]:.1f}"
             for name, key in (("score", "score"), ("layers", "layer_score"))

@@ -93,9 +93,9 @@ class ClassDistances(nn.Module):
         constants = {
             "used": used,
             "centre": gaussian.centre[used],
-            "scale": gaussian.scale[used],
-            "whitening": gaussian.whitening.T,
-            "class_means": gaussian.means,
+            "whitening": gaussian.whitening.T / gaussian.scale[used][:, None],
+            "class_means": gaussian.means.T,
+            "lengths": (gaussian.means**2).sum(axis=1),
             "unknown": np.where(gaussian.known, 0.0, np.inf),
         }
         self.is_projected = projection is not None
@@ -106,9 +106,9 @@ class ClassDistances(nn.Module):
         constant = dict(self.named_buffers())
         if self.is_projected:
             vectors = vectors @ constant["projection"].to(vectors.dtype)
-        z = (vectors.double().index_select(1, constant["used"]) - constant["centre"]) / constant["scale"]
-        white = z @ constant["whitening"]
-        squared = ((white[:, None, :] - constant["class_means"]) ** 2).sum(dim=2)
+        white = (vectors.double().index_select(1, constant["used"]) - constant["centre"]) @ constant["whitening"]
+        # The squared differences, multiplied out: a product of matrices, and nothing of size B x K x D.
+        squared = (white * white).sum(dim=1, keepdim=True) - 2 * (white @ constant["class_means"]) + constant["lengths"]
         distances = squared.clamp_min(LEAST_DISTANCE).log()
         own = distances.gather(1, predicted)[:, 0]
         others = (distances + constant["unknown"]).scatter(1, predicted, torch.inf).amin(dim=1)

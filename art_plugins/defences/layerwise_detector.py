@@ -116,9 +116,12 @@ class LayerwiseFeatureDetector(LayerwiseParameters, ForDetectorClassifier, Trigg
             ``layer_scores`` (n, L), the score at each layer, with the names of these in ``layers``. In mode
             ``"mahalanobis"`` it also holds ``contradicts`` (n,), bool: the sample looks like another class at the layers,
             and yet the model is sure of its class (see
-            :class:`~art_plugins.statistics.layer_scores.Contradiction`); a saved detector of the release before does not
-            tell. In mode ``"paper"`` it holds ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index into
-            ``layers``.
+            :class:`~art_plugins.statistics.layer_scores.Contradiction`); and ``likely_class`` (n,), the class that the
+            sample probably shows if it is not of the predicted class, with ``likely_probability`` (n,), which means
+            something for samples that are caught (see
+            :class:`~art_plugins.defences.layers.likely_class.LikelyClass`). A saved detector of the release before does not
+            tell these. In mode ``"paper"`` it holds ``layer_similarities`` (n, L) and ``layer_of_interest`` (K,), an index
+            into ``layers``.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For samples of another shape, or that are not finite.
         """

@@ -1,4 +1,4 @@
-"""An image classifier that somebody else has trained: a TorchScript file, or weights with the code of their network."""
+"""A classifier that somebody else has trained: a TorchScript file, or weights with the code of their network."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers
-from art_plugins.features.outputs import check_outputs
 from art_plugins.files.model_formats import foreign_folder, foreign_format, is_safetensors, is_torchscript
+from art_plugins.files.model_inputs import find_input, probe, samples_of
 from art_plugins.files.network_factory import make_network
-from art_plugins.files.script_safety import last_line, load_script
+from art_plugins.files.script_safety import load_script
 from art_plugins.files.scripted_network import ScriptedNetwork
 from art_plugins.files.weight_files import load_weights, read_weights
-
-DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)  # of images, in the order in which they are tried
 
 
 def load_classifier(
     path: str | Path,
-    size: tuple[int, int],
+    size: Sequence[int],
     *,
     is_grey: bool = False,
     mean: Sequence[float] | None = None,
@@ -35,11 +33,11 @@ def load_classifier(
     trust_model: bool = False,
 ) -> Any:
     """
-    A model file as a classifier of images with values 0 to 1.
+    A model file as a classifier of images with values 0 to 1, or of mono waveforms with values -1 to 1.
 
     The function gives the model images of each form to find out which it takes: grey or coloured, channels first or last,
     and which floating-point type. A network that first flattens coloured images would take both orders of channels; it gets
-    channels first.
+    channels first. A model of waveforms takes them as (n, S) or as (n, 1, S); its classifier takes them as (n, S).
 
     A file is never unpickled. A TorchScript file is a program, which torch's own interpreter runs in this process. It is
     refused before any part of it runs if it does more than compute (:mod:`~art_plugins.files.script_safety`). Its time and
@@ -47,17 +45,18 @@ def load_classifier(
     and cannot write. The factory is your own Python code, which is imported and called.
 
     :param path: A TorchScript file; or weights: a safetensors file, or a ``state_dict`` that torch has saved.
-    :param size: Width and height of the images.
+    :param size: Width and height of the images, or the number of samples S of the waveforms alone.
     :param is_grey: Try grey images first, then coloured ones; ``False``: the other way round.
     :param mean: What is subtracted from the images: one value, or one for each channel; ``None``: 0.
-    :param std: What the images are then divided by; ``None``: 1. A model of images from 0 to 255 needs 1 / 255.
+    :param std: What the images are then divided by; ``None``: 1. A model of images from 0 to 255 needs 1 / 255. Waveforms
+        are given as they are.
     :param factory: For weights: ``"package.module:function"``, from an installed package or the current folder; the
         function returns the network.
     :param factory_args: Keyword arguments of the function.
     :param trust_model: Run a TorchScript file whatever it does.
     :return: An ART ``PyTorchClassifier``; its ``input_shape``, ``channels_first`` and ``nb_classes`` say what was found.
     :raises InvalidInputError: If the file, the factory or the normalisation cannot be used, or the model does not map
-        images of this size to one row of class scores each.
+        images or waveforms of this size to one row of class scores each.
     """
     source = Path(path)
     is_script = check_model_file(source, factory)
@@ -70,9 +69,8 @@ def load_classifier(
     network = make_network(factory, factory_args or {})
     load_weights(network, weights, source, factory)
     network = network.to(device).eval()
-    shape, channels_first, nb_classes, dtype = _find_input(network, size, is_grey, device)
-    network = network if dtype == torch.float32 else InAnotherType(network, dtype)
-    return _classifier(network, shape, channels_first, nb_classes, mean, std, device)
+    shape, channels_first, nb_classes, dtype = find_input(network, size, is_grey, device)
+    return _classifier(_adapted(network, shape, dtype), shape, channels_first, nb_classes, mean, std, device)
 
 
 def check_model_file(path: Path, factory: str | None) -> bool:
@@ -100,7 +98,7 @@ def check_model_file(path: Path, factory: str | None) -> bool:
 
 def script_classifier(
     script: Any,
-    size: tuple[int, int],
+    size: Sequence[int],
     *,
     is_grey: bool,
     mean: Sequence[float] | None,
@@ -112,14 +110,36 @@ def script_classifier(
     needed = [argument.name for argument in further if not argument.has_default_value()]
     if needed:
         raise InvalidInputError(
-            f"The model needs more than images: its forward takes {', '.join(needed)} as well. Give a model that takes "
-            "only images."
+            f"The model needs more than {samples_of(size)}: its forward takes {', '.join(needed)} as well. Give a model "
+            f"that takes only {samples_of(size)}."
         )
     script = script.to(device).eval()
-    shape, channels_first, nb_classes, dtype = _find_input(script, size, is_grey, device)
-    network: nn.Module = ScriptedNetwork.from_script(script, _probe(shape, device).to(dtype))
-    network = network if dtype == torch.float32 else InAnotherType(network, dtype)
-    return _classifier(network, shape, channels_first, nb_classes, mean, std, device)
+    shape, channels_first, nb_classes, dtype = find_input(script, size, is_grey, device)
+    network: nn.Module = ScriptedNetwork.from_script(script, probe(shape, device).to(dtype))
+    return _classifier(_adapted(network, shape, dtype), shape, channels_first, nb_classes, mean, std, device)
+
+
+def _adapted(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> nn.Module:
+    """The network for float32, and for waveforms without a channel."""
+    network = WithChannel(network) if _is_channel_of_sound(shape) else network
+    return network if dtype == torch.float32 else InAnotherType(network, dtype)
+
+
+def _is_channel_of_sound(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2
+
+
+class WithChannel(nn.Module):
+    """A network of waveforms with one channel, (n, 1, S), for waveforms without channels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, S) -> (n, K)."""
+        outputs: Tensor = self.network(x[:, None])
+        return outputs
 
 
 class InAnotherType(nn.Module):
@@ -148,73 +168,25 @@ def _classifier(
     std: Sequence[float] | None,
     device: torch.device,
 ) -> Any:
-    n_channels = shape[0] if channels_first else shape[-1]
+    if len(shape) == 3:
+        n_channels = shape[0] if channels_first else shape[-1]
+        normalisation = _normalisation("mean", mean, n_channels, 0.0), _normalisation("std", std, n_channels, 1.0)
+        form: dict[str, Any] = {"clip_values": (0.0, 1.0), "preprocessing": normalisation}
+    elif mean is not None or std is not None:
+        raise InvalidInputError("--mean and --std are for images; a model of sounds gets the waveforms as they are.")
+    else:
+        shape, form = shape[-1:], {"clip_values": (-1.0, 1.0)}
     classifier = PyTorchClassifier(
         model=network.eval(),
         loss=nn.CrossEntropyLoss(),
         input_shape=shape,
         nb_classes=nb_classes,
         channels_first=channels_first,
-        clip_values=(0.0, 1.0),
-        preprocessing=(_normalisation("mean", mean, n_channels, 0.0), _normalisation("std", std, n_channels, 1.0)),
         device_type="gpu" if device.type == "cuda" else "cpu",
+        **form,
     )
     hidden_layers(classifier, np.zeros((1, *shape), dtype=np.float32), 1)
     return classifier
-
-
-def _find_input(
-    network: Any, size: tuple[int, int], is_grey: bool, device: torch.device
-) -> tuple[tuple[int, ...], bool, int, torch.dtype]:
-    """Shape of an image, whether its channels come first, the number of classes and the type: the first that runs."""
-    width, height = size
-    own = {value.dtype for value in [*network.parameters(), *network.buffers()]}
-    # A file may hide its type in constants, so all are tried, those that it shows first.
-    dtypes = sorted(DTYPES, key=lambda dtype: (dtype not in own, DTYPES.index(dtype)))
-    reasons = []
-    for dtype in dtypes:
-        for channels_first in (True, False):
-            for channels in (1, 3) if is_grey else (3, 1):
-                shape = (channels, height, width) if channels_first else (height, width, channels)
-                x = _probe(shape, device).to(dtype)
-                try:
-                    with torch.no_grad():
-                        outputs = network(x)
-                except Exception as error:  # torch's errors for shapes are of several types
-                    reasons.append(last_line(error))
-                    continue
-                return shape, channels_first, _check_outputs(outputs, len(x)), dtype
-    raise InvalidInputError(
-        f"The model takes neither grey nor coloured images of {width} x {height} pixels ({reasons[0]}); give --size, the "
-        "size that it was trained on."
-    )
-
-
-def _check_outputs(outputs: Any, n_images: int) -> int:
-    """The number of classes."""
-    is_row = isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == n_images and outputs.shape[1] > 1
-    if not is_row:
-        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        if got in ((n_images,), (n_images, 1)):
-            check_outputs(outputs, 2)  # its error says what to put behind one output neuron
-        raise InvalidInputError(
-            "The model must give one tensor with a row of class scores for each image; for "
-            f"{n_images} images it gave {got}."
-        )
-    if not outputs.is_floating_point():
-        raise InvalidInputError(f"The model gives {outputs.dtype} instead of class scores; remove its last step.")
-    if not bool(outputs.isfinite().all()):
-        raise InvalidInputError(
-            "The model's outputs are not finite (NaN or infinity) for images of noise between 0 and 1: its weights or the "
-            "normalisation are broken."
-        )
-    return int(outputs.shape[1])
-
-
-def _probe(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Two images of noise."""
-    noise = np.random.default_rng(0).random((2, *shape), dtype=np.float32)
-    return torch.from_numpy(noise).to(device)
 
 
 def _normalisation(name: str, values: Sequence[float] | None, n_channels: int, default: float) -> np.ndarray:

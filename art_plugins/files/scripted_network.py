@@ -1,4 +1,4 @@
-"""A TorchScript classifier whose last hidden vectors can be looked at, though hooks do not reach into TorchScript."""
+"""A TorchScript classifier whose layers can be looked at, though hooks do not reach into TorchScript."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from art_plugins.features.vae.training import seeded
 from art_plugins.files.model_formats import GIVE_WEIGHTS
 from art_plugins.files.script_safety import last_line
 
-N_HIDDEN = 2  # hidden vectors of a TorchScript model that can be looked at: as many as the detectors use
+N_HIDDEN = 2  # last hidden vectors that are handed out: as many as the in-flight detector uses
+# Activation functions that are shown: as many as large networks have blocks (MobileNetV2 17, ResNet-50 16, ViT-B 12). A
+# detector holds some vectors of each layer for each clean image, so that the number bounds its memory.
+MOST_SHOWN = 20
 # Largest difference between the outputs of a TorchScript model and of what is made from it, in units of the largest output
 # (at least 1): what the rounding of the type allows.
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -33,18 +36,23 @@ class ScriptedNetwork(nn.Module):
     """
     A copy of the script's graph hands out the inputs of its last linear layers beside the outputs, and each is passed
     through a layer of :attr:`heads`, whose results are not used: a hook on such a layer sees the hidden vector, as in a
-    network of Python.
+    network of Python. After :func:`show_layers`, another copy hands out the results of the activation functions as well,
+    and each is passed through a layer of :attr:`shown`. It runs only while a hook is on one of these, since it keeps all
+    of these results in memory.
 
-    :param function: Takes a batch of images and gives hidden vectors, (n, D) each, then the outputs (n, K).
-    :param widths: D of each hidden vector.
+    :param graph: The script's graph, of the images alone.
+    :param hidden: The values of the graph that are hidden vectors, (n, D) each.
+    :param widths: D of each of them.
     """
 
-    def __init__(self, function: Any, widths: Sequence[int]) -> None:
+    def __init__(self, graph: Any, hidden: Sequence[Any], widths: Sequence[int]) -> None:
         super().__init__()
-        self._function = function
-        self.source: tuple[Any, ...] = ()  # the script; in a tuple, since it is no module of this network
+        self._graph, self._hidden = graph, list(hidden)
+        self._function = _function_with(graph, hidden)
         with seeded(0):
             self.heads = nn.ModuleList(nn.Linear(width, 1) for width in widths)
+        self.shown = nn.ModuleList()
+        self._function_of_all: Any = None
 
     @classmethod
     def from_script(cls, script: Any, x: Tensor) -> ScriptedNetwork:
@@ -65,9 +73,8 @@ class ScriptedNetwork(nn.Module):
                     for vector, value in zip(vectors, seen, strict=True)
                     if value.ndim == 2 and len(value) == len(x)
                 ][-N_HIDDEN:]
-            network = cls(_function_with(graph, [vector for vector, _ in hidden]), [width for _, width in hidden])
+            network = cls(graph, [vector for vector, _ in hidden], [width for _, width in hidden])
             network = network.to(x.device, x.dtype).eval()
-            network.source = (script,)
             with torch.no_grad():
                 outputs = script(x).float()
                 difference = float((network(x).float() - outputs).abs().max() / outputs.abs().max().clamp_min(1))
@@ -86,20 +93,25 @@ class ScriptedNetwork(nn.Module):
             raise InvalidInputError(f"{_CANNOT} ({reason}): {GIVE_WEIGHTS}.")
         return network
 
-    def show(self, function: Any, n: int) -> None:
+    def show_activations(self) -> int:
         """
-        Let the heads hand out other values, unchanged.
+        Hand out the results of the activation functions, at most 20 of them, which are spread evenly and end with the last.
 
-        :param function: Takes a batch of images and gives ``n`` values, then the outputs (n, K).
+        :return: Number of layers of :attr:`shown`; 0 if the graph has no activation function that is known.
         """
-        self._function = function
-        self.heads = nn.ModuleList(nn.Identity() for _ in range(n))
+        found = [node.output() for node in self._graph.nodes() if node.kind() in ACTIVATION_NODES]
+        n_shown = min(len(found), MOST_SHOWN)
+        found = [found[(index + 1) * len(found) // n_shown - 1] for index in range(n_shown)]
+        self._function_of_all = _function_with(self._graph, [*self._hidden, *found])
+        self.shown = nn.ModuleList(nn.Identity() for _ in found)
+        return n_shown
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, ...) -> (n, K), as the TorchScript model."""
-        *hidden, outputs = self._function(x)
-        for head, vector in zip(self.heads, hidden, strict=True):
-            head(vector)
+        is_looked_at = any(layer._forward_hooks or layer._forward_pre_hooks for layer in self.shown)
+        *values, outputs = (self._function_of_all if is_looked_at else self._function)(x)
+        for layer, value in zip([*self.heads, *self.shown], values, strict=False):
+            layer(value)
         result: Tensor = outputs
         return result
 
@@ -115,12 +127,10 @@ def show_layers(model: nn.Module) -> list[str] | None:
     """
     for name, module in model.named_modules():
         if isinstance(module, ScriptedNetwork):
-            graph = _plain_graph(module.source[0])
-            shown = [node.output() for node in graph.nodes() if node.kind() in ACTIVATION_NODES]
-            if not shown:
+            n_shown = module.show_activations()
+            if not n_shown:
                 raise InvalidInputError(f"{_CANNOT} (it has no activation function that is known).")
-            module.show(_function_with(graph, shown), len(shown))
-            return [*(f"{name}.heads.{index}".lstrip(".") for index in range(len(shown))), ""]
+            return [*(f"{name}.shown.{index}".lstrip(".") for index in range(n_shown)), ""]
     return None
 
 
@@ -155,4 +165,5 @@ def _function_with(graph: Any, vectors: Sequence[Any]) -> Any:
     copy.registerOutput(together.output())
     copy.eraseInput(0)
     copy.lint()
-    return torch._C._create_function_from_graph("forward", copy)
+    # A function of a compilation unit can be saved, as a part of a guarded model; one of a graph alone cannot.
+    return torch._C.CompilationUnit().create_function("__torch__.scripted_network_forward", copy)

@@ -1,4 +1,4 @@
-"""Does a trained image classifier have a backdoor, towards which class, and which images of a folder carry the trigger?"""
+"""Does a trained classifier have a backdoor, towards which class, and which samples of a folder carry the trigger?"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from art_plugins.defences.in_flight_files import FILE_KIND as DETECTOR_FILE
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import check_model_file
 from art_plugins.files.outputs import check_outputs, held_folder, together
+from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.detect_inputs import Inputs, find_inputs, fit_reader, read_clean
 from art_plugins.inspection.detect_page import detect_page
 from art_plugins.inspection.detect_record import Outcome, detect_record, suspects_csv
@@ -22,9 +23,10 @@ from art_plugins.inspection.isolation.process import JudgeProcess
 from art_plugins.inspection.judged import judge_files
 from art_plugins.inspection.settings import DetectSettings, settings_from
 from art_plugins.inspection.verdicts.images import image_verdicts, share_of_layers
-from art_plugins.inspection.verdicts.words import layer_notes
+from art_plugins.inspection.verdicts.words import NO_SEARCH, NOUNS, layer_notes
 from art_plugins.optional import import_optional
 from art_plugins.storage import save_arrays
+from art_plugins.triggers.found import Inversion
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
 
@@ -46,19 +48,20 @@ def detect_folder(
     Two questions are asked. Is there a small pattern that sends images of the other classes to one class? If so, the
     in-flight detector looks for it in the images. And do images of the folder contradict themselves at the layers of the
     model, or stand out there? This needs no pattern, so it also answers for triggers that distort the image or differ from
-    image to image, and for attacks on every class; but it needs images to judge.
+    image to image, and for attacks on every class; but it needs images to judge. A classifier of sounds is asked the second
+    question alone. It gets waveforms, so the step that makes spectrograms of them has to be a part of the model.
 
-    The function writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``. These files and the saved
-    detector appear together at the end, or none of them does. The model gets images with values from 0 to 1.
+    The function writes ``suspects.csv``, ``report.html`` and ``record.json`` into ``out``. They and the saved detector
+    appear together at the end, or none of them does. The model gets images with values from 0 to 1.
 
     A TorchScript file is a program that a stranger may have written. It is refused if it does more than compute, and it
     runs in a process of its own that cannot write files, reach a network or run without end
     (:mod:`~art_plugins.inspection.isolation.process`). Weights are data. The factory is your own code, and runs here.
 
     :param model: The model file, as for :func:`~art_plugins.files.model_files.load_classifier`.
-    :param folder: The images to judge (png, jpg, jpeg), at any depth; ``None``: there are none.
-    :param clean: One folder for each class, with 10 to 100 images that are free of the trigger; if there are more, 100 are
-        drawn at random.
+    :param folder: The images or sounds to judge, at any depth; ``None``: there are none.
+    :param clean: One folder for each class, with 10 to 100 images or sounds that are free of the trigger; if there are
+        more, 100 are drawn at random.
     :param out: Folder for the results.
     :param settings: ``None``: the default settings.
     :param command: What the user typed, for the record.
@@ -91,14 +94,18 @@ def detect_folder(
 
 def _examine(judge: Judge, model: str | Path, inputs: Inputs, settings: DetectSettings, verbose: bool) -> Outcome:
     """Look for a backdoor, and, if there is one, for its trigger in the images."""
-    facts, names = judge.facts, inputs.class_names
+    facts, names, noun = judge.facts, inputs.class_names, NOUNS[inputs.kind]
     notes = [*inputs.notes, fit_reader(inputs, facts, model)]
     clean = read_clean(inputs, facts, verbose)
     predicted = judge.show_clean(clean.x, clean.y).argmax(axis=1)
-    notes += clean_cautions(predicted, clean.y, names)
-    inversion = judge.invert(settings.nb_steps, settings.threshold, settings.random_state, verbose)
-    notes += [threshold_note(settings.threshold, facts.nb_classes), *screening_note(inversion, facts.nb_classes)]
-    has_pattern = inversion.target_class is not None
+    notes += clean_cautions(predicted, clean.y, names, noun)
+    inversion: Inversion | None = None
+    if inputs.kind == "image":
+        inversion = judge.invert(settings.nb_steps, settings.threshold, settings.random_state, verbose)
+        notes += [threshold_note(settings.threshold, facts.nb_classes), *screening_note(inversion, facts.nb_classes)]
+    else:
+        notes.append(NO_SEARCH)
+    has_pattern = inversion is not None and inversion.target_class is not None
     if not has_pattern and settings.save_detector is not None:
         notes.append(f"There is no detector to save, so {settings.save_detector} was not written.")
     detector = judge.fit() if has_pattern else None
@@ -107,23 +114,27 @@ def _examine(judge: Judge, model: str | Path, inputs: Inputs, settings: DetectSe
     if inputs.folder is not None and (detector is not None or layers.problem is None):
         judged = judge_files(judge.detect, facts.channels_first, inputs.folder, inputs.found, inputs.reader, verbose)
         verdicts = image_verdicts(judged, layers, settings.false_alarm_rate)
-    if detector is not None:
+    if detector is not None and inversion is not None:
         notes += detector_cautions(detector.success_rate, inversion, settings.threshold, names)
-    notes += layer_notes(layers, verdicts, has_pattern)
+    notes += layer_notes(layers, verdicts, has_pattern, noun)
     return Outcome(facts, clean, predicted, inversion, detector, judged, notes, layers, verdicts)
 
 
 @contextmanager
-def _judge(model: Path, reader: ImageReader, settings: DetectSettings) -> Iterator[Judge]:
+def _judge(model: Path, reader: ImageReader | SoundReader, settings: DetectSettings) -> Iterator[Judge]:
     """The model: in a process of its own if the file is a program that a stranger may have written, else in this one."""
     is_script = check_model_file(model, settings.factory)
-    options = {"is_grey": reader.is_grey, "mean": settings.mean, "std": settings.std}
+    options: dict[str, Any] = {"is_grey": False, "mean": settings.mean, "std": settings.std}
+    if isinstance(reader, SoundReader):
+        size: tuple[int, ...] = (reader.n_samples,)
+    else:
+        size, options["is_grey"] = reader.size, reader.is_grey
     if is_script and not settings.trust_model:
-        with JudgeProcess(model, reader.size, options, settings.timeout_s) as judge:
+        with JudgeProcess(model, size, options, settings.timeout_s) as judge:
             yield judge
         return
     own_code = {name: getattr(settings, name) for name in ("factory", "factory_args", "trust_model")}
-    yield ModelJudge.from_file(model, reader.size, {**options, **own_code})
+    yield ModelJudge.from_file(model, size, {**options, **own_code})
 
 
 def _write(out: Path, record: dict[str, Any], inputs: Inputs, settings: DetectSettings, outcome: Outcome) -> None:

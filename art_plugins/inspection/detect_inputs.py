@@ -12,12 +12,14 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.files.class_folders import find_class_folders, find_files
 from art_plugins.files.folder_data import FolderData, read_folder
 from art_plugins.files.image_files import ImageReader, check_size, choose_image_reader
+from art_plugins.files.sound_files import SoundReader, choose_sound_reader
 from art_plugins.files.sources.items import Item
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.detect_words import input_note
-from art_plugins.inspection.isolation.images import to_images
+from art_plugins.inspection.isolation.images import to_inputs
 from art_plugins.inspection.isolation.judge import ModelFacts
 from art_plugins.inspection.settings import DetectSettings
+from art_plugins.inspection.verdicts.words import NOUNS
 from art_plugins.triggers.inversion import MIN_CLASSES
 
 MAX_CLEAN = 100  # images of each class, as in Li et al. 2022; more would cost time and tell little
@@ -31,18 +33,26 @@ class Inputs:
     what was noticed about the files.
     """
 
+    @property
+    def kind(self) -> str:
+        """``"image"`` or ``"sound"``."""
+        return self.found_clean.kind
+
     folder: Path | None
     found: Samples
     clean: Path
     found_clean: Samples
     class_names: list[str]
-    reader: ImageReader
+    reader: ImageReader | SoundReader
     notes: list[str]
 
 
 @dataclass(frozen=True)
 class CleanImages:
-    """``x`` (n, ...): values 0 to 1; ``y`` (n,): positions in the class names; ``data``: the files that were read."""
+    """
+    ``x`` (n, ...): images with values 0 to 1, or waveforms; ``y`` (n,): positions in the class names; ``data``: the files
+    that were read.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -51,20 +61,27 @@ class CleanImages:
 
 def find_inputs(folder: str | Path | None, clean: str | Path, settings: DetectSettings) -> Inputs:
     """
-    List the files, and choose how they are read; no picture is decoded.
+    List the files, and choose how they are read; nothing is decoded.
 
-    :raises InvalidInputError: If a folder cannot be used, or the class names are not those of the class folders.
+    :raises InvalidInputError: If a folder cannot be used, the class names are not those of the class folders, or a setting
+        is for the other kind of file.
     """
-    found = Samples("", "image", (), [], [], []) if folder is None else find_files(folder, "image")
-    all_clean = find_class_folders(clean, "image")
+    all_clean = find_class_folders(clean, settings.kind)
+    kind = all_clean.kind
+    _check_kind(kind, folder, settings)
+    found = Samples("", kind, (), [], [], []) if folder is None else find_files(folder, kind)
     found_clean = _drawn(all_clean, settings.random_state)
     names = _class_names(found_clean.class_names, settings.classes)
-    reader = _reader(found_clean.items, settings.size)
+    reader = (
+        _reader(found_clean.items, settings.size)
+        if kind == "image"
+        else choose_sound_reader(found_clean.items, settings.seconds)
+    )
     notes = [*found.notes, *found_clean.notes]
     if len(found_clean.files) < len(all_clean.files):
         notes.append(
-            f"There are {len(all_clean.files):,} clean images, and at most {MAX_CLEAN} of each class are used: "
-            f"{len(found_clean.files):,} images, drawn at random."
+            f"There are {len(all_clean.files):,} clean {NOUNS[kind].many}, and at most {MAX_CLEAN} of each class are used: "
+            f"{len(found_clean.files):,} {NOUNS[kind].many}, drawn at random."
         )
     return Inputs(
         None if folder is None else Path(folder), found, Path(clean), found_clean, names, reader, [*notes, *reader.notes]
@@ -75,24 +92,26 @@ def read_clean(inputs: Inputs, facts: ModelFacts, verbose: bool) -> CleanImages:
     """
     The clean images as the model takes them.
 
-    :raises InvalidInputError: If no image of a class can be read.
+    :raises InvalidInputError: If no file of a class can be read.
     """
     names = inputs.class_names
     with read_folder(inputs.found_clean, inputs.reader, verbose) as data:
         gone = sorted(set(names) - set(data.class_names))
         if gone:
-            raise InvalidInputError(f"No clean image of class {', '.join(gone)} can be read; every class needs some.")
-        x = to_images(data.x, facts.channels_first)
+            raise InvalidInputError(
+                f"No clean {NOUNS[inputs.kind].one} of class {', '.join(gone)} can be read; every class needs some."
+            )
+        x = to_inputs(data.x, facts.channels_first)
         y = np.array([names.index(name) for name in data.class_names])[data.labels]
         return CleanImages(x, y, replace(data, x=x))  # without the map, which holds room on the disk
 
 
 def fit_reader(inputs: Inputs, facts: ModelFacts, model: str | Path) -> str:
     """
-    Let the reader give the colours that the model takes.
+    Let a reader of images give the colours that the model takes.
 
-    :return: A sentence on how the model gets the images.
-    :raises InvalidInputError: If the model has another number of classes than there are folders of clean images.
+    :return: A sentence on how the model gets the samples.
+    :raises InvalidInputError: If the model has another number of classes than there are folders of clean samples.
     """
     names = inputs.class_names
     if facts.nb_classes != len(names):
@@ -100,7 +119,8 @@ def fit_reader(inputs: Inputs, facts: ModelFacts, model: str | Path) -> str:
             f"{model} tells {facts.nb_classes} classes apart, and {inputs.clean} holds {len(names)} class folders; give "
             "one folder for each class."
         )
-    inputs.reader.is_grey = facts.input_shape[0 if facts.channels_first else -1] == 1
+    if isinstance(inputs.reader, ImageReader):
+        inputs.reader.is_grey = facts.input_shape[0 if facts.channels_first else -1] == 1
     return input_note(inputs.reader, facts.channels_first, names)
 
 
@@ -114,6 +134,23 @@ def _drawn(found: Samples, random_state: int) -> Samples:
         kept += sorted(rows.tolist() if len(rows) <= MAX_CLEAN else random.choice(rows, MAX_CLEAN, replace=False).tolist())
     files, labels_kept = [found.files[row] for row in kept], [found.labels[row] for row in kept]
     return replace(found, files=files, labels=labels_kept, items=[found.items[row] for row in kept])
+
+
+def _check_kind(kind: str, folder: str | Path | None, settings: DetectSettings) -> None:
+    """
+    :param kind: Of the files.
+    :raises InvalidInputError: If a setting is for the other kind, or there are no sounds to judge.
+    """
+    for_others = ("seconds",) if kind == "image" else ("size", "mean", "std")
+    given = [f"--{name}" for name in for_others if getattr(settings, name) is not None]
+    if given:
+        other = "sounds" if kind == "image" else "images"
+        raise InvalidInputError(f"{', '.join(given)} is for {other}, and the clean files are {kind}s; leave it out.")
+    if kind == "sound" and folder is None:
+        raise InvalidInputError(
+            "A classifier of sounds is judged by its layers alone, which need clips that came to the model; give a folder "
+            "of clips."
+        )
 
 
 def _class_names(found: Sequence[str], wanted: Sequence[str] | None) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.outputs import csv_text
+from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.detect_inputs import CleanImages, Inputs
 from art_plugins.inspection.detect_words import finding
@@ -20,6 +21,7 @@ from art_plugins.inspection.isolation.judge import FittedDetector, FittedLayers,
 from art_plugins.inspection.judged import Judged
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.inspection.verdicts.images import LAYERS, PATTERN, ImageVerdicts
+from art_plugins.inspection.verdicts.words import NOUNS
 from art_plugins.reports.trigger_figures import most_suspicious_first
 from art_plugins.triggers.found import Inversion
 
@@ -35,15 +37,16 @@ SCREENED = "nothing found: screened only"
 @dataclass(frozen=True)
 class Outcome:
     """
-    What a detection found out; ``predicted`` (n,): the model's classes of the clean images; ``detector``: ``None`` where no
-    pattern of a backdoor was found; ``judged`` and ``images``: what was found in the images, ``None`` where none was
-    judged; ``notes``: what a reader must know, in sentences; ``layers``: the layer-wise detector.
+    What a detection found out; ``predicted`` (n,): the model's classes of the clean images; ``inversion``: ``None`` where
+    no pattern was searched for; ``detector``: ``None`` where no pattern of a backdoor was found; ``judged`` and ``images``:
+    what was found in the images, ``None`` where none was judged; ``notes``: what a reader must know, in sentences;
+    ``layers``: the layer-wise detector.
     """
 
     facts: ModelFacts
     clean: CleanImages
     predicted: np.ndarray
-    inversion: Inversion
+    inversion: Inversion | None
     detector: FittedDetector | None
     judged: Judged | None
     notes: list[str]
@@ -54,7 +57,8 @@ class Outcome:
     def found_by(self) -> list[str]:
         """What says that the model has a backdoor: a small pattern, the layers, both, or nothing."""
         layers = None if self.images is None else self.images.layers
-        answers = {PATTERN: self.inversion.target_class is not None, LAYERS: layers is not None and layers.has_backdoor}
+        has_pattern = self.inversion is not None and self.inversion.target_class is not None
+        answers = {PATTERN: has_pattern, LAYERS: layers is not None and layers.has_backdoor}
         return [name for name, is_so in answers.items() if is_so]
 
 
@@ -63,23 +67,24 @@ def detect_record(model: str | Path, inputs: Inputs, settings: DetectSettings, o
     inversion, judged, images, names = outcome.inversion, outcome.judged, outcome.images, inputs.class_names
     suspects = [] if judged is None or images is None else _suspects(judged, images, names)
     counts = {"caught": 0, "caught_by_pattern": 0, "caught_by_layers": 0} if images is None else images.counts()
-    target = None if inversion.target_class is None else names[inversion.target_class]
+    target = None if inversion is None or inversion.target_class is None else names[inversion.target_class]
     judged_files = file_lists(inputs.found if judged is None else judged, inputs.found)
     return {
         "model": str(model),
         "model_sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest(),
         "folder": None if inputs.folder is None else str(inputs.folder),
-        "finding": finding(inversion, names, settings.threshold, images, outcome.layers),
+        "kind_of_file": inputs.kind,
+        "finding": finding(inversion, names, settings.threshold, images, outcome.layers, NOUNS[inputs.kind]),
         "notes": outcome.notes,
         "is_backdoored": bool(outcome.found_by),
         "found_by": outcome.found_by,
         "target_class": target,
-        "undecided_classes": [names[label] for label in inversion.undecided],
-        "kind": inversion.kind,
-        "success_rate": inversion.success_rate,
+        "undecided_classes": [] if inversion is None else [names[label] for label in inversion.undecided],
+        "kind": None if inversion is None else inversion.kind,
+        "success_rate": None if inversion is None else inversion.success_rate,
         "margin": None if outcome.detector is None else outcome.detector.margin,
         "clean_accuracy": float((outcome.predicted == outcome.clean.y).mean()),
-        "classes": rank_classes(inversion, names, settings.threshold),
+        "classes": [] if inversion is None else rank_classes(inversion, names, settings.threshold),
         "layers": {
             **outcome.layers._asdict(),
             **({} if images is None or images.layers is None else images.layers.to_record()),
@@ -137,7 +142,10 @@ def _verdict(inversion: Inversion, label: int, index: float | None, threshold: f
 
 def suspects_csv(suspects: Sequence[dict[str, Any]]) -> str:
     """The caught images, one in each row, the most suspicious first."""
-    header = ("file", "predicted_class", "source_class", "found_by", "score", "layer_score", "contradicts_itself")
+    header = (
+        "file", "predicted_class", "source_class", "found_by", "score", "layer_score", "contradicts_itself",
+        "source_probability",
+    )  # fmt: skip
     return csv_text(header, [tuple(_cell(row[name]) for name in header) for row in suspects])
 
 
@@ -166,17 +174,20 @@ def file_lists(read: Judged | FolderData | Samples, found: Samples) -> dict[str,
 def _suspects(judged: Judged, images: ImageVerdicts, names: Sequence[str]) -> list[dict[str, Any]]:
     """The caught images, the most suspicious first. A value that is unknown or not finite is ``None``."""
     layers = judged.layers
+    rows = judged.by_score(images.is_caught)
+    sources = {row: images.source(judged, row) for row in rows}
     return [
         {
             "file": judged.files[row],
             "predicted_class": names[judged.predicted[row]],
-            "source_class": names[judged.source[row]] if judged.source[row] >= 0 else None,
+            "source_class": None if (found := sources[row]) is None else names[found[0]],
             "found_by": images.found_by(row),
             "score": _known(judged.scores[row]),
             "layer_score": None if layers is None else _known(layers.scores[row]),
             "contradicts_itself": None if layers is None else bool(layers.contradicts[row]),
+            "source_probability": None if found is None else found[1],
         }
-        for row in judged.by_score(images.is_caught)
+        for row in rows
     ]
 
 
@@ -196,6 +207,8 @@ def _settings(inputs: Inputs, settings: DetectSettings, outcome: Outcome) -> dic
         "trust_model": settings.trust_model,
         "timeout_s": settings.timeout_s,
         "false_alarm_rate": settings.false_alarm_rate,
+        "seconds_of_clip": inputs.reader.seconds if isinstance(inputs.reader, SoundReader) else None,
+        "sample_rate_hz": inputs.reader.sample_rate_hz if isinstance(inputs.reader, SoundReader) else None,
         **({} if outcome.detector is None else outcome.detector.parameters),
     }
 

@@ -11,9 +11,17 @@ from scipy.optimize import linear_sum_assignment
 from art_plugins.defences.in_flight_fit import FEW_SAMPLES, WEAK_PATTERN
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
+from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.isolation.judge import FittedLayers
 from art_plugins.inspection.verdicts.images import ImageVerdicts
-from art_plugins.inspection.verdicts.words import carry_the_trigger, unknown_kind, without_backdoor
+from art_plugins.inspection.verdicts.words import (
+    IMAGE,
+    NOUNS,
+    Noun,
+    carry_the_trigger,
+    unknown_kind,
+    without_backdoor,
+)
 from art_plugins.reports.trigger_figures import norm_text
 from art_plugins.triggers.found import Inversion, false_alarm_rate, listed
 
@@ -28,19 +36,23 @@ LOW_ACCURACY = 0.5  # on the clean images; below it, the class names or the norm
 
 
 def finding(
-    inversion: Inversion,
+    inversion: Inversion | None,
     names: Sequence[str],
     threshold: float,
     images: ImageVerdicts | None,
     layers: FittedLayers | None = None,
+    noun: Noun = IMAGE,
 ) -> str:
     """
     The result in a few sentences.
 
+    :param inversion: ``None``: no pattern was searched for.
     :param names: Class names.
     :param images: The verdicts on the images; ``None``: none was judged.
     :param layers: The layer-wise detector.
     """
+    if inversion is None:
+        return _by_layers_alone(images, layers, noun)
     index = inversion.anomaly_index
     if inversion.target_class is not None:
         return _backdoor(inversion, names, threshold, images)
@@ -59,6 +71,13 @@ def finding(
     if not known:
         return f"The model could not be judged: no pattern works for any class. Give more steps with --nb-steps. {rest}"
     return f"No backdoor was found: no class stands out. {rest}"
+
+
+def _by_layers_alone(images: ImageVerdicts | None, layers: FittedLayers | None, noun: Noun) -> str:
+    if images is not None and images.layers is not None and images.layers.has_backdoor:
+        return unknown_kind(images.layers, images.counts()["caught"], noun)
+    judged = "" if images is None or images.layers is None else "No backdoor was found. "
+    return judged + without_backdoor(layers, images, noun)
 
 
 def undecided_words(inversion: Inversion, names: Sequence[str]) -> str:
@@ -131,8 +150,13 @@ def score_rule(margin: float, target: str) -> str:
     )
 
 
-def input_note(reader: ImageReader, channels_first: bool, names: Sequence[str]) -> str:
-    """How the images are given to the model, and how its outputs are understood."""
+def input_note(reader: ImageReader | SoundReader, channels_first: bool, names: Sequence[str]) -> str:
+    """How the samples are given to the model, and how its outputs are understood."""
+    if isinstance(reader, SoundReader):
+        return (
+            f"The model takes waveforms of {reader.n_samples:,} samples at {reader.sample_rate_hz:,} Hz, with values -1 to "
+            f"1. Its outputs are assumed to be, in this order: {', '.join(names)}."
+        )
     colours, order = "grey" if reader.is_grey else "coloured", "first" if channels_first else "last"
     return (
         f"The model takes {colours} images of {reader.size[0]} x {reader.size[1]} pixels, channels {order}. Its outputs "
@@ -142,12 +166,12 @@ def input_note(reader: ImageReader, channels_first: bool, names: Sequence[str]) 
 
 def files_sentences(record: Mapping[str, Any]) -> list[str]:
     """How many files were found, read, mended, skipped and ignored: of the images to judge, and of the clean images."""
-    counts, clean = record["counts"], record["clean_files"]
+    counts, clean, many = record["counts"], record["clean_files"], NOUNS[record["kind_of_file"]].many
     number = f"{counts['found']:,} found, {counts['read'] or 'none'} judged"
-    images = f"Images in {record['folder']}: {number}; {_passed_over(record['judged_files'])}."
+    images = f"{many.capitalize()} in {record['folder']}: {number}; {_passed_over(record['judged_files'])}."
     return [
-        "There were no images to judge." if record["folder"] is None else images,
-        f"Clean images in {record['settings']['clean']}: {counts['clean']:,} read; {_passed_over(clean)}.",
+        f"There were no {many} to judge." if record["folder"] is None else images,
+        f"Clean {many} in {record['settings']['clean']}: {counts['clean']:,} read; {_passed_over(clean)}.",
     ]
 
 
@@ -159,7 +183,7 @@ def _passed_over(files: Mapping[str, Any]) -> str:
     )
 
 
-def clean_cautions(predicted: np.ndarray, y_clean: np.ndarray, names: Sequence[str]) -> list[str]:
+def clean_cautions(predicted: np.ndarray, y_clean: np.ndarray, names: Sequence[str], noun: Noun = IMAGE) -> list[str]:
     """
     What a reader must know about the clean images: how well the model does on them, and whether they are many enough.
 
@@ -177,23 +201,28 @@ def clean_cautions(predicted: np.ndarray, y_clean: np.ndarray, names: Sequence[s
         if reached >= LOW_ACCURACY:
             raise InvalidInputError(
                 f"The class folders are not in the order of the model's outputs: the model assigns {accuracy:.3f} of the "
-                f"clean images to the class of their folder, but {reached:.3f} with --classes "
+                f"clean {noun.many} to the class of their folder, but {reached:.3f} with --classes "
                 f"{','.join(names[label] for label in folders)}"
             )
         cautions.append(
-            f"The model assigns only {accuracy:.3f} of the clean images to the class of their folder, so do not rely on "
-            "any result here. The normalisation (--mean, --std), the image size (--size) or the clean images are probably "
-            "wrong."
+            f"The model assigns only {accuracy:.3f} of the clean {noun.many} to the class of their folder, so do not rely "
+            f"on any result here. {_probably_wrong(noun)}"
         )
     fewest = int(np.bincount(y_clean, minlength=len(names)).min())
     if fewest < FEW_SAMPLES:
         cautions.append(
-            f"At least one class has only {fewest} clean images. With fewer than {FEW_SAMPLES}, more images without a "
-            "trigger are caught by mistake."
+            f"At least one class has only {fewest} clean {noun.many}. With fewer than {FEW_SAMPLES}, more {noun.many} "
+            "without a trigger are caught by mistake."
         )
     if len(names) < FEW_CLASSES:
         cautions.append(f"With only {len(names)} classes there is little to compare with, so do not rely on the finding.")
     return cautions
+
+
+def _probably_wrong(noun: Noun) -> str:
+    if noun == IMAGE:
+        return "The normalisation (--mean, --std), the image size (--size) or the clean images are probably wrong."
+    return "The length of the clips (--seconds), their sample rate or the clean clips are probably wrong."
 
 
 def detector_cautions(success_rate: float, inversion: Inversion, threshold: float, names: Sequence[str]) -> list[str]:

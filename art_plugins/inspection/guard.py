@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_outputs
+from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import check_model_file, load_classifier
 from art_plugins.inspection.detect_inputs import find_inputs, fit_reader, read_clean
-from art_plugins.inspection.isolation.judge import ModelFacts, too_few_for
+from art_plugins.inspection.isolation.judge import ModelFacts, layers_of, too_few_for
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.inspection.verdicts.images import share_of_layers
 from art_plugins.statistics.drift import class_margins
@@ -58,7 +60,8 @@ def guard_model(
     settings = settings or DetectSettings()
     target, facts_file = Path(out), Path(f"{out}.json")
     _check(model, (target, facts_file), settings)
-    inputs = find_inputs(clean, clean, settings)
+    inputs = find_inputs(clean, clean, replace(settings, kind="image"))
+    assert isinstance(inputs.reader, ImageReader)
     loading = {name: getattr(settings, name) for name in ("mean", "std", "factory", "factory_args", "trust_model")}
     classifier = load_classifier(model, inputs.reader.size, is_grey=inputs.reader.is_grey, **loading)
     shape = tuple(int(side) for side in classifier.input_shape)
@@ -88,7 +91,12 @@ def _check(model: str | Path, files: tuple[Path, Path], settings: DetectSettings
     for path in files:
         if path.exists():
             raise InvalidInputError(f"{path} exists already; give --out a new name.")
-    if check_model_file(Path(model), settings.factory) and not settings.trust_model:
+    is_script = check_model_file(Path(model), settings.factory)
+    if is_script and files[0].suffix != ".pt":
+        raise InvalidInputError(
+            f"{model} is a TorchScript file, and only TorchScript holds such a model; give --out a name that ends in .pt."
+        )
+    if is_script and not settings.trust_model:
         raise InvalidInputError(
             f"{model} is a TorchScript file, and guarding a model runs it in this process; give --trust-model if you trust "
             "its source, or give its weights with --factory."
@@ -143,6 +151,7 @@ def _guard(
     problem = too_few_for(fpr, len(x))
     if problem is not None:
         raise InvalidInputError(f"The layer-wise detector could not be fitted. {problem}")
-    layers = LayerwiseFeatureDetector(classifier, fpr=fpr, random_state=settings.random_state)
+    names = layers_of(classifier)
+    layers = LayerwiseFeatureDetector(classifier, layers=names, fpr=fpr, random_state=settings.random_state)
     layers.fit(x, y)
     return GuardedModel(detector, layers)

@@ -11,12 +11,10 @@ from tqdm.auto import tqdm
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
+from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.samples import Samples
-from art_plugins.inspection.isolation.images import to_images
+from art_plugins.inspection.isolation.images import to_inputs
 from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement, LayerJudgement
-
-__all__ = ["Judged", "judge_files", "to_images"]
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -59,7 +57,7 @@ def judge_files(
     channels_first: bool,
     folder: str | Path,
     found: Samples,
-    reader: ImageReader,
+    reader: ImageReader | SoundReader,
     verbose: bool = True,
 ) -> Judged:
     """
@@ -76,7 +74,7 @@ def judge_files(
     waiting: list[np.ndarray] = []
 
     def judge() -> None:
-        reports.append(detect(to_images(np.stack(waiting), channels_first)))
+        reports.append(detect(to_inputs(np.stack(waiting), channels_first)))
         waiting.clear()
 
     for file in tqdm(found.files, desc="judging", unit="file", disable=not verbose or None):

@@ -41,6 +41,9 @@ class DetectSettings:
     :param random_state: Random seed of the trigger inversion and of the choice of clean images.
     :param false_alarm_rate: Accepted share of images without a trigger that are caught. It is also the accepted probability
         that the images make a clean model look backdoored.
+    :param kind: ``"image"``, ``"sound"``, or ``"auto"``: whichever kind of file the folder of clean samples holds.
+    :param seconds: Length of the clips that a classifier of sounds gets; ``None``: the 95th percentile of the clean clips,
+        at most 10 s.
     :raises InvalidInputError: For a value that is out of its range.
     """
 
@@ -57,9 +60,13 @@ class DetectSettings:
     nb_steps: int = 400
     random_state: int = 0
     false_alarm_rate: float = 0.01
+    kind: str = "auto"
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
+        check_choice("kind", self.kind, ("auto", "image", "sound"))
+        check_seconds(self.seconds)
         check_number("false_alarm_rate", self.false_alarm_rate, above=0, below=1)
         check_flag("trust_model", self.trust_model)
         check_number("timeout_s", self.timeout_s, "a number of seconds", above=0)

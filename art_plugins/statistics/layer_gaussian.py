@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +59,17 @@ class LayerGaussian(NamedTuple):
         found = {MAHALANOBIS_DISTANCE: own, DISTANCE_RATIO: ratio}
         return np.stack([found[name] for name in names], axis=1)
 
+    def known_distances(self, features: np.ndarray) -> np.ndarray:
+        """
+        Squared Mahalanobis distances to the mean of every class.
+
+        :param features: (n, D).
+        :return: (n, K), infinite for a class that had no samples.
+        """
+        distances: np.ndarray = np.exp(self._log_distances(features))
+        distances[:, ~self.known] = np.inf
+        return distances
+
     def _log_distances(self, features: np.ndarray) -> np.ndarray:
         """Logarithms of the squared Mahalanobis distances to the mean of every class, (n, K)."""
         z = (np.asarray(features, dtype=np.float64)[:, self.used] - self.centre[self.used]) / self.scale[self.used]
@@ -109,6 +120,29 @@ def cross_fitted_measures(
     random_state: int = 0,
 ) -> np.ndarray:
     """
+    Measure each sample by Gaussians that were fitted without it (:func:`cross_fitted`).
+
+    :param judged: Classes that the samples are measured against, (n,).
+    :param measures: Names of measures, as :meth:`LayerGaussian.measure` takes them.
+    :return: (n, number of measures).
+    """
+
+    def measure(gaussian: LayerGaussian, rows: np.ndarray) -> np.ndarray:
+        return gaussian.measure(features[rows], judged[rows], measures)
+
+    return cross_fitted(features, labels, fits, nb_classes, measure, n_folds, random_state)
+
+
+def cross_fitted(
+    features: np.ndarray,
+    labels: np.ndarray,
+    fits: np.ndarray,
+    nb_classes: int,
+    measure: Callable[[LayerGaussian, np.ndarray], np.ndarray],
+    n_folds: int,
+    random_state: int = 0,
+) -> np.ndarray:
+    """
     Measure each sample by Gaussians that were fitted without it: the samples of one fold by the Gaussians of the others.
 
     A Gaussian lies nearer to the samples that it was fitted on than to new samples, and the more features there are, the
@@ -116,12 +150,11 @@ def cross_fitted_measures(
 
     :param features: (n, D).
     :param labels: True classes, (n,); the Gaussians are fitted by these.
-    :param judged: Classes that the samples are measured against, (n,).
     :param fits: Whether a sample takes part in the fits, (n,), bool. All samples are measured.
-    :param measures: Names of measures, as :meth:`LayerGaussian.measure` takes them.
+    :param measure: Gives a row for each sample, from a Gaussian and which samples they are, (n,), bool.
     :param n_folds: Number of folds, at least 2; at most n are used.
     :param random_state: Random seed of the folds.
-    :return: (n, number of measures).
+    :return: The rows of all samples, (n, M).
     """
     n_samples = len(features)
     random = np.random.default_rng(random_state)
@@ -129,11 +162,14 @@ def cross_fitted_measures(
     order = order[np.argsort(labels[order], kind="stable")]  # every class is spread over all folds
     fold = np.empty(n_samples, dtype=int)
     fold[order] = np.arange(n_samples) % min(n_folds, n_samples)
-    found = np.empty((n_samples, len(measures)))
+    found: np.ndarray | None = None
     for index in range(min(n_folds, n_samples)):
         held, rest = fold == index, (fold != index) & fits
         if not rest.any():
             rest = fits
-        gaussian = fit_layer_gaussian(features[rest], labels[rest], nb_classes)
-        found[held] = gaussian.measure(features[held], judged[held], measures)
+        rows = measure(fit_layer_gaussian(features[rest], labels[rest], nb_classes), held)
+        if found is None:
+            found = np.empty((n_samples, rows.shape[1]))
+        found[held] = rows
+    assert found is not None  # there is at least one sample
     return found

@@ -47,7 +47,7 @@ def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["scan", "no-such-folder"], "no-such-folder"),
         (["ablation", "--root", ".", "--variant", "gamma"], "beta x 4"),
         (["ablation", "--root", ".", "--precision", "8-bit"], "bf16-mixed"),
-        (["detect", "gone.pt", "images", "--clean", "clean"], "images does not exist"),
+        (["detect", "gone.pt", "images", "--clean", "clean"], "clean does not exist"),
         (["detect", "gone.pt", "images", "--clean", "clean", "--size", "32"], "--size is a width and a height"),
         (
             ["detect", "gone.pt", "images", "--clean", "clean", "--mean", ".5;.5"],

@@ -89,13 +89,29 @@ def test_guard_by_the_layers_needs_no_backdoor(digits, folder):
         guard_model("clean.pt", "clean", "few.pt2", rate, layers=True, verbose=False)
 
 
+def test_guard_of_a_script_is_a_script_that_looks_at_its_activation_functions(digits, folder):
+    torch.jit.save(torch.jit.script(digits.network("white_square")), "script.pt")
+    options = DetectSettings(nb_steps=1, trust_model=True)
+    facts = guard_model("script.pt", "clean", "out.pt", options, layers=True, verbose=False)
+    assert facts["outputs"] == ["logits", "layer_score"]
+    run = torch.jit.load("out.pt")
+    others = digits.x_test[digits.y_test != digits.target]
+    with torch.no_grad():
+        logits, scores = run(torch.from_numpy(digits.white_square(others)))
+        _, clean_scores = run(torch.from_numpy(np.array(digits.x_test)))
+        plain = digits.network("white_square")(torch.from_numpy(digits.white_square(others)))
+    np.testing.assert_allclose(logits.numpy(), plain.numpy(), atol=1e-4)
+    assert (scores > 0).float().mean() > (clean_scores > 0).float().mean() + 0.2
+
+
 def test_guard_refuses_bad_arguments_before_any_work(digits, folder):
     torch.jit.save(torch.jit.script(digits.network("clean")), "script.pt")
     Path("there.pt2").write_text("")
     for model, out, options, match in (
         ("white_square.pt", "out.bin", settings(folder), "must end in .pt2"),
         ("white_square.pt", "there.pt2", settings(folder), "there.pt2 exists already"),
-        ("script.pt", "out.pt2", None, "TorchScript file.*--trust-model"),
+        ("script.pt", "out.pt", None, "TorchScript file.*--trust-model"),
+        ("script.pt", "out.pt2", None, "only TorchScript holds such a model"),
         ("white_square.pt", "out.pt2", None, "weights only"),
     ):
         with pytest.raises(InvalidInputError, match=match):

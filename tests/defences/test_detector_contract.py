@@ -191,7 +191,7 @@ CASES = [
                 ("layers", "12"),
                 ("fpr", 1.0),
             ),
-            reported=("layer_scores", "layers", "n_not_finite", "contradicts"),
+            reported=("layer_scores", "layers", "n_not_finite", "contradicts", "likely_class", "likely_probability"),
         ),
         id="layerwise",
     ),

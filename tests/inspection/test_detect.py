@@ -32,7 +32,7 @@ from art_plugins.inspection.judged import Judged, judge_files
 from art_plugins.inspection.settings import DetectSettings
 from art_plugins.inspection.verdicts.by_layers import BACKDOOR
 from art_plugins.inspection.verdicts.images import ImageVerdicts
-from art_plugins.inspection.verdicts.words import LAYER_RULE
+from art_plugins.inspection.verdicts.words import layer_rule
 from art_plugins.triggers.found import INDEX_RULE, Inversion, InvertedTriggers
 from art_plugins.triggers.searching import search
 
@@ -143,7 +143,11 @@ def test_detect_both_questions_answer_for_a_patch(handed, found):
     assert len(by_layers - set(handed.triggered)) <= 2
     assert len(by_layers) == record["counts"]["caught_by_layers"]
     assert record["counts"]["caught"] == len(record["suspects"])
-    assert all(row["source_class"] is None for row in record["suspects"] if row["found_by"] == "layers")
+    for row in record["suspects"]:
+        is_sure = row["source_probability"] is not None
+        assert is_sure == (row["found_by"] == "layers" and row["source_class"] is not None)
+        assert not is_sure or 0.5 <= row["source_probability"] <= 1
+        assert row["source_class"] != row["predicted_class"]
 
 
 def test_detect_record_file_and_table_agree_with_what_is_returned(found):
@@ -192,7 +196,7 @@ def test_detect_page_is_self_contained_and_shows_the_caught_beside_the_others(ha
     assert page.text.count("the larger one of both") == page.text.count("above 0 for caught") == 0
     assert INDEX_RULE in page.text
     assert score_rule(found[1]["margin"], found[1]["target_class"]) in page.text
-    assert LAYER_RULE in page.text
+    assert layer_rule() in page.text
     shown = re.findall(r"score (-?[0-9.]+)$\s+layers -?[0-9.]+$(?:\s+caught by (.*)$)?", page.text, re.MULTILINE)
     assert len(shown) > detect_page.MAX_SHOWN
     for score, found_by in shown:
@@ -225,7 +229,8 @@ def test_detect_page_shows_untrusted_names_as_text(handed, found, monkeypatch, r
     judged = Judged([EVIL_NAME], np.array([3]), np.array([True]), np.array([1]), np.array([2.0]), {}, {})
     images = ImageVerdicts(np.array([True]), np.array([False]), None)
     outcome: Any = SimpleNamespace(inversion=made_up([1.0] * 10, target=3), judged=judged, images=images)
-    inputs: Any = SimpleNamespace(class_names=names, folder=handed.root / "images", reader=ImageReader((8, 8), True))
+    given = {"kind": "image", "folder": handed.root / "images", "reader": ImageReader((8, 8), True)}
+    inputs: Any = SimpleNamespace(class_names=names, **given)
     text = detect_page.detect_page(record, outcome, inputs)
     page = read_page(text)
     assert page.all("script") == []

@@ -28,7 +28,7 @@ def said(n: int, standing_out: int, contradicting: int, moved: float = 0.0) -> L
     """Of n images, the first stand out; of these, the first contradict themselves; the others lie around ``moved``."""
     rows = np.arange(n)
     scores = np.where(rows < standing_out, 4.0 - rows / n, moved + np.where(rows % 2, 0.5, -0.5))
-    return LayerJudgement(scores, rows < standing_out, rows < contradicting)
+    return LayerJudgement(scores, rows < standing_out, rows < contradicting, rows % 3, np.where(rows % 2, 0.9, 0.4))
 
 
 def judged(layers: LayerJudgement | None, by_pattern: int = 0) -> Judged:
@@ -78,7 +78,7 @@ def test_clean_images_are_called_a_backdoor_no_more_often_than_the_rate(n_clean,
         trusted = random.normal(size=n_clean)
         threshold = threshold_at_fpr(trusted, CONTRADICTING)
         contradicts = (random.normal(size=(2, 400)) > threshold).any(axis=0)
-        found = LayerJudgement(np.zeros(400), contradicts, contradicts)
+        found = LayerJudgement(np.zeros(400), contradicts, contradicts, np.zeros(400, int), np.zeros(400))
         accused.append(layer_verdict(found, FITTED._replace(n_clean=n_clean), 0.05).has_backdoor)
     assert 0.005 < np.mean(accused) <= 0.065  # 0.05, with three standard errors
 
@@ -110,6 +110,16 @@ def test_each_image_is_caught_by_either_detector_and_the_record_can_say_which():
     assert [images.found_by(row) for row in (0, 50)] == ["pattern and layers", "layers"]
 
 
+def test_the_source_comes_from_the_pattern_or_else_from_the_layers_where_they_are_sure_enough():
+    one = judged(said(300, 100, 60), by_pattern=20)
+    images = image_verdicts(one, FITTED, 0.01)
+    assert images.source(one, 5) == (2, None)
+    assert images.source(one, 51) == (0, 0.9)
+    assert images.source(one, 50) is None
+    without = judged(None, by_pattern=20)
+    assert image_verdicts(without, FITTED, 0.01).source(without, 5) == (2, None)
+
+
 def test_among_images_of_another_kind_only_those_that_contradict_themselves_are_caught():
     images = image_verdicts(judged(said(300, 200, 2)), FITTED, 0.01)
     assert np.flatnonzero(images.is_caught).tolist() == [0, 1]
@@ -127,7 +137,8 @@ def test_two_detectors_share_the_accepted_rate():
 
 
 def test_images_that_the_pattern_catches_come_first_then_by_the_score_of_the_layers():
-    layers = LayerJudgement(np.array([1.0, np.inf, 7.0, 5.0]), np.array([False, True, True, True]), np.zeros(4, bool))
+    scores, stand_out = np.array([1.0, np.inf, 7.0, 5.0]), np.array([False, True, True, True])
+    layers = LayerJudgement(scores, stand_out, np.zeros(4, bool), np.zeros(4, int), np.zeros(4))
     one = Judged(
         list("abcd"),
         np.zeros(4, int),
@@ -186,11 +197,14 @@ def test_notes_say_which_detector_caught_and_that_layers_are_missing():
     assert layer_notes(FITTED, other, has_pattern=False)[0].startswith("Most images that stand out are different")
 
 
-def test_a_note_says_that_a_script_shows_its_last_layers_only():
+def test_a_note_says_that_a_script_without_known_activation_functions_shows_its_last_layers_only():
     images = image_verdicts(judged(said(300, 1, 0)), FITTED, 0.01)
     assert layer_notes(FITTED, images, has_pattern=False) == []
-    (note,) = layer_notes(FITTED._replace(layers=["heads.0", ""]), images, has_pattern=False)
-    assert note.startswith("Only the last layers of a TorchScript file can be looked at")
+    for names in (["heads.0", ""], ["network.heads.1", ""]):
+        (note,) = layer_notes(FITTED._replace(layers=names), images, has_pattern=False)
+        assert note.startswith("This TorchScript file has no activation function that is known")
+    for names in (["heads.head"], ["shown.0", ""]):  # a layer of torchvision's ViT has the first name
+        assert layer_notes(FITTED._replace(layers=names), images, has_pattern=False) == []
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, float("nan"), "x"])
@@ -239,9 +253,16 @@ def test_the_report_of_the_layers_comes_through_and_is_checked():
     for one, other in zip(back, layers, strict=True):
         np.testing.assert_array_equal(one, other)
     assert messages.unpack_judgement(passed(judgement._replace(layers=None)), 3, 5).layers is None
-    for name, wrong in (("scores", np.full(3, np.nan)), ("stands_out", np.ones(3)), ("contradicts", np.ones(2, bool))):
+    wrong = {
+        "scores": np.full(3, np.nan),
+        "stands_out": np.ones(3),
+        "contradicts": np.ones(2, bool),
+        "likely_class": np.full(3, 5),
+        "likely_probability": np.full(3, 1.1),
+    }
+    for name, values in wrong.items():
         with pytest.raises(InvalidInputError, match="is not to be trusted"):
-            messages.unpack_judgement(passed(judgement, **{f"layers.{name}": wrong}), 3, 5, by_layers=True)
+            messages.unpack_judgement(passed(judgement, **{f"layers.{name}": values}), 3, 5, by_layers=True)
 
 
 @pytest.mark.parametrize(

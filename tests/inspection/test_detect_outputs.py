@@ -182,6 +182,7 @@ def test_a_search_that_broke_off_is_said_on_the_page_as_an_alarm(tmp_path, read_
         "folder": "images",
         "finding": finding(broken(), NAMES, 4.2, None),
         "notes": [],
+        "kind_of_file": "image",
         "is_backdoored": False,
         "found_by": [],
         "layers": {"problem": "There are too few."},
@@ -200,7 +201,7 @@ def test_a_search_that_broke_off_is_said_on_the_page_as_an_alarm(tmp_path, read_
         "seconds": 1.0,
     }
     outcome: Any = SimpleNamespace(inversion=broken(), judged=None, images=None)
-    inputs: Any = SimpleNamespace(class_names=NAMES, folder=tmp_path, reader=ImageReader((8, 8), True))
+    inputs: Any = SimpleNamespace(class_names=NAMES, kind="image", folder=tmp_path, reader=ImageReader((8, 8), True))
     text = detect_page(record, outcome, inputs)
     assert 'class="finding alarm"' in text
     page = read_page(text)

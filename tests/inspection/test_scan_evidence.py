@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
-from art_plugins.files.scripted_network import ScriptedNetwork, show_layers
+from art_plugins.files.scripted_network import MOST_SHOWN, ScriptedNetwork, show_layers
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.evidence import examine as examine_module
 from art_plugins.inspection.evidence.classes import rank_classes
@@ -393,12 +393,45 @@ def test_show_layers_of_a_script_gives_what_its_activation_functions_give() -> N
         network, x = torch.nn.Sequential(*body, torch.nn.Linear(5, 2)).eval(), torch.rand(4, 1, 8, 8)
     scripted_network = ScriptedNetwork.from_script(torch.jit.script(network), x)
     wrapper = torch.nn.ModuleDict({"inner": scripted_network})
-    assert show_layers(wrapper) == ["inner.heads.0", "inner.heads.1", ""]
+    assert show_layers(wrapper) == ["inner.shown.0", "inner.shown.1", ""]
     seen: list[torch.Tensor] = []
-    for head in scripted_network.heads:
-        head.register_forward_hook(lambda _, __, output: seen.append(output))
+    for layer in scripted_network.shown:
+        layer.register_forward_hook(lambda _, __, output: seen.append(output))
     with torch.no_grad():
         assert torch.allclose(scripted_network(x), network(x), atol=1e-6)
         assert torch.allclose(seen[0], network[:2](x), atol=1e-6)
         assert torch.allclose(seen[1], network[:5](x), atol=1e-6)
     assert show_layers(network) is None
+
+
+def test_show_layers_leaves_the_hidden_vectors_and_costs_nothing_while_nobody_looks() -> None:
+    body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2)).eval()
+    x = torch.rand(3, 1, 4, 4)
+    network = ScriptedNetwork.from_script(torch.jit.script(body), x)
+    show_layers(network)
+    hidden: list[torch.Tensor] = []
+    network.heads[-1].register_forward_hook(lambda _, inputs, __: hidden.append(inputs[0]))
+    calls: list[str] = []
+    network._function_of_all, whole = (lambda x: calls.append("all") or whole(x)), network._function_of_all  # type: ignore[func-returns-value]
+    for is_looked_at in (False, True):
+        if is_looked_at:
+            network.shown[0].register_forward_hook(lambda *_: None)
+        with torch.no_grad():
+            assert torch.allclose(network(x), body(x), atol=1e-6)
+            assert torch.allclose(hidden.pop(), body[:3](x), atol=1e-6)
+        assert calls == (["all"] if is_looked_at else [])
+
+
+def test_show_layers_of_a_deep_script_are_twenty_that_end_with_the_last() -> None:
+    pairs = [layer for _ in range(50) for layer in (torch.nn.Linear(4, 4), torch.nn.Tanh())]
+    body = torch.nn.Sequential(torch.nn.Flatten(), *pairs, torch.nn.Linear(4, 2)).eval()
+    x = torch.rand(3, 1, 2, 2)
+    network = ScriptedNetwork.from_script(torch.jit.script(body), x)
+    assert show_layers(network) == [*(f"shown.{index}" for index in range(MOST_SHOWN)), ""]
+    seen: list[torch.Tensor] = []
+    for layer in network.shown:
+        layer.register_forward_hook(lambda _, __, output: seen.append(output))
+    with torch.no_grad():
+        network(x)
+        assert torch.allclose(seen[-1], body[:101](x), atol=1e-6)
+        assert torch.allclose(seen[1], body[:11](x), atol=1e-6)  # the fifth of fifty

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from art_plugins.arrays import is_sound
+from art_plugins.defences.layers.likely_class import SHARPEST, UNKNOWN, LikelyClass, fit_likely_class
 from art_plugins.defences.layers.rules import MOST_SCORE, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
@@ -18,7 +19,7 @@ from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.parameters import check_count
 from art_plugins.statistics.benign_threshold import typical_shift
-from art_plugins.statistics.layer_gaussian import LayerGaussian, cross_fitted_measures, fit_layer_gaussian
+from art_plugins.statistics.layer_gaussian import LayerGaussian, cross_fitted, fit_layer_gaussian
 from art_plugins.statistics.layer_scores import (
     QUESTIONS,
     Calibration,
@@ -32,6 +33,7 @@ from art_plugins.statistics.moments import centre_and_spread
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"grid": pool_activations, "channels": channel_statistics}
 Key = tuple[str, int]  # a view, and the index of a layer
+OF_CONTENT = "grid"  # the view that tells where things are in an image, and so what it shows
 
 
 @dataclass
@@ -49,12 +51,13 @@ class MahalanobisRule(LayerRule):
     :ivar centre, spread: Mean and standard deviation, over benign samples, of the answers to each question, of the logit
         margin, and of the sum, (Q + 2,).
     :ivar contradiction: When a sample contradicts itself; ``None`` for a detector that an older release has saved.
+    :ivar likely_class: What a sample shows at the early layers, which are the first half; ``None`` as before.
     """
 
     name: ClassVar[str] = "mahalanobis"
     terms: ClassVar[Mapping[str, float]] = {"fpr": 0.01}
     settings: ClassVar[tuple[str, ...]] = ("n_folds", "max_dims")
-    attributes: ClassVar[tuple[str, ...]] = ("contradicts",)
+    attributes: ClassVar[tuple[str, ...]] = ("contradicts", "likely_class", "likely_probability")
 
     n_folds: int = 10
     max_dims: int = 512
@@ -87,12 +90,15 @@ class MahalanobisRule(LayerRule):
         self._note_fits(fits, labels)
         judged = labels if by_label else predicted
         found, self.gaussians = {}, {}
+        early = np.zeros((len(labels), self.nb_classes))
         for key in self._keys():
-            features = self._features[key]
-            found[key] = cross_fitted_measures(
-                features, labels, judged, fits, self.nb_classes, self._measures(key[0]), self.n_folds, self.random_state
-            )
+            features, ask = self._features[key], self._asked_of(key, judged)
+            crossed = cross_fitted(features, labels, fits, self.nb_classes, ask, self.n_folds, self.random_state)
+            found[key], distances = np.split(crossed, [len(self._measures(key[0]))], axis=1)
+            if key in self._early():
+                early += distances / len(self._early())
             self.gaussians[key] = fit_layer_gaussian(features[fits], labels[fits], self.nb_classes)
+        self.likely_class: LikelyClass | None = fit_likely_class(early, labels)
         measured = self._in_order(found)
         self.calibration = fit_calibration(measured)
         standardised = self.calibration.standardise(measured)
@@ -109,9 +115,11 @@ class MahalanobisRule(LayerRule):
         outputs, sound = np.empty((len(x), self.nb_classes)), np.ones(len(x), dtype=bool)
         predicted = np.empty(len(x), dtype=np.int64)
         found = {key: np.zeros((len(x), len(self._measures(key[0])))) for key in self._keys()}
+        likely, probability = np.full(len(x), UNKNOWN), np.zeros(len(x))
         for rows, classes, batch in self._stream(classifier, x, batch_size):
             outputs[rows], predicted[rows] = batch.outputs.cpu().numpy(), classes
             judged = classes if labels is None else labels[rows]
+            early = np.zeros((len(classes), self.nb_classes))
             for key, vectors in self._vectors(batch):
                 self._check_length(key, vectors.shape[1])
                 finite = is_sound(vectors)
@@ -119,6 +127,10 @@ class MahalanobisRule(LayerRule):
                 found[key][rows][finite] = self.gaussians[key].measure(
                     vectors[finite], judged[finite], self._measures(key[0])
                 )
+                if key in self._early():
+                    early[finite] += self.gaussians[key].known_distances(vectors[finite]) / len(self._early())
+            if self.likely_class is not None:
+                likely[rows], probability[rows] = self.likely_class.of(early, judged)
         sound &= is_sound(outputs)
         outputs[~sound] = 0
         judged = predicted if labels is None else labels
@@ -126,9 +138,12 @@ class MahalanobisRule(LayerRule):
         parts = self._parts(standardised, outputs, judged)
         scores = self._scores(parts, judged, sound)
         by_layer = standardised.reshape(len(x), len(QUESTIONS), -1).max(axis=1)
-        more = {}
+        more: dict[str, np.ndarray] = {}
         if self.contradiction is not None:
             more["contradicts"] = self.contradiction.of(parts) & sound & (self.n_benign[judged] > 0)
+        if self.likely_class is not None:
+            more["likely_class"] = np.where(sound, likely, UNKNOWN)
+            more["likely_probability"] = np.where(sound, probability, 0.0)
         return Judgement(predicted, scores, by_layer, more)
 
     def _collect(
@@ -151,6 +166,26 @@ class MahalanobisRule(LayerRule):
     def _measures(self, view: str) -> list[str]:
         """The measures that the questions take of a view."""
         return [question.measure for question in QUESTIONS if question.view == view]
+
+    def _early(self) -> list[Key]:
+        """Where samples are asked what they show: at the first half of the layers, at least at one."""
+        return [(OF_CONTENT, index) for index in range(max(1, len(self.layers) // 2))]
+
+    def _asked_of(self, key: Key, judged: np.ndarray) -> Callable[[LayerGaussian, np.ndarray], np.ndarray]:
+        """
+        What is asked of benign samples at a layer: the measures, and, at an early layer, the distances to all classes.
+
+        :param judged: Classes that the samples are measured against, (n,).
+        """
+
+        def ask(gaussian: LayerGaussian, rows: np.ndarray) -> np.ndarray:
+            features = self._features[key][rows]
+            parts = [gaussian.measure(features, judged[rows], self._measures(key[0]))]
+            if key in self._early():
+                parts.append(gaussian.known_distances(features))
+            return np.hstack(parts)
+
+        return ask
 
     def _in_order(self, found: Mapping[Key, np.ndarray]) -> np.ndarray:
         """A column for each layer of each question, (n, Q L)."""
@@ -195,6 +230,8 @@ class MahalanobisRule(LayerRule):
         found = {"n_benign": self.n_benign, **self.calibration._asdict(), "centre": self.centre, "spread": self.spread}
         if self.contradiction is not None:
             found["contradiction"] = np.hstack(self.contradiction)
+        if self.likely_class is not None:
+            found["sharpness"] = np.array(self.likely_class, dtype=np.float64)
         for (view, index), gaussian in self.gaussians.items():
             found |= {f"{view}_{name}_{index}": value for name, value in gaussian._asdict().items()}
             matrix = self.projections[view, index]
@@ -214,6 +251,8 @@ class MahalanobisRule(LayerRule):
         }
         if "contradiction" in names:  # the release before did not save it
             rules["contradiction"] = ArrayRule("f", (5,), low=-MOST_SCORE, high=MOST_SCORE)
+        if "sharpness" in names:
+            rules["sharpness"] = ArrayRule("f", (1,), low=0, high=SHARPEST)
         for view in VIEWS:
             for index in range(len(self.layers)):
                 features, varying = f"features of {view} {index}", f"varying features of {view} {index}"
@@ -240,6 +279,7 @@ class MahalanobisRule(LayerRule):
         self.contradiction = None if saved is None else Contradiction(saved[:2], saved[2:4], float(saved[4]))
         if saved is not None and (saved[2:4] <= 0).any():
             raise InvalidInputError("the array contradiction holds a spread that is not above 0")
+        self.likely_class = LikelyClass(float(arrays["sharpness"][0])) if "sharpness" in arrays else None
         self.gaussians, self.projections = {}, {}
         for view, index in self._keys():
             gaussian = LayerGaussian(*(arrays[f"{view}_{name}_{index}"] for name in LayerGaussian._fields))

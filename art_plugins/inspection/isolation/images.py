@@ -1,4 +1,4 @@
-"""Pictures as files hold them, as a model takes them."""
+"""Pictures and clips as files hold them, as a model takes them."""
 
 from __future__ import annotations
 
@@ -16,3 +16,15 @@ def to_images(pictures: np.ndarray, channels_first: bool) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., None]
     return np.ascontiguousarray(np.moveaxis(images, -1, 1)) if channels_first else images
+
+
+def to_inputs(samples: np.ndarray, channels_first: bool) -> np.ndarray:
+    """
+    Samples as files hold them to what a model takes.
+
+    :param samples: Pictures as :func:`to_images` takes them, of bytes; or waveforms (n, S), which stay as they are.
+    :return: Float32.
+    """
+    if samples.dtype == np.uint8:
+        return to_images(samples, channels_first)
+    return np.ascontiguousarray(samples, dtype=np.float32)

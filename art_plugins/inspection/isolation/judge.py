@@ -12,7 +12,7 @@ import torch
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.in_flight_densities import density_settings
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
-from art_plugins.errors import ArtPluginsError
+from art_plugins.errors import ArtPluginsError, InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.files.script_safety import load_script
@@ -29,7 +29,10 @@ MOST_FOR_LAYERS = (
 
 
 class ModelFacts(NamedTuple):
-    """``input_shape``: of one image; ``channels_first``: whether its channels come first; ``nb_classes``."""
+    """
+    ``input_shape``: of one image, or (S,) of a waveform; ``channels_first``: whether its channels come first;
+    ``nb_classes``.
+    """
 
     input_shape: tuple[int, ...]
     channels_first: bool
@@ -73,12 +76,15 @@ class LayerJudgement(NamedTuple):
     The layer-wise detector's report on a batch, (n,) each.
 
     ``scores``: higher is more suspicious, infinite for images that are not finite; ``stands_out``: whether the score is
-    above the threshold; ``contradicts``: whether the image contradicts itself.
+    above the threshold; ``contradicts``: whether the image contradicts itself; ``likely_class``: what it probably shows,
+    if not the class that the model gives it, -1 if that is not known, and ``likely_probability``.
     """
 
     scores: np.ndarray
     stands_out: np.ndarray
     contradicts: np.ndarray
+    likely_class: np.ndarray
+    likely_probability: np.ndarray
 
 
 class Judgement(NamedTuple):
@@ -133,7 +139,7 @@ class ModelJudge:
         self._layers: LayerwiseFeatureDetector | None = None
 
     @classmethod
-    def from_file(cls, path: Path, size: tuple[int, int], options: Mapping[str, Any]) -> ModelJudge:
+    def from_file(cls, path: Path, size: Sequence[int], options: Mapping[str, Any]) -> ModelJudge:
         """See :func:`load_classifier`, also for the options."""
         return cls(load_classifier(path, size, **options))
 
@@ -142,7 +148,7 @@ class ModelJudge:
         cls,
         source: bytes,
         name: str,
-        size: tuple[int, int],
+        size: Sequence[int],
         is_grey: bool,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
@@ -192,10 +198,11 @@ class ModelJudge:
     def fit_layers(self, fpr: float, random_state: int) -> FittedLayers:
         """See :class:`Judge`."""
         rows = evenly(self._y, MOST_FOR_LAYERS)
-        problem = too_few_for(fpr, len(rows))
-        detector = LayerwiseFeatureDetector(self.classifier, fpr=fpr, random_state=random_state)
+        problem = too_few_for(fpr, len(rows), "images" if len(self.facts.input_shape) == 3 else "clips")
         if problem is None:
             try:
+                options: dict[str, Any] = {"fpr": fpr, "random_state": random_state, "layers": layers_of(self.classifier)}
+                detector = LayerwiseFeatureDetector(self.classifier, **options)
                 detector.fit(self._x[rows], self._y[rows])
             except ArtPluginsError as error:
                 problem = str(error)
@@ -210,7 +217,8 @@ class ModelJudge:
         by_layers = None
         if self._layers is not None:
             layers, stands_out = self._layers.detect(x)
-            by_layers = LayerJudgement(layers["outlier_scores"], stands_out, layers["contradicts"])
+            likely = layers["likely_class"], layers["likely_probability"]
+            by_layers = LayerJudgement(layers["outlier_scores"], stands_out, layers["contradicts"], *likely)
             predicted = layers["predicted_class"]
         if self._detector is None:
             nothing = np.zeros(len(x), dtype=bool)
@@ -230,6 +238,14 @@ class ModelJudge:
         return look_at_layers(self.classifier, search, show_layers(self.classifier.model))
 
 
+def layers_of(classifier: Any) -> list[str] | None:
+    """The activation functions of a script; ``None``: the blocks of the network, or what else can be seen of a script."""
+    try:
+        return show_layers(classifier.model)
+    except InvalidInputError:  # it has none that is known
+        return None
+
+
 def evenly(labels: np.ndarray, most: int) -> np.ndarray:
     """
     Rows of at most ``most`` images, in ascending order: the first ones of each class, equally many of each if there are.
@@ -244,16 +260,17 @@ def evenly(labels: np.ndarray, most: int) -> np.ndarray:
     return np.sort(order[place < max(1, most // len(sizes))])
 
 
-def too_few_for(fpr: float, n_clean: int) -> str | None:
+def too_few_for(fpr: float, n_clean: int, what: str = "images") -> str | None:
     """
     Why the clean images cannot tell which score a share ``fpr`` of them exceeds; ``None`` if they can.
 
     :param n_clean: Number of clean images of all classes.
+    :param what: What they are, for the sentence.
     """
     needed = int(np.ceil(round(1 / fpr, 6)))
     if n_clean >= needed:
         return None
     return (
-        f"There are {n_clean} clean images, and a threshold that {fpr:g} of them exceed needs at least {needed}; give more "
-        "images with --clean, or a higher --false-alarm-rate."
+        f"There are {n_clean} clean {what}, and a threshold that {fpr:g} of them exceed needs at least {needed}; give more "
+        f"{what} with --clean, or a higher --false-alarm-rate."
     )

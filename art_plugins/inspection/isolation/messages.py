@@ -259,12 +259,17 @@ def unpack_judgement(message: Message, n: int, nb_classes: int, by_layers: bool 
     in_range = ((predicted >= 0) & (predicted < nb_classes) & (source >= -1) & (source < nb_classes)).all()
     if not in_range or (is_trigger & ((source < 0) | ~np.isfinite(scores))).any():
         raise unexpected("classes that do not exist, or caught images without class or score")
-    return Judgement(predicted, is_trigger, source, scores, _unpack_layer_judgement(message, n) if by_layers else None)
+    return Judgement(
+        predicted, is_trigger, source, scores, _unpack_layer_judgement(message, n, nb_classes) if by_layers else None
+    )
 
 
-def _unpack_layer_judgement(message: Message, n: int) -> LayerJudgement:
+def _unpack_layer_judgement(message: Message, n: int, nb_classes: int) -> LayerJudgement:
     scores = array(message, "layers.scores", "f", n)
     if np.isnan(scores).any() or np.isneginf(scores).any():
         raise unexpected("scores that are no numbers")
     stands_out, contradicts = (array(message, f"layers.{name}", "b", n) for name in ("stands_out", "contradicts"))
-    return LayerJudgement(scores, stands_out, contradicts)
+    likely, probability = array(message, "layers.likely_class", "i", n), array(message, "layers.likely_probability", "f", n)
+    if not ((likely >= -1) & (likely < nb_classes) & (probability >= 0) & (probability <= 1)).all():
+        raise unexpected("classes that do not exist, or probabilities that are none")
+    return LayerJudgement(scores, stands_out, contradicts, likely, probability)

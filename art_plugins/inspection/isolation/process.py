@@ -9,7 +9,7 @@ import selectors
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -34,14 +34,14 @@ class JudgeProcess:
     A :class:`~art_plugins.inspection.isolation.judge.Judge` in another process; a context manager, which ends the process.
 
     :param path: A TorchScript file; its content is given to the process, which cannot read it itself.
-    :param size: Width and height of the images.
+    :param size: Width and height of the images, or the number of samples of the waveforms alone.
     :param options: ``is_grey``, ``mean`` and ``std``, as of :func:`load_classifier`.
     :param timeout_s: Most seconds that the model may take in total.
     :raises InvalidInputError: As :func:`load_classifier` does; also if the model does not answer in time, or breaks the
         rules.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], options: Mapping[str, Any], timeout_s: float) -> None:
+    def __init__(self, path: Path, size: Sequence[int], options: Mapping[str, Any], timeout_s: float) -> None:
         sandbox.check_possible(path)
         self._path, self._timeout_s, self._by_layers = path, timeout_s, False
         printed, printing = os.pipe()
@@ -57,9 +57,14 @@ class JudgeProcess:
             content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
             answer = self._ask("load", values, {"content": content}, min(FIRST_ANSWER_S, timeout_s))
             shape = answer.values.get("input_shape")
-            if not isinstance(shape, list) or len(shape) != 3 or not isinstance(answer.values.get("channels_first"), bool):
-                raise messages.unexpected("no shape of an image")
-            sides = tuple(int(messages.number(side, 1, 2**14)) for side in shape)
+            n_sides, longest = (3, 2**14) if len(size) == 2 else (1, 2**26)
+            if (
+                not isinstance(shape, list)
+                or len(shape) != n_sides
+                or not isinstance(answer.values.get("channels_first"), bool)
+            ):
+                raise messages.unexpected("no shape of a sample")
+            sides = tuple(int(messages.number(side, 1, longest)) for side in shape)
             nb_classes = int(messages.number(answer.values.get("nb_classes"), 2, 2**20))
             self.facts = ModelFacts(sides, answer.values["channels_first"], nb_classes)
             # The largest answer: masks and patterns of two kinds, for targets and for sources, in double precision.

@@ -11,6 +11,7 @@ from art_plugins.inspection.judged import Judged
 from art_plugins.inspection.verdicts.by_layers import LayerVerdict, layer_verdict
 
 PATTERN, LAYERS, BOTH = "pattern", "layers", "pattern and layers"
+LEAST_SURE = 0.5  # probability of a source class that is named: it is then likelier than all other classes together
 
 
 class ImageVerdicts(NamedTuple):
@@ -35,6 +36,18 @@ class ImageVerdicts(NamedTuple):
         if self.by_pattern[row]:
             return BOTH if self.by_layers[row] else PATTERN
         return LAYERS
+
+    def source(self, judged: Judged, row: int) -> tuple[int, float | None] | None:
+        """
+        The class that a caught image probably shows, and how probable the layers say that it is; ``None``: it is not known.
+
+        The pattern, once removed, says more than the layers, so they are asked only where it does not catch the image.
+        """
+        if self.by_pattern[row]:
+            return (int(judged.source[row]), None) if judged.source[row] >= 0 else None
+        if judged.layers is None or not judged.layers.likely_probability[row] >= LEAST_SURE:
+            return None
+        return int(judged.layers.likely_class[row]), float(judged.layers.likely_probability[row])
 
     def counts(self) -> dict[str, int]:
         """Number of images that are caught: by either, by each."""
