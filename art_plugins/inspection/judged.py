@@ -16,6 +16,7 @@ from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.isolation.images import to_inputs
 from art_plugins.inspection.isolation.judge import BATCH_SIZE, Judgement, LayerJudgement
 
+
 @dataclass(frozen=True)
 class Judged:
     """
