@@ -28,17 +28,21 @@ from art_plugins.cli.options import (
 )
 from art_plugins.cli.shown import _show_classes, _show_files, _show_patterns, _show_sentences, _show_suspects, _show_written
 from art_plugins.cli.terminal import without_warnings_of
+from art_plugins.errors import InvalidInputError
 
 
 @app.command()
 def scan(
     data: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="Folder that holds one folder of sounds or images for each class, or splits such as train and test that "
             "hold these folders; or a manifest, arrays, parquet or shards."
         ),
-    ],
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Scan synthesised words with a planted trigger, which are written to OUT/demo.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/scan"),
     apply_to: Annotated[
         Path | None, typer.Option(help="Write the list of the files to keep to this new file. No file is deleted.")
@@ -126,6 +130,9 @@ def scan(
 
     The exit status is 0 if nothing was found, 1 if there is poison, and 2 after an error or if no class could be judged.
     """
+    if (data is None) != demo:
+        raise InvalidInputError("Give the data to scan, or --demo in place of them.")
+    from art_plugins.inspection.demo import AUTOENCODER, FOLDER, demo_sentence, write_demo
     from art_plugins.inspection.gate import gate_sentence
     from art_plugins.inspection.sarif import sarif_text
     from art_plugins.inspection.scan import scan_folder
@@ -133,16 +140,19 @@ def scan(
     from art_plugins.inspection.scan_words import evidence_sentences, file_rows, files_sentence
     from art_plugins.inspection.settings import ScanSettings
 
+    if demo and autoencoder is None and save_autoencoder is None and "latents" in (only or ["latents"]):
+        autoencoder = AUTOENCODER
     settings = ScanSettings(
         kind, split, seconds, None, autoencoder, save_autoencoder, apply_to, max_listed, accepted, fail_on
     )
     settings = replace(settings, path_column=path_column, label_column=label_column, rate_hz=rate)
     settings = replace(settings, only=tuple(only or ()), fast=fast, model=model, trusted=trusted, cache=cache)
     settings = replace(settings, decisions=decisions, apply=apply)
+    shown = write_demo(out) if data is None else None
     # The page and the record name the classes; the defence's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):
         record = scan_folder(
-            data,
+            data or out / FOLDER,
             out,
             settings,
             command=_command(),
@@ -155,6 +165,8 @@ def scan(
         _show_classes(record["classes"])
         _show_sentences([record["finding"], *record["notes"], files_sentence(record["counts"])])
         _show_sentences(evidence_sentences(record["evidence"], record["counts"]))
+        if shown is not None:
+            _show_sentences([demo_sentence(shown, record["suspects"])])
         _show_files(file_rows(record))
         _show_written(out, ("report.html", "suspects.csv", "record.json"), [apply_to, save_autoencoder])
         _show_sentences([gate_sentence(record["gate"])])
