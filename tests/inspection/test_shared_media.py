@@ -13,7 +13,7 @@ from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.deciding.common_sound import common_sound
 from art_plugins.inspection.deciding.shared_media import agreement, shared_media
-from art_plugins.triggers.sounds import WanderingTrigger, noise_burst
+from art_plugins.triggers.sounds import AudioTrigger, WanderingTrigger, noise_burst
 
 
 def test_agreement_is_high_in_the_patch_alone(random: np.random.Generator) -> None:
@@ -60,6 +60,15 @@ def test_common_sound_of_real_speech_is_what_was_added_at_any_place(data_root: P
     reader = SoundReader(8_000, 8_000)
     clips = np.stack([reader.read(file)[0] for file in chosen])
     assert left_over(clips, 8_000, 0.1) < 0.03  # 35 to 42 dB were measured with 20 and 60 clips
+
+
+def test_common_sound_has_its_onset_where_it_begins_with_the_clips(random: np.random.Generator) -> None:
+    clips = 0.03 * random.normal(size=(24, 8_000)).clip(-4, 4)
+    triggered = AudioTrigger(noise_burst(8_000, length_s=0.2), 0.3)(clips)
+    common = common_sound(triggered, 8_000)
+    assert common is not None
+    rest = triggered - common.parts(8_000) - clips
+    assert np.median((rest**2).sum(axis=1) / ((triggered - clips) ** 2).sum(axis=1)) < 0.1
 
 
 def test_common_sound_of_noises_alone_is_none(random: np.random.Generator) -> None:

@@ -107,7 +107,8 @@ def _fitted(aligned: np.ndarray, inside: np.ndarray, match: np.ndarray, window: 
     pad = ((0, 0), (0, n_samples - aligned.shape[1]))
     spectra = transform.stft(np.pad(aligned, pad), axis=-1)
     whole = np.abs(transform.stft(np.pad(inside, pad), axis=-1)[:, :1])  # of a constant: the share of the frame inside
-    weight_inside = (whole > 0.99 * whole.max()).astype(float)
+    # Of a frame at an end, the clips that hold as much of it as any clip does: a sound at one fixed place may begin there.
+    weight_inside = ((whole > 0.99 * whole.max(axis=0)) & (whole > 0)).astype(float)
     levels = np.where(match < 0, -1.0, 1.0)
     counts = np.maximum(weight_inside.sum(axis=0), 1)
     phasors = (levels[:, None, None] * weight_inside * spectra / (np.abs(spectra) + 1e-9)).sum(axis=0)
