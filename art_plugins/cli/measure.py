@@ -41,6 +41,10 @@ def compare(
     autoencoder_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the autoencoder (paper: 30).")] = 30,
     precision: Precision = "32-true",
     seed: Seeds = [0],  # noqa: B006
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of models that are trained again at a time; default: as many as cores."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/compare"),
 ) -> None:
     """Compare filters: poison a data set, filter it with each, train again, and show what is left of the attack."""
@@ -80,7 +84,7 @@ def compare(
                     defence=defence,
                 )
             )
-    run_comparisons(makers, out, _command(), _show_comparison)
+    run_comparisons(makers, out, _command(), _show_comparison, jobs)
     page = out / "report.html"
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}" + (f", {page}" if report_is_possible() else ""))
     if not report_is_possible():

@@ -5,11 +5,13 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from joblib import cpu_count
 from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
@@ -20,6 +22,7 @@ from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.evaluation.filters import left_out, usable_filters
 from art_plugins.evaluation.metrics import filter_metrics, measured
+from art_plugins.evaluation.running.parallel import parallel_map
 from art_plugins.reports.suspects import choose_suspects
 
 Progress = dict[str, Any]
@@ -31,6 +34,7 @@ def compare(
     progress: Progress | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     save_autoencoder: Path | None = None,
+    jobs: int | None = 1,
     verbose: bool = True,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
@@ -40,17 +44,18 @@ def compare(
     :param on_progress: Called with everything that is finished so far, after every step; JSON-safe.
     :param save_autoencoder: File for the trained autoencoder, for ``--autoencoder`` of later runs; an interrupted training
         goes on from the checkpoint beside it.
+    :param jobs: Number of local processes that train again; ``None``: as many as there are cores, or one if there is a GPU.
     :return: The task's record, JSON-safe, and the arrays of Fig. 3: ``target_latents_2d`` (m, 2), ``target_clusters``
         (m,), ``target_is_poison`` (m,).
     """
-    data = task.data
-    clean = data.clean
-    done: Progress = {"rows": {}, "kept": {}, **(progress or {})}
+    data, clean = task.data, task.data.clean
+    done: Progress = {"rows": {}, "kept": {}, "trained": {}, **(progress or {})}
     in_target = data.y_train == data.target
     bar = tqdm(desc=task.name, unit="step", disable=not verbose or None)
     bar.set_postfix_str("model without a filter")
     classifier = train_classifier(data.x_train, data.y_train, len(clean.class_names), _training(task))
     undefended = attack_metrics(classifier, clean.x_test, clean.y_test, data.x_triggered, data.target)
+    done["trained"][_key(np.ones(len(data.y_train)))] = undefended
     filters = usable_filters(classifier)
     bar.total = len(filters) + 1
     for entry in filters:
@@ -66,7 +71,6 @@ def compare(
         is_clean = np.array(verdicts)
         row: dict[str, Any] = {"name": entry.name, "title": entry.title}
         row |= filter_metrics(is_clean, data.is_poison, in_target, getattr(defence, "outlier_scores_", None))
-        row |= _retrain(task, is_clean, undefended, done)
         row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb, "note": entry.note}
         if isinstance(defence, VAELatentDefence):
             done |= _latent_results(task, defence)
@@ -74,8 +78,11 @@ def compare(
             done["sample_rate_hz"] = defence.sample_rate_hz
             if save_autoencoder is not None and defence.autoencoder is None:
                 defence.autoencoder_.save(save_autoencoder)
-        done["rows"][entry.name] = row
-        done["kept"].setdefault(_key(is_clean), entry.name)
+        done["rows"][entry.name], done["kept"][entry.name] = row, _key(is_clean)
+        on_progress(done)
+    bar.set_postfix_str("models trained again")
+    for key, trained in _train_again(task, [key for key in done["kept"].values() if key not in done["trained"]], jobs):
+        done["trained"][key] = trained
         on_progress(done)
     bar.update()
     bar.close()
@@ -83,23 +90,40 @@ def compare(
     return record, {name: np.array(values) for name, values in done["arrays"].items()}
 
 
-def _retrain(task: Task, is_clean: np.ndarray, undefended: dict[str, Any], done: Progress) -> dict[str, Any]:
-    """Accuracy and attack success of a model that is trained on what a filter keeps; equal sets are trained on once."""
-    data, kept = task.data, np.flatnonzero(is_clean)
-    twin = done["kept"].get(_key(is_clean))
-    if is_clean.all():
-        trained = undefended
-    elif twin:
-        trained = done["rows"][twin]
-    elif len(np.unique(data.y_train[kept])) < 2:
-        return {"clean_accuracy": None, "attack_success": None, "retrained_as": None}
+def _train_again(task: Task, keys: Sequence[str], jobs: int | None) -> Iterator[tuple[str, Progress]]:
+    """
+    Train a model on each of several sets, several at a time; equal sets are trained on once.
+
+    :param keys: What is kept, see :func:`_key`.
+    :return: Each key, and the accuracy and the attack success of its model; ``None`` where less than two classes are left.
+    """
+    distinct = list(dict.fromkeys(keys))
+    if jobs is None:
+        jobs = 1 if torch.cuda.is_available() else max(1, min(cpu_count(), len(distinct)))
+    if jobs == 1:  # here, with all threads
+        yield from ((key, _trained_on(task, key)) for key in distinct)
     else:
-        classifier = train_classifier(data.x_train[kept], data.y_train[kept], len(data.clean.class_names), _training(task))
-        trained = attack_metrics(classifier, data.clean.x_test, data.clean.y_test, data.x_triggered, data.target)
+        yield from ((distinct[index], trained) for index, trained in parallel_map(_trained_on, task, distinct, jobs=jobs))
+
+
+def _trained_on(task: Task, key: str) -> Progress:
+    data, kept = task.data, _kept(key, len(task.data.y_train))
+    if len(np.unique(data.y_train[kept])) < 2:
+        return {"clean_accuracy": None, "attack_success": None}
+    classifier = train_classifier(data.x_train[kept], data.y_train[kept], len(data.clean.class_names), _training(task))
+    return attack_metrics(classifier, data.clean.x_test, data.clean.y_test, data.x_triggered, data.target)
+
+
+def _retrained(name: str, done: Progress) -> Progress:
+    """What a row says of the model that was trained again; ``retrained_as`` names the first filter that kept the same."""
+    key = done["kept"][name]
+    first = next(other for other in done["kept"] if done["kept"][other] == key)
+    everything_stays = done["rows"][name]["fraction_removed"] == 0
+    trained = done["trained"][key]
     return {
         "clean_accuracy": trained["clean_accuracy"],
         "attack_success": trained["attack_success"],
-        "retrained_as": "undefended" if is_clean.all() else twin,
+        "retrained_as": "undefended" if everything_stays else first if first != name else None,
     }
 
 
@@ -108,7 +132,13 @@ def _training(task: Task) -> Training:
 
 
 def _key(is_clean: np.ndarray) -> str:
+    """What is kept, as a text."""
     return np.packbits(is_clean.astype(bool)).tobytes().hex()
+
+
+def _kept(key: str, n: int) -> np.ndarray:
+    """The rows that are kept, of n."""
+    return np.flatnonzero(np.unpackbits(np.frombuffer(bytes.fromhex(key), dtype=np.uint8), count=n))
 
 
 def _latent_results(task: Task, defence: VAELatentDefence) -> Progress:
@@ -170,7 +200,7 @@ def _record(
         "n_poison": int(data.is_poison.sum()),
         "target_share": float(data.is_poison[in_target].mean()),
         "undefended": undefended,
-        "defences": [done["rows"][name] for name in filters],
+        "defences": [done["rows"][name] | _retrained(name, done) for name in filters],
         **{name: done[name] for name in ("classes", "score_limit", "autoencoder_history")},
         **{name: done[name] for name in ("suspects", "sample_rate_hz")},
     }

@@ -29,6 +29,7 @@ def run_comparisons(
     out: Path,
     command: str,
     on_task: Callable[[dict[str, Any]], None] = lambda task: None,
+    jobs: int | None = 1,
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
@@ -42,6 +43,7 @@ def run_comparisons(
     :param out: Folder for the results.
     :param command: The command line, for the record.
     :param on_task: Called with each task's record as soon as it is there.
+    :param jobs: See :func:`~art_plugins.evaluation.compare.compare`.
     :return: The record.
     """
     start = time.perf_counter()
@@ -58,6 +60,7 @@ def run_comparisons(
             progress=read_record(file),
             on_progress=partial(write_json, file),
             save_autoencoder=out / f"{task.name}.autoencoder.safetensors",
+            jobs=jobs,
             verbose=verbose,
         )
         row = json_safe(row)

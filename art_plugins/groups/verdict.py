@@ -109,13 +109,12 @@ def judge_groups(
     of_content: Sequence[str] | None = None,
 ) -> list[JudgedGroup]:
     """
-    Judge groups.
-
-    A group that stands apart from everyone is poison, and so is one whose content is that of many other classes, see
-    :class:`~art_plugins.groups.content.Contents`. The first shows a trigger that the network sees well, whatever it was put
-    on. The second shows samples that were taken from many classes, also where the trigger is hardly seen. Each is asked at
-    half the rate. A group that stands apart from the rest of its class, but not from the samples of other classes, is to be
-    looked at: it may be a sub-population of the class, a clean-label attack, or labelled wrongly by its content.
+    Judge groups. A group that stands apart from everyone is poison, and so is one whose content is that of many other
+    classes, see :class:`~art_plugins.groups.content.Contents`. The first shows a trigger that the network sees well,
+    whatever it was put on. The second shows samples that were taken from many classes, also where the trigger is hardly
+    seen. Each is asked at half the rate. A group that stands apart from the rest of its class, but not from the samples of
+    other classes, is to be looked at: it may be a sub-population of the class, a clean-label attack, or labelled wrongly by
+    its content.
 
     Trusted samples are one more piece of evidence, see :func:`~art_plugins.groups.trusted.trusted_evidence`. A group that
     holds more of them than the error of its cut explains is a part of its class, and no poison, however clear it is. For
@@ -135,20 +134,17 @@ def judge_groups(
     :param fpr: Probability that something is called poison in a data set without any.
     :param trusted: Which samples are known to be clean, (n,), bool; ``None``: none is known.
     :param of_content: Names of the views that show what a sample is, whatever its label; ``None`` or nothing: all.
-    :return: The groups with their verdicts, those with the strongest evidence first.
+    :return: The groups with their verdicts, the strongest evidence first.
     """
     trusted = np.zeros(len(labels), dtype=bool) if trusted is None else trusted
     tests = _Tests(groups, {name: views[name] for name in of_content or views}, labels, nb_classes, trusted)
     evidence = [_of_trusted(group, labels, trusted) for group in groups]
-    first = [
-        tests.answers(index, group, group.evidence, of_trusted.log_ratio)
-        for index, (group, of_trusted) in enumerate(zip(groups, evidence, strict=True))
-    ]
+    pairs = enumerate(zip(groups, evidence, strict=True))
+    first = [tests.answers(index, group, group.evidence, of_trusted.log_ratio) for index, (group, of_trusted) in pairs]
     judged, poison = [], np.zeros(len(labels), dtype=bool)
     for index in np.argsort([-max(answers) for answers in first], kind="stable").tolist():
         group, of_trusted, answers = groups[index], evidence[index], first[index]
-        p = as_p_value(max(answers))
-        within = p_value(group.within, n_questions(nb_classes) * nb_classes)
+        p, within = as_p_value(max(answers)), p_value(group.within, n_questions(nb_classes) * nb_classes)
         verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
         united = poison | group.members
         if p <= fpr and poison.any():

@@ -138,7 +138,7 @@ def _drawn(found: Samples, random_state: int) -> Samples:
 
 def _check_kind(kind: str, folder: str | Path | None, settings: DetectSettings) -> None:
     """
-    :param kind: Of the files.
+    :param kind: Kind of the files, ``"image"`` or ``"sound"``.
     :raises InvalidInputError: If a setting is for the other kind, or there are no sounds to judge.
     """
     for_others = ("seconds",) if kind == "image" else ("size", "mean", "std")

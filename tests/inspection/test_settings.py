@@ -43,7 +43,7 @@ def test_settings_as_keywords_still_work_and_warn_with_the_new_form():
 
 
 def test_functions_take_keywords_of_the_release_before(tmp_path):
-    with pytest.warns(FutureWarning) as caught, pytest.raises(InvalidInputError, match="images does not exist"):
+    with pytest.warns(FutureWarning) as caught, pytest.raises(InvalidInputError, match="clean does not exist"):
         detect_folder(tmp_path / "m.pt", tmp_path / "images", tmp_path / "clean", tmp_path / "out", nb_steps=3)
     assert caught[0].filename == __file__
     with pytest.warns(FutureWarning) as caught, pytest.raises(InvalidInputError, match="words does not exist"):

@@ -52,7 +52,8 @@ def fit_likely_class(distances: np.ndarray, labels: np.ndarray) -> LikelyClass:
     """
     Learn the sharpness that makes the classes of benign samples most likely. The logarithm of the likelihood is concave.
 
-    :param distances: Of benign samples by Gaussians that were fitted without them, (n, K); infinite for unknown classes.
+    :param distances: Distances of benign samples, by Gaussians that were fitted without them, (n, K); infinite for unknown
+        classes.
     :param labels: Their classes, (n,); samples of an unknown class do not count.
     """
     own = distances[np.arange(len(labels)), labels]

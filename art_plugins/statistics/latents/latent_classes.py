@@ -67,8 +67,8 @@ def cluster_latent_classes(
     ``scoring="paper"`` looks at each class alone. 2-means splits it on the leading components, Fisher's discriminant
     refines the split on all ``nb_dims`` components, and Eq. 1 describes the two groups there. Scores can be compared only
     if they have the same number of dimensions, so all classes use the same number: at most one component for every 12
-    samples of the median class size. 2-means uses at most one for every 28 samples, but at least two. With 672 or more
-    samples in a class, both numbers are 24, as in the paper.
+    samples of the median class size. 2-means uses at most one for every 28, but at least two. With 672 or more samples in a
+    class, both numbers are 24, as in the paper.
 
     A class is not judged if it has fewer than 8 samples (``"paper"``: or fewer than twice the number of components), or if
     all are equal. Its score is NaN, without suspects. If both groups have one size, the one without the first sample is
@@ -85,8 +85,7 @@ def cluster_latent_classes(
     :param random_state: Seed of the clustering.
     :param only: Classes that are judged; ``None``: all.
     """
-    settings = settings or ScoringSettings()
-    members = indices_by_class(labels, nb_classes)
+    settings, members = settings or ScoringSettings(), indices_by_class(labels, nb_classes)
     scoring = make_scoring(latents, labels, nb_classes, windows, settings, random_state)
     nothing_varies = all(_are_equal(view) for view in (latents, *windows))
     scores, soft_labels = np.full(nb_classes, np.nan), np.zeros(len(labels))
@@ -96,14 +95,14 @@ def cluster_latent_classes(
             _check_class(len(indices), scoring.least, only is None or label in only, nothing_varies)
             scores[label] = scoring.score(label)
             soft_labels[indices] = scoring.split(label)
-        except NotJudged as reason:
-            not_judged[label] = str(reason)
+        except NotJudged as error:
+            not_judged[label] = str(error)
     verdicts = judge_scores(scores, settings.scoring, settings.class_rule, settings.false_alarm_rate, settings.threshold)
     has_score = ~np.isnan(scores)
-    for unjudged in np.flatnonzero(has_score & np.isnan(verdicts.class_index)):
-        not_judged[int(unjudged)] = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
-    suspects = soft_labels > 0.5
-    return LatentClasses(scores, *verdicts, soft_labels, suspects, dict(sorted(not_judged.items())), scoring.nb_dims)
+    reason = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
+    not_judged |= dict.fromkeys(map(int, np.flatnonzero(has_score & np.isnan(verdicts.class_index))), reason)
+    not_judged = dict(sorted(not_judged.items()))
+    return LatentClasses(scores, *verdicts, soft_labels, soft_labels > 0.5, not_judged, scoring.nb_dims)
 
 
 def _check_class(n_samples: int, least: int, is_asked_for: bool, nothing_varies: bool) -> None:
