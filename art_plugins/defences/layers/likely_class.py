@@ -54,7 +54,7 @@ def fit_likely_class(distances: np.ndarray, labels: np.ndarray) -> LikelyClass:
 
     :param distances: Distances of benign samples, by Gaussians that were fitted without them, (n, K); infinite for unknown
         classes.
-    :param labels: Their classes, (n,); samples of an unknown class do not count.
+    :param labels: Class of each sample, (n,); samples of an unknown class do not count.
     """
     own = distances[np.arange(len(labels)), labels]
     used, own = distances[np.isfinite(own)], own[np.isfinite(own)]
