@@ -166,3 +166,11 @@ def test_agpd_trusted_samples_that_the_model_gets_wrong_are_refused_or_their_cla
     assert report["classes_not_judged"] == [7]
     with pytest.raises(InvalidInputError, match="give x_val and y_val"):
         AGPD(classifier, x, y, digits.x_clean).detect_poison()
+
+
+def test_agpd_a_sample_that_overflows_is_an_error_and_not_clean(digits: Any, attacked: Any) -> None:
+    classifier, x, y, _ = attacked
+    x = x.copy()
+    x[3] = 3e38
+    with pytest.raises(InvalidInputError, match="finite"):
+        AGPD(classifier, x, y, digits.x_clean, digits.y_clean).detect_poison()
