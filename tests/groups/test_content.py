@@ -69,6 +69,8 @@ def test_what_is_put_aside_is_neither_asked_nor_compared() -> None:
     part = (y == 0) & (np.arange(len(y)) < 10)
     both = content_of(x, labels, foreign | part, 0, NOBODY)
     assert 0 < both.foreign < 1
+    n = (foreign | part).sum()
+    assert both.score == pytest.approx(-np.log1p(-both.foreign * both.spread * n / (n + 1)))  # the rest resembles its class
     assert content_of(x, labels, foreign | part, 0, foreign).foreign == 0
     assert content_of(x, labels, foreign, 0, foreign) == (0.0, 0.0, 0.0)  # no one is left to ask
 
