@@ -157,7 +157,9 @@ def _show_layerwise_run(run: dict[str, Any]) -> None:
 
 
 def _show_filter_run(run: dict[str, Any]) -> None:
-    line = f"{run['title']}, seed {run['seed']}, {run['filter_title']}: "
+    from art_plugins.reports.studies.filter_tables import with_trusted
+
+    line = f"{run['title']}, seed {run['seed']}, {with_trusted(run['filter_title'], run['n_trusted'])}: "
     if run["note"] is None:
         line += f"TPR {_cell(run['tpr'])}, FPR {_cell(run['fpr'])}"
     console.print(line + (run["note"] or ""), markup=False, highlight=False)

@@ -167,3 +167,11 @@ def test_messages_without_a_terminal_are_plain_lines_and_no_bar_is_drawn():
     done = subprocess.run([sys.executable, "-c", COMMAND, "trial"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [*SAID, "Error: the last one is bad"]
+
+
+def test_progress_of_filters_says_what_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = {"title": "a set", "seed": 0, "filter_title": "Ours (none trusted)", "note": None, "tpr": 1.0, "fpr": 0.0}
+    for n_trusted, said in ((0, "Ours (none trusted): TPR"), (20, "Ours, 20 trusted a class: TPR")):
+        assert said in shown(monkeypatch, capsys, 80, shown_module._show_filter_run, run | {"n_trusted": n_trusted})

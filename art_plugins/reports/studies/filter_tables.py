@@ -52,6 +52,11 @@ def _row(title: str, filter_title: str, n_trusted: int, runs: Sequence[Run]) -> 
 def _first_cells(title: str, filter_title: str, n_trusted: int, runs: Sequence[Run]) -> list[str]:
     models = [run["model"] or {} for run in runs]
     figures = [spread([model.get(key) for model in models], rate) for key in ("clean_accuracy", "attack_success")]
-    if n_trusted:
-        filter_title = f"{filter_title.removesuffix(' (none trusted)')}, {n_trusted} trusted a class"
-    return [title, ", ".join(str(run["seed"]) for run in runs), *figures, filter_title]
+    return [title, ", ".join(str(run["seed"]) for run in runs), *figures, with_trusted(filter_title, n_trusted)]
+
+
+def with_trusted(filter_title: str, n_trusted: int) -> str:
+    """Title of a filter that has so many trusted samples of each class; 0: nothing is trusted."""
+    if n_trusted == 0:
+        return filter_title
+    return f"{filter_title.removesuffix(' (none trusted)')}, {n_trusted} trusted a class"
