@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import torch
 
 from art_plugins.defences.contract import PoisonFilter
 from art_plugins.features.batch_norms import batch_norms, lowest_log_densities
@@ -119,7 +120,8 @@ class FLARE(PoisonFilter):
 
 def to_plane(features: np.ndarray, n_neighbors: int, random_state: int) -> np.ndarray:
     """
-    Map points to two dimensions by UMAP with no least distance, as FLARE does.
+    Map points to two dimensions by UMAP with no least distance, as FLARE does. The number of torch's threads stays as it is,
+    which UMAP would change for the whole process.
 
     :param features: Shape (n, d), n at least 4.
     :param n_neighbors: Neighbours of each point, cut to n - 1.
@@ -128,7 +130,11 @@ def to_plane(features: np.ndarray, n_neighbors: int, random_state: int) -> np.nd
     reducer = import_umap().UMAP(
         n_neighbors=min(n_neighbors, len(features) - 1), min_dist=0.0, random_state=random_state, n_jobs=1
     )
-    return np.asarray(reducer.fit_transform(np.maximum(features, LOWEST).astype(np.float32)), dtype=np.float64)
+    n_threads = torch.get_num_threads()
+    try:
+        return np.asarray(reducer.fit_transform(np.maximum(features, LOWEST).astype(np.float32)), dtype=np.float64)
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def import_umap() -> Any:
