@@ -120,8 +120,8 @@ class FLARE(PoisonFilter):
 
 def to_plane(features: np.ndarray, n_neighbors: int, random_state: int) -> np.ndarray:
     """
-    Map points to two dimensions by UMAP with no least distance, as FLARE does. The number of torch's threads stays as it is,
-    which UMAP would change for the whole process.
+    Map points to two dimensions by UMAP with no least distance, as FLARE does. UMAP changes the number of torch's threads
+    for the whole process; here it stays.
 
     :param features: Shape (n, d), n at least 4.
     :param n_neighbors: Neighbours of each point, cut to n - 1.

@@ -131,7 +131,8 @@ def test_compare_writes_record_table_and_page_and_goes_on_where_it_stopped(
     assert main_with(monkeypatch, *arguments) == 0
     record = json.loads((out / "record.json").read_text())
     rows = {row["name"]: row for row in record["runs"][0]["defences"]}
-    assert rows["vae_latent"] == finished["vae_latent"]
+    assert finished["vae_latent"].items() <= rows["vae_latent"].items()  # the models are trained again at the end
+    assert rows["perfect_filter"]["clean_accuracy"] > 0.5
     assert rows["perfect_filter"]["tpr"] == 1.0
     assert rows["perfect_filter"]["fpr"] == 0.0
     assert len(rows) == len(filters.installed_filters())
