@@ -23,6 +23,8 @@ from art_plugins.reports.record_files import COMPARISON, heading
 from art_plugins.reports.suspects import write_suspects
 from art_plugins.storage import json_safe, read_record, write_json, write_text
 
+FORM = 2  # of what is kept of an interrupted run; one of another form is not read
+
 
 def run_comparisons(
     makers: Sequence[Callable[[], Task]],
@@ -81,7 +83,7 @@ def run_comparisons(
 def _identity(task: Task) -> str:
     """A short hash of everything that the results of a task depend on."""
     data = task.data
-    digest = hashlib.sha256(repr((task.attack, task.seed, task.classifier, task.defence, versions())).encode())
+    digest = hashlib.sha256(repr((FORM, task.attack, task.seed, task.classifier, task.defence, versions())).encode())
     for array in (data.x_train[:: max(1, len(data.x_train) // 64)], data.y_train, np.packbits(data.is_poison)):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

@@ -33,11 +33,6 @@ class Inputs:
     what was noticed about the files.
     """
 
-    @property
-    def kind(self) -> str:
-        """``"image"`` or ``"sound"``."""
-        return self.found_clean.kind
-
     folder: Path | None
     found: Samples
     clean: Path
@@ -45,6 +40,11 @@ class Inputs:
     class_names: list[str]
     reader: ImageReader | SoundReader
     notes: list[str]
+
+    @property
+    def kind(self) -> str:
+        """``"image"`` or ``"sound"``."""
+        return self.found_clean.kind
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,8 @@ class LikelyClass(NamedTuple):
         others[np.arange(len(others)), left_out] = np.inf
         known = np.isfinite(others).any(axis=1)
         others[~known] = 0
-        logs = log_softmax(-self.sharpness * others, axis=1) if len(others) else others
-        classes = np.where(known, others.argmin(axis=1), UNKNOWN) if len(others) else np.zeros(0, dtype=int)
-        return classes, np.where(known, np.exp(logs.max(axis=1, initial=-np.inf)), 0.0)
+        logs = log_softmax(-self.sharpness * others, axis=1)
+        return np.where(known, others.argmin(axis=1), UNKNOWN), np.where(known, np.exp(logs.max(axis=1)), 0.0)
 
 
 def fit_likely_class(distances: np.ndarray, labels: np.ndarray) -> LikelyClass:
