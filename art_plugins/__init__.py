@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
     from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
     from art_plugins.baselines.detector_filter import DetectorFilter
+    from art_plugins.baselines.detectors.bad_expert import BaDExpert
     from art_plugins.baselines.detectors.beatrix import Beatrix
     from art_plugins.baselines.detectors.cognitive_distillation import CognitiveDistillation
     from art_plugins.baselines.detectors.ibd_psc import IBDPSC
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from art_plugins.baselines.detectors.step import STEP
     from art_plugins.baselines.detectors.strip_vita import STRIPViTA
     from art_plugins.baselines.detectors.ted import TED
+    from art_plugins.baselines.detectors.ted_plus_plus import TEDPlusPlus
     from art_plugins.baselines.flare import FLARE
     from art_plugins.baselines.label_issues import LabelIssues
     from art_plugins.baselines.psbd import PSBD
@@ -44,6 +46,7 @@ __all__ = [
     "ActivationClustering",
     "Autoencoder",
     "AutoencoderSettings",
+    "BaDExpert",
     "Beatrix",
     "CognitiveDistillation",
     "DetectorFilter",
@@ -60,6 +63,7 @@ __all__ = [
     "STRIPViTA",
     "ScaleUp",
     "SpectralSignatures",
+    "TEDPlusPlus",
     "VAELatentDefence",
     "invert_triggers",
 ]
@@ -77,6 +81,7 @@ _HOMES = {
     "ActivationClustering": "art_plugins.baselines.art_filters",
     "Autoencoder": "art_plugins.features.autoencoder",
     "AutoencoderSettings": "art_plugins.features.autoencoder_settings",
+    "BaDExpert": "art_plugins.baselines.detectors.bad_expert",
     "Beatrix": "art_plugins.baselines.detectors.beatrix",
     "CognitiveDistillation": "art_plugins.baselines.detectors.cognitive_distillation",
     "DetectorFilter": "art_plugins.baselines.detector_filter",
@@ -93,6 +98,7 @@ _HOMES = {
     "STRIPViTA": "art_plugins.baselines.detectors.strip_vita",
     "ScaleUp": "art_plugins.baselines.detectors.scale_up",
     "SpectralSignatures": "art_plugins.baselines.art_filters",
+    "TEDPlusPlus": "art_plugins.baselines.detectors.ted_plus_plus",
     "VAELatentDefence": "art_plugins.defences.latent_clustering",
     "invert_triggers": "art_plugins.triggers.inversion",
 }

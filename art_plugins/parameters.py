@@ -58,13 +58,13 @@ def check_number(
         raise InvalidInputError(f"{name} must be {what}{' ' if words else ''}{words}; received {shown(value)}.")
 
 
-def check_learning_rate(value: Any) -> None:
+def check_learning_rate(value: Any, name: str = "learning_rate") -> None:
     """
     Check the learning rate of an optimiser.
 
     :raises InvalidInputError: If it is no number above 0 and at most ``FASTEST``.
     """
-    check_number("learning_rate", value, above=0, most=FASTEST)
+    check_number(name, value, above=0, most=FASTEST)
 
 
 def is_number(value: Any) -> bool:

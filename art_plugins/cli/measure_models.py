@@ -95,6 +95,12 @@ def layerwise(
             "--peers", help="Also run the detectors and the filters of other authors, such as STRIP, TED, SPECTRE and PSBD."
         ),
     ] = False,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Run this detector of other authors alone, such as TED++; repeat for several.")
+    ] = None,
+    n_train: Annotated[
+        int | None, typer.Option(min=20, help="Number of training images that are drawn at random; default: all.")
+    ] = None,
     download: Download = False,
     seed: Seeds = [0],  # noqa: B006
     models: Models = Path("out/models"),
@@ -106,11 +112,11 @@ def layerwise(
     from art_plugins.evaluation.running.runs import Recording
 
     cases = [
-        ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number)
+        ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number, n_train)
         for number in seed
         for name in dataset
         for pattern in trigger
     ]
     folders, recording = Folders(root, models, download), Recording(out, _command(), _show_layerwise_run)
-    run_layerwise(cases, folders, recording, n_trusted=n_trusted, with_filters=filters, with_peers=peers)
+    run_layerwise(cases, folders, recording, n_trusted=n_trusted, with_filters=filters, with_peers=peer or peers)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)

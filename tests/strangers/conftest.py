@@ -84,6 +84,7 @@ class Strangers:
             "STEP": {"n_draws": 1},
             "STRIP": {"n_blends": 4},
             "STRIPViTA": {"n_blends": 4},
+            "TEDPlusPlus": {"layers": ["0", "1", "3"]},
             "TED": {"layers": ["0", "1", "3"]},  # at the pixels the classes overlap, so that ranks differ
         }.get(name, {})
         if name in FILTERS:

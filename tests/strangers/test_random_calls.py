@@ -168,7 +168,9 @@ VALUES += (
 OWN = {
     "PerfectFilter": ("is_poison",),
     "LayerwiseFeatureDefence": ("x_val", "y_val"),
-    **dict.fromkeys(("B3D", "NeuralCleanseFilter", "STRIP", "ScaleUp", "TED", "Beatrix"), ("target_class",)),
+    **dict.fromkeys(
+        ("B3D", "NeuralCleanseFilter", "STRIP", "ScaleUp", "TED", "TEDPlusPlus", "Beatrix", "BaDExpert"), ("target_class",)
+    ),
 }
 INVERSION = ("kinds", "nb_steps", "batch_size", "threshold", "min_success", "precision", "random_state", "verbose")
 TRAINING = ("nb_epochs", "batch_size", "learning_rate", "random_state", "patience", "checkpoint", "verbose")

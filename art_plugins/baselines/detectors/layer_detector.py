@@ -76,7 +76,7 @@ class LayerDetector(ForDetectorClassifier, ThresholdDetector):
     def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
         scores = np.empty(len(x))
         for batch in stream_activations(self.classifier, x, self.layers_, batch_size):
-            predicted = batch.predicted
+            predicted = self._compared_with(batch)
             features = {name: self._reduce(batch, name) for name in self.layers_}
             found = np.full(len(predicted), np.inf)  # an image whose activations are not finite is never called clean
             sound = np.all([np.isfinite(layer.reshape(len(layer), -1)).all(axis=1) for layer in features.values()], axis=0)
@@ -85,6 +85,10 @@ class LayerDetector(ForDetectorClassifier, ThresholdDetector):
                 found[sound] = self._batch_scores(kept, predicted[sound])
             scores[batch.start : batch.start + len(predicted)] = found
         return scores
+
+    def _compared_with(self, batch: ActivationBatch) -> np.ndarray:
+        """Give the class that each image of a batch is compared with, (B,)."""
+        return batch.predicted
 
     def _default_layers(self, x: np.ndarray) -> list[str]:
         return find_blocks(self.classifier, x)

@@ -36,6 +36,8 @@ class TED(LayerDetector):
     :ivar clean_ranks_: Ranks of the clean images, (m, L).
     """
 
+    _most_components: int | None = None  # all
+
     def __init__(
         self,
         classifier: Any,
@@ -65,6 +67,7 @@ class TED(LayerDetector):
         self._labels, self._reference = labels[kept], {name: layer[kept] for name, layer in features.items()}
         self.clean_ranks_ = np.empty((0, len(self.layers_)), dtype=np.int64)
         if kept.any():
+            self._learn_tubes()
             self.clean_ranks_ = self._ranks(self._reference, self._labels, own=True)
         self._telling = (self.clean_ranks_ != self.clean_ranks_[:1]).any(axis=0)
         n_telling = int(self._telling.sum())
@@ -75,7 +78,8 @@ class TED(LayerDetector):
             )
         # Directions without variance would have infinite weight.
         rank = np.linalg.matrix_rank(np.corrcoef(self.clean_ranks_[:, self._telling], rowvar=False), tol=1e-9)
-        self._pca = import_optional("pyod.models.pca").PCA(n_components=int(rank), svd_solver="full")
+        n_components = int(min(rank, self._most_components or rank))
+        self._pca = import_optional("pyod.models.pca").PCA(n_components=n_components, svd_solver="full")
         self._pca.fit(self.clean_ranks_[:, self._telling])
         scores = np.zeros(len(labels))
         scores[kept] = self._pca.decision_scores_
@@ -93,7 +97,11 @@ class TED(LayerDetector):
 
     def _ranks(self, features: dict[str, np.ndarray], classes: np.ndarray, own: bool = False) -> np.ndarray:
         """Give the ranks, with a column for each layer, (n, L)."""
-        columns = [
-            neighbour_ranks(features[name], classes, self._reference[name], self._labels, own) for name in self.layers_
-        ]
-        return np.stack(columns, axis=1)
+        return np.stack([self._layer_ranks(name, features[name], classes, own) for name in self.layers_], axis=1)
+
+    def _layer_ranks(self, name: str, features: np.ndarray, classes: np.ndarray, own: bool) -> np.ndarray:
+        """Give the ranks at a layer, (n,)."""
+        return neighbour_ranks(features, classes, self._reference[name], self._labels, own)
+
+    def _learn_tubes(self) -> None:
+        """Nothing: TED ranks all images alike."""

@@ -1,4 +1,4 @@
-"""Beatrix and TED: the scores in loops, held-out clean images, and what they catch on digits."""
+"""Beatrix, TED and TED++: the scores in loops, held-out clean images, and what they catch on digits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from torch import nn
 from art_plugins.baselines import pyod_filter
 from art_plugins.baselines.detectors.beatrix import N_FOLDS, Beatrix
 from art_plugins.baselines.detectors.ted import TED
+from art_plugins.baselines.detectors.ted_plus_plus import TEDPlusPlus
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.features.vae.training import seeded
 
@@ -65,6 +66,64 @@ def test_ted_ranks_and_scores_equal_a_recomputation_with_pyods_detector(digits, 
     predicted = new[-1].argmax(axis=1)
     others = [[rank(new[i][row], predicted[row], i) for i in (2, 4, 5)] for row in range(40)]
     np.testing.assert_allclose(detector.outlier_scores(triggered[:40]), pca.decision_function(others), rtol=1e-6)
+
+
+@needs_pyod
+def test_ted_plus_plus_ranks_and_scores_equal_a_recomputation_with_pyods_detector(digits, triggered):
+    from pyod.models.pca import PCA
+
+    network = digits.network("white_square")
+    detector = TEDPlusPlus(wrapped(network), layers=["2", "4", "5"])
+    detector.fit(digits.x_clean, digits.y_clean)
+    clean, new = (outputs_of(network, x) for x in (digits.x_clean, triggered[:40]))
+    right = clean[-1].argmax(axis=1) == digits.y_clean
+    labels = digits.y_clean[right]
+
+    def rank(one: np.ndarray, label: int, layer: int, left_out: int | None = None) -> int:
+        known = clean[layer][right]
+        distances = np.linalg.norm(known - one, axis=1)
+        order = [row for row in np.argsort(distances) if row != left_out]
+        found = [labels[row] == label for row in order].index(True)
+        nearest, members = order[found], known[labels == label]
+        half = int(np.ceil(len(members) / 2))
+        radius = np.sort(np.linalg.norm(members - known[nearest], axis=1))[half]  # the image itself is the first one
+        return found if distances[nearest] <= radius else len(labels) - 1
+
+    own = np.array([[rank(clean[i][right][row], labels[row], i, row) for i in (2, 4, 5)] for row in range(len(labels))])
+    np.testing.assert_array_equal(detector.clean_ranks_, own)
+    assert (own == len(labels) - 1).any()
+    pca = PCA(n_components=2, svd_solver="full").fit(own)
+    np.testing.assert_allclose(detector.clean_scores_[right], pca.decision_scores_, rtol=1e-6)
+    predicted = new[-1].argmax(axis=1)
+    others = [[rank(new[i][row], predicted[row], i) for i in (2, 4, 5)] for row in range(40)]
+    np.testing.assert_allclose(detector.outlier_scores(triggered[:40]), pca.decision_function(others), rtol=1e-6)
+
+
+@needs_pyod
+def test_ted_plus_plus_image_of_a_class_without_clean_images_is_compared_with_the_likeliest_other(digits):
+    network = digits.network("white_square")
+    kept = digits.y_clean != 5
+    detector = TEDPlusPlus(wrapped(network), layers=["2", "4"])
+    detector.fit(digits.x_clean[kept], digits.y_clean[kept])
+    outputs = outputs_of(network, digits.x_test)[-1]
+    sent = outputs.argmax(axis=1) == 5
+    assert sent.any()
+
+    def without_five(module: nn.Module, given: Any, logits: torch.Tensor) -> torch.Tensor:
+        return logits.index_fill(1, torch.tensor([5]), -1e9)
+
+    found = detector.outlier_scores(digits.x_test[sent])
+    handle = network.register_forward_hook(without_five)
+    try:
+        expected = detector.outlier_scores(digits.x_test[sent])
+    finally:
+        handle.remove()
+    np.testing.assert_array_equal(found, expected)
+    assert (found > 0).all()
+    # Clean images that are predicted to be of the class that is left out are scored in the same way, not passed.
+    absent = detector._absent
+    if absent.any():
+        np.testing.assert_array_equal(detector.clean_scores_[absent], detector.outlier_scores(digits.x_clean[kept][absent]))
 
 
 @needs_pyod
@@ -141,7 +200,14 @@ def test_beatrix_layer_is_the_map_nearest_to_two_thirds_of_the_way():
     assert Beatrix(wrapped(flat))._default_layers(x) == ["4"]
 
 
-@pytest.mark.parametrize(("kind", "layers"), [(Beatrix, ["1", "3"]), pytest.param(TED, ["0", "2", "4"], marks=needs_pyod)])
+@pytest.mark.parametrize(
+    ("kind", "layers"),
+    [
+        (Beatrix, ["1", "3"]),
+        pytest.param(TED, ["0", "2", "4"], marks=needs_pyod),
+        pytest.param(TEDPlusPlus, ["0", "2", "4"], marks=needs_pyod),
+    ],
+)
 def test_detector_ranks_triggered_images_above_clean_ones(digits, triggered, kind, layers):
     detector = kind(wrapped(digits.network("white_square")), layers=layers)
     detector.fit(digits.x_clean, digits.y_clean)
