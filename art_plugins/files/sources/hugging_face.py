@@ -136,11 +136,10 @@ def _columns(parts: Sequence[tuple[str, Any]], reading: Reading, origin: str) ->
     columns = parts[0][1].features
     if any(part.features != columns for _, part in parts):
         raise InvalidInputError(f"The parts of {origin} have different columns; scan one, with --split or by its file.")
-    media = [name.lower() for name, kind in columns.items() if isinstance(kind, (datasets.Image, datasets.Audio))]
-    return (
-        choose_column("samples", list(columns), reading.path_column, (*media, *SAMPLE_COLUMNS), origin),
-        choose_column("labels", list(columns), reading.label_column, LABEL_COLUMNS, origin),
-    )
+    label = choose_column("labels", list(columns), reading.label_column, LABEL_COLUMNS, origin)
+    others = [name for name in columns if name != label]
+    media = [name.lower() for name in others if isinstance(columns[name], (datasets.Image, datasets.Audio))]
+    return choose_column("samples", others, reading.path_column, (*media, *SAMPLE_COLUMNS), origin), label
 
 
 def _kind(feature: Any, first: Any, reading: Reading, origin: str) -> str:
