@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UTF-8, line and paragraph separators
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # let text be shown in another order
 HIDDEN = "its name starts with a dot or an underscore"
 
 
@@ -81,7 +82,7 @@ def visible_folders(root: Path) -> list[str]:
 
 def printable(name: str) -> str:
     """The name itself where it can stand on a line of a text file, else with escapes."""
-    if any(unicodedata.category(character) in UNPRINTABLE for character in name):
+    if any(unicodedata.category(character) in UNPRINTABLE or character in TURNING for character in name):
         return name.encode("unicode_escape").decode("ascii")
     return name
 

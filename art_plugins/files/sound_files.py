@@ -77,7 +77,7 @@ class SoundReader:
             mended.append("louder than full scale, clipped")
         if rate_hz != self.sample_rate_hz:
             mended.append("resampled")
-            mono = resample(mono, rate_hz, self.sample_rate_hz)
+            mono = resample(mono, rate_hz, self.sample_rate_hz).clip(-1, 1)  # the filter swings over at steep edges
         n_whole = math.ceil(n_frames * self.sample_rate_hz / rate_hz)
         if n_whole != self.n_samples:
             mended.append(PADDED if n_whole < self.n_samples else CROPPED)
