@@ -103,7 +103,7 @@ def _read(one: Gathered, run: Run) -> Iterator[Result]:
 def _of_filters(run: Run) -> Iterator[Result]:
     if run["note"] is None:
         samples = {key: value for key, value in run["case"].items() if key not in ("seed", "network", "width", "nb_epochs")}
-        title = f"{run['title']}; {run['n_train']} samples"
+        title = f"{run['title']}; {run['n_train']:,} samples"
         key, has_model = _key(FILTER_RATES, run), run["case"]["network"] != NO_NETWORK
         task = Task(FILTER, _data(run), title, key, json.dumps([samples, run["n_train"]], sort_keys=True), has_model)
         yield _of_counts(task, _filter_title(run), run["seed"], run)
@@ -119,14 +119,14 @@ def _of_comparison(run: Run) -> Iterator[Result]:
     what = f"{run['trigger']}, {run['source']} \u2192 {run['target']}, {100 * run['fraction']:g} % of the source"
     settings = {name: value for name, value in run["settings"].items() if name != "seed"}
     key = json.dumps([COMPARISON, run["title"], what, settings, run["n_train"]], sort_keys=True)
-    task = Task(FILTER, run["title"], f"{what}; {run['n_train']} samples", key)
+    task = Task(FILTER, run["title"], f"{what}; {run['n_train']:,} samples", key)
     for row in run["defences"]:
         yield _of_counts(task, row["title"], run["seed"], row)
 
 
 def _of_layerwise(run: Run) -> Iterator[Result]:
     if "filters" in run:
-        task = Task(FILTER, _data(run), f"{run['title']}; {run['n_train']} samples", _key("filters of layerwise", run))
+        task = Task(FILTER, _data(run), f"{run['title']}; {run['n_train']:,} samples", _key("filters of layerwise", run))
         for row in run["filters"]:
             yield _of_counts(task, _layerwise_title(row["title"]), run["seed"], row)
     if run["model"]["attack_success"] is not None:

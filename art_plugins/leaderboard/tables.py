@@ -95,7 +95,7 @@ def _of_published(found: Sequence[Distance]) -> str:
 
 def task_table(task: dict[str, list[Result]]) -> Table:
     """Give the methods that were measured on one task, the best one first."""
-    columns = {"Method": False, "TPR": True, "FPR": True, "AUROC": True, "Seeds": False, "Seconds": True, "MB": True}
+    columns = {"Method": False, "TPR": True, "FPR": True, "AUROC": True, "Seeds": True, "Seconds": True, "MB": True}
     best = unbeaten(task)
     order = sorted(task, key=lambda method: -rates(task[method]).lead)
     rows = [[f"{method} \u2605" if method in best else method, *_measures(task[method])] for method in order]
@@ -104,7 +104,7 @@ def task_table(task: dict[str, list[Result]]) -> Table:
 
 def alone_table(tasks: Sequence[dict[str, list[Result]]]) -> Table:
     """Give the tasks on which a single method was measured."""
-    columns = {"Attack": False, "Method": False, "TPR": True, "FPR": True, "AUROC": True, "Seeds": False}
+    columns = {"Attack": False, "Method": False, "TPR": True, "FPR": True, "AUROC": True, "Seeds": True}
     rows = []
     for task in tasks:
         ((method, own),) = task.items()
