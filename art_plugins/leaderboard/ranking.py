@@ -19,7 +19,7 @@ class Rates(NamedTuple):
     :param tpr: Share of the poison that is caught; ``None``: the data are clean.
     :param fpr: Share of the clean samples that are taken for poison.
     :param lead: TPR less FPR; on clean data the FPR with a minus.
-    :param variance: Of ``lead``, from the numbers of samples.
+    :param variance: Variance of ``lead``, from the numbers of samples.
     """
 
     tpr: float | None
