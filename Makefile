@@ -1,5 +1,5 @@
 SHELL := bash
-.PHONY: help test slow benchmark lint docs figures constraints
+.PHONY: help test slow benchmark lint docs figures tables constraints
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ figures:  ## The drawings of the methods, from their descriptions in docs/figure
 	        -e "s#^<svg#<svg class=\"drawing\" role=\"img\" aria-label=\"$$name\"#" \
 	        -e 's/="black"/="currentColor"/g; s/<text /<text fill="currentColor" /' > $${file%.dot}.svg; \
 	done
+
+tables:  ## Every generated table of the README and of the documentation, from tests/records.
+	art-plugins reproduce --size cpu --records tests/records --out out/tables/reproduce
+	art-plugins report out/tables/reproduce tests/records --out out/tables --markdown tests/records/README.md \
+	    --fill README.md --fill docs/results.md --fill docs/leaderboard.md
 
 # torchvision goes with the torch of its own release. TensorFlow's package for Windows has no release that would fit.
 constraints:  ## Choose the versions of constraints.txt anew; then let the tests run on them.

@@ -24,6 +24,7 @@ STOREYS = [
     {"baselines"},
     {"evaluation"},
     {"inspection", "reproduction"},
+    {"leaderboard"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from art_plugins import cli
 from art_plugins.cli import shown
+from art_plugins.leaderboard.tables import leaderboard_blocks
 from art_plugins.reports.evaluation_page import evaluation_markdown, filled
 from art_plugins.reports.record_files import REPRODUCTION
 from art_plugins.reports.records import Gathered, gather
@@ -22,6 +23,7 @@ from art_plugins.reproduction.studies import STUDIES
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+LEADERBOARD = (ROOT / "docs" / "leaderboard.md").read_text(encoding="utf-8")
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 TEXTS = "\n".join([README, *(page.read_text(encoding="utf-8") for page in PAGES)])
 RECORDS = Path(__file__).parent / "records"
@@ -39,6 +41,11 @@ def gathered() -> list[Gathered]:
             known[name] = record
         found.append(Gathered(REPRODUCTION, item.name, item_record(item, "cpu", known), RECORDS, item.note))
     return [*found, *gather([RECORDS])]
+
+
+def test_leaderboard_is_that_of_the_records(gathered: list[Gathered]) -> None:
+    assert LEADERBOARD.count("<!-- end -->") == 4
+    assert filled(LEADERBOARD, gathered, leaderboard_blocks(gathered)) == LEADERBOARD
 
 
 @pytest.mark.parametrize(("text", "n_blocks"), [(README, 1), (RESULTS, 20)], ids=["README.md", "docs/results.md"])

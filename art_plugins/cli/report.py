@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from art_plugins.cli.app import app, console
 from art_plugins.cli.options import _size_of_machine
 from art_plugins.cli.shown import _show
 from art_plugins.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from art_plugins.reports.records import Gathered
 
 
 @app.command()
@@ -76,23 +79,39 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.md.")] = Path("out/report"),
     markdown: Annotated[Path | None, typer.Option(help="Write the Markdown to this file instead of report.md.")] = None,
     fill: Annotated[
-        Path | None,
-        typer.Option(help="Markdown file in which every block from <!-- RECORD --> to <!-- end --> is written again."),
+        list[Path] | None,
+        typer.Option(
+            help="Markdown file whose blocks from <!-- RECORD --> to <!-- end --> are written again; may be repeated."
+        ),
     ] = None,
 ) -> None:
     """Make one page of all records: our numbers beside those of the papers, all methods, and suspects to hear and see."""
     from art_plugins.optional import import_optional
-    from art_plugins.reports.evaluation_page import filled, write_evaluation_report
+    from art_plugins.reports.evaluation_page import write_evaluation_report
     from art_plugins.reports.records import gather
     from art_plugins.storage import write_text
 
     import_optional("jinja2")
-    if fill is not None and not fill.is_file():
-        raise InvalidInputError(f"--fill {fill} does not exist.")
+    files = fill or []
+    for file in files:
+        if not file.is_file():
+            raise InvalidInputError(f"--fill {file} does not exist.")
     gathered = gather(folders)
-    text = None if fill is None else filled(fill.read_text(encoding="utf-8"), gathered)
+    texts = [_filled(file.read_text(encoding="utf-8"), gathered) for file in files]
     write_evaluation_report(gathered, out, markdown)
-    if fill is not None and text is not None:
-        write_text(fill, text)
-    written = [out / "report.html", markdown or out / "report.md", *([fill] if fill else [])]
+    for file, text in zip(files, texts, strict=True):
+        write_text(file, text)
+    written = [out / "report.html", markdown or out / "report.md", *files]
     console.print(f"Written: {', '.join(map(str, written))}", markup=False)
+
+
+def _filled(text: str, gathered: list[Gathered]) -> str:
+    """The text with its blocks written again. The leaderboard is made only for a text that shows it."""
+    from art_plugins.reports.evaluation_page import filled
+
+    further = None
+    if "<!-- leaderboard" in text:
+        from art_plugins.leaderboard.tables import leaderboard_blocks
+
+        further = leaderboard_blocks(gathered)
+    return filled(text, gathered, further)

@@ -81,13 +81,14 @@ def evaluation_markdown(gathered: Sequence[Gathered]) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def filled(text: str, gathered: Sequence[Gathered]) -> str:
+def filled(text: str, gathered: Sequence[Gathered], further: Mapping[str, str] | None = None) -> str:
     """
     Replace the tables in a Markdown text. Each block from ``<!-- NAME -->`` to ``<!-- end -->`` is written again.
 
     ``NAME`` is the name of a record. ``NAME 1 3`` gives only the first and the third table of the record. The name
     ``reproduction`` gives the summary of all items of the papers.
 
+    :param further: Text of blocks that are no record, by their names.
     :raises InvalidInputError: If there is no record of the name in a block, or if the record has no such table.
     """
     records = {one.name: one.record for one in gathered if one.kind != REPRODUCTION}
@@ -95,10 +96,12 @@ def filled(text: str, gathered: Sequence[Gathered]) -> str:
 
     def fill(match: re.Match[str]) -> str:
         name, *numbers = match[1].split()
+        if further is not None and name in further:
+            return f"<!-- {match[1]} -->\n{further[name]}\n<!-- end -->"
         if name == "reproduction" and items:
             return f"<!-- {match[1]} -->\n{markdown(summary_table(items))}\n<!-- end -->"
         if name not in records:
-            known = ", ".join([*(["reproduction"] if items else []), *records])
+            known = ", ".join([*(["reproduction"] if items else []), *(further or {}), *records])
             raise InvalidInputError(f"The block {name!r} is no record; there are {known}.")
         shown, _ = record_tables(records[name])
         if numbers and not all(1 <= int(number) <= len(shown) for number in numbers):
