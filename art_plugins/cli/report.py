@@ -82,8 +82,10 @@ def report(
 ) -> None:
     """Make one page of all records: our numbers beside those of the papers, all methods, and suspects to hear and see."""
     from art_plugins.optional import import_optional
-    from art_plugins.reports.evaluation_page import filled, write_evaluation_report
+    from art_plugins.reports.evaluation_page import ALL_FILTERS, filled, write_evaluation_report
+    from art_plugins.reports.record_files import FILTER_RATES
     from art_plugins.reports.records import gather
+    from art_plugins.reports.studies.attack_picture import write_attack_picture
     from art_plugins.storage import write_text
 
     import_optional("jinja2")
@@ -92,7 +94,11 @@ def report(
     gathered = gather(folders)
     text = None if fill is None else filled(fill.read_text(encoding="utf-8"), gathered)
     write_evaluation_report(gathered, out, markdown)
+    written = [out / "report.html", markdown or out / "report.md"]
     if fill is not None and text is not None:
         write_text(fill, text)
-    written = [out / "report.html", markdown or out / "report.md", *([fill] if fill else [])]
+        written.append(fill)
+        if f"<!-- {ALL_FILTERS} -->" in text:
+            filters = [one.record for one in gathered if one.kind == FILTER_RATES]
+            written.append(write_attack_picture(filters, fill.parent / "figures"))
     console.print(f"Written: {', '.join(map(str, written))}", markup=False)
