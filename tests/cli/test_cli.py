@@ -248,3 +248,5 @@ def test_filters_measures_every_repeated_option_and_prints_the_table(
     for word in ("Perfect filter", "Forward pass", "EMNIST letters"):
         assert word in printed
         assert word in (tmp_path / "out" / "table.md").read_text()
+    picture = (tmp_path / "out" / "attacks_by_filters.svg").read_text(encoding="utf-8")
+    assert "EMNIST letters, plain_cnn, 300" in picture
