@@ -43,7 +43,8 @@ def excess(members: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
     median = np.median(members, axis=0)
     own = _is_near(members, median).mean(axis=0)
     most: np.ndarray = np.max([_is_near(pictures, median).mean(axis=0) for pictures in others], axis=0)
-    return own - most
+    beyond: np.ndarray = own - most
+    return beyond
 
 
 def holds_patch(members: np.ndarray, pixels: np.ndarray) -> np.ndarray:
