@@ -25,8 +25,6 @@ def shared_pixels(
     that are near it. It has to be above one half, and above the largest excess of any pixel in groups of clean pictures:
     with 19 of them, clean pictures pass for a group with a patch with a probability of 1/20.
 
-    No command calls this yet: it is the first part of a repair that takes the patch off.
-
     :param members: Values 0 to 255, (m, H, W) or (m, H, W, 3).
     :param others: Sets of clean pictures, (m', H, W, ...) each. The excess is that over the set that agrees most.
     :param draws: Pairs of disjoint sets of clean pictures, (2, m, H, W, ...) each, as large as the group and of the classes
