@@ -25,7 +25,7 @@ from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.deciding.decisions import Decisions, read_decisions
 from art_plugins.inspection.deciding.manifest import RESTORE, Applied, apply_decisions, check_place
-from art_plugins.inspection.evidence.cache import cached
+from art_plugins.inspection.evidence.cache import cached, kept_features
 from art_plugins.inspection.evidence.examine import Examined, examine
 from art_plugins.inspection.evidence.model import check_model
 from art_plugins.inspection.evidence.trusted import Trusted, find_trusted, read_trusted
@@ -96,7 +96,8 @@ def scan(
         reader = make_reader(found, settings, fitted)
         decoded, trusted = stack.enter_context(_decoded(found, reader, settings, verbose))
         trained, asked = given if fitted is None or is_shipped(given) else fitted, params | {"verbose": verbose}
-        examined = examine(decoded, reader, settings, asked, trained, trusted)
+        with kept_features(fitted, reader.shape, settings.cache) as memory:
+            examined = examine(decoded, reader, settings, asked, trained, trusted, memory)
         record: dict[str, Any] = {"command": command, "folder": found.origin}
         record |= scan_record(found, reader, decoded, examined, settings, params)
         hash_of = _hashes(found, decoded)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.views import frames
+from art_plugins.features.views import Views
 from art_plugins.groups.shared_filter import cepstra, find_shared_filters
 from art_plugins.groups.shared_sound import Sounds
 from art_plugins.groups.sound_search import SharedSounds, find_shared_sounds
@@ -25,6 +25,7 @@ MOST = 0.9  # of the samples that share something, from which on the half that h
 def search_sounds(
     encoder: Autoencoder,
     x: np.ndarray,
+    views: Views,
     labels: np.ndarray,
     nb_classes: int,
     settings: ScoringSettings,
@@ -33,10 +34,13 @@ def search_sounds(
     """
     Look in waveforms for sounds and for filters that a class shares, each at a third of the false-alarm rate.
 
+    :param views: What :func:`~art_plugins.features.views.describe` gives of the waveforms.
+
     :return: By name, ``"sound"`` and ``"filter"``; empty where there are no waveforms, or where the settings name a rule
         that has no false-alarm rate.
     """
-    if encoder.settings.kind != "waveform" or not is_tested(settings):
+    spectra = views.spectra
+    if encoder.settings.kind != "waveform" or spectra is None or not is_tested(settings):
         return {}
     rate_hz, rate = encoder.settings.sample_rate_hz, settings.false_alarm_rate / N_VERDICTS
 
@@ -45,7 +49,7 @@ def search_sounds(
 
     return {
         "sound": find_shared_sounds(
-            Sounds(waveforms, rate_hz), lambda rows: frames(encoder, x[rows]), labels, nb_classes, rate, random_state
+            Sounds(waveforms, rate_hz), lambda rows: spectra[rows], labels, nb_classes, rate, random_state
         ),
         "filter": find_shared_filters(
             lambda rows: cepstra(waveforms(rows), rate_hz), labels, nb_classes, rate, random_state

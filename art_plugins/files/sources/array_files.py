@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.disk_room import temporary_file
 from art_plugins.errors import InvalidInputError, MissingPackageError
-from art_plugins.files.folder_room import temporary_file
 from art_plugins.files.sources.arrays import Named, read_arrays
 from art_plugins.files.sources.columns import LABEL_COLUMNS, SAMPLE_COLUMNS, choose_splits, split_of
 from art_plugins.files.sources.damage import check_expansion, one_line, values_of

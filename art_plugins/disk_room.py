@@ -1,4 +1,4 @@
-"""Room on the disk for a temporary array, taken before anything is written."""
+"""Room on the disk for temporary arrays, taken before anything is written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from art_plugins.errors import InvalidInputError
 
 ZEROS_BYTES = 2**20
+IN_MEMORY_BYTES = 16 * 2**20  # an array that is not larger is held in memory
 
 
 @contextmanager
@@ -21,6 +24,22 @@ def temporary_file(n_bytes: int, what: str) -> Iterator[Any]:
     with tempfile.TemporaryFile() as file:
         take_room(file.fileno(), n_bytes, what)
         yield file
+
+
+def scratch_array(shape: tuple[int, ...], dtype: Any, what: str) -> np.ndarray:
+    """
+    Give an array of zeros; a large one lies in a temporary file without a name, which is gone when nothing uses the array.
+
+    :param shape: Shape of the array.
+    :param dtype: Type of its values.
+    :param what: What needs the room, as for :func:`take_room`.
+    :raises InvalidInputError: If the disk is too full.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes <= IN_MEMORY_BYTES:
+        return np.zeros(shape, dtype)
+    with temporary_file(n_bytes, what) as file:
+        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))  # the map outlives the file
 
 
 def take_room(descriptor: int, n_bytes: int, what: str) -> None:
