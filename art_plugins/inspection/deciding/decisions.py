@@ -66,7 +66,9 @@ def _read(path: Path) -> dict[Sample, str]:
         if not path.is_file() or size > MOST_BYTES:
             raise InvalidInputError(f"{path} is no file of decisions: it is no plain file, or has {size:,} bytes.")
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no text, or no name of a file
+        if isinstance(error, InvalidInputError):
+            raise
         raise InvalidInputError(
             f"{path} cannot be read as a table or as decisions ({error}); give rows of a suspects.csv, or the file that "
             "the page of a scan has saved."
