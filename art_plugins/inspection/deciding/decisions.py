@@ -13,7 +13,7 @@ from typing import Any
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.outputs import csv_cell
-from art_plugins.parameters import shown
+from art_plugins.parameters import checked_path, shown
 
 KIND, SCHEMA = "decisions", 1  # the schema rises when something is renamed or means something else
 ACCEPT, REJECT = "accept", "reject"  # clean; poison
@@ -56,7 +56,7 @@ def read_decisions(*paths: str | Path | None) -> Decisions:
     found: dict[Sample, str] = {}
     for path in paths:
         if path is not None:
-            found |= _read(Path(path))
+            found |= _read(checked_path("A file of decisions", path))
     return Decisions(found)
 
 
