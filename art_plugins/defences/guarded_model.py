@@ -15,6 +15,7 @@ from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import forward, torch_module
 from art_plugins.features.forward_pass import first_tensor, hooks
+from art_plugins.parameters import shown
 from art_plugins.statistics.factor_densities import FactorDensities
 
 OUTPUTS = ("logits", "trigger_score", "corrected_label")
@@ -57,6 +58,9 @@ class GuardedModel(nn.Module):
 
     def __init__(self, detector: InFlightDetector | None, layers: LayerwiseFeatureDetector | None = None) -> None:
         super().__init__()
+        for one, kind in ((detector, InFlightDetector), (layers, LayerwiseFeatureDetector)):
+            if one is not None and not isinstance(one, kind):
+                raise InvalidInputError(f"A {kind.__name__} is needed, or None; received {shown(one)}.")
         given = [one for one in (detector, layers) if one is not None]
         if not given or any(one.classifier is not given[0].classifier for one in given):
             raise InvalidInputError("Give an in-flight detector, a layer-wise one, or both for the same classifier.")

@@ -8,6 +8,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from art_plugins.errors import InvalidInputError
+
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UTF-8, line and paragraph separators
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # let text be shown in another order
 HIDDEN = "its name starts with a dot or an underscore"
@@ -68,6 +70,18 @@ def walk(root: Path, start: Path, at_any_depth: bool = True) -> Walk:
         if at_any_depth:
             waiting += reversed(folders)
     return found
+
+
+def is_file(path: Path) -> bool:
+    """
+    Whether there is a plain file, or a link to one.
+
+    :raises InvalidInputError: If the system refuses the question: no rights to a folder above, or a name that no file has.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be used ({error.strerror}).") from error
 
 
 def visible_folders(root: Path) -> list[str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers
+from art_plugins.files.file_walk import is_file
 from art_plugins.files.model_formats import foreign_folder, foreign_format, is_safetensors, is_torchscript
 from art_plugins.files.model_inputs import find_input, probe, samples_of
 from art_plugins.files.network_factory import make_network
@@ -78,7 +79,7 @@ def check_model_file(path: Path, factory: str | None) -> bool:
     :return: Whether it is a TorchScript file; else it may hold weights.
     :raises InvalidInputError: If it is no model file of torch's, or needs a factory, or needs none.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InvalidInputError(f"{path} {foreign_folder(path) if path.exists() else 'does not exist; give a model file.'}")
     if is_torchscript(path):
         if factory is not None:

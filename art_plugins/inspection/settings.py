@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import check_size
 from art_plugins.files.sound_files import check_seconds
-from art_plugins.parameters import check_choice, check_count, check_flag, check_number
+from art_plugins.parameters import check_choice, check_count, check_flag, check_number, shown
 
 EVIDENCE = ("latents", "network", "labels")
 FAIL_ON = ("poison", "look", "never")
@@ -157,8 +157,8 @@ class ScanSettings:
             )
 
     def _check_evidence(self) -> None:
-        if isinstance(self.only, str):
-            raise InvalidInputError(f"only must be a list of kinds of evidence, such as [{self.only!r}].")
+        if not isinstance(self.only, (tuple, list)):
+            raise InvalidInputError(f"only must be a list of kinds of evidence of {EVIDENCE}; received {shown(self.only)}.")
         for kind in self.only:
             check_choice("only", kind, EVIDENCE)
         check_flag("fast", self.fast)
