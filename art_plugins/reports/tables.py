@@ -24,8 +24,8 @@ class Table(NamedTuple):
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """Give a number with this number of decimals, or a dash if it is not known."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    """Give a number with this number of decimals, or a dash if it is not known. What rounds to zero has no sign."""
+    return DASH if value is None or not math.isfinite(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 count, one_decimal, two_decimals, rate = (partial(fixed, digits=digits) for digits in range(4))

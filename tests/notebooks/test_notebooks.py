@@ -17,7 +17,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # tqdm's own words where the extra `notebooks` is only half installed; nothing is wrong with the notebook then.
 HARMLESS = re.compile(r"IProgress not found|from \.autonotebook import")
 COMPLAINT = re.compile(r"warning|error|traceback", re.IGNORECASE)
-ALLOWED_IMPORTS = {"IPython", "art_plugins", "numpy", "sklearn", "torch"}
+ALLOWED_IMPORTS = {"IPython", "art_plugins", "logging", "numpy", "sklearn", "torch"}
 
 
 def sources(path: Path, kind: str) -> list[str]:

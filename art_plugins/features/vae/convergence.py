@@ -85,7 +85,7 @@ def settled_words(history: Sequence[Mapping[str, float]], steps: int) -> str | N
     if has_settled(history, steps):
         return None
     shares, width = changes(history, steps), window_epochs(steps)
-    trained = f"{len(history)} epochs of {steps} steps"
+    trained = f"{len(history)} epoch{'' if len(history) == 1 else 's'} of {steps} steps"
     if len(shares):
         seen = f"after {trained} the autoencoder's latents still change, by {shares[-1]:.1%} in {width} epochs"
     else:
