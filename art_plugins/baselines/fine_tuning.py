@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import torch_module
+from art_plugins.features.classifiers import class_outputs, forward, preprocessed, torch_module
 
 
 def copyable_network(classifier: Any) -> nn.Module:
@@ -33,8 +33,7 @@ def training_step(
     classifier: Any, network: nn.Module, optimiser: torch.optim.Optimizer, x: np.ndarray, labels: np.ndarray
 ) -> None:
     """Take one step on a batch of images, which the classifier's preprocessing prepares."""
-    batch, _ = classifier._apply_preprocessing(x, y=None, fit=False)
-    outputs = network(torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device))
+    outputs = class_outputs(forward(classifier, network, preprocessed(classifier, x, network)), len(x))
     loss = functional.cross_entropy(outputs, torch.from_numpy(labels).to(outputs.device))
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]

@@ -23,6 +23,7 @@ from art_plugins.parameters import check_count, check_learning_rate
 UNLEARNING_BATCH, FINE_TUNING_BATCH = 128, 64  # the authors'
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4  # of the fine-tuning, the authors'
 EPOCHS_OF_A_RATE, DECAY = 2, 0.1  # after so many epochs the learning rate of the fine-tuning is multiplied by this
+N_FOLDS = 2  # each clean image is scored by copies that did not see it; more folds cost more trainings
 SLOPE, CORNER, LEAST = 2.0, 0.5, 1e-8  # of the rule on the two confidences, the authors' for ResNet-18
 
 
@@ -64,8 +65,9 @@ class BaDExpert(ForDetectorClassifier, ThresholdDetector):
     were at hand, the full text was not. The authors take 2,000 clean images.
 
     Deviates: the program scores -s, which orders images in the same way. The clean images are not augmented. Batches have
-    nearly equal sizes. The threshold is set on clean images by their false-positive rate, and on the same ones from which
-    the copies learned, so the auxiliary model is surer of them than of new ones; the program takes images of the test set.
+    nearly equal sizes. The threshold is set on clean images by their false-positive rate; the program takes images of the
+    test set for that. Here each half of the clean images is scored by copies that learned from the other half, because
+    copies are surer of the images that they have seen.
 
     When this breaks: few clean images, because one epoch is then too few steps to forget anything (200 images are two
     steps): raise ``unlearning_rate`` or ``n_unlearning_epochs``; networks without batch normalisation, for which 0.1 is
@@ -119,23 +121,42 @@ class BaDExpert(ForDetectorClassifier, ThresholdDetector):
 
     def _learn(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         self._outputs(x, batch_size)  # names what is wrong with a model that does not run
+        self.expert_, self.auxiliary_ = self._copies(x, labels, batch_size)
+        if self.threshold is None:
+            folds = np.random.default_rng(self.random_state).permutation(len(x)) % N_FOLDS
+            self._scores_of_clean = np.zeros(len(x))
+            for fold in np.unique(folds):
+                held, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+                if not len(rest):
+                    raise InvalidInputError("BaDExpert sets its threshold with at least two clean images; received one.")
+                copies = self._copies(np.asarray(x[rest]), labels[rest], batch_size)
+                self._scores_of_clean[held] = self._scores_by(copies, np.asarray(x[held]), batch_size)
+
+    def _clean_scores(self, x: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
+        scores: np.ndarray = self._scores_of_clean[rows]
+        return scores
+
+    def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
+        return self._scores_by((self.expert_, self.auxiliary_), x, batch_size)
+
+    def _scores_by(self, copies: tuple[PyTorchClassifier, PyTorchClassifier], x: np.ndarray, batch_size: int) -> np.ndarray:
+        rows, predicted = np.arange(len(x)), self._predicted(x, batch_size)
+        of_expert, of_auxiliary = (
+            softmax(collect_outputs(one, x, batch_size).astype(np.float64), axis=1)[rows, predicted] for one in copies
+        )
+        return suspicion(of_expert, of_auxiliary)
+
+    def _copies(self, x: np.ndarray, labels: np.ndarray, batch_size: int) -> tuple[PyTorchClassifier, PyTorchClassifier]:
+        """Give the expert and the auxiliary model that are learned from these images."""
         wrong = (labels + 1) % int(self.classifier.nb_classes)
-        self.expert_ = self._trained(x, wrong, self._unlearning())
-        self.auxiliary_ = self._trained(x, labels, self._fine_tuning())
-        for name, one in (("unlearning_rate", self.expert_), ("fine_tuning_rate", self.auxiliary_)):
+        expert, auxiliary = self._trained(x, wrong, self._unlearning()), self._trained(x, labels, self._fine_tuning())
+        for name, one in (("unlearning_rate", expert), ("fine_tuning_rate", auxiliary)):
             if not np.isfinite(collect_outputs(one, x, batch_size)).all():
                 raise InvalidInputError(
                     f"A copy of the model gives NaN or infinity after training with {name} {getattr(self, name):g}: give a "
                     f"lower {name}."
                 )
-
-    def _scores(self, x: np.ndarray, batch_size: int) -> np.ndarray:
-        rows, predicted = np.arange(len(x)), self._predicted(x, batch_size)
-        of_expert, of_auxiliary = (
-            softmax(collect_outputs(one, x, batch_size).astype(np.float64), axis=1)[rows, predicted]
-            for one in (self.expert_, self.auxiliary_)
-        )
-        return suspicion(of_expert, of_auxiliary)
+        return expert, auxiliary
 
     def _unlearning(self) -> Training:
         return Training(
@@ -168,7 +189,7 @@ class BaDExpert(ForDetectorClassifier, ThresholdDetector):
                     for rows in np.array_split(random.permutation(len(x)), -(-len(x) // training.batch_size)):
                         training_step(self.classifier, network, optimiser, np.asarray(x[rows]), labels[rows])
                     schedule.step()
-        except ArtPluginsError:
+        except (ArtPluginsError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # whatever the network raises
             raise InvalidInputError(f"A copy of the model cannot be trained: {error}") from error

@@ -13,7 +13,7 @@ from art.estimators.classification import PyTorchClassifier
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from art_plugins.baselines.detectors.bad_expert import BaDExpert, suspicion
+from art_plugins.baselines.detectors.bad_expert import N_FOLDS, BaDExpert, suspicion
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.training import seeded
 
@@ -96,6 +96,23 @@ def test_copies_and_scores_equal_a_training_written_out(digits: Any, network: nn
         predicted = network(new).argmax(1)[:, None]
         confidences = [one(new).double().softmax(1).gather(1, predicted)[:, 0].numpy() for one in (expert, auxiliary)]
     np.testing.assert_allclose(detector.outlier_scores(digits.x_test[:60]), suspicion(*confidences), rtol=1e-3, atol=1e-5)
+
+
+def test_clean_scores_are_those_of_copies_that_never_saw_the_image(digits: Any, network: nn.Sequential) -> None:
+    detector = BaDExpert(wrapped(network), n_fine_tuning_epochs=2)
+    detector.fit(digits.x_clean, digits.y_clean)
+    folds = np.random.default_rng(0).permutation(len(digits.x_clean)) % N_FOLDS
+    other = BaDExpert(wrapped(network), n_fine_tuning_epochs=2, threshold=0.5)
+    other.fit(digits.x_clean[folds != 1], digits.y_clean[folds != 1])
+    np.testing.assert_allclose(
+        detector.clean_scores_[folds == 1], other.outlier_scores(digits.x_clean[folds == 1]), rtol=1e-5
+    )
+    assert np.abs(detector.clean_scores_ - detector.outlier_scores(digits.x_clean)).max() > 1e-3
+
+
+def test_one_clean_image_is_refused(digits: Any) -> None:
+    with pytest.raises(InvalidInputError, match="at least two clean images"):
+        BaDExpert(wrapped(digits.network("clean"))).fit(digits.x_clean[:1], digits.y_clean[:1])
 
 
 def test_expert_forgets_clean_images_and_keeps_the_backdoor(digits: Any, network: nn.Sequential) -> None:
