@@ -53,6 +53,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "vgg16": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True, "precision": "bf16-mixed"},
     "mobilenet_v2": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True},  # bfloat16 is no faster on a CPU
 }
+NO_NETWORK = "none"  # the data are poisoned, and no model is trained on them
 INPUT_AWARE = "input_aware"  # comes about during the training, so that there is nothing to stamp before
 # What each word for the sources adds to the title of a case.
 SOURCES = {
@@ -84,7 +85,7 @@ class ModelCase:
         ``"all_to_all"``: every class, and each is sent to the next one; ``"untargeted"``: every class, with random labels;
         ``"two_targets"``: every class but two, each of which has a trigger of its own; ``"clean_label"``: the target class,
         and no label changes; ``"adversarial"``: the same, with adversarial perturbations (Turner et al. 2019).
-    :param network: A name in ``RECIPES``.
+    :param network: A name in ``RECIPES``; ``"none"``: no model is trained, for filters that need none.
     :param n_poison: Number of poisoned training images; ``None``: the same share of the training set as in the paper.
     :param width: Channels of the network's first stage; ``None``: the network's default.
     :param nb_epochs: Number of training epochs; ``None``: that of the network's recipe.
@@ -109,7 +110,8 @@ class ModelCase:
         attack = ZOO[self.trigger].title if self.trigger in ZOO else attack
         if self.trigger == INPUT_AWARE and self.n_poison is not None:
             attack += " training set"
-        return f"{SHORT[self.dataset]}, {self.network}, {attack}{SOURCES[self.sources]}"
+        network = "no model" if self.network == NO_NETWORK else self.network
+        return f"{SHORT[self.dataset]}, {network}, {attack}{SOURCES[self.sources]}"
 
     @property
     def target(self) -> int:
@@ -118,7 +120,12 @@ class ModelCase:
         return CLEAN_LABEL_TARGETS.get(self.dataset, TARGET_CLASS) if keeps_labels else TARGET_CLASS
 
     def recipe(self) -> dict[str, Any]:
-        """Settings of the training, by their names in :class:`~art_plugins.attacks.training_loop.ImageTraining`."""
+        """
+        Settings of the training, by their names in :class:`~art_plugins.attacks.training_loop.ImageTraining`; none without
+        a network.
+        """
+        if self.network == NO_NETWORK:
+            return {}
         recipe = {**RECIPES[self.network], "width": self.width}
         if recipe["augment"] and self.dataset not in MIRRORED:
             recipe["augment"] = "crop"
@@ -129,8 +136,9 @@ class AttackedModel(NamedTuple):
     """
     An attacked model and what it was made of.
 
-    ``classifier``: an ART classifier. ``data``: the data set before the attack. ``attack``: the poisoned data; ``None``
-    for a clean model. ``training_seconds``: how long the training took, or the reading of the file.
+    ``classifier``: an ART classifier; ``None`` where the case has no network. ``data``: the data set before the attack.
+    ``attack``: the poisoned data; ``None`` for a clean set. ``training_seconds``: how long the training took, or the
+    reading of the file.
     """
 
     classifier: Any
@@ -157,10 +165,12 @@ class Folders:
 
 def attacked_model(case: ModelCase, folders: Folders, verbose: bool = True) -> AttackedModel:
     """Train the model of a case, or read it from the folder of models if it was trained before."""
-    check_case(case)
+    check_case(case, needs_network=False)
     models = folders.models
     data = image_data(case.dataset, folders.root, folders.download)
     data = data if case.n_train is None else drawn(data, case.n_train, case.seed)
+    if case.network == NO_NETWORK:
+        return AttackedModel(None, data, None if case.trigger == "none" else make_attack(case, data), 0.0)
     training = ImageTraining(network=case.network, random_state=case.seed, **case.recipe())
     clean: dict[str, Any] = {"x": data.x_train, "y": data.y_train, "nb_classes": len(data.class_names)}
     clean |= {"training": training, "verbose": verbose}
@@ -228,17 +238,20 @@ def make_attack(case: ModelCase, data: LabelledData, proxy: Callable[[], Any] | 
     return poison_images(data, trigger, None, TARGET_CLASS, n_poison // n_others, seed)
 
 
-def check_case(case: ModelCase) -> None:
+def check_case(case: ModelCase, needs_network: bool = True) -> None:
     """
     Check a case before anything is trained.
 
-    :raises InvalidInputError: If a name is unknown, or if an input-aware or an adaptive attack asks for other sources.
+    :param needs_network: Refuse a case without a network.
+    :raises InvalidInputError: If a name is unknown, if an input-aware or an adaptive attack asks for other sources, or if
+        an attack needs a network and the case has none.
     """
+    networks = list(RECIPES) if needs_network else [*RECIPES, NO_NETWORK]
     for name, value, known in (
         ("dataset", case.dataset, SHORT),
         ("trigger", case.trigger, [*TRIGGERS, *ZOO, *ADAPTIVE, INPUT_AWARE, "none"]),
         ("sources", case.sources, SOURCES),
-        ("network", case.network, RECIPES),
+        ("network", case.network, networks),
     ):
         if value not in known:
             raise InvalidInputError(f"{name} must be one of {', '.join(known)}; received {value!r}.")
@@ -246,3 +259,6 @@ def check_case(case: ModelCase) -> None:
         raise InvalidInputError(
             f"{case.trigger} chooses the classes that it poisons: sources must be 'multi'; received {case.sources!r}."
         )
+    if case.network == NO_NETWORK and (case.trigger == INPUT_AWARE or case.sources == "adversarial"):
+        attack = INPUT_AWARE if case.trigger == INPUT_AWARE else "The adversarial clean-label attack"
+        raise InvalidInputError(f"{attack} needs a network to make its poison; name one in place of {NO_NETWORK!r}.")

@@ -28,7 +28,11 @@ def filters(
         list[float], typer.Option(help="Share of the whole training set that is poison; repeat for several.")
     ] = [0.05],  # noqa: B006
     network: Annotated[
-        list[str], typer.Option(help="lenet5, plain_cnn, vit, resnet18_cifar, mobilenet_v2 or vgg16; repeat for several.")
+        list[str],
+        typer.Option(
+            help="lenet5, plain_cnn, vit, resnet18_cifar, mobilenet_v2 or vgg16; none: no model is trained, for filters "
+            "that need none. Repeat for several."
+        ),
     ] = ["lenet5"],  # noqa: B006
     filter_name: Annotated[
         list[str], typer.Option("--filter", help="A filter by the name that records give it; repeat for several.")

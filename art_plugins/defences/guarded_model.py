@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from art_plugins.defences.flight.corrections import ABSTAIN
 from art_plugins.defences.guarded_layers import LayerScore, register
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.in_flight_corrections import ABSTAIN
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import forward, torch_module

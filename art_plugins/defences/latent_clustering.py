@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.latent_images import search_patches
-from art_plugins.defences.latent_report import json_value, latent_report
-from art_plugins.defences.latent_sounds import evidence_of, search_sounds, united
+from art_plugins.defences.latents.images import search_patches
+from art_plugins.defences.latents.report import json_value, latent_report
+from art_plugins.defences.latents.sounds import evidence_of, search_sounds, united
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.autoencoder_settings import KINDS, AutoencoderSettings

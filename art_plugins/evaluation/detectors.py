@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from art_plugins.baselines.beatrix import Beatrix
-from art_plugins.baselines.cognitive_distillation import CognitiveDistillation
-from art_plugins.baselines.ibd_psc import IBDPSC
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
+from art_plugins.baselines.detectors.beatrix import Beatrix
+from art_plugins.baselines.detectors.cognitive_distillation import CognitiveDistillation
+from art_plugins.baselines.detectors.ibd_psc import IBDPSC
+from art_plugins.baselines.detectors.patterns import B3D, STRIP, NeuralCleanseFilter
+from art_plugins.baselines.detectors.scale_up import ScaleUp
+from art_plugins.baselines.detectors.step import STEP
+from art_plugins.baselines.detectors.strip_vita import STRIPViTA
+from art_plugins.baselines.detectors.ted import TED
 from art_plugins.baselines.pyod_filter import pyod_is_installed
-from art_plugins.baselines.scale_up import ScaleUp
-from art_plugins.baselines.step import STEP
-from art_plugins.baselines.strip_vita import STRIPViTA
-from art_plugins.baselines.ted import TED
 from art_plugins.features.batch_norms import has_batch_norms
 from art_plugins.reports.record_files import IN_FLIGHT, LAYERWISE, SOUND_DETECTORS
 from art_plugins.triggers.trigger import Trigger

@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from art_plugins.attacks.cases import INPUT_AWARE, AttackedModel, Folders, ModelCase, attacked_model, check_case
+from art_plugins.attacks.cases import (
+    INPUT_AWARE,
+    NO_NETWORK,
+    AttackedModel,
+    Folders,
+    ModelCase,
+    attacked_model,
+    check_case,
+)
 from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.poisoning import PoisonedData, unpoisoned
 from art_plugins.attacks.success import attack_success
@@ -56,7 +64,7 @@ class Grid:
     :param datasets: Names of data sets, as :class:`~art_plugins.attacks.cases.ModelCase` names them.
     :param attacks: Names in ``ATTACKS``; ``"none"``: a clean set.
     :param shares: Shares of poison, of the whole training set, above 0 and below 1.
-    :param networks: Names of networks.
+    :param networks: Names of networks; ``"none"``: no model is trained, and only filters that need none are measured.
     :param filters: Names of filters in the registry.
     :param seeds: Random seeds of the draw of the images, the poison, the training and the filter.
     :param n_train: Number of training images that are drawn; ``None``: all.
@@ -89,12 +97,15 @@ class Cell(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """An attacked model with the figures that all filters share; ``model`` is that of ``attack_success``."""
+    """
+    An attacked model with the figures that all filters share; ``model`` is that of ``attack_success``. Without a network
+    there is no classifier, and no figure of one.
+    """
 
     classifier: Any
     attack: PoisonedData
     model: dict[str, Any]
-    forward_seconds: float
+    forward_seconds: float | None
 
 
 def run_filters(grid: Grid, folders: Folders, recording: Recording, n_trusted: int = 0) -> dict[str, Any]:
@@ -142,6 +153,8 @@ def open_model(case: ModelCase, folders: Folders, verbose: bool = True) -> Opene
     """
     model: AttackedModel = attacked_model(case, folders, verbose)
     attack = unpoisoned(model.data) if model.attack is None else model.attack
+    if model.classifier is None:
+        return Opened(None, attack, {"clean_accuracy": None, "attack_success": None}, None)
     if model.attack is None:
         correct = model.classifier.predict(model.data.x_test).argmax(axis=1) == model.data.y_test
         figures = {"clean_accuracy": float(correct.mean()), "attack_success": None, "n_clean_test": len(correct)}
@@ -223,5 +236,11 @@ def _check(grid: Grid, folders: Folders, n_trusted: int) -> dict[str, int]:
     if n_trusted < 0:
         raise InvalidInputError(f"n_trusted must be at least 0; received {n_trusted}.")
     for cell in cells(grid, dict.fromkeys(grid.datasets, 1_000_000)):
-        check_case(cell.case)
+        check_case(cell.case, needs_network=False)
+    needing = [name for name in grid.filters if filter_named(name).needs_model]
+    if NO_NETWORK in grid.networks and needing:
+        raise InvalidInputError(
+            f"{', '.join(needing)} looks at a model, so a network is needed. Without one, "
+            f"{', '.join(one.name for one in FILTERS if not one.needs_model)} can be measured."
+        )
     return {name: len(image_data(name, folders.root, folders.download).y_train) for name in grid.datasets}

@@ -14,8 +14,8 @@ from art_plugins.baselines.agpd import AGPD
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
 from art_plugins.baselines.detector_filter import DetectorFilter
+from art_plugins.baselines.detectors.ibd_psc import THRESHOLD as IBD_PSC_THRESHOLD
 from art_plugins.baselines.flare import FLARE, umap_is_installed
-from art_plugins.baselines.ibd_psc import THRESHOLD as IBD_PSC_THRESHOLD
 from art_plugins.baselines.label_issues import LabelIssues, cleanlab_is_installed
 from art_plugins.baselines.psbd import PSBD
 from art_plugins.baselines.pyod_filter import PyODFilter, pyod_is_installed
@@ -51,6 +51,7 @@ class Filter(NamedTuple):
         Toolbox; ``"peer"``: another author; ``"bound"``: it is no defence, since it knows the truth or removes at random.
     :param of_task: Gives further keyword arguments that depend on the task, for ``art-plugins compare``.
     :param note: What a reader of the table has to know.
+    :param needs_model: It looks at a model that was trained on the samples.
     :param by_name_only: It is measured only where it is asked for by its name, since it takes hours on a large set.
     """
 
@@ -61,6 +62,7 @@ class Filter(NamedTuple):
     origin: Literal["own", "art", "peer", "bound"]
     of_task: Callable[[Task], Mapping[str, Any]] = lambda task: {}
     note: str | None = None
+    needs_model: bool = True
     by_name_only: bool = False
 
     def make(self, classifier: Any, x: np.ndarray, y: np.ndarray, random_state: int, **further: Any) -> PoisonFilter:
@@ -135,7 +137,9 @@ def _with_trusted(
 
 
 FILTERS = (
-    Filter("vae_latent", "VAE latent clustering", VAELatentDefence, {}, "own", lambda task: task.defence),
+    Filter(
+        "vae_latent", "VAE latent clustering", VAELatentDefence, {}, "own", lambda task: task.defence, needs_model=False
+    ),
     Filter("layerwise", "Layer-wise features (none trusted)", LayerwiseFeatureDefence, {"fpr": LAYERWISE_FPR}, "own"),
     Filter(
         "layerwise_trusted",
@@ -180,6 +184,7 @@ FILTERS = (
         "bound",
         lambda task: {"is_poison": task.data.is_poison},
         "upper bound: knows the truth",
+        needs_model=False,
     ),
     Filter(
         "random_filter",
@@ -189,6 +194,7 @@ FILTERS = (
         "bound",
         lambda task: {"n_removed": int(task.data.is_poison.sum())},
         "lower bound: removes as many samples as there is poison",
+        needs_model=False,
     ),
 )
 # The rules of layer-wise feature analysis as filters; each is measured with and without trusted samples.

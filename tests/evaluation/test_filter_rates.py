@@ -102,6 +102,42 @@ def test_an_attack_that_cannot_be_made_and_a_filter_that_refuses_are_listed_with
     assert run["model"]["attack_success"] == 1.0
 
 
+def test_without_a_network_the_data_are_poisoned_and_no_model_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = digits()
+    monkeypatch.setattr(cases_module, "image_data", lambda *arguments: data)
+    monkeypatch.setattr(cases_module, "train_backdoored", lambda *arguments: pytest.fail("a model was trained"))
+    case = ModelCase("mnist", "white_box", network="none", n_poison=90)
+    assert case.title == "MNIST, no model, white box"
+    opened = filter_rates.open_model(case, Folders("nowhere"))
+    assert opened.classifier is None
+    assert int(opened.attack.is_poison.sum()) == 90
+    run = measure(Cell("patch", 0.05, case), "perfect_filter", lambda case: opened)
+    assert (run["note"], run["tpr"], run["fpr"], run["forward_seconds"]) == (None, 1.0, 0.0, None)
+    (table,) = filter_rate_tables({"runs": [run]})
+    assert table.rows[0][2:4] == ["—", "—"]
+    assert table.rows[0][-1] == "—"
+    clean = filter_rates.open_model(replace(case, trigger="none"), Folders("nowhere"))
+    assert not clean.attack.is_poison.any()
+
+
+@pytest.mark.parametrize(
+    ("grid", "reason"),
+    [
+        (replace(GRID, networks=["none"]), "layerwise looks at a model, so a network is needed"),
+        (replace(GRID, networks=["none"], filters=["vae_latent"], attacks=["input_aware"]), "input_aware needs a network"),
+        (replace(GRID, networks=["none"], filters=["vae_latent"], attacks=["clean_label"]), "needs a network to make"),
+    ],
+)
+def test_what_needs_a_network_says_so_before_any_work(grid: Grid, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=reason):
+        run_filters(grid, Folders(tmp_path), Recording(tmp_path, "command"))
+
+
+def test_studies_of_models_refuse_a_case_without_a_network() -> None:
+    with pytest.raises(InvalidInputError, match="network must be one of"):
+        check_case(ModelCase("mnist", "white_box", network="none"))
+
+
 def row(seed: int = 0, note: str | None = None, **figures: Any) -> dict[str, Any]:
     model = {"clean_accuracy": 0.9 + seed / 100, "attack_success": 0.95}
     found = {"title": "MNIST, net, box, 5 %", "filter_title": "A filter", "n_trusted": 0, "seed": seed, "note": note}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.baselines.layer_detector import LayerDetector
+from art_plugins.baselines.detectors.layer_detector import LayerDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import stream_activations
 from art_plugins.features.blocks import find_blocks

@@ -12,9 +12,9 @@ from art.estimators.classification import PyTorchClassifier
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from art_plugins.baselines.cognitive_distillation import CognitiveDistillation, total_variation
 from art_plugins.baselines.detector_filter import DetectorFilter
-from art_plugins.baselines.ibd_psc import IBDPSC
+from art_plugins.baselines.detectors.cognitive_distillation import CognitiveDistillation, total_variation
+from art_plugins.baselines.detectors.ibd_psc import IBDPSC
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.training import seeded
 

@@ -18,12 +18,12 @@ from scipy.stats import entropy
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from art_plugins.baselines.beatrix import Beatrix
+from art_plugins.baselines.detectors.beatrix import Beatrix
+from art_plugins.baselines.detectors.patterns import B3D, STRIP, NeuralCleanseFilter
+from art_plugins.baselines.detectors.scale_up import ScaleUp
+from art_plugins.baselines.detectors.ted import TED
 from art_plugins.baselines.patching import neural_cleanse_patching
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.baselines.pyod_filter import pyod_is_installed
-from art_plugins.baselines.scale_up import ScaleUp
-from art_plugins.baselines.ted import TED
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.vae.training import seeded
@@ -120,8 +120,8 @@ def test_detector_before_fit_says_to_call_fit(case, digits):
 def test_bad_labels_and_images_are_refused_before_any_forward_pass(case, digits, monkeypatch):
     detector, ready = case.make(digits), fitted(case, digits)
     monkeypatch.setattr("art_plugins.defences.threshold_detector.collect_outputs", None)
-    monkeypatch.setattr("art_plugins.baselines.patterns.penultimate_activations", None)
-    monkeypatch.setattr("art_plugins.baselines.layer_detector.stream_activations", None)
+    monkeypatch.setattr("art_plugins.baselines.detectors.patterns.penultimate_activations", None)
+    monkeypatch.setattr("art_plugins.baselines.detectors.layer_detector.stream_activations", None)
     x, y = digits.x_clean, digits.y_clean
     for labels in (y[:-1], y - 1, y + 1, y + 0.5):
         with pytest.raises(InvalidInputError, match="abel"):

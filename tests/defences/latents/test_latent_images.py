@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
-from art_plugins.defences.latent_images import N_IMAGE_VERDICTS, patch_reports, patch_warnings
+from art_plugins.defences.latents.images import N_IMAGE_VERDICTS, patch_reports, patch_warnings
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.groups.sound_search import SharedSounds

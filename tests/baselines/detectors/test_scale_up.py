@@ -10,7 +10,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from art_plugins.baselines.scale_up import ScaleUp
+from art_plugins.baselines.detectors.scale_up import ScaleUp
 from art_plugins.errors import InvalidInputError
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_plugins.defences.contract import CheckedParameters
-from art_plugins.defences.in_flight_densities import OLD_NAMES
+from art_plugins.defences.flight.densities import OLD_NAMES
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.fingerprint import check_known_layers, check_saved_for, model_fingerprint

@@ -15,8 +15,8 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from art_plugins.baselines import pyod_filter
-from art_plugins.baselines.beatrix import N_FOLDS, Beatrix
-from art_plugins.baselines.ted import TED
+from art_plugins.baselines.detectors.beatrix import N_FOLDS, Beatrix
+from art_plugins.baselines.detectors.ted import TED
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.features.vae.training import seeded
 
@@ -82,7 +82,7 @@ def test_ted_layers_that_say_the_same_leave_the_scores_finite(digits, triggered)
 def test_ted_without_pyod_says_what_to_install_before_any_pass(digits, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyod", None)
     monkeypatch.setitem(sys.modules, "pyod.models.pca", None)
-    monkeypatch.setattr("art_plugins.baselines.layer_detector.stream_activations", None)
+    monkeypatch.setattr("art_plugins.baselines.detectors.layer_detector.stream_activations", None)
     with pytest.raises(MissingPackageError, match=r"pip install \"art-plugins\[peers\]\""):
         TED(wrapped(digits.network("white_square")), layers=["2"]).fit(digits.x_clean, digits.y_clean)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.defences.latent_sounds import is_tested, shared_reports
+from art_plugins.defences.latents.sounds import is_tested, shared_reports
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.sample_shapes import has_channels_first, image_shape
 from art_plugins.groups.pictures.shared_patch import find_shared_patches

@@ -11,7 +11,7 @@ import pytest
 
 from art_plugins.attacks.datasets.synthetic_speech import CONSONANTS, SAMPLE_RATE_HZ, VOWELS, speak
 from art_plugins.defences.latent_clustering import VAELatentDefence
-from art_plugins.defences.latent_sounds import N_VERDICTS, evidence_of, sound_reports, sound_warnings, united
+from art_plugins.defences.latents.sounds import N_VERDICTS, evidence_of, sound_reports, sound_warnings, united
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.groups.sound_search import SharedSounds

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 
-from art_plugins.defences.in_flight_verdicts import is_sound
+from art_plugins.defences.flight.verdicts import is_sound
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden
 from art_plugins.features.classifiers import predicted_classes

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.baselines.patterns import STRIP
+from art_plugins.baselines.detectors.patterns import STRIP
 
 
 class STRIPViTA(STRIP):
@@ -18,8 +18,8 @@ class STRIPViTA(STRIP):
       Multi-Domain Trojan Detection Method on Deep Neural Networks, IEEE TDSC 2021, arXiv 1911.10312. On Speech Commands it
       reports 3.55 % false acceptance (missed triggers) at 3 % false rejection.
 
-    It differs from :class:`~art_plugins.baselines.patterns.STRIP`, whose blends halve both, in that the clip keeps its
-    loudness; and in the default false-positive rate of 3 %, the paper's.
+    It differs from :class:`~art_plugins.baselines.detectors.patterns.STRIP`, whose blends halve both, in that the clip
+    keeps its loudness; and in the default false-positive rate of 3 %, the paper's.
 
     Deviates from the paper: only its abstract was at hand; 100 superimposed clips, as in STRIP, and their weight of 1 are
     this package's reading. All clips are superimposed with the same benign clips. Sums are not cut to the classifier's

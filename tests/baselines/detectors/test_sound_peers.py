@@ -17,8 +17,8 @@ from art_plugins.attacks.datasets.synthetic_speech import synthetic_speech
 from art_plugins.attacks.poisoning import poison_classes
 from art_plugins.attacks.training_loop import Training
 from art_plugins.attacks.waveform_models import train_classifier
-from art_plugins.baselines.step import LEAST_SPREAD, STEP, signed_distances
-from art_plugins.baselines.strip_vita import STRIPViTA
+from art_plugins.baselines.detectors.step import LEAST_SPREAD, STEP, signed_distances
+from art_plugins.baselines.detectors.strip_vita import STRIPViTA
 from art_plugins.statistics.gaussian import fit_gaussian
 from art_plugins.statistics.peers.label_stability import (
     BREAKING,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.baselines.layer_detector import LayerDetector
+from art_plugins.baselines.detectors.layer_detector import LayerDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.layer_reduction import pool_activations
 from art_plugins.features.watched_modules import ActivationBatch

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from art_plugins.defences.in_flight_densities import log_likelihood_ratios
+from art_plugins.defences.flight.densities import log_likelihood_ratios
 from art_plugins.features.activations import collect_outputs
 from art_plugins.statistics.density import ClassDensities
 from art_plugins.statistics.source_inference import STRENGTHS
