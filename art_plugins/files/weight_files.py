@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.files.exported_weights import is_exported, read_exported
 from art_plugins.files.model_formats import GIVE_WEIGHTS, is_safetensors
 
 # Names under which a checkpoint holds the weights, the first that is there counts.
@@ -63,6 +64,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return dict(safetensors.torch.load_file(path))
         except Exception as error:  # of its own type for each damage
             raise InvalidInputError(f"{path} is no readable model file: as safetensors it is damaged ({error}).") from error
+    if is_exported(path):
+        return read_exported(path)
     content, kinds = _read_inert(path)
     weights = _state_dict(content)
     if weights is None:

@@ -12,8 +12,8 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_plugins.defences.guard_files import FORMATS, check_guard_path, save_guard
-from art_plugins.defences.guarded_model import LAYER_SCORE, OUTPUTS, GuardedModel
 from art_plugins.defences.guarded_layers import ClassDistances
+from art_plugins.defences.guarded_model import LAYER_SCORE, OUTPUTS, GuardedModel
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError, MissingPackageError, NotFittedError
