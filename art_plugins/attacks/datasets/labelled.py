@@ -77,12 +77,16 @@ def joined(parts: Sequence[tuple[str, LabelledData]]) -> LabelledData:
     Put several data sets together: the classes of each are further classes. All classes have equally many samples, the
     first ones of each, as many as the smallest class has.
 
-    :param parts: For each data set, what is put before its class names, and the data; all samples have one shape.
+    :param parts: For each data set, what is put before its class names, and the data.
+    :raises InvalidInputError: If the samples have several shapes.
     """
+    shapes = sorted({tuple(x.shape[1:]) for _, data in parts for x in (data.x_train, data.x_test)})
+    if len(shapes) > 1:
+        raise InvalidInputError(f"Data sets that are put together must have samples of one shape; received {shapes}.")
     first = np.cumsum([0, *(len(data.class_names) for _, data in parts)]).tolist()
     names = tuple(f"{prefix}{name}" for prefix, data in parts for name in data.class_names)
     notes = tuple(note for _, data in parts for note in data.notes)
-    samples = {}
+    samples: dict[str, np.ndarray] = {}
     for part in ("train", "test"):
         x = np.concatenate([getattr(data, f"x_{part}") for _, data in parts])
         y = np.concatenate([getattr(data, f"y_{part}") + start for (_, data), start in zip(parts, first, strict=False)])
