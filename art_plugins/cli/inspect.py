@@ -181,8 +181,8 @@ def detect(
     model: Annotated[
         Path,
         typer.Argument(
-            help="Model file. A TorchScript file runs in a process that can only compute. Weights (safetensors or a "
-            "state_dict) are read as data, and need --factory."
+            help="Model file. A TorchScript file runs in a process that can only compute. Weights (safetensors, a "
+            "state_dict, those of a .pt2) are read as data, and need --factory."
         ),
     ],
     clean: Annotated[

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.files.exported_weights import is_exported, read_exported
 from art_plugins.files.file_walk import printable
 from art_plugins.files.model_formats import GIVE_WEIGHTS, is_safetensors
 from art_plugins.files.script_safety import MOST_EXPANDED
@@ -69,6 +70,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 f"{path} is no readable model file: as safetensors it is damaged ({shortened(error)})."
             ) from error
     _check_packed(path)
+    if is_exported(path):
+        return read_exported(path)
     content, kinds = _read_inert(path)
     kinds = [printable(kind) for kind in kinds]
     weights = _state_dict(content)
