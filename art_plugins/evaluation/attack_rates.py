@@ -45,7 +45,9 @@ class AttackPlan:
     :param shares: Shares of the whole training set that are poisoned; none: that of each attack.
     :param seeds: Random seeds of the draw, the poison and the training.
     :param network: Network for images, by name; speech has the small convolutional network.
-    :param n_train: Number of training images that are drawn; ``None``: all. For speech it is the most clips of each class.
+    :param n_train: Number of training images that are drawn; ``None``: all. For speech it is the most clips of each class,
+        unless ``n_clips`` says otherwise.
+    :param n_clips: For speech: the most clips of each class.
     :param nb_epochs: Number of training epochs; ``None``: by network.
     """
 
@@ -56,6 +58,7 @@ class AttackPlan:
     network: str = "lenet5"
     n_train: int | None = None
     nb_epochs: int | None = None
+    n_clips: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, RECIPES)
@@ -92,7 +95,7 @@ def run_attacks(plan: AttackPlan, folders: Folders, recording: Recording) -> dic
     for dataset in plan.datasets:
         data(dataset, plan.seeds[0])
     jobs = {
-        run_name("-".join(map(str, one)), asdict(plan)["network"], plan.n_train, plan.nb_epochs): partial(
+        run_name("-".join(map(str, one)), asdict(plan)["network"], plan.n_train, plan.nb_epochs, plan.n_clips): partial(
             measure, plan, folders, data, one, recording.verbose
         )
         for one in plan.runs()
@@ -139,7 +142,7 @@ def measure(
 
 def _data(plan: AttackPlan, folders: Folders, dataset: str, seed: int) -> LabelledData:
     if dataset == SPEECH:
-        data = speech_commands(folders.root, cap=plan.n_train, random_state=seed)
+        data = speech_commands(folders.root, cap=plan.n_clips or plan.n_train, random_state=seed)
         if SPEECH_TARGET not in data.class_names:
             raise InvalidInputError(
                 f"The target {SPEECH_TARGET!r} has too few clips in {folders.root}; unpack the whole set."
