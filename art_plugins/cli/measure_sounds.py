@@ -44,17 +44,19 @@ def sound_detectors(
 ) -> None:
     """Attack classifiers of sounds with named triggers, and measure what detects the triggers at test time."""
     from art_plugins.attacks.datasets import speech_commands, synthetic_speech
+    from art_plugins.attacks.datasets.labelled import raised
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.evaluation.sound_detectors import SEVEN, cases_of, padded, run_sound_detectors
     from art_plugins.reports.studies.sound_detector_tables import sound_detector_tables
 
     _check_quick(quick, {"--cap": cap, "--nb-epochs": nb_epochs})
     cap, nb_epochs = (QUICK_CLIPS, QUICK_EPOCHS) if quick else (cap or CAP, nb_epochs or EPOCHS)
+    rate_hz = speech_commands.SAMPLE_RATE_HZ
     if root is None:
-        rate_hz = synthetic_speech.SAMPLE_RATE_HZ
-        data = padded(synthetic_speech.synthetic_speech(n_per_class=cap), rate_hz)
+        words = synthetic_speech.synthetic_speech(n_per_class=cap)
+        data = padded(raised(words, synthetic_speech.SAMPLE_RATE_HZ, rate_hz), rate_hz)
     else:
-        data, rate_hz = speech_commands.speech_commands(root, cap=cap), speech_commands.SAMPLE_RATE_HZ
+        data = speech_commands.speech_commands(root, cap=cap)
     cases = cases_of(trigger or SEVEN, view, seed, len(data.class_names), share=share, nb_epochs=nb_epochs)
     recording = Recording(out, _command(), _show_sound_detector_run)
     record = run_sound_detectors(data, rate_hz, cases, recording, n_trusted, models)

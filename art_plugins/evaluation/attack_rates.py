@@ -9,12 +9,9 @@ from functools import cache, partial
 from itertools import product
 from typing import Any
 
-import numpy as np
-from scipy.signal import resample_poly
-
 from art_plugins.attacks.cases import RECIPES, SHORT, Folders, ModelCase
 from art_plugins.attacks.datasets.images import image_data
-from art_plugins.attacks.datasets.labelled import LabelledData, drawn
+from art_plugins.attacks.datasets.labelled import LabelledData, drawn, raised
 from art_plugins.attacks.datasets.speech_commands import SAMPLE_RATE_HZ, speech_commands
 from art_plugins.attacks.image_models import train_backdoored, train_image_classifier
 from art_plugins.attacks.model_cache import load_or_train
@@ -156,11 +153,7 @@ def _of_speech(name: str, published: Published, data: LabelledData) -> tuple[Lab
     """The attack on speech, and the data at the sample rate that it needs."""
     if name != "ultrasonic":
         return data, published.make(SAMPLE_RATE_HZ)
-    up, down = WIDE_BAND_HZ // 100, SAMPLE_RATE_HZ // 100
-    x_train, x_test = (
-        resample_poly(x, up, down, axis=1).clip(-1, 1).astype(np.float32) for x in (data.x_train, data.x_test)
-    )
-    return data._replace(x_train=x_train, x_test=x_test), published.make(WIDE_BAND_HZ)
+    return raised(data, SAMPLE_RATE_HZ, WIDE_BAND_HZ), published.make(WIDE_BAND_HZ)
 
 
 def _target(dataset: str, published: Published) -> int:

@@ -279,11 +279,14 @@ def test_quick_attacks_are_small_for_images_and_for_speech(monkeypatch: pytest.M
 
 def test_quick_sound_detectors_are_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from art_plugins.evaluation import sound_detectors
+    from art_plugins.triggers.named_sounds import named_sound
 
     given: dict[str, Any] = {}
 
     def measured(data: Any, rate_hz: int, cases: Any, *rest: Any) -> dict[str, Any]:
         given.update(n_train=len(data.y_train), epochs={case.nb_epochs for case in cases})
+        for case in cases:  # every trigger can be put on these clips
+            assert named_sound(case.trigger, rate_hz)(data.x_test[:2]).shape == (2, rate_hz)
         return {"runs": []}
 
     monkeypatch.setattr(sound_detectors, "run_sound_detectors", measured)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.signal import resample_poly
 from sklearn.model_selection import train_test_split
 
 from art_plugins.errors import InvalidInputError
@@ -69,3 +71,15 @@ def merged(data: LabelledData, into: dict[int, int]) -> tuple[LabelledData, np.n
         "/".join(data.class_names[part] for part in range(nb_classes) if into.get(part, part) == label) for label in kept
     )
     return data._replace(y_train=number[data.y_train], y_test=number[data.y_test], class_names=names), data.y_train
+
+
+def raised(data: LabelledData, sample_rate_hz: int, to_hz: int) -> LabelledData:
+    """
+    Raise the sample rate of waveforms (n, S), for triggers that need a higher one. The new upper frequencies are empty.
+    """
+    common = math.gcd(sample_rate_hz, to_hz)
+    x_train, x_test = (
+        resample_poly(x, to_hz // common, sample_rate_hz // common, axis=1).clip(-1, 1).astype(np.float32)
+        for x in (data.x_train, data.x_test)
+    )
+    return data._replace(x_train=x_train, x_test=x_test)
