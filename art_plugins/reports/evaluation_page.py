@@ -22,6 +22,7 @@ from art_plugins.reports.record_files import (
     IN_FLIGHT,
     LAYERWISE,
     REPRODUCTION,
+    SOUND_DETECTORS,
     SOUNDS,
     SWEEP,
 )
@@ -43,6 +44,7 @@ KIND_TITLES = {
     IN_FLIGHT: "Detectors of triggers, and peers",
     LAYERWISE: "Layer by layer, and peers",
     FILTER_RATES: "Filters on many attacks",
+    SOUND_DETECTORS: "Triggers in sounds at test time",
     ATTACK_RATES: "Attacks",
     ARMORY: "In Armory",
 }

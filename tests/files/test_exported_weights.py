@@ -92,6 +92,10 @@ CHANGES = {
     "beyond its bytes": (first({"sizes": [{"as_int": 400}, {"as_int": 400}]}, about=True), "cannot be read"),
     "far offset": (first({"storage_offset": {"as_int": 10**9}}, about=True), "cannot be read"),
     "negative stride": (first({"strides": [{"as_int": -4}, {"as_int": 1}]}, about=True), "cannot be read"),
+    "one value repeated": (
+        first({"sizes": [{"as_int": 10**9}, {"as_int": 10**9}], "strides": [{"as_int": 0}, {"as_int": 0}]}, about=True),
+        "more values than its file",
+    ),
     "sizes in symbols": (first({"sizes": [{"as_expr": "s0"}]}, about=True), "cannot be read"),
     "no list": (lambda listed: listed.update({"0.weight": 3}), "cannot be read"),
 }

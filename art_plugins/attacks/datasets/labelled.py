@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.signal import resample_poly
 from sklearn.model_selection import train_test_split
 
 from art_plugins.errors import InvalidInputError
@@ -94,3 +96,15 @@ def joined(parts: Sequence[tuple[str, LabelledData]]) -> LabelledData:
         kept = np.sort(np.concatenate([np.flatnonzero(y == label)[:fewest] for label in range(len(names))]))
         samples |= {f"x_{part}": x[kept], f"y_{part}": y[kept]}
     return LabelledData(**samples, class_names=names, notes=tuple(dict.fromkeys(notes)))
+
+
+def raised(data: LabelledData, sample_rate_hz: int, to_hz: int) -> LabelledData:
+    """
+    Raise the sample rate of waveforms (n, S), for triggers that need a higher one. The new upper frequencies are empty.
+    """
+    common = math.gcd(sample_rate_hz, to_hz)
+    x_train, x_test = (
+        resample_poly(x, to_hz // common, sample_rate_hz // common, axis=1).clip(-1, 1).astype(np.float32)
+        for x in (data.x_train, data.x_test)
+    )
+    return data._replace(x_train=x_train, x_test=x_test)

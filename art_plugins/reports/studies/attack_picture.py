@@ -113,7 +113,7 @@ def _legend(root: ElementTree.Element, top: float) -> float:
         y + 14,
         f"FPR above {FPR_BOUND:g} in at least one seed. Second line: lowest to highest over the seeds.",
     )
-    _text(root, MARGIN, y + 32, "Rows: data set, network, number of training samples.  · not measured")
+    _text(root, MARGIN, y + 32, "Rows: data set, network, number of training samples. \u2014: no poison. ·: not measured.")
     return y + 46
 
 
