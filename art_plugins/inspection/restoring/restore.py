@@ -113,6 +113,11 @@ class _Clean:
                 rows[number] += drawn[number * n : (number + 1) * n].tolist()
         return [self.x[np.array(some, dtype=int)] for some in rows]
 
+    def others(self) -> np.ndarray:
+        """Samples of the classes that the members seem to have; the class of the group may hold triggers that were missed."""
+        rows = self.random.permutation(np.concatenate(list(self.of_class.values())))
+        return np.asarray(self.x[np.sort(rows[:MOST_AT_ONCE])])
+
     def draws(self, n_sets: int) -> Iterator[list[np.ndarray]]:
         for _ in range(N_DRAWS):
             yield self.sets(n_sets)
@@ -125,8 +130,7 @@ def _of_part(members: np.ndarray, clean: _Clean, reader: SoundReader | ImageRead
     if min(len(members), len(draws[0][0])) < FEWEST:
         return FEW, {}
     if isinstance(reader, SoundReader):
-        others = np.concatenate([clean.sets(1)[0], clean.x[clean.own_class]])
-        heard = added_sound(members, [group for (group,) in draws], others, reader.sample_rate_hz)
+        heard = added_sound(members, [group for (group,) in draws], clean.others(), reader.sample_rate_hz)
         if heard is None:
             return NO_SOUND, {}
         parts, is_certain = heard
