@@ -114,7 +114,7 @@ class _Clean:
         return [self.x[np.array(some, dtype=int)] for some in rows]
 
     def others(self) -> np.ndarray:
-        """Samples of the classes that the members seem to have; the class of the group may hold triggers that were missed."""
+        """Samples of the classes that the members seem to have. The class of the group may hold missed triggers."""
         rows = self.random.permutation(np.concatenate(list(self.of_class.values())))
         return np.asarray(self.x[np.sort(rows[:MOST_AT_ONCE])])
 
