@@ -14,6 +14,7 @@ import numpy as np
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.vae.shipped import is_shipped, load_autoencoder
 from art_plugins.files.folder_data import FolderData, read_folder
 from art_plugins.files.image_files import ImageReader
@@ -24,14 +25,13 @@ from art_plugins.files.sources.open_samples import open_samples
 from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.deciding.decisions import Decisions, read_decisions
-from art_plugins.inspection.deciding.manifest import RESTORE, Applied, apply_decisions, check_place
+from art_plugins.inspection.deciding.manifest import Applied, apply_decisions, check_place
 from art_plugins.inspection.evidence.cache import cached, kept_features
 from art_plugins.inspection.evidence.examine import Examined, examine
 from art_plugins.inspection.evidence.model import check_model
 from art_plugins.inspection.evidence.trusted import Trusted, find_trusted, read_trusted
 from art_plugins.inspection.gate import gate
-from art_plugins.inspection.restoring.copies import copy_paths, written_copies
-from art_plugins.inspection.restoring.restore import Restored, restore, restored_words
+from art_plugins.inspection.restoring.copies import Copies, Work, made_copies
 from art_plugins.inspection.scan_groups import Group, groups_to_show, rejected_groups
 from art_plugins.inspection.scan_page import scan_page
 from art_plugins.inspection.scan_reader import make_reader
@@ -85,38 +85,32 @@ def scan(
     :raises MissingPackageError: If a package for sound files, images or pages is missing, before any heavy work.
     """
     start = time.perf_counter()
-    settings = settings or ScanSettings()
-    params = _checked(settings, defence_params, Path(out))
+    params = _checked(settings := settings or ScanSettings(), defence_params, Path(out))
     decisions = read_decisions(settings.accepted, settings.decisions)
     with held_folder(Path(out)), ExitStack() as stack:
         found = stack.enter_context(open_samples(data, labels, _reading(settings)))
         check_place(settings.apply, new_file(settings), found)
-        given = settings.autoencoder
+        given, seed = settings.autoencoder, params.get("random_state", 0)
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, settings, fitted)
         decoded, trusted = stack.enter_context(_decoded(found, reader, settings, verbose))
-        trained, asked = given if fitted is None or is_shipped(given) else fitted, params | {"verbose": verbose}
-        with kept_features(fitted, reader.shape, settings.cache) as memory:
-            examined = examine(decoded, reader, settings, asked, trained, trusted, memory)
-        record: dict[str, Any] = {"command": command, "folder": found.origin}
-        record |= scan_record(found, reader, decoded, examined, settings, params)
-        hash_of = _hashes(found, decoded)
-        groups = _groups(examined, decoded, hash_of, decisions)
+        examined = _examined(decoded, reader, settings, params | {"verbose": verbose}, fitted, trusted)
+        origin: dict[str, Any] = {"command": command, "folder": found.origin}
+        record = origin | scan_record(found, reader, decoded, examined, settings, params)
+        groups = _groups(examined, decoded, hash_of := _hashes(found, decoded), decisions)
         record |= _verdict(record, groups, hash_of, decoded, examined, settings, decisions)
-        restored = Restored()
-        if settings.apply == RESTORE:
-            restored = restore(groups, record["suspects"], decoded, reader, params.get("random_state", 0))
-        applied = _applied(settings, found, decoded, record["suspects"], restored, reader)
+        work = Work(groups, record["suspects"], found, decoded, reader)
+        copies = stack.enter_context(made_copies(new_file(settings), settings.apply, work, seed))
+        applied = _applied(settings, work, copies)
         record |= {"applied": applied.counts, "notes": [*record["notes"], *applied.notes]}
         record["seconds"] = time.perf_counter() - start
         texts = [
-            suspects_csv(record["suspects"]),
+            suspects_csv(work.suspects),
             scan_page(record, groups, decoded, reader, examined.scores(len(decoded.files)), settings.max_listed, decisions),
             json_text(record),
             *([] if settings.apply_to is None else [applied.text]),
         ]
-        with written_copies(new_file(settings), restored.samples, reader):
-            _write(Path(out), texts, settings, examined)
+        _write(Path(out), texts, settings, examined, copies)
     return record
 
 
@@ -131,6 +125,21 @@ def _decoded(
         with cached(reader, settings.cache) as keeping:
             decoded = stack.enter_context(read_folder(found, keeping, verbose))
         yield decoded, stack.enter_context(read_trusted(given_trusted, reader, decoded.class_names, verbose))
+
+
+def _examined(
+    decoded: FolderData,
+    reader: SoundReader | ImageReader,
+    settings: ScanSettings,
+    params: dict[str, Any],
+    fitted: Autoencoder | None,
+    trusted: Trusted | None,
+) -> Examined:
+    """What all evidence says; features of a fitted autoencoder are kept where the user wants that."""
+    given = settings.autoencoder
+    autoencoder = given if fitted is None or is_shipped(given) else fitted
+    with kept_features(fitted, reader.shape, settings.cache) as memory:
+        return examine(decoded, reader, settings, params, autoencoder, trusted, memory)
 
 
 def _reading(settings: ScanSettings) -> Reading:
@@ -163,20 +172,13 @@ def _hashes(found: Samples, decoded: FolderData) -> Callable[[int], str]:
     return cache(lambda index: content_hash(found.items[decoded.places[index]]))
 
 
-def _applied(
-    settings: ScanSettings,
-    found: Samples,
-    decoded: FolderData,
-    suspects: list[dict[str, Any]],
-    restored: Restored,
-    reader: SoundReader | ImageReader,
-) -> Applied:
+def _applied(settings: ScanSettings, work: Work, copies: Copies | None) -> Applied:
     """What is written to the file that the user names, if there is one."""
     if (file := new_file(settings)) is None:
         return Applied("", {}, [])
-    copies = copy_paths(file, restored.samples, reader)
-    applied = apply_decisions(settings.apply, file, found, decoded, suspects, copies)
-    return applied._replace(notes=[*applied.notes, *restored_words(restored)])
+    paths = {} if copies is None else copies.paths
+    applied = apply_decisions(settings.apply, file, work.found, work.data, work.suspects, paths)
+    return applied._replace(notes=[*applied.notes, *([] if copies is None else copies.notes)])
 
 
 def _checked(settings: ScanSettings, params: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -195,10 +197,12 @@ def _checked(settings: ScanSettings, params: dict[str, Any], out: Path) -> dict[
     return params
 
 
-def _write(out: Path, texts: list[str], settings: ScanSettings, examined: Examined) -> None:
+def _write(out: Path, texts: list[str], settings: ScanSettings, examined: Examined, copies: Copies | None) -> None:
     """All outputs, or none."""
     with together([out / name for name in OUTPUTS], new_files(settings)) as partials:
         for partial, text in zip(partials, texts, strict=False):  # the autoencoder is none of the texts
             partial.write_text(text, encoding="utf-8")
         if settings.save_autoencoder is not None and examined.defence is not None:
             examined.defence.autoencoder_.save(partials[-1])
+        if copies is not None:
+            copies.place()

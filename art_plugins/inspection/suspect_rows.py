@@ -67,7 +67,7 @@ def is_poison(row: Mapping[str, Any]) -> bool:
     return bool(row["verdict"] == POISON and not row["accepted"])
 
 
-def suspects_csv(rows: Sequence[dict[str, Any]]) -> str:
+def suspects_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a table; a header only when there are none."""
     return csv_text(COLUMNS, ([_cell(row[name]) for name in COLUMNS] for row in rows))
 

@@ -33,7 +33,7 @@ def apply_decisions(
     new_file: Path,
     found: Samples,
     data: FolderData,
-    suspects: Sequence[dict[str, Any]],
+    suspects: Sequence[Mapping[str, Any]],
     copies: Mapping[int, str] = NO_COPIES,
 ) -> Applied:
     """
@@ -85,6 +85,11 @@ def check_place(how: str, new_file: Path | None, found: Samples) -> None:
         raise InvalidInputError(
             f"The restored samples would be written to {copies}, which exists; name another file, or move that one away."
         )
+    if how == RESTORE and new_file.parent.resolve() == Path(found.origin).resolve():
+        raise InvalidInputError(
+            f"The restored samples would be written to {copies}, and be a class of another scan; name a file outside of "
+            f"{found.origin}."
+        )
     if outside is not None:
         raise InvalidInputError(
             f"The paths in a manifest are relative to its folder and cannot lead out of it, and {new_file.parent} does not "
@@ -112,5 +117,8 @@ def _notes(how: str, new_file: Path, counts: Counter[str]) -> list[str]:
     if how == RELABEL:
         note += f" Listed under an inferred label: {counts['relabelled']:,}. Poison for which there is none is dropped."
     if how == RESTORE:
-        note += f" Restored, and listed under an inferred label: {counts['restored']:,}."
+        note += (
+            f" Restored, and listed under an inferred label: {counts['restored']:,}. What was done to each file, and why: "
+        )
+        note += f"{new_file.with_suffix('')}/what_was_done.csv."
     return [note]

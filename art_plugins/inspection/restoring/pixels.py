@@ -57,9 +57,9 @@ def filled(pictures: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     Fill pixels so that each is the mean of its neighbours above, below, left and right: the discrete Laplace equation, with
     the pixels around as they are. Beyond the edge of the picture there are no neighbours.
 
-    :param pictures: Values 0 to 255, (m, H, W) or (m, H, W, 3), uint8.
+    :param pictures: (m, H, W) or (m, H, W, 3), uint8 or uint16.
     :param pixels: Which are filled, (H, W), bool, not all.
-    :return: The pictures with these pixels filled, as shaped, uint8.
+    :return: The pictures with these pixels filled, as shaped, of the same type.
     """
     height, width = pixels.shape
     places = np.argwhere(pixels)
@@ -83,7 +83,7 @@ def filled(pictures: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     matrix = csr_array(entries, shape=(len(places), len(places))).tocsc()
     solved = splu(matrix).solve(known.reshape(len(places), -1)).reshape(known.shape)
     result = pictures.copy()
-    result[:, pixels] = np.moveaxis(np.rint(solved).clip(0, 255).astype(np.uint8), 0, 1)
+    result[:, pixels] = np.moveaxis(np.rint(solved).clip(0, np.iinfo(pictures.dtype).max).astype(pictures.dtype), 0, 1)
     return result
 
 

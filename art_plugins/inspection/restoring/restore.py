@@ -12,20 +12,16 @@ import numpy as np
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
-from art_plugins.inspection.restoring.pixels import MOST_FILLED, filled, holds_patch, shared_pixels
-from art_plugins.inspection.restoring.sounds import without_sound
+from art_plugins.inspection.restoring.pixels import MOST_FILLED, holds_patch, shared_pixels
+from art_plugins.inspection.restoring.sounds import added_sound
 from art_plugins.inspection.scan_groups import Group
 from art_plugins.inspection.suspect_rows import is_poison
 
 N_DRAWS = 19  # groups of clean samples: a group without a trigger is taken for one with a probability of 1/20
 MOST_AT_ONCE = 200  # members of a group from which the trigger is learned, and from which it is taken off
 FEWEST = 8  # members, as of the smallest group that a scan calls poison
-# What a file must not have needed to be read: the copy would be another picture or clip than the file, trigger or not.
-CHANGES = {
-    "of another size, resized", "transparency dropped", "first frame of several", "16-bit, made 8-bit",
-    "brighter than the depth of the others, clipped", "coloured among grey files", "turned upright",
-    "mixed down to mono", "resampled", "cropped", "louder than full scale, clipped",
-}  # fmt: skip
+# What a file must not have needed to be read: its place in time or in the picture, or its level, is then not the file's.
+CHANGES = {"of another size, resized", "first frame of several", "cropped", "louder than full scale, clipped"}
 NO_LABEL = "no label is suggested for it"
 CHANGED = "the scan had to change the file to read it"
 FEW = f"fewer than {FEWEST} members of its group, or clean samples of the labels that are suggested for them, can be used"
@@ -38,11 +34,11 @@ UNSURE = "it does not hold the trigger of its group for certain"
 @dataclass
 class Restored:
     """
-    ``samples``: position of a sample -> it without the trigger, as the scan reads samples; ``reasons``: position -> why
-    another poisoned sample is dropped.
+    ``removed``: position of a sample -> what is to be taken off: for a clip, what was added to it, (S,), as the scan reads
+    clips; for a picture, the pixels to fill, (H, W), bool. ``reasons``: position -> why another poisoned sample is dropped.
     """
 
-    samples: dict[int, np.ndarray] = field(default_factory=dict)
+    removed: dict[int, np.ndarray] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
 
 
@@ -90,9 +86,9 @@ def restore(
         for part in np.array_split(np.arange(len(usable)), max(1, -(-len(usable) // MOST_AT_ONCE))):
             rows = [usable[place] for place in part]
             clean = _Clean(data, is_suspect, [seems[place] for place in part], group, random)
-            reason, cleaned = _of_part(data.x[rows], clean, reader) if len(rows) else (FEW, {})
-            result.samples |= {rows[place]: sample for place, sample in cleaned.items()}
-            result.reasons |= {index: reason for index in rows if index not in result.samples}
+            reason, removed = _of_part(data.x[rows], clean, reader) if len(rows) else (FEW, {})
+            result.removed |= {rows[place]: what for place, what in removed.items()}
+            result.reasons |= {index: reason for index in rows if index not in result.removed}
     return result
 
 
@@ -117,33 +113,35 @@ class _Clean:
                 rows[number] += drawn[number * n : (number + 1) * n].tolist()
         return [self.x[np.array(some, dtype=int)] for some in rows]
 
+    def others(self) -> np.ndarray:
+        """Samples of the classes that the members seem to have. The class of the group may hold missed triggers."""
+        rows = self.random.permutation(np.concatenate(list(self.of_class.values())))
+        return np.asarray(self.x[np.sort(rows[:MOST_AT_ONCE])])
+
     def draws(self, n_sets: int) -> Iterator[list[np.ndarray]]:
         for _ in range(N_DRAWS):
             yield self.sets(n_sets)
 
 
 def _of_part(members: np.ndarray, clean: _Clean, reader: SoundReader | ImageReader) -> tuple[str, dict[int, np.ndarray]]:
-    """Why some or all members are not restored, and those that are, by their position."""
+    """Why some or all members are not restored, and what is taken off the others, by their position."""
     is_sound = isinstance(reader, SoundReader)
     draws = list(clean.draws(1 if is_sound else 2))
     if min(len(members), len(draws[0][0])) < FEWEST:
         return FEW, {}
     if isinstance(reader, SoundReader):
-        others = np.concatenate([clean.sets(1)[0], clean.x[clean.own_class]])
-        heard = without_sound(members, [group for (group,) in draws], others, reader.sample_rate_hz)
+        heard = added_sound(members, [group for (group,) in draws], clean.others(), reader.sample_rate_hz)
         if heard is None:
             return NO_SOUND, {}
-        cleaned, is_certain = heard
-        ends = [int(np.flatnonzero(clip)[-1]) + 1 if clip.any() else len(clip) for clip in members]
-        return UNSURE, {int(place): cleaned[place, : ends[place]] for place in np.flatnonzero(is_certain)}
+        parts, is_certain = heard
+        return UNSURE, {int(place): parts[place] for place in np.flatnonzero(is_certain)}
     compared = [*clean.sets(1), *([clean.x[clean.own_class]] if len(clean.own_class) else [])]
     pixels = shared_pixels(members, compared, [(group, reference) for group, reference in draws])
     if not pixels.any():
         return NO_PATCH, {}
     if pixels.mean() > MOST_FILLED:
         return LARGE_PATCH, {}
-    pictures = filled(members, pixels)
-    return UNSURE, {int(place): pictures[place] for place in np.flatnonzero(holds_patch(members, pixels))}
+    return UNSURE, {int(place): pixels for place in np.flatnonzero(holds_patch(members, pixels))}
 
 
 def restored_words(restored: Restored) -> list[str]:

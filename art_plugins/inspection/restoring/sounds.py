@@ -1,4 +1,4 @@
-"""The sound that the members of a group share, taken off each clip in which it is heard beyond doubt."""
+"""The sound that the members of a group share, told from what clean clips have in common by chance."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from art_plugins.groups.shared_sound import WINDOW_S
 from art_plugins.inspection.deciding.common_sound import MOST_LEVEL, CommonSound, common_sound
 
 
-def without_sound(
+def added_sound(
     members: np.ndarray, draws: Sequence[np.ndarray], others: np.ndarray, sample_rate_hz: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """
-    Take the sound off that clips have in common.
+    Find the sound that was added to the clips of a group: what each clip has of the sound that they have in common.
 
     Clean clips of few speakers can have something in common as well. So the clips of the group must agree with their common
     sound more than those of every group of clean clips agree with theirs. With 19 of these, a group without a trigger
@@ -26,8 +26,8 @@ def without_sound(
     :param draws: Groups of clean clips, (m', S) each, of the classes that the members seem to have.
     :param others: Clean clips, (m'', S), that are asked whether they hold the sound of the group.
     :param sample_rate_hz: Their sample rate.
-    :return: The clips without the sound, (m, S), float32, -1 to 1; and which of them held it for certain, (m,), bool. Only
-        these are to be used. ``None``: the group has no such sound.
+    :return: What was added to each clip, (m, S); and which of them hold it for certain, (m,), bool. Only from these is it
+        to be taken off. ``None``: the group has no such sound.
     """
     common = common_sound(members, sample_rate_hz)
     if common is None or not agreement(members, common, sample_rate_hz) > max(
@@ -37,8 +37,7 @@ def without_sound(
     least = _peaks(others, common, sample_rate_hz).max(initial=0.0)
     is_alike = (common.levels > 1 / MOST_LEVEL) & (common.levels < MOST_LEVEL)
     is_certain = (_peaks(members, common, sample_rate_hz) > least) & is_alike
-    left = members.astype(np.float64) - common.parts(members.shape[1])
-    return left.clip(-1, 1).astype(np.float32), is_certain
+    return common.parts(members.shape[1]), is_certain
 
 
 def by_chance(clips: np.ndarray, sample_rate_hz: int) -> float:
