@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.files.open_sound import check_item, reason_of
+from art_plugins.files.quiet import without_output
 from art_plugins.files.sources.items import Clip, Item, openable
 from art_plugins.optional import import_optional
 
@@ -66,7 +67,9 @@ def open_image(item: Item) -> Iterator[Any]:
                     )
                 if image.mode == "F":
                     raise InvalidInputError("its values are floating-point numbers; save it with 8 or 16 bits")
-                yield image
+                # The decoder of packed tiff writes a line to the terminal for each strip that is damaged.
+                with without_output() if image.format == "TIFF" else nullcontext():
+                    yield image
     except (InvalidInputError, MissingPackageError):
         raise
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:

@@ -258,3 +258,16 @@ def test_reason_is_the_same_for_a_file_and_its_content(tmp_path):
     for item in (tmp_path / "a.gif", (tmp_path / "a.gif").read_bytes()):
         with pytest.raises(InvalidInputError, match=r"^it is not a readable image file \(cannot identify image file\)$"):
             READERS[True].read(item)
+
+
+def test_damaged_tiff_prints_nothing(tmp_path, capfd):
+    content = encoded(Image.fromarray(picture()), "TIFF", compression="tiff_lzw")
+    spoilt = [content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :] for place in range(8, len(content), 9)]
+    for item in spoilt:
+        with suppress(InvalidInputError):
+            READERS[False].read(item)
+    assert capfd.readouterr() == ("", "")
+    for item in spoilt:
+        with suppress(Exception), Image.open(io.BytesIO(item)) as image:
+            image.load()
+    assert capfd.readouterr().err  # it would have
