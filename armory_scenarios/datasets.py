@@ -121,7 +121,10 @@ def fashion_mnist(
     cap: int | None = None,
     test_cap: int | None = None,
 ) -> ArmoryDataGenerator:
-    """Fashion-MNIST, (n, 28, 28, 1), from ``fashion_mnist.npz``; see :func:`image_split`."""
+    """
+    Fashion-MNIST, (n, 28, 28, 1), from ``fashion_mnist.npz``; see :func:`image_split`. Armory fixes the parameters, see the
+    head of this file.
+    """
     x, y = image_split("fashion_mnist", split, dataset_dir, channels_first, n_validation, download=False)
     x, y = _capped(x, y, cap if split == "train" else test_cap)
     return _generator(x, y, epochs, batch_size, framework, shuffle_files)

@@ -123,7 +123,20 @@ def scan(
         Path | None, typer.Option(help="Folder of class folders with images that are known to be clean.")
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Keep decoded files in this folder, so that a later scan decodes only new ones.")
+        Path | None,
+        typer.Option(
+            help="Keep decoded files, and their features by a saved autoencoder, in this folder, so that a later scan "
+            "computes those of new files only."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Number of local processes that decode files into --cache, and compute features.")
+    ] = 1,
+    backend: Annotated[
+        Literal["local", "dask", "ray"], typer.Option(help="Who does so: local processes, or the workers of a cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Address of the cluster: tcp://host:port for Dask, host:port for Ray.")
     ] = None,
 ) -> None:
     """
@@ -148,7 +161,7 @@ def scan(
     )
     settings = replace(settings, path_column=path_column, label_column=label_column, rate_hz=rate)
     settings = replace(settings, only=tuple(only or ()), fast=fast, model=model, trusted=trusted, cache=cache)
-    settings = replace(settings, decisions=decisions, apply=apply)
+    settings = replace(settings, decisions=decisions, apply=apply, backend=backend, address=address, jobs=jobs)
     shown = write_demo(out) if data is None else None
     # The page and the record name the classes; the defence's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):

@@ -17,7 +17,7 @@ from art_plugins.features.vae.front_end import batches
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 
 FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR = 0.025, 0.01, 1e-4
-BLOCK = 1_024  # samples that are held in memory together
+BLOCK = 256  # samples that are held in memory together
 BATCH = 64
 REMEDY = "look for samples with extreme values"
 

@@ -111,7 +111,7 @@ class ImageReader:
         if turned.size != self.size:
             turned = turned.resize(self.size, import_optional("PIL.Image").Resampling.BILINEAR, reducing_gap=3.0)
         picture = np.asarray(turned, dtype=np.uint8)
-        if (picture == picture[0, 0]).all():
+        if (picture[0] == picture[0, 0]).all() and (picture == picture[0, 0]).all():
             mended.append("one colour only")
         return picture, mended
 

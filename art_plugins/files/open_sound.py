@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -80,9 +81,15 @@ def check_item(item: Item) -> None:
     """
     :raises InvalidInputError: If the item is no file, or empty.
     """
-    if isinstance(item, Path) and not item.is_file():
-        raise InvalidInputError("it is not a file, or it is a broken link")
-    n_values = item.stat().st_size if isinstance(item, Path) else len(item) if isinstance(item, bytes) else None
+    n_values = len(item) if isinstance(item, bytes) else None
+    if isinstance(item, Path):
+        try:
+            status = item.stat()
+        except (OSError, ValueError):
+            status = None
+        if status is None or not stat.S_ISREG(status.st_mode):
+            raise InvalidInputError("it is not a file, or it is a broken link")
+        n_values = status.st_size
     if n_values == 0:
         raise InvalidInputError("it is empty (0 bytes)")
 

@@ -148,15 +148,17 @@ def _read_mono(sound: Any, wanted: int) -> tuple[np.ndarray, bool]:
         block = sound.read(n_block, dtype="float32", always_2d=True)
         if not len(block):
             break
-        if not np.isfinite(block).all():
+        peak = np.abs(block).max()
+        if not np.isfinite(peak):  # nor is it if any value is NaN
             raise InvalidInputError("it holds NaN or infinity")
-        is_loud = is_loud or bool(np.abs(block).max() > 1)
-        blocks.append(block.clip(-1, 1).mean(axis=1, dtype=np.float32))
+        if peak > 1:
+            is_loud, block = True, block.clip(-1, 1)
+        blocks.append(block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float32))
         n_read += len(block)
     is_estimate = sound.subtype.startswith("MPEG")  # the length of an mp3 is computed from its size
     if n_read == 0 or (known and n_read < wanted and not is_estimate):
         raise InvalidInputError(f"it is truncated: {n_read} of {wanted} samples are there")
-    return np.concatenate(blocks), is_loud
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), is_loud
 
 
 def _seconds_of(sound: Any) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.running.workers import Workers
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.vae.shipped import is_shipped, load_autoencoder
 from art_plugins.files.folder_data import FolderData, read_folder
@@ -26,6 +27,7 @@ from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.deciding.decisions import Decisions, read_decisions
 from art_plugins.inspection.deciding.manifest import Applied, apply_decisions, check_place
+from art_plugins.inspection.evidence.ahead import check_ahead, read_ahead
 from art_plugins.inspection.evidence.cache import cached, kept_features
 from art_plugins.inspection.evidence.examine import Examined, examine
 from art_plugins.inspection.evidence.model import check_model
@@ -90,10 +92,10 @@ def scan(
     with held_folder(Path(out)), ExitStack() as stack:
         found = stack.enter_context(open_samples(data, labels, _reading(settings)))
         check_place(settings.apply, new_file(settings), found)
-        given, seed = settings.autoencoder, params.get("random_state", 0)
+        seed, given = params.get("random_state", 0), settings.autoencoder
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, settings, fitted)
-        decoded, trusted = stack.enter_context(_decoded(found, reader, settings, verbose))
+        decoded, trusted = stack.enter_context(_decoded(found, reader, fitted, settings, verbose))
         examined = _examined(decoded, reader, settings, params | {"verbose": verbose}, fitted, trusted)
         origin: dict[str, Any] = {"command": command, "folder": found.origin}
         record = origin | scan_record(found, reader, decoded, examined, settings, params)
@@ -116,11 +118,16 @@ def scan(
 
 @contextmanager
 def _decoded(
-    found: Samples, reader: SoundReader | ImageReader, settings: ScanSettings, verbose: bool
+    found: Samples,
+    reader: SoundReader | ImageReader,
+    fitted: Autoencoder | None,
+    settings: ScanSettings,
+    verbose: bool,
 ) -> Iterator[tuple[FolderData, Trusted | None]]:
     """The decoded samples, and the trusted ones; what cannot work is refused before."""
     check_model(settings.model, found.kind)
     given_trusted = find_trusted(settings.trusted, found)
+    read_ahead(found, reader, fitted, settings.cache, _workers(settings), verbose)
     with ExitStack() as stack:
         with cached(reader, settings.cache) as keeping:
             decoded = stack.enter_context(read_folder(found, keeping, verbose))
@@ -144,6 +151,10 @@ def _examined(
 
 def _reading(settings: ScanSettings) -> Reading:
     return Reading(settings.kind, settings.split, settings.path_column, settings.label_column, settings.rate_hz)
+
+
+def _workers(settings: ScanSettings) -> Workers:
+    return Workers(settings.backend, settings.address, settings.jobs if settings.backend == "local" else None)
 
 
 def _groups(examined: Examined, decoded: FolderData, hash_of: Callable[[int], str], decisions: Decisions) -> list[Group]:
@@ -192,6 +203,7 @@ def _checked(settings: ScanSettings, params: dict[str, Any], out: Path) -> dict[
     # The defence checks its parameters again, but only once the files have been decoded.
     architecture = settings.autoencoder if isinstance(settings.autoencoder, dict) else None
     VAELatentDefence(None, np.zeros((1, 1)), np.zeros(1)).set_params(autoencoder=architecture, **params)
+    check_ahead(_workers(settings), settings.cache)
     check_outputs(out, OUTPUTS, (settings.apply_to, settings.save_autoencoder))
     import_optional("jinja2")
     return params

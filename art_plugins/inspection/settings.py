@@ -116,8 +116,13 @@ class ScanSettings:
         of those of a network of the scan's own. It runs in a process of its own, as of a detection.
     :param trusted: Folder of class folders with images that are known to be clean, of the same classes. The network's
         evidence then takes them into account.
-    :param cache: Folder in which decoded samples are kept by the hash of their content, so that another scan decodes only
-        what is new; ``None``: nothing is kept.
+    :param cache: Folder in which decoded samples, and their features by an autoencoder that is not trained on them, are
+        kept by the hash of their content, so that another scan computes only what is new; ``None``: nothing is kept.
+    :param backend: Who decodes files, and computes those features, into the cache: ``"local"``: ``jobs`` processes of this
+        machine; ``"dask"`` or ``"ray"``: the workers of the cluster at ``address``. Files and cache must be under the same
+        paths on all machines.
+    :param address: ``tcp://host:port`` of Dask's scheduler, ``host:port`` of Ray's head.
+    :param jobs: Number of local processes; 1: this process alone.
     :raises InvalidInputError: For a value that is out of its range.
     """
 
@@ -141,6 +146,9 @@ class ScanSettings:
     cache: str | Path | None = None
     decisions: str | Path | None = None
     apply: str = "list"
+    backend: str = "local"
+    address: str | None = None
+    jobs: int = 1
 
     def __post_init__(self) -> None:
         check_seconds(self.seconds)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,17 @@ import safetensors
 import soundfile
 from PIL import Image
 
+from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.running.workers import Workers
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.encodings import encode_all
+from art_plugins.features.vae.shipped import load_autoencoder
+from art_plugins.files.class_folders import find_class_folders
+from art_plugins.files.folder_data import read_folder
 from art_plugins.files.image_files import ImageReader
+from art_plugins.files.sound_files import SoundReader
+from art_plugins.inspection.evidence import ahead
 from art_plugins.inspection.evidence import shards as kept_shards
 from art_plugins.inspection.evidence.cache import CachedReader, cached, kept_features
 from art_plugins.inspection.scan import scan
@@ -45,6 +54,20 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return read(self, item)
 
     monkeypatch.setattr(ImageReader, "read", counted)
+    return names
+
+
+@pytest.fixture
+def decoded_clips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the sound files that are decoded."""
+    names: list[str] = []
+    read = SoundReader.read
+
+    def counted(self: SoundReader, item: Any) -> Any:
+        names.append(item.name)
+        return read(self, item)
+
+    monkeypatch.setattr(SoundReader, "read", counted)
     return names
 
 
@@ -221,3 +244,54 @@ def test_cache_two_scans_at_once_leave_whole_files(tmp_path: Path) -> None:
     whole = CachedReader(ImageReader((8, 8), True), tmp_path / "cache")
     assert len(whole.shards) == 20
     assert len(list((tmp_path / "cache").rglob("*.partial"))) == 0
+
+
+def test_workers_fill_the_cache_from_which_a_scan_gives_the_answer_of_one_without_workers(
+    tmp_path: Path, encoded: list[int], decoded_clips: list[str]
+) -> None:
+    root, kept = tmp_path / "data", tmp_path / "cache"
+    for index in range(30):
+        write_clip(root, f"{index % 5}/{index:02}.wav", index)
+    (root / "1" / "broken.wav").write_bytes(b"RIFF")
+    speech = load_autoencoder("speech").for_shape((8_000,))
+    shared = ahead.Reading(SoundReader(16_000, 8_000), kept, (speech.state_arrays(), speech.state_settings()))
+    files = sorted(root.rglob("*.wav"))
+    assert sum(ahead.read_part(shared, part) for part in (files[:20], files[20:])) == 31
+    encoded.clear()
+    decoded_clips.clear()
+    settings = ScanSettings(autoencoder="speech", only=("latents",), seconds=0.5, cache=kept)
+    scan(root, out=tmp_path / "spread", settings=settings, verbose=False)
+    assert encoded == []
+    assert decoded_clips == ["broken.wav"]
+    scan(root, out=tmp_path / "alone", settings=replace(settings, cache=None), verbose=False)
+    assert texts(tmp_path / "spread") == texts(tmp_path / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["local", "dask", "ray"])
+def test_workers_of_every_backend_leave_nothing_to_decode(
+    backend: str, tmp_path: Path, decoded: list[str], start_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "MOST_FILES", 5)
+    for index in range(30):
+        write(tmp_path / "data", f"{index % 5}/{index:02}.png", index)
+    found, reader = find_class_folders(tmp_path / "data"), ImageReader((8, 8), True)
+    with nullcontext(({"jobs": 2}, None)) if backend == "local" else start_cluster(backend, 2) as (arguments, _):
+        ahead.read_ahead(found, reader, None, tmp_path / "cache", Workers(**arguments), verbose=False)
+    with cached(reader, tmp_path / "cache") as keeping, read_folder(found, keeping, verbose=False) as data:
+        assert len(data.files) == 30
+    assert decoded == []
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 6
+
+
+def test_workers_without_a_cache_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="name a folder for it, with cache"):
+        scan(tmp_path, out=tmp_path / "out", settings=ScanSettings(jobs=2))
+    with pytest.raises(InvalidInputError, match="needs an address"):
+        scan(tmp_path, out=tmp_path / "out", settings=ScanSettings(backend="dask", cache=tmp_path))
+
+
+def test_workers_are_not_sent_arrays(tmp_path: Path) -> None:
+    pictures = np.zeros((20, 8, 8), dtype=np.uint8)
+    with pytest.raises(InvalidInputError, match="Workers read files"):
+        scan(pictures, np.arange(20) % 5, tmp_path / "out", ScanSettings(jobs=2, cache=tmp_path / "cache"), verbose=False)

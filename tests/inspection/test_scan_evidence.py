@@ -13,15 +13,18 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.vae.convergence import has_settled
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.scripted_network import MOST_SHOWN, ScriptedNetwork, show_layers
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.evidence import examine as examine_module
+from art_plugins.inspection.evidence import latents as latents_module
 from art_plugins.inspection.evidence.classes import rank_classes
 from art_plugins.inspection.evidence.examine import FAST, NO_CLEANLAB, NOT_ASKED, NOT_FOR_SOUNDS, Examined, examine, plan
 from art_plugins.inspection.evidence.found import LABEL_ERROR, LOOK_HERE, POISON, Found, united
 from art_plugins.inspection.evidence.labels import Doubts
+from art_plugins.inspection.evidence.latents import epochs_for
 from art_plugins.inspection.evidence.network import Labelled, LayerFindings, LayerSearch, network_findings
 from art_plugins.inspection.evidence.own_network import FOR_GROUPS, train_on
 from art_plugins.inspection.evidence.pictures import pictures_of
@@ -435,3 +438,30 @@ def test_show_layers_of_a_deep_script_are_twenty_that_end_with_the_last() -> Non
         network(x)
         assert torch.allclose(seen[-1], body[:101](x), atol=1e-6)
         assert torch.allclose(seen[1], body[:11](x), atol=1e-6)  # the fifth of fifty
+
+
+def test_epochs_for_large_data_are_fewer_and_never_too_few_to_tell_whether_the_latents_have_settled() -> None:
+    assert epochs_for(1_000, is_sound=False) is None
+    assert epochs_for(40_000, is_sound=False) is None
+    assert epochs_for(60_000, is_sound=False) == 20
+    assert epochs_for(10**7, is_sound=False) == epochs_for(10**6, is_sound=True) == 6
+    steps = 500
+    halves = [{"divergence_sample": 10.0, "divergence_steps": 1.0}] * 6
+    assert has_settled(halves, steps)
+    assert not has_settled(halves[:5], steps)
+
+
+def test_examine_trains_fewer_epochs_on_large_data_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latents_module, "MOST_IMAGES_SEEN", 420)
+    for index in range(60):
+        path = tmp_path / "data" / f"{index % 5}" / f"{index:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    tiny = {"latent_dim": 3, "channels": 4, "hidden_dim": 16, "patience": None}
+    settings = ScanSettings(autoencoder=tiny, fast=True)
+    record = scan(tmp_path / "data", out=tmp_path / "out", settings=settings, verbose=False)
+    assert len(record["autoencoder_history"]) == 7
+    assert any("at most 7 epochs, since there are 60 samples" in note for note in record["notes"])
+    record = scan(tmp_path / "data", out=tmp_path / "asked", settings=settings, verbose=False, nb_epochs=2)
+    assert len(record["autoencoder_history"]) == 2
+    assert not any("at most" in note for note in record["notes"])

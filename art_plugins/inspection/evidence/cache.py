@@ -33,14 +33,15 @@ class CachedReader:
 
     :param reader: Decodes what is not there yet.
     :param folder: Samples of this reader are in a folder of their own in it.
+    :param is_opened: See :class:`~art_plugins.inspection.evidence.shards.Shards`.
     """
 
-    def __init__(self, reader: SoundReader | ImageReader, folder: Path) -> None:
+    def __init__(self, reader: SoundReader | ImageReader, folder: Path, *, is_opened: bool = True) -> None:
         self.reader, self.shape, self.dtype = reader, reader.shape, reader.dtype
         settings = {name: value for name, value in vars(reader).items() if name != "notes"}
-        self.shards = Shards(
-            folder / _fingerprint(type(reader).__name__, settings), SAMPLES, {"samples": Form(reader.shape, reader.dtype)}
-        )
+        forms = {"samples": Form(reader.shape, reader.dtype)}
+        folder = folder / _fingerprint(type(reader).__name__, settings)
+        self.shards = Shards(folder, SAMPLES, forms, is_opened=is_opened)
 
     def read(self, item: Item) -> tuple[np.ndarray, list[str]]:
         """One sample, and what had to be done to get it, as the reader gives them."""
@@ -65,16 +66,17 @@ class KeptFeatures:
     :param autoencoder: Gives the features. Those of another one are in another folder.
     :param shape: Shape of one sample.
     :param folder: Folder of the cache.
+    :param is_opened: See :class:`~art_plugins.inspection.evidence.shards.Shards`.
     """
 
-    def __init__(self, autoencoder: Autoencoder, shape: tuple[int, ...], folder: Path) -> None:
+    def __init__(self, autoencoder: Autoencoder, shape: tuple[int, ...], folder: Path, *, is_opened: bool = True) -> None:
         digest = hashlib.sha256()
         for name, array in sorted(autoencoder.state_arrays().items()):
             digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         settings = {**autoencoder.state_settings(), "sample_shape": shape, "weights": digest.hexdigest()}
         settings |= {"frames": [FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR], "torch": version("torch")}
-        self.shards = Shards(folder / _fingerprint(FEATURES, settings), FEATURES)
+        self.shards = Shards(folder / _fingerprint(FEATURES, settings), FEATURES, is_opened=is_opened)
 
     def __call__(self, block: np.ndarray, compute: Compute) -> dict[str, np.ndarray]:
         """The arrays of a block of samples, (m, ...), by name; those of samples that are not known are computed."""

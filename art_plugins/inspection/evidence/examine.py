@@ -16,7 +16,7 @@ from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.evidence.found import POISON, Found, united
 from art_plugins.inspection.evidence.labels import Doubts, doubt_labels, label_findings
-from art_plugins.inspection.evidence.latents import kind_of_data, latent_findings
+from art_plugins.inspection.evidence.latents import epochs_for, kind_of_data, latent_findings
 from art_plugins.inspection.evidence.model import look_with_model
 from art_plugins.inspection.evidence.network import Labelled, LayerSearch, look_at_layers, network_findings
 from art_plugins.inspection.evidence.own_network import FOR_GROUPS, train_on, why_not
@@ -121,6 +121,7 @@ def examine(
     if trusted is not None:
         examined.notes.append(trusted.note if left_out[NETWORK] is None else f"{trusted.note} Nothing looks at them.")
     if left_out[LATENTS] is None:
+        params = _with_epochs(params, autoencoder, len(data.labels), isinstance(reader, SoundReader), examined)
         defence = examined.defence = VAELatentDefence(None, data.x, data.labels)
         defence.memory = memory
         defence.detect_poison(autoencoder=autoencoder, **{**params, "false_alarm_rate": rate}, **kind_of_data(reader))
@@ -134,6 +135,21 @@ def examine(
         found += _by_own_networks(examined, found, data, reader, params, rate, trusted if trains else None, trains)
     examined.groups = united(found)
     return examined
+
+
+def _with_epochs(
+    params: dict[str, Any], autoencoder: Any, n_samples: int, is_sound: bool, examined: Examined
+) -> dict[str, Any]:
+    """The parameters of the defence, with fewer epochs of the training where there are many samples, which is noted."""
+    is_trained = autoencoder is None or isinstance(autoencoder, dict)
+    most = epochs_for(n_samples, is_sound) if is_trained and params.get("nb_epochs") is None else None
+    if most is None:
+        return params
+    examined.notes.append(
+        f"The autoencoder is trained for at most {most} epochs, since there are {n_samples:,} samples; --nb-epochs sets "
+        "another number."
+    )
+    return {**params, "nb_epochs": most}
 
 
 def _by_own_networks(

@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
+from art_plugins.features.vae.convergence import LEAST_EPOCHS, PAPER_EPOCHS
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.inspection.evidence.found import LOOK_HERE, POISON, Found
 from art_plugins.inspection.scan_words import NOTHING_FOUND, POISONED, classes_to_show
+
+# Samples that the autoencoder of a scan sees in all, so that its training takes some twenty minutes of one core at most:
+# 0.4 s for 64 clips of a second, 0.06 s for 64 images of 32 x 32 in colour (tests/benchmarks/test_large_data.py).
+MOST_CLIPS_SEEN, MOST_IMAGES_SEEN = 200_000, 1_200_000
 
 
 def kind_of_data(reader: SoundReader | ImageReader) -> dict[str, Any]:
@@ -20,6 +25,16 @@ def kind_of_data(reader: SoundReader | ImageReader) -> dict[str, Any]:
     if isinstance(reader, SoundReader):
         return {"kind": "waveform", "sample_rate_hz": reader.sample_rate_hz}
     return {"kind": "image", "channels_first": False}
+
+
+def epochs_for(n_samples: int, is_sound: bool) -> int | None:
+    """
+    Most epochs of the autoencoder that a scan trains on large data; ``None``: as many as the training needs.
+
+    The training still ends when the latents have settled, which shows from six epochs on.
+    """
+    most = (MOST_CLIPS_SEEN if is_sound else MOST_IMAGES_SEEN) // n_samples
+    return None if most >= PAPER_EPOCHS else max(2 * LEAST_EPOCHS, most)
 
 
 def latent_findings(defence: VAELatentDefence, class_names: Sequence[str], n_verdicts: int) -> list[Found]:

@@ -46,13 +46,14 @@ class Shards:
     :param folder: Folder of the files. All of them hold arrays of the same forms.
     :param kind: Name of what the files hold.
     :param forms: The arrays of a sample, by name; ``None``: those of the first sample that is found or added.
+    :param is_opened: Whether the files that are there are opened; else, only what is new is known.
     """
 
-    def __init__(self, folder: Path, kind: str, forms: Mapping[str, Form] | None = None) -> None:
+    def __init__(self, folder: Path, kind: str, forms: Mapping[str, Form] | None = None, *, is_opened: bool = True) -> None:
         self.folder, self.kind, self.forms = folder, kind, dict(forms or {})
         self._places: dict[str, _Place] = {}
         self._new: dict[str, tuple[dict[str, np.ndarray], list[str]]] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in sorted(folder.glob("*.safetensors")) if is_opened else ():
             self._open(path)
 
     def __len__(self) -> int:

@@ -126,6 +126,16 @@ def test_repeated_two_means_trials_one_by_one_find_the_same_partition(random, mo
     np.testing.assert_allclose(apart.inertia, together.inertia)
 
 
+def test_repeated_two_means_whose_starts_compete_on_a_part_is_as_tight_and_covers_all(random, monkeypatch):
+    x = np.concatenate([random.normal(size=(300, 2)), random.normal(size=(100, 2)) + 6])
+    whole = repeated_two_means(x, 3, 20)
+    monkeypatch.setattr(two_means, "MOST_FOR_STARTS", 60)
+    part = repeated_two_means(x, 3, 20)
+    assert part.trial_labels.shape == (3, 400)
+    np.testing.assert_allclose(part.inertia, whole.inertia, rtol=1e-9)
+    assert adjusted_rand_score(whole.labels, part.labels) == 1
+
+
 def test_starts_many_draws_follow_the_squared_distance_to_the_first_centre():
     """k-means++ against its own definition: the share of every second centre, given the first."""
     x = np.array([[0.0], [1.0], [3.0]])
