@@ -4,6 +4,8 @@ The data sets of the configs as Armory's ``ArmoryDataGenerator``, under Armory's
 They stand in for ``armory.data.datasets``, whose downloads are gone: a config names this module instead of that one.
 Folder: the argument ``dataset_dir``, else the environment variable ``ART_PLUGINS_DATA``, else Armory's folder of data sets.
 
+``cap`` is the most training samples of each class, ``test_cap`` the most of each class of the other splits; ``None``: all.
+
 Every loader has more than eight parameters, since Armory fixes them: it calls a loader with the entries of the config's
 block ``dataset``, and with ``split``, ``epochs``, ``batch_size``, ``dataset_dir``, ``framework`` and ``shuffle_files``.
 """
@@ -40,6 +42,7 @@ def speech_commands(
     shuffle_files: bool = False,
     pad_data: bool = True,
     cap: int | None = 3_000,
+    test_cap: int | None = None,
     download: bool = True,
 ) -> ArmoryDataGenerator:
     """
@@ -49,6 +52,7 @@ def speech_commands(
     :param split: ``"train"``, ``"validation"`` or ``"test"``, by the data set's own lists.
     :param pad_data: Must be true: shorter clips are padded with zeros.
     :param cap: Most training samples of one class, drawn without replacement; ``None``: all.
+    :param test_cap: The same of the other splits.
     :param download: Let torchaudio download version 0.02 (2.3 GB) where it is not there.
     :raises InvalidInputError: For another split, or if the data cannot be read.
 
@@ -63,7 +67,7 @@ def speech_commands(
         data = _speech(root, 1, download, "validation", 1)
     else:
         data = _speech(root, cap, download, "testing", 0)
-    x, y = (data.x_train, data.y_train) if split == "train" else (data.x_test, data.y_test)
+    x, y = (data.x_train, data.y_train) if split == "train" else _capped(data.x_test, data.y_test, test_cap)
     return _generator(x, y, epochs, batch_size, framework, shuffle_files)
 
 
@@ -76,10 +80,13 @@ def cifar10(
     shuffle_files: bool = False,
     channels_first: bool = False,
     n_validation: int = 0,
+    cap: int | None = None,
+    test_cap: int | None = None,
     download: bool = True,
 ) -> ArmoryDataGenerator:
     """CIFAR-10, (n, 32, 32, 3); see :func:`image_split`. Armory fixes the parameters, see the head of this file."""
     x, y = image_split("cifar10", split, dataset_dir, channels_first, n_validation, download)
+    x, y = _capped(x, y, cap if split == "train" else test_cap)
     return _generator(x, y, epochs, batch_size, framework, shuffle_files)
 
 
@@ -92,10 +99,13 @@ def mnist(
     shuffle_files: bool = False,
     channels_first: bool = False,
     n_validation: int = 0,
+    cap: int | None = None,
+    test_cap: int | None = None,
     download: bool = True,
 ) -> ArmoryDataGenerator:
     """MNIST, (n, 28, 28, 1); see :func:`image_split`. Armory fixes the parameters, see the head of this file."""
     x, y = image_split("mnist", split, dataset_dir, channels_first, n_validation, download)
+    x, y = _capped(x, y, cap if split == "train" else test_cap)
     return _generator(x, y, epochs, batch_size, framework, shuffle_files)
 
 
@@ -108,9 +118,12 @@ def fashion_mnist(
     shuffle_files: bool = False,
     channels_first: bool = False,
     n_validation: int = 0,
+    cap: int | None = None,
+    test_cap: int | None = None,
 ) -> ArmoryDataGenerator:
     """Fashion-MNIST, (n, 28, 28, 1), from ``fashion_mnist.npz``; see :func:`image_split`."""
     x, y = image_split("fashion_mnist", split, dataset_dir, channels_first, n_validation, download=False)
+    x, y = _capped(x, y, cap if split == "train" else test_cap)
     return _generator(x, y, epochs, batch_size, framework, shuffle_files)
 
 
@@ -123,6 +136,8 @@ def german_traffic_sign(
     shuffle_files: bool = False,
     channels_first: bool = False,
     n_validation: int = 0,
+    cap: int | None = None,
+    test_cap: int | None = None,
     size: int = 48,
 ) -> ArmoryDataGenerator:
     """
@@ -134,6 +149,7 @@ def german_traffic_sign(
     if size < 8:
         raise InvalidInputError(f"size must be at least 8 pixels; received {size}.")
     x, y = image_split("gtsrb32", split, dataset_dir, channels_first=True, n_validation=n_validation, download=False)
+    x, y = _capped(x, y, cap if split == "train" else test_cap)
     x = _resized(x, size)
     if not channels_first:
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
@@ -168,6 +184,17 @@ def samples(block: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
     batches = list(load_dataset(block, epochs=1, shuffle_files=False))
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+
+def _capped(x: np.ndarray, y: np.ndarray, cap: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Draw at most ``cap`` samples of each class."""
+    if cap is None:
+        return x, y
+    if cap < 1:
+        raise InvalidInputError(f"cap and test_cap must be at least 1 sample of each class; received {cap}.")
+    random = np.random.default_rng(ORDER_SEED)
+    rows = np.sort(np.concatenate([random.permutation(np.flatnonzero(y == label))[:cap] for label in np.unique(y)]))
+    return x[rows], y[rows]
 
 
 def _held_out(y: np.ndarray, n_validation: int, split: str) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""This package's filters with what an Armory config cannot hand to a constructor: a cache, and trusted samples."""
+"""
+This package's filters and those of other authors, with what an Armory config cannot hand to a constructor: a cache, and
+trusted samples. Configs name this module, so that they stay as they are when a class moves within the package.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,32 @@ import numpy as np
 
 from armory_scenarios.cache import cache_folder, fingerprint, saved_model_folder
 from armory_scenarios.datasets import samples
+from art_plugins.baselines.agpd import AGPD as UntrustingAGPD
+from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
+from art_plugins.baselines.detector_filter import DetectorFilter as UntrustingDetectorFilter
+from art_plugins.baselines.flare import FLARE
+from art_plugins.baselines.label_issues import LabelIssues
+from art_plugins.baselines.psbd import PSBD as UntrustingPSBD
+from art_plugins.baselines.pyod_filter import PyODFilter
+from art_plugins.baselines.spectre import SPECTRE
 from art_plugins.defences.latent_clustering import VAELatentDefence as Uncached
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence as Untrusting
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.shipped import is_shipped
+
+__all__ = [
+    "AGPD",
+    "FLARE",
+    "PSBD",
+    "SPECTRE",
+    "ActivationClustering",
+    "DetectorFilter",
+    "LabelIssues",
+    "LayerwiseFeatureDefence",
+    "PyODFilter",
+    "SpectralSignatures",
+    "VAELatentDefence",
+]
 
 
 class VAELatentDefence(Uncached):
@@ -59,17 +84,36 @@ class VAELatentDefence(Uncached):
         return found
 
 
-class LayerwiseFeatureDefence(Untrusting):
-    """:class:`art_plugins.LayerwiseFeatureDefence` whose trusted samples a config can name."""
+class NamedTrusted:
+    """A filter whose trusted samples a config can name. It stands before the filter among the base classes."""
+
+    x_val: np.ndarray | None
+    y_val: np.ndarray | None
 
     def detect_poison(self, trusted: dict[str, Any] | None = None, **kwargs: Any) -> tuple[dict[str, Any], list[int]]:
         """
         :param trusted: A block like a config's ``dataset``, with ``split``, such as ``"validation"``; ``None``: none.
         """
-        self.set_params(**kwargs)
         if trusted is not None:
             self.x_val, self.y_val = samples(trusted)
-        return super().detect_poison()
+        found: tuple[dict[str, Any], list[int]] = super().detect_poison(**kwargs)  # type: ignore[misc]  # of the filter
+        return found
+
+
+class LayerwiseFeatureDefence(NamedTrusted, Untrusting):
+    """:class:`art_plugins.LayerwiseFeatureDefence` whose trusted samples a config can name."""
+
+
+class PSBD(NamedTrusted, UntrustingPSBD):
+    """:class:`art_plugins.baselines.psbd.PSBD`, likewise."""
+
+
+class AGPD(NamedTrusted, UntrustingAGPD):
+    """:class:`art_plugins.baselines.agpd.AGPD`, likewise."""
+
+
+class DetectorFilter(NamedTrusted, UntrustingDetectorFilter):
+    """:class:`art_plugins.baselines.detector_filter.DetectorFilter`, likewise."""
 
 
 def find_file(name: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""A dirty-label attack from several source classes towards one target."""
+"""Poisoners for Armory: a dirty-label attack from several source classes, and the attacks that poison a whole set."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from armory.scenarios.poison import DatasetPoisoner
 
+from art_plugins.attacks.zoo.attack import Attack
 from art_plugins.errors import InvalidInputError
 
 
@@ -36,3 +37,45 @@ class ManySourcesPoisoner(DatasetPoisoner):  # type: ignore[misc]  # Armory has 
         members = [np.flatnonzero(y == label) for label in self.source_class]
         chosen = [np.random.choice(rows, size=int(share * len(rows)), replace=False) for rows in members if len(rows)]  # noqa: NPY002
         return np.sort(np.concatenate([np.array([], dtype=np.int64), *chosen]))
+
+
+class ZooPoisoner(DatasetPoisoner):  # type: ignore[misc]  # Armory has no type hints for mypy
+    """
+    Armory's ``DatasetPoisoner`` for an attack of ``art_plugins.attacks.zoo``, which poisons the training set as a whole.
+
+    :param attack: The attack.
+    :param source_classes: Classes that the trigger is put on at test time; those that the attack works on.
+    :param target_class: None of them.
+    :param fraction: Share of the whole training set that is poisoned, as these attacks are published; not of a class.
+    :param random_state: Seed of what the attack draws and trains.
+    :raises InvalidInputError: If the attack works on other source classes.
+    """
+
+    def __init__(
+        self, attack: Attack, source_classes: Sequence[int], target_class: int, fraction: float, random_state: int
+    ) -> None:
+        if target_class in source_classes or (attack.source is not None and list(source_classes) != [attack.source]):
+            works_on = "every class but the target" if attack.source is None else f"class {attack.source} alone"
+            raise InvalidInputError(f"The attack works on {works_on}; source_class is {list(source_classes)}.")
+        super().__init__(attack, list(source_classes), target_class, fraction)
+        self.random_state = random_state
+
+    def poison_dataset(
+        self, x: np.ndarray, y: np.ndarray, return_index: bool = False, fraction: float | None = None
+    ) -> tuple[np.ndarray, ...]:
+        """
+        :param fraction: ``None``: poison a training set, as the attack does. 1: stamp every sample of the source classes,
+            as at test time. Armory asks for nothing else.
+        :return: The samples, the labels and, if asked for, the rows that are poison.
+        """
+        if fraction is not None:
+            rows = np.flatnonzero(np.isin(y, self.source_class))
+            x, y = x.copy(), np.array(y, dtype=int)
+            if len(rows):
+                x[rows], y[rows] = self.attack.stamp(x[rows]), self.target_class
+            return (x, y, rows) if return_index else (x, y)
+        done = self.attack.poison(
+            np.ascontiguousarray(x), np.asarray(y), self.fraction, self.target_class, self.random_state
+        )
+        found = done.x, done.y, np.flatnonzero(done.is_poison)
+        return found if return_index else found[:2]

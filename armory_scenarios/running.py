@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 from armory_scenarios.generate import FOLDER
+from armory_scenarios.leash import run_on_leash
+from armory_scenarios.quick import quick
 from art_plugins.errors import InvalidInputError
+from art_plugins.storage import write_json
 
 
 def find_configs(patterns: list[str]) -> list[str]:
@@ -42,7 +45,7 @@ def read_config(name: str, seed: int | None = None, fraction: float | None = Non
 
 def run_config(config: dict[str, Any], log: Path) -> dict[str, Any]:
     """
-    ``armory run - --no-docker``; gives the results JSON.
+    ``armory run FILE --no-docker``; gives the results JSON.
 
     :param log: File for what Armory prints.
     :raises InvalidInputError: If the run fails, with its first error.
@@ -51,16 +54,16 @@ def run_config(config: dict[str, Any], log: Path) -> dict[str, Any]:
 
     prefix = f"art_plugins_{uuid.uuid4().hex[:12]}"
     config = {**config, "sysconfig": {**config["sysconfig"], "output_dir": prefix}}
-    command = [sys.executable, "-m", "armory", "run", "-", "--no-docker"]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as out:
-        done = subprocess.run(
-            command, input=json.dumps(config), text=True, stdout=out, stderr=subprocess.STDOUT, check=False
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.json"
+        write_json(file, config)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w", encoding="utf-8") as out:
+            status = run_on_leash([sys.executable, "-m", "armory", "run", str(file), "--no-docker"], out)
     outputs = sorted(Path(paths.HostPaths().output_dir).glob(f"{prefix}_*/*.json"))
-    if done.returncode != 0 or not outputs:
+    if status != 0 or not outputs:
         error = first_error(log.read_text(encoding="utf-8"))
-        raise InvalidInputError(f"armory run ended with status {done.returncode}: {error} All of it is in {log}.")
+        raise InvalidInputError(f"armory run ended with status {status}: {error} All of it is in {log}.")
     results: dict[str, Any] = json.loads(outputs[-1].read_text(encoding="utf-8"))
     return results
 
@@ -72,13 +75,28 @@ def first_error(log: str) -> str:
     return found[1] if found else "no error was logged."
 
 
-def run_record(name: str, seed: int | None, fraction: float | None, log: Path) -> dict[str, Any]:
-    """Run a config and keep what a table needs."""
+def run_record(name: str, seed: int | None, fraction: float | None, log: Path, is_quick: bool = False) -> dict[str, Any]:
+    """
+    Run a config and keep what a table needs.
+
+    :param is_quick: Make the config small, and keep the sentence of an error as ``error`` in place of raising it.
+    """
     config = read_config(name, seed, fraction)
+    if is_quick:
+        config = quick(config)
     start = time.perf_counter()
-    results = run_config(config, log)
+    error = None
+    try:
+        results = run_config(config, log)
+    except InvalidInputError as raised:
+        if not is_quick:
+            raise
+        results, error = {"armory_version": None, "results": {}}, str(raised)
     attack, _, defence = config["_description"].rpartition(", ")
     adhoc = config["adhoc"]
+    further: dict[str, Any] = {"quick": True, "error": error} if is_quick else {}
+    if config["attack"]["name"] == "zoo_attack":
+        further["share_of"] = "the training set"
     return {
         "config": name,
         "attack": attack,
@@ -88,4 +106,5 @@ def run_record(name: str, seed: int | None, fraction: float | None, log: Path) -
         "armory_version": results["armory_version"],
         "results": results["results"],
         "seconds": time.perf_counter() - start,
+        **further,
     }

@@ -14,7 +14,8 @@ from armory.scenarios.poison import Poison
 from armory_scenarios.checks import check_config, filter_parameters, is_perfect_filter, load
 from armory_scenarios.datasets import samples
 from armory_scenarios.log import log
-from armory_scenarios.poisoners import ManySourcesPoisoner
+from armory_scenarios.poisoners import ManySourcesPoisoner, ZooPoisoner
+from art_plugins.attacks.zoo.attack import Attack
 
 
 class PoisonScenario(Poison):  # type: ignore[misc]  # Armory has no type hints for mypy
@@ -23,10 +24,12 @@ class PoisonScenario(Poison):  # type: ignore[misc]  # Armory has no type hints 
 
     ``adhoc.split_id`` seeds torch too, and is the ``random_state`` of the model and of the defence where they take one and
     the config names none; ``nb_classes`` of the model, likewise, is that of the data. ``adhoc.source_class`` may be a list.
+    An attack of ``art_plugins.attacks.zoo`` poisons the whole set; ``adhoc.fraction_poisoned`` is then a share of that.
     Names in the config that nobody reads end the run before anything is trained. An error ends it with a sentence and exit
     status 1.
     """
 
+    poisoner: Any
     test_poisoner: Any
 
     def evaluate(self) -> None:
@@ -69,10 +72,11 @@ class PoisonScenario(Poison):  # type: ignore[misc]  # Armory has no type hints 
         sources = self.source_class
         self.source_classes: list[int] = list(sources) if isinstance(sources, (list, tuple)) else [sources]
         if self.use_poison:
-            one_source = self.test_poisoner
-            self.test_poisoner = self.poisoner = ManySourcesPoisoner(
-                one_source.attack, self.source_classes, self.target_class, one_source.fraction
-            )
+            attack, fraction = self.test_poisoner.attack, self.test_poisoner.fraction
+            named = attack, self.source_classes, self.target_class, fraction
+            whole_set = isinstance(attack, Attack)
+            self.poisoner = ZooPoisoner(*named, self.seed) if whole_set else ManySourcesPoisoner(*named)
+            self.test_poisoner = self.poisoner
 
     def run_benign(self) -> None:
         """As Armory does, for several source classes."""

@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from art_plugins.baselines.agpd import AGPD
     from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
-    from art_plugins.baselines.beatrix import Beatrix
     from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
-    from art_plugins.baselines.cognitive_distillation import CognitiveDistillation
     from art_plugins.baselines.detector_filter import DetectorFilter
+    from art_plugins.baselines.detectors.bad_expert import BaDExpert
+    from art_plugins.baselines.detectors.beatrix import Beatrix
+    from art_plugins.baselines.detectors.cognitive_distillation import CognitiveDistillation
+    from art_plugins.baselines.detectors.ibd_psc import IBDPSC
+    from art_plugins.baselines.detectors.patterns import B3D, STRIP, NeuralCleanseFilter
+    from art_plugins.baselines.detectors.scale_up import ScaleUp
+    from art_plugins.baselines.detectors.step import STEP
+    from art_plugins.baselines.detectors.strip_vita import STRIPViTA
+    from art_plugins.baselines.detectors.ted import TED
+    from art_plugins.baselines.detectors.ted_plus_plus import TEDPlusPlus
     from art_plugins.baselines.flare import FLARE
-    from art_plugins.baselines.ibd_psc import IBDPSC
     from art_plugins.baselines.label_issues import LabelIssues
-    from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
     from art_plugins.baselines.psbd import PSBD
     from art_plugins.baselines.pyod_filter import PyODFilter
-    from art_plugins.baselines.scale_up import ScaleUp
     from art_plugins.baselines.spectre import SPECTRE
-    from art_plugins.baselines.step import STEP
-    from art_plugins.baselines.strip_vita import STRIPViTA
-    from art_plugins.baselines.ted import TED
     from art_plugins.defences.encoder_features import EncoderFeatureDefence
     from art_plugins.defences.in_flight import InFlightDetector
     from art_plugins.defences.latent_clustering import VAELatentDefence
@@ -44,6 +46,7 @@ __all__ = [
     "ActivationClustering",
     "Autoencoder",
     "AutoencoderSettings",
+    "BaDExpert",
     "Beatrix",
     "CognitiveDistillation",
     "DetectorFilter",
@@ -60,25 +63,27 @@ __all__ = [
     "STRIPViTA",
     "ScaleUp",
     "SpectralSignatures",
+    "TEDPlusPlus",
     "VAELatentDefence",
     "invert_triggers",
 ]
 
 _HOMES = {
     "AGPD": "art_plugins.baselines.agpd",
-    "B3D": "art_plugins.baselines.patterns",
+    "B3D": "art_plugins.baselines.detectors.patterns",
     "FLARE": "art_plugins.baselines.flare",
-    "IBDPSC": "art_plugins.baselines.ibd_psc",
+    "IBDPSC": "art_plugins.baselines.detectors.ibd_psc",
     "PSBD": "art_plugins.baselines.psbd",
     "SPECTRE": "art_plugins.baselines.spectre",
-    "STEP": "art_plugins.baselines.step",
-    "STRIP": "art_plugins.baselines.patterns",
-    "TED": "art_plugins.baselines.ted",
+    "STEP": "art_plugins.baselines.detectors.step",
+    "STRIP": "art_plugins.baselines.detectors.patterns",
+    "TED": "art_plugins.baselines.detectors.ted",
     "ActivationClustering": "art_plugins.baselines.art_filters",
     "Autoencoder": "art_plugins.features.autoencoder",
     "AutoencoderSettings": "art_plugins.features.autoencoder_settings",
-    "Beatrix": "art_plugins.baselines.beatrix",
-    "CognitiveDistillation": "art_plugins.baselines.cognitive_distillation",
+    "BaDExpert": "art_plugins.baselines.detectors.bad_expert",
+    "Beatrix": "art_plugins.baselines.detectors.beatrix",
+    "CognitiveDistillation": "art_plugins.baselines.detectors.cognitive_distillation",
     "DetectorFilter": "art_plugins.baselines.detector_filter",
     "EncoderFeatureDefence": "art_plugins.defences.encoder_features",
     "InFlightDetector": "art_plugins.defences.in_flight",
@@ -86,13 +91,14 @@ _HOMES = {
     "LabelIssues": "art_plugins.baselines.label_issues",
     "LayerwiseFeatureDefence": "art_plugins.defences.layerwise",
     "LayerwiseFeatureDetector": "art_plugins.defences.layerwise_detector",
-    "NeuralCleanseFilter": "art_plugins.baselines.patterns",
+    "NeuralCleanseFilter": "art_plugins.baselines.detectors.patterns",
     "PerfectFilter": "art_plugins.baselines.bounds",
     "PyODFilter": "art_plugins.baselines.pyod_filter",
     "RandomFilter": "art_plugins.baselines.bounds",
-    "STRIPViTA": "art_plugins.baselines.strip_vita",
-    "ScaleUp": "art_plugins.baselines.scale_up",
+    "STRIPViTA": "art_plugins.baselines.detectors.strip_vita",
+    "ScaleUp": "art_plugins.baselines.detectors.scale_up",
     "SpectralSignatures": "art_plugins.baselines.art_filters",
+    "TEDPlusPlus": "art_plugins.baselines.detectors.ted_plus_plus",
     "VAELatentDefence": "art_plugins.defences.latent_clustering",
     "invert_triggers": "art_plugins.triggers.inversion",
 }

@@ -38,7 +38,7 @@ PACKAGES = {
     ),
     "timm": Package("Encoders of timm", "timm", "encoders"),
     "torchvision": Package("Encoders of torchvision", "torchvision", "encoders"),
-    "pyod": Package("PyOD's detectors and TED", "PyOD", "peers"),
+    "pyod": Package("PyOD's detectors, TED and TED++", "PyOD", "peers"),
     "cleanlab": Package("Doubts about labels", "cleanlab", "peers"),
     "umap": Package("FLARE's maps", "umap-learn", "peers"),
     "datasets": Package("Parquet, Arrow and data sets of Hugging Face", "datasets", "data"),

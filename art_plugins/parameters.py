@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,18 +59,29 @@ def check_number(
         raise InvalidInputError(f"{name} must be {what}{' ' if words else ''}{words}; received {shown(value)}.")
 
 
-def check_learning_rate(value: Any) -> None:
+def check_learning_rate(value: Any, name: str = "learning_rate") -> None:
     """
     Check the learning rate of an optimiser.
 
     :raises InvalidInputError: If it is no number above 0 and at most ``FASTEST``.
     """
-    check_number("learning_rate", value, above=0, most=FASTEST)
+    check_number(name, value, above=0, most=FASTEST)
 
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite ``int`` or ``float`` in the range of ``float``; ``True`` and ``False`` are not numbers."""
     return not isinstance(value, bool) and isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
+
+
+def checked_path(name: str, value: Any) -> Path:
+    """
+    The path of a file or folder.
+
+    :raises InvalidInputError: If it is neither text nor a path.
+    """
+    if not isinstance(value, (str, Path)):
+        raise InvalidInputError(f"{name} must be a path; received {shown(value)}.")
+    return Path(value)
 
 
 def check_flag(name: str, value: Any) -> None:

@@ -55,7 +55,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         partial.touch()
         yield partial
-        partial.chmod(0o666 & ~_umask())
+        partial.chmod(0o666 & ~umask())
         partial.replace(target)
     except OSError as error:
         if error.errno not in NO_ROOM:
@@ -212,7 +212,8 @@ def _checksum(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> 
     return digest.hexdigest()
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The bits that new files of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -36,15 +36,18 @@ SECOND_TARGET = 4  # of the attack with two targets
 CLEAN_LABEL_TARGETS = {"fashion_mnist": 6, "cifar10": 3, "emnist_letters": 8}
 CLEAN_LABEL = ("clean_label", "adversarial")
 SHORT = {"mnist": "MNIST", "fashion_mnist": "F-MNIST", "cifar10": "CIFAR-10", "gtsrb32": "GTSRB"}
-SHORT["emnist_letters"] = "EMNIST letters"
+SHORT |= {"emnist_letters": "EMNIST letters", "mixed46": "46 mixed classes", "mixed92": "92 mixed classes"}
 # Largest change of a pixel in the attack of Turner et al.: 16 of 255 levels in their main experiments on CIFAR-10.
-PERTURBATION = {"mnist": 0.3, "fashion_mnist": 0.3, "emnist_letters": 0.3, "cifar10": 16 / 255, "gtsrb32": 16 / 255}
+PERTURBATION = {"cifar10": 16 / 255, "gtsrb32": 16 / 255}
+PERTURBATION |= dict.fromkeys(("mnist", "fashion_mnist", "emnist_letters", "mixed46", "mixed92"), 0.3)
 MOST_OF_A_CLASS = 0.8  # share of the target class that a clean-label attack may poison
 MIRRORED = ("fashion_mnist", "cifar10")  # a mirrored digit or traffic sign is another thing, or none
 # How each network is trained.
 RECIPES: dict[str, dict[str, Any]] = {
     "lenet5": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
     "plain_cnn": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
+    "cnn": {"nb_epochs": 10, "learning_rate": 0.05, "augment": True},
+    "resnet18_narrow": {"nb_epochs": 15, "learning_rate": 0.1, "augment": True},
     "vit": {"nb_epochs": 20, "learning_rate": 1e-3, "augment": False},
     "resnet18_cifar": {"nb_epochs": 30, "learning_rate": 0.1, "augment": True, "precision": "bf16-mixed"},
     "vgg16": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True, "precision": "bf16-mixed"},

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.baselines.cognitive_distillation import CognitiveDistillation
-from art_plugins.baselines.ibd_psc import IBDPSC
-from art_plugins.baselines.scale_up import ScaleUp
+from art_plugins.baselines.detectors.cognitive_distillation import CognitiveDistillation
+from art_plugins.baselines.detectors.ibd_psc import IBDPSC
+from art_plugins.baselines.detectors.scale_up import ScaleUp
 from art_plugins.baselines.trusted_filter import TrustedFilter
 from art_plugins.defences.threshold_detector import ThresholdDetector
 from art_plugins.parameters import check_choice, check_count, check_settings_dict

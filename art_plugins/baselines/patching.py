@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
-from torch import nn
-from torch.nn import functional
 
 from art_plugins.arrays import check_finite, check_samples
+from art_plugins.baselines.fine_tuning import copyable_network, training_step, wrapped_like
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import torch_module
 from art_plugins.features.vae.training import seeded
 from art_plugins.parameters import check_count, check_learning_rate, check_number, plain
 from art_plugins.statistics.labels import class_labels
@@ -60,7 +58,7 @@ def neural_cleanse_patching(
     check_count("nb_epochs", nb_epochs)
     check_count("random_state", random_state, 0)
     check_trigger(trigger)
-    original = _copyable(classifier)
+    original = copyable_network(classifier)
     check_samples(x_clean)
     check_finite(x_clean, "images", "remove such images first")
     if len(x_clean) < 2:
@@ -79,48 +77,6 @@ def neural_cleanse_patching(
         for _ in range(nb_epochs):
             # Batches have nearly equal sizes, because batch normalisation cannot train on a last batch of one image.
             for rows in np.array_split(random.permutation(len(x)), -(-len(x) // PATCHING_BATCH)):
-                _step(classifier, network, optimiser, x[rows], labels[rows])
+                training_step(classifier, network, optimiser, x[rows], labels[rows])
     optimiser.zero_grad()
-    return _like(classifier, network.eval(), optimiser)
-
-
-def _step(classifier: Any, network: nn.Module, optimiser: torch.optim.Optimizer, x: np.ndarray, labels: np.ndarray) -> None:
-    """Take one step on a batch of images, which the classifier's preprocessing prepares."""
-    batch, _ = classifier._apply_preprocessing(x, y=None, fit=False)
-    outputs = network(torch.from_numpy(np.ascontiguousarray(batch)).to(classifier.device))
-    loss = functional.cross_entropy(outputs, torch.from_numpy(labels).to(outputs.device))
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-
-
-def _copyable(classifier: Any) -> nn.Module:
-    """
-    Give the network of the classifier.
-
-    :raises InvalidInputError: If a copy of it would still run the original.
-    """
-    network = torch_module(classifier)
-    if "forward" in vars(network):
-        raise InvalidInputError(
-            f"The network of a {type(classifier).__name__} cannot be copied, since its forward is set on the object; give "
-            "a PyTorchClassifier around it."
-        )
-    return network
-
-
-def _like(classifier: Any, network: nn.Module, optimiser: torch.optim.Optimizer) -> PyTorchClassifier:
-    """Wrap another network in an ART classifier with the same settings."""
-    return PyTorchClassifier(
-        model=network,
-        loss=classifier.loss,
-        input_shape=classifier.input_shape,
-        nb_classes=classifier.nb_classes,
-        optimizer=optimiser,
-        channels_first=classifier.channels_first,
-        clip_values=classifier.clip_values,
-        preprocessing_defences=classifier.preprocessing_defences,
-        postprocessing_defences=classifier.postprocessing_defences,
-        preprocessing=classifier.preprocessing,
-        device_type="cpu" if classifier.device.type == "cpu" else "gpu",
-    )
+    return wrapped_like(classifier, network.eval(), optimiser)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from art_plugins.cli.terminal import messages_beside_bars, say
 from art_plugins.errors import ArtPluginsError
+from art_plugins.files.file_walk import printable
 
 # Whatever imports torch or ART is imported inside the commands, so that --help and a bad argument are answered at once.
 
@@ -34,7 +35,11 @@ def main() -> None:
         try:
             app(standalone_mode=True)
         except ArtPluginsError as error:
-            message, status = f"Error: {' '.join(str(error).split())}", 2
+            message, status = f"Error: {printable(' '.join(str(error).split()))}", 2
+        except OSError as error:
+            if error.filename is None or error.strerror is None:  # no file of the user's is to blame
+                raise
+            message, status = f"Error: {printable(str(error.filename))} cannot be used ({error.strerror}).", 2
         except SystemExit as end:  # typer makes one of every end, also of Ctrl-C
             if end.code not in ENDED:
                 raise

@@ -48,10 +48,11 @@ def scan(
         Path | None, typer.Option(help="Write the list of the files to keep to this new file. No file is deleted.")
     ] = None,
     apply: Annotated[
-        Literal["list", "drop", "relabel"],
+        Literal["list", "drop", "relabel", "restore"],
         typer.Option(
-            help="What --apply-to holds: the list of the files to keep; a manifest without poison; or a manifest in which "
-            "poison has the label that the scan suggests, if it suggests one."
+            help="What --apply-to holds: the list of the files to keep; a manifest without poison; a manifest in which "
+            "poison has the label that the scan suggests, if it suggests one; or the same with cleaned copies of poison, "
+            "whose sound or patch is taken off."
         ),
     ] = "list",
     autoencoder: Annotated[
@@ -180,8 +181,8 @@ def detect(
     model: Annotated[
         Path,
         typer.Argument(
-            help="Model file. A TorchScript file runs in a process that can only compute. Weights (safetensors or a "
-            "state_dict) are read as data, and need --factory."
+            help="Model file. A TorchScript file runs in a process that can only compute. Weights (safetensors, a "
+            "state_dict, those of a .pt2) are read as data, and need --factory."
         ),
     ],
     clean: Annotated[

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from art_plugins.cli.app import app, console
-from art_plugins.cli.options import Download, Models, NetworkEpochs, Seeds, _command
+from art_plugins.cli.options import (
+    QUICK_CLIPS,
+    QUICK_EPOCHS,
+    QUICK_TRAIN,
+    Download,
+    Models,
+    NetworkEpochs,
+    Seeds,
+    _check_quick,
+    _command,
+)
 from art_plugins.cli.shown import _show, _show_attack_run
 
 
@@ -32,6 +43,14 @@ def attacks(
         int | None, typer.Option(min=20, help="Number of training images; of speech, at most so many of each class.")
     ] = None,
     nb_epochs: NetworkEpochs = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help=f"A trial: {QUICK_TRAIN:,} training images, {QUICK_CLIPS} clips of each class of speech, "
+            f"{QUICK_EPOCHS} epochs.",
+        ),
+    ] = False,
     download: Download = False,
     seed: Seeds = [0],  # noqa: B006
     models: Models = Path("out/models"),
@@ -43,7 +62,10 @@ def attacks(
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.reports.studies.attack_tables import attack_tables
 
+    _check_quick(quick, {"--n-train": n_train, "--nb-epochs": nb_epochs})
     plan = AttackPlan(dataset, attack or (), share or (), seed, network, n_train, nb_epochs)
+    if quick:
+        plan = replace(plan, n_train=QUICK_TRAIN, n_clips=QUICK_CLIPS, nb_epochs=QUICK_EPOCHS)
     record = run_attacks(plan, Folders(root, models, download), Recording(out, _command(), _show_attack_run))
     for table in attack_tables(record):
         _show(table)

@@ -7,12 +7,19 @@ from typing import Annotated
 
 import typer
 
-from art_plugins.cli.app import app, console
-from art_plugins.cli.options import Download, Models, NetworkEpochs, Seeds, Width, _command
-from art_plugins.cli.shown import _show, _show_filter_run
-from art_plugins.errors import InvalidInputError
-
-QUICK_TRAIN, QUICK_EPOCHS = 2_000, 30  # with fewer epochs, so few images leave no backdoor
+from art_plugins.cli.app import app
+from art_plugins.cli.options import (
+    QUICK_EPOCHS,
+    QUICK_TRAIN,
+    Download,
+    Models,
+    NetworkEpochs,
+    Seeds,
+    Width,
+    _check_quick,
+    _command,
+)
+from art_plugins.cli.shown import _show, _show_filter_run, _show_written
 
 
 @app.command("filters")
@@ -55,10 +62,10 @@ def filters(
     from art_plugins.attacks.cases import Folders
     from art_plugins.evaluation.filter_rates import Grid, run_filters
     from art_plugins.evaluation.running.runs import Recording
+    from art_plugins.reports.studies.attack_picture import write_attack_picture
     from art_plugins.reports.studies.filter_tables import filter_rate_tables
 
-    if quick and (n_train is not None or nb_epochs is not None):
-        raise InvalidInputError("--quick has its own size, so leave --n-train and --nb-epochs out.")
+    _check_quick(quick, {"--n-train": n_train, "--nb-epochs": nb_epochs})
     if quick:
         n_train, nb_epochs = QUICK_TRAIN, QUICK_EPOCHS
     grid = Grid(dataset, attack, share, network, filter_name, seed, n_train, nb_epochs, width)
@@ -66,4 +73,4 @@ def filters(
     record = run_filters(grid, Folders(root, models, download), recording, n_trusted)
     for table in filter_rate_tables(record):
         _show(table)
-    console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}", markup=False)
+    _show_written(out, ["record.json", "table.md"], [write_attack_picture([record], out)])

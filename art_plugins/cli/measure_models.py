@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,9 @@ from art_plugins.cli.shown import _show_in_flight_run, _show_layerwise_run
 @app.command("in-flight")
 def in_flight(
     root: Annotated[Path, typer.Option(help="Folder that holds mnist.npz, fashion_mnist.npz or cifar10.npz.")],
-    dataset: Annotated[list[str], typer.Option(help="mnist, fashion_mnist or cifar10; repeat the option for several.")] = [  # noqa: B006
+    dataset: Annotated[
+        list[str], typer.Option(help="mnist, fashion_mnist, cifar10, emnist_letters, gtsrb32, mixed46 or mixed92; repeat.")
+    ] = [  # noqa: B006
         "mnist",
         "fashion_mnist",
     ],
@@ -31,10 +33,13 @@ def in_flight(
     ] = [  # noqa: B006
         "multi"
     ],
-    network: Annotated[
-        Literal["lenet5", "resnet18_cifar", "vgg16"], typer.Option(help="The network that is attacked.")
-    ] = "lenet5",
+    network: Annotated[list[str], typer.Option(help="A network, such as lenet5 or resnet18_cifar; repeat for several.")] = [  # noqa: B006
+        "lenet5"
+    ],
     width: Width = None,
+    n_train: Annotated[
+        int | None, typer.Option(min=20, help="Number of training images that are drawn at random; default: all.")
+    ] = None,
     n_poison: Annotated[
         int | None, typer.Option(min=1, help="Number of poisoned training images; default: the same share as in the paper.")
     ] = None,
@@ -55,8 +60,9 @@ def in_flight(
     from art_plugins.evaluation.running.runs import Recording
 
     cases = [
-        ModelCase(name, pattern, kind, network, n_poison, width, nb_epochs, number)
+        ModelCase(name, pattern, kind, one, n_poison, width, nb_epochs, number, n_train)
         for number in seed
+        for one in network
         for name in dataset
         for kind in sources
         for pattern in trigger
@@ -95,6 +101,12 @@ def layerwise(
             "--peers", help="Also run the detectors and the filters of other authors, such as STRIP, TED, SPECTRE and PSBD."
         ),
     ] = False,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Run this detector of other authors alone, such as TED++; repeat for several.")
+    ] = None,
+    n_train: Annotated[
+        int | None, typer.Option(min=20, help="Number of training images that are drawn at random; default: all.")
+    ] = None,
     download: Download = False,
     seed: Seeds = [0],  # noqa: B006
     models: Models = Path("out/models"),
@@ -106,11 +118,11 @@ def layerwise(
     from art_plugins.evaluation.running.runs import Recording
 
     cases = [
-        ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number)
+        ModelCase(name, pattern, "multi", network, n_poison, width, nb_epochs, number, n_train)
         for number in seed
         for name in dataset
         for pattern in trigger
     ]
     folders, recording = Folders(root, models, download), Recording(out, _command(), _show_layerwise_run)
-    run_layerwise(cases, folders, recording, n_trusted=n_trusted, with_filters=filters, with_peers=peers)
+    run_layerwise(cases, folders, recording, n_trusted=n_trusted, with_filters=filters, with_peers=peer or peers)
     console.print(f"Written: {out / 'record.json'}, {out / 'table.md'}, and figures", markup=False)

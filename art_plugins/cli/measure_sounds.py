@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from art_plugins.cli.app import app, console
-from art_plugins.cli.options import Models, Seeds, _command
+from art_plugins.cli.options import QUICK_CLIPS, QUICK_EPOCHS, Models, Seeds, _check_quick, _command
 from art_plugins.cli.shown import _show, _show_sound_detector_run
+
+CAP, EPOCHS = 300, 15
 
 
 @app.command("sound-detectors")
@@ -26,24 +28,35 @@ def sound_detectors(
         "spectrogram",
     ],
     share: Annotated[float, typer.Option(help="Share of the whole training set that is poison.")] = 0.05,
-    cap: Annotated[int, typer.Option(min=20, help="Use at most so many training clips of each class.")] = 300,
+    cap: Annotated[
+        int | None, typer.Option(min=20, help=f"Use at most so many training clips of each class; default: {CAP}.")
+    ] = None,
     n_trusted: Annotated[int, typer.Option(min=2, help="Clips of each class that are known to be clean.")] = 20,
-    nb_epochs: Annotated[int, typer.Option(min=1, help="Training epochs of the classifier.")] = 15,
+    nb_epochs: Annotated[
+        int | None, typer.Option(min=1, help=f"Training epochs of the classifier; default: {EPOCHS}.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"A trial: {QUICK_CLIPS} training clips of each class, {QUICK_EPOCHS} epochs.")
+    ] = False,
     seed: Seeds = [0],  # noqa: B006
     models: Models = Path("out/models"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/sound-detectors"),
 ) -> None:
     """Attack classifiers of sounds with named triggers, and measure what detects the triggers at test time."""
     from art_plugins.attacks.datasets import speech_commands, synthetic_speech
+    from art_plugins.attacks.datasets.labelled import raised
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.evaluation.sound_detectors import SEVEN, cases_of, padded, run_sound_detectors
     from art_plugins.reports.studies.sound_detector_tables import sound_detector_tables
 
+    _check_quick(quick, {"--cap": cap, "--nb-epochs": nb_epochs})
+    cap, nb_epochs = (QUICK_CLIPS, QUICK_EPOCHS) if quick else (cap or CAP, nb_epochs or EPOCHS)
+    rate_hz = speech_commands.SAMPLE_RATE_HZ
     if root is None:
-        rate_hz = synthetic_speech.SAMPLE_RATE_HZ
-        data = padded(synthetic_speech.synthetic_speech(n_per_class=cap), rate_hz)
+        words = synthetic_speech.synthetic_speech(n_per_class=cap)
+        data = padded(raised(words, synthetic_speech.SAMPLE_RATE_HZ, rate_hz), rate_hz)
     else:
-        data, rate_hz = speech_commands.speech_commands(root, cap=cap), speech_commands.SAMPLE_RATE_HZ
+        data = speech_commands.speech_commands(root, cap=cap)
     cases = cases_of(trigger or SEVEN, view, seed, len(data.class_names), share=share, nb_epochs=nb_epochs)
     recording = Recording(out, _command(), _show_sound_detector_run)
     record = run_sound_detectors(data, rate_hz, cases, recording, n_trusted, models)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from art_plugins.errors import InvalidInputError
+
+QUICK_TRAIN, QUICK_EPOCHS = 2_000, 30  # of --quick; with fewer epochs, so few images leave no backdoor
+QUICK_CLIPS = 100  # of each class
 
 Root = Annotated[Path, typer.Option(help="Folder that holds the data set, in its folder SpeechCommands.")]
 Trigger = Annotated[
@@ -75,6 +79,15 @@ TrustModel = Annotated[
     bool, typer.Option("--trust-model", help="Run a TorchScript file with your rights and without limits.")
 ]
 Models = Annotated[Path, typer.Option(help="Folder that keeps the trained models; one that is there is not trained again.")]
+
+
+def _check_quick(quick: bool, sizes: Mapping[str, int | None]) -> None:
+    """
+    :param sizes: The options that --quick stands for, and what was given for each.
+    :raises InvalidInputError: If one of them is given beside --quick.
+    """
+    if quick and any(value is not None for value in sizes.values()):
+        raise InvalidInputError(f"--quick has its own size, so leave {' and '.join(sizes)} out.")
 
 
 def _check_factory(factory: str | None, arguments: str | None) -> None:

@@ -87,8 +87,10 @@ def report(
 ) -> None:
     """Make one page of all records: our numbers beside those of the papers, all methods, and suspects to hear and see."""
     from art_plugins.optional import import_optional
-    from art_plugins.reports.evaluation_page import write_evaluation_report
+    from art_plugins.reports.evaluation_page import ALL_FILTERS, write_evaluation_report
+    from art_plugins.reports.record_files import FILTER_RATES
     from art_plugins.reports.records import gather
+    from art_plugins.reports.studies.attack_picture import write_attack_picture
     from art_plugins.storage import write_text
 
     import_optional("jinja2")
@@ -99,9 +101,13 @@ def report(
     gathered = gather(folders)
     texts = [_filled(file.read_text(encoding="utf-8"), gathered) for file in files]
     write_evaluation_report(gathered, out, markdown)
+    written = [out / "report.html", markdown or out / "report.md"]
     for file, text in zip(files, texts, strict=True):
         write_text(file, text)
-    written = [out / "report.html", markdown or out / "report.md", *files]
+        written.append(file)
+        if f"<!-- {ALL_FILTERS} -->" in text:
+            filters = [one.record for one in gathered if one.kind == FILTER_RATES]
+            written.append(write_attack_picture(filters, file.parent / "figures"))
     console.print(f"Written: {', '.join(map(str, written))}", markup=False)
 
 

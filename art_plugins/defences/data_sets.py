@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.disk_room import temporary_file
 from art_plugins.errors import ArtPluginsError, InvalidInputError
-from art_plugins.files.folder_room import temporary_file
 from art_plugins.files.sources.rows import as_numbers
 
 NO_DATA_SETS = (list, tuple, dict, str, bytes)

@@ -14,6 +14,7 @@ from torch import Tensor
 from art_plugins.defences.guarded_model import GuardedModel
 from art_plugins.errors import InvalidInputError
 from art_plugins.optional import import_optional
+from art_plugins.parameters import checked_path, shown
 from art_plugins.storage import atomic_path
 
 TOLERANCE = 1e-5  # largest difference of an exported model, in units of the largest value of an output (at least 1)
@@ -30,7 +31,7 @@ def check_guard_path(path: str | Path) -> None:
     :raises InvalidInputError: For another ending of the name than ``FORMATS``.
     :raises MissingPackageError: For ONNX without its packages.
     """
-    if Path(path).suffix not in FORMATS:
+    if checked_path("path", path).suffix not in FORMATS:
         raise InvalidInputError(
             f"{path} must end in .pt2 (torch.export), .pt (TorchScript) or .onnx (ONNX), which is the format of the file."
         )
@@ -54,8 +55,8 @@ def save_guard(guard: GuardedModel, path: str | Path, x: np.ndarray) -> None:
     :raises MissingPackageError: For ONNX without its packages.
     """
     check_guard_path(path)
-    if len(x) < 2:
-        raise InvalidInputError(f"x must hold at least 2 images, (n, ...); received {len(x)}.")
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu" or x.ndim < 2 or len(x) < 2:
+        raise InvalidInputError(f"x must be an array of at least 2 images, (n, ...); received {shown(x)}.")
     images = np.ascontiguousarray(x[:N_CHECKED], dtype=np.float32)
     write = {".pt2": _write_exported, ".pt": _write_script, ".onnx": _write_onnx}[Path(path).suffix]
     with atomic_path(path) as partial, torch.no_grad(), warnings.catch_warnings():

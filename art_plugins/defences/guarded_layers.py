@@ -23,7 +23,11 @@ def register(module: nn.Module, constants: Mapping[str, np.ndarray]) -> None:
 
 class LayerScore(nn.Module):
     """
-    The score of a :class:`MahalanobisRule` less a threshold, in double precision.
+    The score of a :class:`MahalanobisRule` less a threshold.
+
+    Most of the time goes into bringing the vectors of each layer to unit covariance. This product is made in single
+    precision, from which the score differs in the sixth digit; all else is in double precision. Where both views of a layer
+    are the same vectors, as they are of a layer without feature maps, they are measured once.
 
     :param rule: The fitted rule.
     :param threshold: Samples with a higher score stand out.
@@ -35,10 +39,14 @@ class LayerScore(nn.Module):
         if not isinstance(rule, MahalanobisRule):
             raise InvalidInputError("Only a layer-wise detector of mode 'mahalanobis' can be exported; fit one.")
         self.layers = list(rule.layers)
+        self._first, *others = VIEWS
+        keys = [(view, index) for view in others for index in range(len(self.layers))]
+        self._same = {(view, index) for view, index in keys if _equal(rule, index, self._first, view)}
         self.distances = nn.ModuleDict(
             {
                 f"{view}_{index}": ClassDistances(one, rule.projections[view, index])
                 for (view, index), one in rule.gaussians.items()
+                if (view, index) not in self._same
             }
         )
         varies = rule.calibration.deviations > 1e-9  # as Calibration.standardise
@@ -52,22 +60,34 @@ class LayerScore(nn.Module):
         }
         register(self, constants)
 
-    def forward(self, logits: Tensor, activations: Mapping[str, Tensor]) -> Tensor:
+    def short(self, name: str, activation: Tensor) -> dict[str, Tensor]:
+        """
+        The vectors of a layer that are measured, by their views, (B, D) each. They share no memory with the activation,
+        which a later module may overwrite.
+
+        :param name: Name of the layer.
+        :param activation: Its output, (B, ...).
+        """
+        index = self.layers.index(name)
+        kept = activation if activation.ndim in (3, 4) else activation.clone()
+        return {view: short(kept) for view, short in VIEWS.items() if (view, index) not in self._same}
+
+    def forward(self, logits: Tensor, vectors: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
         """
         Score samples.
 
         :param logits: Outputs of the network, (B, K).
-        :param activations: Output of each layer, (B, ...).
+        :param vectors: What :meth:`short` gives for each layer.
         :return: (B,), above 0 for samples that stand out; infinite for those that are not finite.
         """
         constant = dict(self.named_buffers(recurse=False))
         predicted = logits.argmax(dim=1, keepdim=True)
         found, sound = {}, torch.isfinite(logits).all(dim=1)
-        for view, short in VIEWS.items():
-            for index, name in enumerate(self.layers):
-                vectors = short(activations[name])
-                sound = sound & torch.isfinite(vectors).all(dim=1)
-                found[view, index] = self.distances[f"{view}_{index}"](vectors, predicted)
+        for index, name in enumerate(self.layers):
+            for view, one in vectors[name].items():
+                sound = sound & torch.isfinite(one.sum(dim=1, dtype=torch.float64))  # finite if all values are
+                found[view, index] = self.distances[f"{view}_{index}"](one, predicted)
+        found |= {(view, index): found[self._first, index] for view, index in self._same}
         columns = [found[view, index][measure] for view, measure in QUESTIONS for index in range(len(self.layers))]
         standardised = (torch.stack(columns, dim=1) - constant["means"]) * constant["factors"]
         bounded = standardised.clamp_max(MOST_DEVIATIONS).reshape(-1, len(QUESTIONS), len(self.layers))
@@ -79,9 +99,17 @@ class LayerScore(nn.Module):
         return torch.where(sound & torch.isfinite(scores), scores - constant["threshold"], torch.inf)
 
 
+def _equal(rule: MahalanobisRule, index: int, first: str, second: str) -> bool:
+    """Whether two views of a layer have the same Gaussians."""
+    one, other = (rule.gaussians[view, index] for view in (first, second))
+    projected = [rule.projections[view, index] is not None for view in (first, second)]
+    return projected[0] == projected[1] and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 class ClassDistances(nn.Module):
     """
-    :meth:`LayerGaussian.measure` in PyTorch.
+    :meth:`LayerGaussian.measure` in PyTorch. The centre is kept as a number in single precision and the rest of it, so that
+    subtracting both from a vector loses nothing.
 
     :param gaussian: The Gaussians of a view of a layer.
     :param projection: Random directions for long vectors, or ``None``.
@@ -90,15 +118,17 @@ class ClassDistances(nn.Module):
     def __init__(self, gaussian: LayerGaussian, projection: np.ndarray | None) -> None:
         super().__init__()
         used = np.flatnonzero(gaussian.used)
+        centre = gaussian.centre[used].astype(np.float32)
         constants = {
             "used": used,
-            "centre": gaussian.centre[used],
-            "whitening": gaussian.whitening.T / gaussian.scale[used][:, None],
+            "centre": centre,
+            "rest_of_centre": (gaussian.centre[used] - centre).astype(np.float32),
+            "whitening": (gaussian.whitening.T / gaussian.scale[used][:, None]).astype(np.float32),
             "class_means": gaussian.means.T,
             "lengths": (gaussian.means**2).sum(axis=1),
             "unknown": np.where(gaussian.known, 0.0, np.inf),
         }
-        self.is_projected = projection is not None
+        self.is_projected, self.is_whole = projection is not None, len(used) == len(gaussian.used)
         register(self, constants if projection is None else constants | {"projection": projection})
 
     def forward(self, vectors: Tensor, predicted: Tensor) -> dict[str, Tensor]:
@@ -106,7 +136,9 @@ class ClassDistances(nn.Module):
         constant = dict(self.named_buffers())
         if self.is_projected:
             vectors = vectors @ constant["projection"].to(vectors.dtype)
-        white = (vectors.double().index_select(1, constant["used"]) - constant["centre"]) @ constant["whitening"]
+        if not self.is_whole:
+            vectors = vectors.index_select(1, constant["used"])
+        white = (((vectors - constant["centre"]) - constant["rest_of_centre"]) @ constant["whitening"]).double()
         # The squared differences, multiplied out: a product of matrices, and nothing of size B x K x D.
         squared = (white * white).sum(dim=1, keepdim=True) - 2 * (white @ constant["class_means"]) + constant["lengths"]
         distances = squared.clamp_min(LEAST_DISTANCE).log()

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from art_plugins.defences.flight.corrections import ABSTAIN
 from art_plugins.defences.guarded_layers import LayerScore, register
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.in_flight_corrections import ABSTAIN
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import forward, torch_module
 from art_plugins.features.forward_pass import first_tensor, hooks
+from art_plugins.parameters import shown
 from art_plugins.statistics.factor_densities import FactorDensities
 
 OUTPUTS = ("logits", "trigger_score", "corrected_label")
@@ -57,6 +58,9 @@ class GuardedModel(nn.Module):
 
     def __init__(self, detector: InFlightDetector | None, layers: LayerwiseFeatureDetector | None = None) -> None:
         super().__init__()
+        for one, kind in ((detector, InFlightDetector), (layers, LayerwiseFeatureDetector)):
+            if one is not None and not isinstance(one, kind):
+                raise InvalidInputError(f"A {kind.__name__} is needed, or None; received {shown(one)}.")
         given = [one for one in (detector, layers) if one is not None]
         if not given or any(one.classifier is not given[0].classifier for one in given):
             raise InvalidInputError("Give an in-flight detector, a layer-wise one, or both for the same classifier.")
@@ -78,7 +82,7 @@ class GuardedModel(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Judge images, (B, ...); see the class for what is returned."""
         inputs: dict[str, Tensor] = {}
-        activations: dict[str, Tensor] = {}
+        vectors: dict[str, dict[str, Tensor]] = {}
 
         def keep_input(name: str) -> Any:
             def hook(module: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -86,24 +90,25 @@ class GuardedModel(nn.Module):
 
             return hook
 
-        def keep_output(name: str) -> Any:
+        def keep_output(name: str, score: LayerScore) -> Any:
             def hook(module: nn.Module, given: tuple[Tensor, ...], gave: Any) -> None:
-                activations[name] = first_tensor(gave).clone()  # a later module may overwrite it
+                vectors[name] = score.short(name, first_tensor(gave))
 
             return hook
 
         before = [] if self.in_flight is None else self.in_flight.layers
-        after = [] if self.layer_score is None else self.layer_score.layers
         find = self.network.get_submodule
         handles = [find(name).register_forward_pre_hook(keep_input(name)) for name in before]
-        with hooks([*handles, *(find(name).register_forward_hook(keep_output(name)) for name in after)]):
+        if (score := self.layer_score) is not None:
+            handles += [find(name).register_forward_hook(keep_output(name, score)) for name in score.layers]
+        with hooks(handles):
             prepared, _ = self._classifier._apply_preprocessing(x, y=None, fit=False, no_grad=False)
             logits = forward(self._classifier, self.network, prepared).float()
         found = [logits]
         if self.in_flight is not None:
             found += self.in_flight(logits, torch.cat([inputs[name].float() for name in before], dim=1))
         if self.layer_score is not None:
-            found.append(self.layer_score(logits, activations).to(torch.float32))
+            found.append(self.layer_score(logits, vectors).to(torch.float32))
         return tuple(found)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from art_plugins.arrays import check_finite
 from art_plugins.defences.contract import TriggerDetector
 from art_plugins.defences.detector_classifier import ForDetectorClassifier
-from art_plugins.defences.in_flight_corrections import Corrections
-from art_plugins.defences.in_flight_densities import OLD_NAMES, check_density_settings, fit_densities, fit_margin
-from art_plugins.defences.in_flight_files import SavedInFlight, no_trigger
-from art_plugins.defences.in_flight_fit import check_class_sizes, stamped_features
-from art_plugins.defences.in_flight_verdicts import is_sound, judge_features, outputs_without_pattern
+from art_plugins.defences.flight.corrections import Corrections
+from art_plugins.defences.flight.densities import OLD_NAMES, check_density_settings, fit_densities, fit_margin
+from art_plugins.defences.flight.files import SavedInFlight, no_trigger
+from art_plugins.defences.flight.fit import check_class_sizes, stamped_features
+from art_plugins.defences.flight.verdicts import is_sound, judge_features, outputs_without_pattern
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.activations import logits_and_hidden
 from art_plugins.features.classifiers import predicted_classes

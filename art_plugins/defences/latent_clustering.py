@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_plugins.defences.contract import PoisonFilter
-from art_plugins.defences.latent_images import search_patches
-from art_plugins.defences.latent_report import json_value, latent_report
-from art_plugins.defences.latent_sounds import evidence_of, search_sounds, united
+from art_plugins.defences.latents.images import search_patches
+from art_plugins.defences.latents.report import json_value, latent_report
+from art_plugins.defences.latents.sounds import evidence_of, search_sounds, united
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.autoencoder_settings import KINDS, AutoencoderSettings
+from art_plugins.features.encodings import Memory
 from art_plugins.features.resampling import resample_clips
 from art_plugins.features.sample_shapes import infer_kind, spectrogram_notice
 from art_plugins.features.vae.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
@@ -146,8 +147,11 @@ class VAELatentDefence(PoisonFilter):
     :ivar is_clean_: Verdict on each sample, (n,), 1 = clean, 0 = poison.
     :ivar latents_: Latents of the samples, (n, latent_dim).
     :ivar autoencoder_: The fitted :class:`Autoencoder`.
+    :ivar memory: Where features that depend on one sample are kept
+        (:func:`~art_plugins.features.encodings.encode_all`); ``None``: nowhere.
     """
 
+    memory: Memory | None = None
     defence_params = [
         "autoencoder",
         *OF_THE_DATA,
@@ -205,10 +209,10 @@ class VAELatentDefence(PoisonFilter):
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         encoder, x = self._encoder()
-        views = describe(encoder, x)
+        views = describe(encoder, x, self.memory)
         self.latents_ = views.latents
         settings = ScoringSettings(**{name: getattr(self, name) for name in SCORING}, **(self.scoring_params or {}))
-        searched = search_sounds(encoder, x, labels, nb_classes, settings, self.random_state)
+        searched = search_sounds(encoder, x, views, labels, nb_classes, settings, self.random_state)
         searched |= search_patches(encoder, x, labels, nb_classes, settings, self.random_state)
         n_verdicts = 1 + len(searched)
         settings = replace(settings, false_alarm_rate=settings.false_alarm_rate / n_verdicts)

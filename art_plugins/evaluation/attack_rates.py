@@ -9,12 +9,9 @@ from functools import cache, partial
 from itertools import product
 from typing import Any
 
-import numpy as np
-from scipy.signal import resample_poly
-
 from art_plugins.attacks.cases import RECIPES, SHORT, Folders, ModelCase
 from art_plugins.attacks.datasets.images import image_data
-from art_plugins.attacks.datasets.labelled import LabelledData, drawn
+from art_plugins.attacks.datasets.labelled import LabelledData, drawn, raised
 from art_plugins.attacks.datasets.speech_commands import SAMPLE_RATE_HZ, speech_commands
 from art_plugins.attacks.image_models import train_backdoored, train_image_classifier
 from art_plugins.attacks.model_cache import load_or_train
@@ -45,7 +42,9 @@ class AttackPlan:
     :param shares: Shares of the whole training set that are poisoned; none: that of each attack.
     :param seeds: Random seeds of the draw, the poison and the training.
     :param network: Network for images, by name; speech has the small convolutional network.
-    :param n_train: Number of training images that are drawn; ``None``: all. For speech it is the most clips of each class.
+    :param n_train: Number of training images that are drawn; ``None``: all. For speech it is the most clips of each class,
+        unless ``n_clips`` says otherwise.
+    :param n_clips: For speech: the most clips of each class.
     :param nb_epochs: Number of training epochs; ``None``: by network.
     """
 
@@ -56,6 +55,7 @@ class AttackPlan:
     network: str = "lenet5"
     n_train: int | None = None
     nb_epochs: int | None = None
+    n_clips: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, RECIPES)
@@ -92,7 +92,7 @@ def run_attacks(plan: AttackPlan, folders: Folders, recording: Recording) -> dic
     for dataset in plan.datasets:
         data(dataset, plan.seeds[0])
     jobs = {
-        run_name("-".join(map(str, one)), asdict(plan)["network"], plan.n_train, plan.nb_epochs): partial(
+        run_name("-".join(map(str, one)), asdict(plan)["network"], plan.n_train, plan.nb_epochs, plan.n_clips): partial(
             measure, plan, folders, data, one, recording.verbose
         )
         for one in plan.runs()
@@ -139,7 +139,7 @@ def measure(
 
 def _data(plan: AttackPlan, folders: Folders, dataset: str, seed: int) -> LabelledData:
     if dataset == SPEECH:
-        data = speech_commands(folders.root, cap=plan.n_train, random_state=seed)
+        data = speech_commands(folders.root, cap=plan.n_clips or plan.n_train, random_state=seed)
         if SPEECH_TARGET not in data.class_names:
             raise InvalidInputError(
                 f"The target {SPEECH_TARGET!r} has too few clips in {folders.root}; unpack the whole set."
@@ -153,11 +153,7 @@ def _of_speech(name: str, published: Published, data: LabelledData) -> tuple[Lab
     """The attack on speech, and the data at the sample rate that it needs."""
     if name != "ultrasonic":
         return data, published.make(SAMPLE_RATE_HZ)
-    up, down = WIDE_BAND_HZ // 100, SAMPLE_RATE_HZ // 100
-    x_train, x_test = (
-        resample_poly(x, up, down, axis=1).clip(-1, 1).astype(np.float32) for x in (data.x_train, data.x_test)
-    )
-    return data._replace(x_train=x_train, x_test=x_test), published.make(WIDE_BAND_HZ)
+    return raised(data, SAMPLE_RATE_HZ, WIDE_BAND_HZ), published.make(WIDE_BAND_HZ)
 
 
 def _target(dataset: str, published: Published) -> int:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from art_plugins.baselines.beatrix import Beatrix
-from art_plugins.baselines.cognitive_distillation import CognitiveDistillation
-from art_plugins.baselines.ibd_psc import IBDPSC
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
+from art_plugins.baselines.detectors.bad_expert import BaDExpert
+from art_plugins.baselines.detectors.beatrix import Beatrix
+from art_plugins.baselines.detectors.cognitive_distillation import CognitiveDistillation
+from art_plugins.baselines.detectors.ibd_psc import IBDPSC
+from art_plugins.baselines.detectors.patterns import B3D, STRIP, NeuralCleanseFilter
+from art_plugins.baselines.detectors.scale_up import ScaleUp
+from art_plugins.baselines.detectors.step import STEP
+from art_plugins.baselines.detectors.strip_vita import STRIPViTA
+from art_plugins.baselines.detectors.ted import TED
+from art_plugins.baselines.detectors.ted_plus_plus import TEDPlusPlus
 from art_plugins.baselines.pyod_filter import pyod_is_installed
-from art_plugins.baselines.scale_up import ScaleUp
-from art_plugins.baselines.step import STEP
-from art_plugins.baselines.strip_vita import STRIPViTA
-from art_plugins.baselines.ted import TED
 from art_plugins.features.batch_norms import has_batch_norms
 from art_plugins.reports.record_files import IN_FLIGHT, LAYERWISE, SOUND_DETECTORS
 from art_plugins.triggers.trigger import Trigger
@@ -83,6 +85,8 @@ DETECTORS = (
     Detector("SCALE-UP, data-limited", lambda classifier, seed, backdoor: ScaleUp(classifier, "data-limited"), most=1000),
     Detector("Beatrix", lambda classifier, seed, backdoor: Beatrix(classifier, random_state=seed), SOUNDS_TOO),
     Detector("TED", lambda classifier, seed, backdoor: TED(classifier), SOUNDS_TOO, needs_pyod=True),
+    Detector("TED++", lambda classifier, seed, backdoor: TEDPlusPlus(classifier), SOUNDS_TOO, needs_pyod=True),
+    Detector("BaDExpert", lambda classifier, seed, backdoor: BaDExpert(classifier, random_state=seed)),
     Detector(
         "IBD-PSC", lambda classifier, seed, backdoor: IBDPSC(classifier), SOUNDS_TOO, most=1000, needs_batch_norm=True
     ),

@@ -14,8 +14,8 @@ from art_plugins.baselines.agpd import AGPD
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
 from art_plugins.baselines.detector_filter import DetectorFilter
+from art_plugins.baselines.detectors.ibd_psc import THRESHOLD as IBD_PSC_THRESHOLD
 from art_plugins.baselines.flare import FLARE, umap_is_installed
-from art_plugins.baselines.ibd_psc import THRESHOLD as IBD_PSC_THRESHOLD
 from art_plugins.baselines.label_issues import LabelIssues, cleanlab_is_installed
 from art_plugins.baselines.psbd import PSBD
 from art_plugins.baselines.pyod_filter import PyODFilter, pyod_is_installed

@@ -123,6 +123,8 @@ def inversion_row(found: Inversion, target: int | None, seconds: float) -> dict[
                 "norms": [_number(value) for value in one.norms],
                 "success_rates": [_number(value) for value in one.success_rates],
                 "anomaly_index": [_number(value) for value in one.anomaly_index],
+                "not_converged": [int(label) for label in np.flatnonzero(one.broke_off | one.unfinished)],
+                "stands_for": one.stands_for.tolist() or None,
             }
             for one in found.inverted
         ],

@@ -23,7 +23,7 @@ TAUS = tuple(float(tau) for tau in np.arange(0.5, 4.01, 0.25))  # of Fig. 5
 
 
 def evaluate_detectors(
-    classifier: Any, split: HeldOut, target: int, random_state: int = 0, with_peers: bool = False
+    classifier: Any, split: HeldOut, target: int, random_state: int = 0, with_peers: bool | Sequence[str] = False
 ) -> dict[str, Any]:
     """
     Measure both rules on test images that the detector has not seen.
@@ -31,7 +31,7 @@ def evaluate_detectors(
     :param split: ``x_defence`` is the trusted validation set. All other clean images and all triggered images are judged.
     :param target: Target class of the attack.
     :param random_state: Random seed of the detectors.
-    :param with_peers: Measure detectors of other authors as well.
+    :param with_peers: Measure detectors of other authors as well: all of them, or those with these titles.
     :return: JSON-safe. ``layers``: their names. ``detectors``: a row for each of ``LAYERWISE_DETECTORS``, then one for
         each peer. ``curves``: TPR and FPR by tau for both rules. ``profiles``: what Preetha et al. plot.
     """
@@ -55,7 +55,8 @@ def evaluate_detectors(
                 "poisoned": _mean_by_layer(found.triggered_report["layer_similarities"][found.as_target]),
             }
     if with_peers:
-        rows += peer_rows(classifier, split, target, random_state)
+        only = None if isinstance(with_peers, bool) else with_peers
+        rows += peer_rows(classifier, split, target, random_state, only=only)
     return {"layers": list(detector.layers_), "detectors": rows, "curves": curves, "profiles": profiles}
 
 

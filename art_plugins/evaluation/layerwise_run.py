@@ -13,6 +13,7 @@ import numpy as np
 from art_plugins.attacks.cases import INPUT_AWARE, Folders, ModelCase, attacked_model, check_case
 from art_plugins.attacks.success import assert_attack_works
 from art_plugins.errors import InvalidInputError
+from art_plugins.evaluation.detectors import detectors_of
 from art_plugins.evaluation.filters import left_out
 from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.layerwise import evaluate_detectors, evaluate_filters
@@ -32,19 +33,21 @@ def run_layerwise(
     *,
     n_trusted: int = 100,
     with_filters: bool = True,
-    with_peers: bool = False,
+    with_peers: bool | Sequence[str] = False,
 ) -> dict[str, Any]:
     """
     Run every case and write ``record.json`` and ``table.md``; the same call goes on where it stopped.
 
     :param n_trusted: Trusted images of each class; at most half of the test images of a class are taken.
     :param with_filters: Filter the training set as well, with these rules and with ART's.
-    :param with_peers: Measure detectors and filters of other authors as well, where their packages are installed.
+    :param with_peers: Measure detectors and filters of other authors as well, where their packages are installed. Titles
+        of detectors: only these detectors, and all filters.
     :return: The record.
     :raises InvalidInputError: As :func:`run_case` does.
     """
     for case in cases:
         _check(case, with_filters)
+    _check_peers(with_peers)
     what: dict[str, Any] = {"n_trusted": n_trusted, "with_filters": with_filters, "with_peers": with_peers}
     jobs = {
         run_name(f"{case.dataset}-{case.trigger}-{case.seed}", asdict(case), case.recipe(), what): partial(
@@ -82,7 +85,7 @@ def run_case(
     *,
     n_trusted: int = 100,
     with_filters: bool = True,
-    with_peers: bool = False,
+    with_peers: bool | Sequence[str] = False,
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
@@ -104,8 +107,17 @@ def run_case(
         run["notes"] = left_out(classifier)
     run |= evaluate_detectors(classifier, split, attack.target, case.seed, with_peers)
     if with_filters:
-        run["filters"] = evaluate_filters(classifier, attack, split.x_defence, split.y_defence, case.seed, with_peers)
+        run["filters"] = evaluate_filters(classifier, attack, split.x_defence, split.y_defence, case.seed, bool(with_peers))
     return run
+
+
+def _check_peers(titles: bool | Sequence[str]) -> None:
+    known = [one.title for one in detectors_of(LAYERWISE)]
+    for title in [] if isinstance(titles, bool) else titles:
+        if title not in known:
+            raise InvalidInputError(
+                f"{title!r} is no detector of other authors that can run here; known: {', '.join(known)}."
+            )
 
 
 def _check(case: ModelCase, with_filters: bool) -> None:

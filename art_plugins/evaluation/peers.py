@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,7 @@ def peer_rows(
     random_state: int = 0,
     evaluation: str = LAYERWISE,
     backdoor: Backdoor | None = None,
+    only: Collection[str] | None = None,
 ) -> list[dict[str, Any]]:
     """
     Measure each detector of other authors whose packages are installed.
@@ -111,11 +113,12 @@ def peer_rows(
 
     :param evaluation: Kind of the record; see :func:`~art_plugins.evaluation.detectors.detectors_of`.
     :param backdoor: What is known of the backdoor, for the detectors that need it; ``None``: nothing.
+    :param only: Titles of the detectors that are measured; ``None``: all.
     :return: A row for each detector, with the measures of the rows of the layer-wise rules.
     """
     rows = []
     for peer in detectors_of(evaluation, classifier):
-        if peer.needs_backdoor and backdoor is None:
+        if (peer.needs_backdoor and backdoor is None) or (only is not None and peer.title not in only):
             continue
         detector = peer.make(classifier, random_state, backdoor if peer.needs_backdoor else None)
         detector.target_class = None

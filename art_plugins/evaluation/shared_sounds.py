@@ -17,8 +17,8 @@ from art_plugins.attacks.poisoning import poison_classes, share_of
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.metrics import rank_of
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
+from art_plugins.features.encodings import FRAME_FLOOR, FRAME_HOP_S, FRAME_WINDOW_S
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
-from art_plugins.features.views import FRAME_FLOOR, FRAME_HOP_S, FRAME_WINDOW_S
 from art_plugins.groups.shared_filter import cepstra, find_shared_filters
 from art_plugins.groups.shared_sound import Sounds
 from art_plugins.groups.sound_search import SharedSounds, find_shared_sounds

@@ -124,23 +124,38 @@ class Autoencoder:
             return None
         return settled_words(self.history_, self.steps_per_epoch_)
 
-    def encode(self, x: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    def encode(self, x: np.ndarray, batch_size: int = 64) -> np.ndarray:
         """
         Compute the latents of whole samples: the mean of q(f | x) in evaluation mode.
 
         :param x: Samples of the shape of the training data, (n, ...).
-        :param batch_size: Number of samples in one forward pass.
+        :param batch_size: Number of samples in one forward pass. The last batch is filled up, so that the latents of a
+            sample do not depend on the other samples.
         :return: Latents, shape (n, latent_dim), float32.
         :raises NotFittedError: Before :meth:`fit`.
         :raises InvalidInputError: For another sample shape or a sample that is not finite.
         """
         return self.encode_steps(x, batch_size)[0]
 
-    def encode_steps(self, x: np.ndarray, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray | None]:
+    def encode_steps(self, x: np.ndarray, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray | None]:
         """
         Compute the latents of whole samples, as :meth:`encode` does, and the means of the latents of all time steps.
 
         :return: (n, latent_dim), and (n, T, step_latent_dim) or ``None`` for images; float32.
+        """
+        whole, of_steps = self.encode_rows(x, batch_size)
+        check_finite(whole, "latents of x", "look for samples with extreme values")
+        if of_steps is not None:
+            check_finite(of_steps, "latents of the time steps of x", "look for samples with extreme values")
+        return whole, of_steps
+
+    def encode_rows(
+        self, x: np.ndarray, batch_size: int, numbers: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """
+        Do the same for a part of the samples, whose latents may not be finite.
+
+        :param numbers: What a message calls the samples, (n,); ``None``: from 0 on.
         """
         network, front_end = self._network, self._front_end
         if network is None or front_end is None or not self.history_:
@@ -152,31 +167,27 @@ class Autoencoder:
                 "Pad, crop or resample the data, or fit another autoencoder."
             )
         check_count("batch_size", plain(batch_size))
-        device = training.make_fabric().device
+        device = training.first_device()
         network.to(device).eval()
         latents, steps = [], []
         with torch.inference_mode():
-            for start, batch in batches(x, batch_size):
+            for start, n_own, batch in batches(x, batch_size, padded=True):
                 inputs = front_end(batch.to(device))
-                far = (inputs.flatten(1).double() ** 2).mean(dim=1).sqrt() >= FARTHEST  # NaN is found in the latents
+                far = (inputs[:n_own].flatten(1).double() ** 2).mean(dim=1).sqrt() >= FARTHEST  # NaN shows in the latents
                 if far.any():
+                    row = start + int(far.nonzero()[0])
                     raise InvalidInputError(
-                        f"x[{start + int(far.nonzero()[0])}] holds values far out of the range of those that the "
-                        "autoencoder was fitted on; remove or mend such samples first."
+                        f"x[{row if numbers is None else int(numbers[row])}] holds values far out of the range of those "
+                        "that the autoencoder was fitted on; remove or mend such samples first."
                     )
                 if isinstance(network, SequentialAutoencoder):
                     encoded, encoded_steps = network.encode_steps(inputs)
-                    steps.append(encoded_steps.float().cpu().numpy())
+                    steps.append(encoded_steps[:n_own].float().cpu().numpy())
                 else:
                     encoded = network.encode(inputs)
-                latents.append(encoded.float().cpu().numpy())
+                latents.append(encoded[:n_own].float().cpu().numpy())
         network.to("cpu")
-        whole = np.concatenate(latents)
-        check_finite(whole, "latents of x", "look for samples with extreme values")
-        of_steps = np.concatenate(steps) if steps else None
-        if of_steps is not None:
-            check_finite(of_steps, "latents of the time steps of x", "look for samples with extreme values")
-        return whole, of_steps
+        return np.concatenate(latents), np.concatenate(steps) if steps else None
 
     def save(self, filename: str | Path, path: str | Path | None = None, *, half_precision: bool = False) -> None:
         """

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from art_plugins.errors import ArtPluginsError, InvalidInputError
 
 HOME, NAME = "art.estimators.classification.pytorch", "PyTorchClassifier"
+MOST_QUOTED = 400  # letters of another's error
 HOW_TO_WRAP = (
     "art.estimators.classification.PyTorchClassifier(model=network, loss=torch.nn.CrossEntropyLoss(), "
     "input_shape=x.shape[1:], nb_classes=K)"
@@ -116,7 +117,8 @@ def forward(classifier: Any, network: nn.Module, tensor: Tensor) -> Any:
         raise
     except Exception as error:  # the user's network may raise any error
         raise InvalidInputError(
-            f"The classifier's network raised {type(error).__name__} on samples of shape {tuple(tensor.shape)}: {error}"
+            f"The classifier's network raised {type(error).__name__} on samples of shape {tuple(tensor.shape)}: "
+            f"{_words(error)}"
         ) from error
 
 
@@ -134,8 +136,15 @@ def preprocessed(classifier: Any, x: np.ndarray, network: nn.Module) -> Tensor:
         raise
     except Exception as error:  # a preprocessing defence of the user's may raise any error
         raise InvalidInputError(
-            f"The classifier's preprocessing raised {type(error).__name__} on samples of shape {samples.shape}: {error}"
+            f"The classifier's preprocessing raised {type(error).__name__} on samples of shape {samples.shape}: "
+            f"{_words(error)}"
         ) from error
+
+
+def _words(error: Exception) -> str:
+    """An error's message on one line. TorchScript puts its traceback before the reason, so the end is kept."""
+    words = " ".join(str(error).split())
+    return words if len(words) <= MOST_QUOTED else f"... {words[-MOST_QUOTED:]}"
 
 
 def class_outputs(output: Any, n_samples: int) -> Tensor:

@@ -11,27 +11,29 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from art_plugins.errors import InvalidInputError
+from art_plugins.disk_room import scratch_array
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.sample_shapes import without_lone_channel
-from art_plugins.features.vae.spectrogram import LogMelSpectrogram
+from art_plugins.features.encodings import FRAME_FLOOR, FRAME_HOP_S, FRAME_WINDOW_S, Memory, encode_all
 
 # With a second of frames, a window has 80 ms, so a trigger of some tens of milliseconds fills a large part of a window.
 MAX_WINDOWS = 25
 MAX_DIMS = 64  # largest number of principal components of a window
-FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR = 0.025, 0.01, 1e-4
+MOST_FOR_AXES = 16_384  # samples from which they are estimated: 50 for each of the 320 values of a window of frames
 SETTINGS = (MAX_WINDOWS, MAX_DIMS, FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR)  # the settings on which stored views depend
-BATCH = 256
+BLOCK = 16_384  # samples that are projected together
 
 
 class Views(NamedTuple):
-    """``latents`` (n, D); windows of the ``steps`` and of the ``frames``, each (n, D'), float32; none for images."""
+    """
+    ``latents`` (n, D); windows of the ``steps`` and of the ``frames``, each (n, D'), float32; none for images; ``spectra``:
+    the whole frames (n, T, F), ``None``: not kept.
+    """
 
     latents: np.ndarray
     steps: list[np.ndarray]
     frames: list[np.ndarray]
+    spectra: np.ndarray | None = None
 
     @property
     def windows(self) -> list[np.ndarray]:
@@ -39,73 +41,55 @@ class Views(NamedTuple):
         return [*self.steps, *self.frames]
 
 
-def describe(autoencoder: Autoencoder, x: np.ndarray) -> Views:
+def describe(autoencoder: Autoencoder, x: np.ndarray, memory: Memory | None = None) -> Views:
     """
     Give the latents of the samples, and the windows of the latents of time steps and of the frames.
 
+    Large arrays lie in temporary files. The principal axes of a window come from at most 16,384 of the samples.
+
     :param autoencoder: A fitted autoencoder.
     :param x: Samples as it takes them, (n, ...).
+    :param memory: As for :func:`~art_plugins.features.encodings.encode_all`.
     """
-    return next(describe_alike(autoencoder, [x]))
+    return next(describe_alike(autoencoder, [x], memory))
 
 
-def describe_alike(autoencoder: Autoencoder, several: Iterable[np.ndarray]) -> Iterator[Views]:
+def describe_alike(
+    autoencoder: Autoencoder, several: Iterable[np.ndarray], memory: Memory | None = None
+) -> Iterator[Views]:
     """Give the views of several data sets in turn, all on the principal axes of the windows of the first one."""
     axes: list[tuple[np.ndarray, np.ndarray]] = []
     for x in several:
-        latents, steps = autoencoder.encode_steps(x)
-        if steps is None:
+        latents, steps, spectra = encode_all(autoencoder, x, memory)
+        if steps is None or spectra is None:
             yield Views(latents, [], [])
             continue
-        of_steps = time_windows(steps)
-        windows = [*of_steps, *time_windows(frames(autoencoder, x))]
-        axes = axes or [principal_axes(window) for window in windows]
-        windows = [project(window, *of) for window, of in zip(windows, axes, strict=True)]
-        yield Views(latents, windows[: len(of_steps)], windows[len(of_steps) :])
+        of_steps = [(steps, span) for span in time_spans(steps.shape[1])]
+        windows = [*of_steps, *((spectra, span) for span in time_spans(spectra.shape[1]))]
+        some = slice(None, None, -(-len(x) // MOST_FOR_AXES))
+        axes = axes or [principal_axes(_flat(values[some, span])) for values, span in windows]
+        found = [_projected(values, span, *of) for (values, span), of in zip(windows, axes, strict=True)]
+        yield Views(latents, found[: len(of_steps)], found[len(of_steps) :], spectra)
 
 
-def frames(autoencoder: Autoencoder, x: np.ndarray) -> np.ndarray:
-    """
-    Give log-mel frames of waveforms, one every 10 ms; spectrograms are given unchanged.
-
-    :return: Frames, (n, T, F), float32.
-    :raises InvalidInputError: For a sample whose frames are not finite.
-    """
-    settings = autoencoder.settings
-    x = x.reshape(len(x), *without_lone_channel(settings.kind, x.shape[1:]))
-    if settings.kind != "waveform":
-        return np.asarray(x, dtype=np.float32)
-    front_end = LogMelSpectrogram(
-        settings.sample_rate_hz, settings.n_mels, min(FRAME_WINDOW_S, settings.window_s), FRAME_HOP_S, FRAME_FLOOR
-    )
-    if not len(x):
-        return frames(autoencoder, np.zeros((1, *x.shape[1:]), dtype=np.float32))[:0]
-    with torch.inference_mode():
-        parts = [
-            front_end(torch.from_numpy(np.array(x[start : start + BATCH], dtype=np.float32))).numpy()
-            for start in range(0, len(x), BATCH)
-        ]
-    found = np.concatenate(parts)
-    if not np.isfinite(found).all():
-        row = int(np.argmin(np.isfinite(found).reshape(len(found), -1).all(axis=1)))
-        raise InvalidInputError(f"x[{row}] holds values out of range; remove or mend such samples first.")
-    return found
-
-
-def time_windows(steps: np.ndarray) -> list[np.ndarray]:
-    """
-    Cut steps into about 25 windows at most that overlap by half, and flatten each to one vector for each sample.
-
-    :param steps: Shape (n, T, Z).
-    :return: Windows, each of shape (n, width * Z); a single one if there are too few steps for two.
-    """
-    n_steps = steps.shape[1]
+def time_spans(n_steps: int) -> list[slice]:
+    """Cut steps into about 25 windows at most that overlap by half; a single one if there are too few steps for two."""
     stride = max(1, -(-n_steps // MAX_WINDOWS))
     width = min(2 * stride, n_steps)
     starts = list(range(0, n_steps - width + 1, stride))
     if starts[-1] + width < n_steps:
         starts.append(n_steps - width)
-    return [steps[:, start : start + width].reshape(len(steps), -1) for start in starts]
+    return [slice(start, start + width) for start in starts]
+
+
+def time_windows(steps: np.ndarray) -> list[np.ndarray]:
+    """
+    Flatten each of the windows of :func:`time_spans` to one vector for each sample.
+
+    :param steps: Shape (n, T, Z).
+    :return: Windows, each of shape (n, width * Z).
+    """
+    return [_flat(steps[:, span]) for span in time_spans(steps.shape[1])]
 
 
 def principal_axes(x: np.ndarray, n_dims: int = MAX_DIMS) -> tuple[np.ndarray, np.ndarray]:
@@ -122,3 +106,16 @@ def project(x: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """Project samples, (n, D), on the axes; shape (n, d)."""
     components: np.ndarray = (x - mean) @ axes
     return components
+
+
+def _projected(values: np.ndarray, span: slice, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """A window of steps (n, T, Z) on its axes, (n, d), a block at a time."""
+    found = scratch_array((len(values), axes.shape[1]), np.float32, f"The windows of {len(values):,} samples need")
+    for start in range(0, len(values), BLOCK):
+        rows = slice(start, start + BLOCK)
+        found[rows] = project(_flat(values[rows, span]), mean, axes)
+    return found
+
+
+def _flat(steps: np.ndarray) -> np.ndarray:
+    return steps.reshape(len(steps), -1)

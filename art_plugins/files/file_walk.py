@@ -8,7 +8,10 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from art_plugins.errors import InvalidInputError
+
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UTF-8, line and paragraph separators
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # let text be shown in another order
 HIDDEN = "its name starts with a dot or an underscore"
 
 
@@ -69,6 +72,18 @@ def walk(root: Path, start: Path, at_any_depth: bool = True) -> Walk:
     return found
 
 
+def is_file(path: Path) -> bool:
+    """
+    Whether there is a plain file, or a link to one.
+
+    :raises InvalidInputError: If the system refuses the question: no rights to a folder above, or a name that no file has.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be used ({error.strerror}).") from error
+
+
 def visible_folders(root: Path) -> list[str]:
     """
     Names of the folders in a folder, sorted, without those that :func:`walk` passes over.
@@ -81,7 +96,7 @@ def visible_folders(root: Path) -> list[str]:
 
 def printable(name: str) -> str:
     """The name itself where it can stand on a line of a text file, else with escapes."""
-    if any(unicodedata.category(character) in UNPRINTABLE for character in name):
+    if any(unicodedata.category(character) in UNPRINTABLE or character in TURNING for character in name):
         return name.encode("unicode_escape").decode("ascii")
     return name
 

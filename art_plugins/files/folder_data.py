@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm.auto import tqdm
 
+from art_plugins import disk_room
 from art_plugins.errors import InvalidInputError
-from art_plugins.files import folder_room
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.samples import Samples
@@ -50,7 +50,7 @@ def read_folder(found: Samples, reader: SoundReader | ImageReader, verbose: bool
     shape = (len(found.files), *reader.shape)
     with tempfile.TemporaryFile() as file:
         n_bytes = math.prod(shape) * reader.dtype.itemsize
-        folder_room.take_room(file.fileno(), n_bytes, f"The {len(found.files)} decoded files need")
+        disk_room.take_room(file.fileno(), n_bytes, f"The {len(found.files)} decoded files need")
         x = np.memmap(file, reader.dtype, "r+", shape=shape)
         places: list[int] = []
         skipped = dict(found.skipped_files)

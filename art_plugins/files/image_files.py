@@ -24,6 +24,7 @@ from art_plugins.files.open_image import (
 )
 from art_plugins.files.sources.items import Item, Items
 from art_plugins.optional import import_optional
+from art_plugins.parameters import shown
 
 __all__ = ["ImageReader", "check_size", "choose_image_reader", "find_depth", "png_bytes"]
 
@@ -183,9 +184,10 @@ def check_size(size: tuple[int, int] | None) -> None:
     """
     if size is None:
         return
-    if len(size) != 2 or not all(isinstance(side, int) and MIN_SIDE <= side <= MAX_SIDE for side in size):
+    pair = isinstance(size, (tuple, list)) and len(size) == 2
+    if not pair or not all(isinstance(side, int) and MIN_SIDE <= side <= MAX_SIDE for side in size):
         raise InvalidInputError(
-            f"size must be a width and a height, whole numbers from {MIN_SIDE} to {MAX_SIDE}; received {size!r}."
+            f"size must be a width and a height, whole numbers from {MIN_SIDE} to {MAX_SIDE}; received {shown(size)}."
         )
 
 

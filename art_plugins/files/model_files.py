@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import hidden_layers
+from art_plugins.files.exported_weights import is_exported
+from art_plugins.files.file_walk import is_file
 from art_plugins.files.model_formats import foreign_folder, foreign_format, is_safetensors, is_torchscript
 from art_plugins.files.model_inputs import find_input, probe, samples_of
 from art_plugins.files.network_factory import make_network
@@ -44,7 +46,8 @@ def load_classifier(
     memory are not limited here; :func:`~art_plugins.inspection.detect.detect_folder` runs it in a process that has limits
     and cannot write. The factory is your own Python code, which is imported and called.
 
-    :param path: A TorchScript file; or weights: a safetensors file, or a ``state_dict`` that torch has saved.
+    :param path: A TorchScript file; or weights: a safetensors file, or a ``state_dict`` that torch has saved,
+        or, with a factory, a program of ``torch.export``, of which only the weights are read.
     :param size: Width and height of the images, or the number of samples S of the waveforms alone.
     :param is_grey: Try grey images first, then coloured ones; ``False``: the other way round.
     :param mean: What is subtracted from the images: one value, or one for each channel; ``None``: 0.
@@ -78,13 +81,14 @@ def check_model_file(path: Path, factory: str | None) -> bool:
     :return: Whether it is a TorchScript file; else it may hold weights.
     :raises InvalidInputError: If it is no model file of torch's, or needs a factory, or needs none.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InvalidInputError(f"{path} {foreign_folder(path) if path.exists() else 'does not exist; give a model file.'}")
     if is_torchscript(path):
         if factory is not None:
             raise InvalidInputError(f"{path} is a TorchScript file, which holds its network; leave out the factory.")
         return True
-    foreign = None if is_safetensors(path) else foreign_format(path)
+    holds_weights = is_safetensors(path) or (factory is not None and is_exported(path))
+    foreign = None if holds_weights else foreign_format(path)
     if foreign is not None:
         raise InvalidInputError(f"{path} {foreign}")
     if factory is None:

@@ -97,7 +97,8 @@ def _in_archive(path: Path) -> tuple[str, str] | None:
     if parts & {"serialized_exported_program.json", "archive_format", "aotinductor", "serialized_exported_program"}:
         return (
             "a program of torch.export (.pt2)",
-            "give the model as TorchScript, torch.jit.trace(model, x).save('model.pt'), or " + GIVE_WEIGHTS,
+            "give the model as TorchScript, torch.jit.trace(model, x).save('model.pt'), or give the function that makes "
+            "its network as --factory package.module:function, and the weights are taken from this file",
         )
     if "model.weights.h5" in parts:
         return ("a Keras model", OTHER_FRAMEWORK)

@@ -80,17 +80,19 @@ def samples_of(size: Sequence[int]) -> str:
 
 def _check_outputs(outputs: Any, n_images: int) -> int:
     """The number of classes."""
-    is_row = isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == n_images and outputs.shape[1] > 1
+    is_tensor = isinstance(outputs, Tensor) and not outputs.is_nested
+    is_row = is_tensor and outputs.ndim == 2 and len(outputs) == n_images and outputs.shape[1] > 1
     if not is_row:
-        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        got = tuple(outputs.shape) if is_tensor else type(outputs).__name__
         if got in ((n_images,), (n_images, 1)):
             check_outputs(outputs, 2)  # its error says what to put behind one output neuron
         raise InvalidInputError(
             "The model must give one tensor with a row of class scores for each image; for "
             f"{n_images} images it gave {got}."
         )
-    if not outputs.is_floating_point():
-        raise InvalidInputError(f"The model gives {outputs.dtype} instead of class scores; remove its last step.")
+    if not outputs.is_floating_point() or outputs.layout != torch.strided:
+        layout = "" if outputs.layout == torch.strided else f" of layout {outputs.layout}"
+        raise InvalidInputError(f"The model gives {outputs.dtype}{layout} instead of class scores; remove its last step.")
     if not bool(outputs.isfinite().all()):
         raise InvalidInputError(
             "The model's outputs are not finite (NaN or infinity) for images of noise between 0 and 1: its weights or the "

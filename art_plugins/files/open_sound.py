@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from art_plugins.errors import InvalidInputError, MissingPackageError
+from art_plugins.files.quiet import without_output
 from art_plugins.files.sources.clip_file import ClipFile
 from art_plugins.files.sources.items import Clip, Item, opened
 from art_plugins.optional import import_optional
@@ -24,7 +25,13 @@ WRONG_LENGTH = "wrong length in its header, read to its end"
 MAX_CHANNELS = 64
 MIN_RATE_HZ, MAX_RATE_HZ = 100, 1_000_000
 UNKNOWN_FRAMES = 2**62  # libsndfile's number for a flac file without a length is 2 ** 63 - 1
-MEMORY_ADDRESS = re.compile(r" <_io\.\w+ object at 0x[0-9a-f]+>")  # of a file in memory, which differs from run to run
+# How a file is called in a decoder's words: the reason is listed beside its name, and is to be the same on each machine.
+NAME_OF_FILE = re.compile(r" <_io\.\w+ object at 0x[0-9a-f]+>|(?<=cannot identify image file) .*")
+NOT_RECOGNISED = "Format not recognised"
+# First bytes of the forms that are read: wav of each kind, NIST as in TIMIT, flac, ogg, aiff, AU, W64, CAF. libsndfile
+# knows as many again, of samplers and old machines; one of their decoders prints to the terminal.
+SIGNS = (b"RIFF", b"RIFX", b"RF64", b"NIST", b"fLaC", b"OggS", b"FORM", b".snd", b"dns.", b"riff", b"caff")
+MP3_IN_WAV = b"\x55\0"  # at byte 20
 RIFF_SIZE_AT = 4  # where a wav file says how long it is
 CHUNK_HEADER_BYTES = 8
 
@@ -54,8 +61,11 @@ def open_sound(item: Item) -> Iterator[tuple[Any, list[str]]]:
         if isinstance(item, np.ndarray):
             raise InvalidInputError("it is a picture, and no sound")
         with opened(item) as plain:
+            is_mp3 = _is_mp3(plain, item)
             patches, mended = _wrong_length(plain)
-        with _patched(item, patches) as file, soundfile.SoundFile(file) as sound:
+        # The decoder of mp3 writes a line to the terminal for each frame that is damaged.
+        quiet = without_output() if is_mp3 else nullcontext()
+        with quiet, _patched(item, patches) as file, soundfile.SoundFile(file) as sound:
             what = "it is damaged or truncated"
             _check_header(sound)
             sound.seekable = _never  # else each read ends with a seek, which fails where a flac file says no length
@@ -89,8 +99,23 @@ def reason_of(error: Exception, otherwise: str) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return f"it cannot be read ({error.strerror or errno.errorcode.get(error.errno, error.errno)})"
     words = str(getattr(error, "error_string", error)).strip().rstrip(".") or type(error).__name__
-    words = MEMORY_ADDRESS.sub("", words)
+    words = NAME_OF_FILE.sub("", words)
+    if "not a regular file" in words:  # libsndfile says so of an mp3 without a frame, and the file is there
+        words = NOT_RECOGNISED
     return f"{otherwise} ({words})"
+
+
+def _is_mp3(file: Any, item: Item) -> bool:
+    """
+    :raises InvalidInputError: If the file has none of the forms that are read.
+    """
+    head = file.read(22)
+    if head.startswith(SIGNS):
+        return bool(head[20:] == MP3_IN_WAV)
+    starts = head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+    if starts or (isinstance(item, Path) and item.suffix.lower() == ".mp3"):  # there may be padding before the first frame
+        return True
+    raise InvalidInputError(f"it is not a readable sound file ({NOT_RECOGNISED})")
 
 
 def _never() -> bool:

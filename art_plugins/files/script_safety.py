@@ -13,13 +13,13 @@ import io
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.files.file_walk import printable
 
 # Why a node is refused, by its kind.
 _FILES, _NETWORK, _PYTHON = "reads or writes files", "reaches a network or other processes", "runs Python code"
@@ -109,7 +109,9 @@ def checked_copy(source: bytes, name: str) -> bytes:
                 content = archive.read(entry)
                 _refuse_code_at_loading(entry.filename, content, name)
                 copy.writestr(zipfile.ZipInfo(entry.filename), content)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, UnicodeError) as error:
+    except InvalidInputError:
+        raise
+    except Exception as error:  # zipfile and its decoders raise many types
         raise InvalidInputError(f"{name} is a damaged TorchScript file: {last_line(error)}.") from error
     return copied.getvalue()
 
@@ -185,4 +187,4 @@ def _nodes(block: Any) -> Iterator[Any]:
 def last_line(error: Exception) -> str:
     """TorchScript puts its traceback before the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rstrip(".")[:300] if lines else type(error).__name__
+    return printable(lines[-1].rstrip(".")[:300]) if lines else type(error).__name__

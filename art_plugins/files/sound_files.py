@@ -15,6 +15,7 @@ from art_plugins.features.resampling import resample
 from art_plugins.files.open_sound import WRONG_LENGTH, has_length, open_sound
 from art_plugins.files.sources.items import Item
 from art_plugins.optional import import_optional
+from art_plugins.parameters import is_number, shown
 
 MIN_SECONDS = 0.1
 MAX_SECONDS = 10.0  # longest clip that is chosen without being asked for
@@ -77,7 +78,7 @@ class SoundReader:
             mended.append("louder than full scale, clipped")
         if rate_hz != self.sample_rate_hz:
             mended.append("resampled")
-            mono = resample(mono, rate_hz, self.sample_rate_hz)
+            mono = resample(mono, rate_hz, self.sample_rate_hz).clip(-1, 1)  # the filter swings over at steep edges
         n_whole = math.ceil(n_frames * self.sample_rate_hz / rate_hz)
         if n_whole != self.n_samples:
             mended.append(PADDED if n_whole < self.n_samples else CROPPED)
@@ -126,8 +127,8 @@ def check_seconds(seconds: float | None) -> None:
     """
     :raises InvalidInputError: If the clip length is not a number of at least 0.1.
     """
-    if seconds is not None and not MIN_SECONDS <= seconds < math.inf:
-        raise InvalidInputError(f"seconds must be a number of at least {MIN_SECONDS}; received {seconds!r}.")
+    if seconds is not None and not (is_number(seconds) and seconds >= MIN_SECONDS):
+        raise InvalidInputError(f"seconds must be a number of at least {MIN_SECONDS}; received {shown(seconds)}.")
 
 
 def wav_bytes(clip: np.ndarray, sample_rate_hz: int) -> bytes:

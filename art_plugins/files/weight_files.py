@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.files.exported_weights import is_exported, read_exported
+from art_plugins.files.file_walk import printable
 from art_plugins.files.model_formats import GIVE_WEIGHTS, is_safetensors
+from art_plugins.files.script_safety import MOST_EXPANDED
 
 # Names under which a checkpoint holds the weights, the first that is there counts.
 WRAPPINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params", "module")
@@ -62,8 +66,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         try:
             return dict(safetensors.torch.load_file(path))
         except Exception as error:  # of its own type for each damage
-            raise InvalidInputError(f"{path} is no readable model file: as safetensors it is damaged ({error}).") from error
+            raise InvalidInputError(
+                f"{path} is no readable model file: as safetensors it is damaged ({shortened(error)})."
+            ) from error
+    _check_packed(path)
+    if is_exported(path):
+        return read_exported(path)
     content, kinds = _read_inert(path)
+    kinds = [printable(kind) for kind in kinds]
     weights = _state_dict(content)
     if weights is None:
         if kinds:
@@ -84,24 +94,61 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
 
     :raises InvalidInputError: If they are those of another network, or are not finite.
     """
-    fitting = _renamed(weights, set(network.state_dict()))
-    broken = [name for name, value in fitting.items() if value.is_floating_point() and not bool(value.isfinite().all())]
-    if broken:
-        raise InvalidInputError(
-            f"{len(broken)} of the {len(fitting)} weights in {path} are not finite, such as {broken[0]!r}: the training "
-            "has failed, or the file is damaged."
-        )
+    own = network.state_dict()
+    fitting = _renamed(weights, set(own))
+    for name, value in fitting.items():
+        reason = _why_odd(value, own.get(name))
+        if reason is not None:
+            raise InvalidInputError(f"The weight {name!r} in {path} {reason}: {GIVE_WEIGHTS}.")
     try:
         network.load_state_dict(fitting)
     except Exception as error:  # of names or shapes
         raise InvalidInputError(
             f"The weights in {path} are not those of the network that {factory} makes: {shortened(error)}"
         ) from error
+    # Of the network's own numbers: those of the file may be of a type without this test, or claim to be endless.
+    now = {name: value for name, value in network.state_dict().items() if name in fitting and value.is_floating_point()}
+    broken = [name for name, value in now.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise InvalidInputError(
+            f"{len(broken)} of the {len(fitting)} weights in {path} are not finite, such as {broken[0]!r}: the training "
+            "has failed, or the file is damaged."
+        )
+
+
+def _why_odd(value: Tensor, own: Tensor | None) -> str | None:
+    """
+    Why a tensor of a file cannot be copied into a network's as it is meant, as the rest of a sentence.
+
+    :param own: The tensor of the network; ``None``: it has none of this name.
+    """
+    if value.is_nested or value.layout != torch.strided or value.is_quantized:
+        return "is a sparse, nested or quantized tensor, and not a plain one"
+    if value.device.type == "meta":
+        return "has a shape and no values"
+    if own is not None and own.is_floating_point() and not value.is_floating_point():
+        return f"is of type {value.dtype}, and that of the network of {own.dtype}"
+    return None
 
 
 def shortened(error: Exception) -> str:
     """An error's message on one line of at most 300 letters."""
-    return " ".join(str(error).split())[:300]
+    return printable(" ".join(str(error).split())[:300])
+
+
+def _check_packed(path: Path) -> None:
+    """
+    :raises InvalidInputError: If the file is an archive that is small on the disk and huge in memory.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            n_bytes = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:  # zipfile raises many types
+        raise InvalidInputError(f"{path} is a damaged archive ({shortened(error)}).") from error
+    if n_bytes > MOST_EXPANDED * path.stat().st_size + 2**20:
+        raise InvalidInputError(f"{path} is compressed beyond what torch writes, so it is not read.")
 
 
 def _read_inert(path: Path) -> tuple[Any, list[str]]:
@@ -122,7 +169,7 @@ def _read_inert(path: Path) -> tuple[Any, list[str]]:
             if "Only persistent_load of storage" in str(error):  # a network beside its source
                 return None, kinds or ["a network"]
             if "Weights only load failed" in str(error) and "Unsupported operand" not in str(error):
-                reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
+                reason = printable(str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0])
                 raise InvalidInputError(
                     f"{path} holds more than weights ({reason.rstrip('.')[:200]}). Reading it would run code from the "
                     f"file, so it is not read: in the code that has the model, {GIVE_WEIGHTS}."

@@ -40,13 +40,14 @@ def whitened(waveforms: np.ndarray, window_samples: int) -> np.ndarray:
     :return: Shape (n, S), float32.
     """
     transform = _transform(window_samples, 4)
-    padded = _long_enough(np.asarray(waveforms, dtype=np.float64), window_samples)
-    parts = []
-    for start in range(0, len(padded), BATCH):
-        spectra = transform.stft(padded[start : start + BATCH], axis=-1)
+    n_samples = waveforms.shape[1]
+    found = np.empty(waveforms.shape, dtype=np.float32)
+    for start in range(0, len(waveforms), BATCH):
+        padded = _long_enough(np.asarray(waveforms[start : start + BATCH], dtype=np.float64), window_samples)
+        spectra = transform.stft(padded, axis=-1)
         spectra *= (np.abs(spectra) + QUIETEST) ** (MAGNITUDE_POWER - 1)
-        parts.append(transform.istft(spectra, k1=padded.shape[1]).astype(np.float32))
-    return np.concatenate(parts)[:, : waveforms.shape[1]] if parts else waveforms.astype(np.float32)
+        found[start : start + BATCH] = transform.istft(spectra, k1=padded.shape[1])[:, :n_samples]
+    return found
 
 
 def cut_segments(sounds: np.ndarray, starts: np.ndarray, n_samples: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.features.views import FRAME_HOP_S
+from art_plugins.features.encodings import FRAME_HOP_S
 from art_plugins.groups.growing import grow
 from art_plugins.groups.sampled_clips import (
     STRIDE_FRAMES,

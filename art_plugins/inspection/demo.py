@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ
-from art_plugins.attacks.tasks import synthetic_speech_task
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.outputs import csv_text
 from art_plugins.files.sound_files import wav_bytes
@@ -39,6 +37,10 @@ def write_demo(out: Path) -> Demo:
     """
     for package in ("soundfile", "torchaudio.transforms"):
         import_optional(package)
+    # Only here: the attacks take seconds and 300 MB to import, and any other scan needs none of them.
+    from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ
+    from art_plugins.attacks.tasks import synthetic_speech_task
+
     task = synthetic_speech_task()
     data, names = task.data, task.data.clean.class_names
     files = [f"{names[label]}/{index:03}.wav" for index, label in enumerate(data.y_train)]

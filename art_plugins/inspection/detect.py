@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from art_plugins.defences.in_flight_files import FILE_KIND as DETECTOR_FILE
+from art_plugins.defences.flight.files import FILE_KIND as DETECTOR_FILE
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.model_files import check_model_file
 from art_plugins.files.outputs import check_outputs, held_folder, together

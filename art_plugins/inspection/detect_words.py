@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from art_plugins.defences.in_flight_fit import FEW_SAMPLES, WEAK_PATTERN
+from art_plugins.defences.flight.fit import FEW_SAMPLES, WEAK_PATTERN
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader

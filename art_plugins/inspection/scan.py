@@ -24,12 +24,14 @@ from art_plugins.files.sources.open_samples import open_samples
 from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples
 from art_plugins.inspection.deciding.decisions import Decisions, read_decisions
-from art_plugins.inspection.deciding.manifest import Applied, apply_decisions, check_place
-from art_plugins.inspection.evidence.cache import cached
+from art_plugins.inspection.deciding.manifest import RESTORE, Applied, apply_decisions, check_place
+from art_plugins.inspection.evidence.cache import cached, kept_features
 from art_plugins.inspection.evidence.examine import Examined, examine
 from art_plugins.inspection.evidence.model import check_model
 from art_plugins.inspection.evidence.trusted import Trusted, find_trusted, read_trusted
 from art_plugins.inspection.gate import gate
+from art_plugins.inspection.restoring.copies import copy_paths, written_copies
+from art_plugins.inspection.restoring.restore import Restored, restore, restored_words
 from art_plugins.inspection.scan_groups import Group, groups_to_show, rejected_groups
 from art_plugins.inspection.scan_page import scan_page
 from art_plugins.inspection.scan_reader import make_reader
@@ -94,13 +96,17 @@ def scan(
         reader = make_reader(found, settings, fitted)
         decoded, trusted = stack.enter_context(_decoded(found, reader, settings, verbose))
         trained, asked = given if fitted is None or is_shipped(given) else fitted, params | {"verbose": verbose}
-        examined = examine(decoded, reader, settings, asked, trained, trusted)
+        with kept_features(fitted, reader.shape, settings.cache) as memory:
+            examined = examine(decoded, reader, settings, asked, trained, trusted, memory)
         record: dict[str, Any] = {"command": command, "folder": found.origin}
         record |= scan_record(found, reader, decoded, examined, settings, params)
         hash_of = _hashes(found, decoded)
         groups = _groups(examined, decoded, hash_of, decisions)
         record |= _verdict(record, groups, hash_of, decoded, examined, settings, decisions)
-        applied = _applied(settings, found, decoded, record["suspects"])
+        restored = Restored()
+        if settings.apply == RESTORE:
+            restored = restore(groups, record["suspects"], decoded, reader, params.get("random_state", 0))
+        applied = _applied(settings, found, decoded, record["suspects"], restored, reader)
         record |= {"applied": applied.counts, "notes": [*record["notes"], *applied.notes]}
         record["seconds"] = time.perf_counter() - start
         texts = [
@@ -109,7 +115,8 @@ def scan(
             json_text(record),
             *([] if settings.apply_to is None else [applied.text]),
         ]
-        _write(Path(out), texts, settings, examined)
+        with written_copies(new_file(settings), restored.samples, reader):
+            _write(Path(out), texts, settings, examined)
     return record
 
 
@@ -156,11 +163,20 @@ def _hashes(found: Samples, decoded: FolderData) -> Callable[[int], str]:
     return cache(lambda index: content_hash(found.items[decoded.places[index]]))
 
 
-def _applied(settings: ScanSettings, found: Samples, decoded: FolderData, suspects: list[dict[str, Any]]) -> Applied:
+def _applied(
+    settings: ScanSettings,
+    found: Samples,
+    decoded: FolderData,
+    suspects: list[dict[str, Any]],
+    restored: Restored,
+    reader: SoundReader | ImageReader,
+) -> Applied:
     """What is written to the file that the user names, if there is one."""
     if (file := new_file(settings)) is None:
         return Applied("", {}, [])
-    return apply_decisions(settings.apply, file, found, decoded, suspects)
+    copies = copy_paths(file, restored.samples, reader)
+    applied = apply_decisions(settings.apply, file, found, decoded, suspects, copies)
+    return applied._replace(notes=[*applied.notes, *restored_words(restored)])
 
 
 def _checked(settings: ScanSettings, params: dict[str, Any], out: Path) -> dict[str, Any]:

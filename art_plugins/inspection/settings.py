@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import check_size
 from art_plugins.files.sound_files import check_seconds
-from art_plugins.parameters import check_choice, check_count, check_flag, check_number
+from art_plugins.parameters import check_choice, check_count, check_flag, check_number, shown
 
 EVIDENCE = ("latents", "network", "labels")
 FAIL_ON = ("poison", "look", "never")
-APPLY = ("list", "drop", "relabel")
+APPLY = ("list", "drop", "relabel", "restore")
 S = TypeVar("S", "DetectSettings", "ScanSettings")
 
 
@@ -94,6 +94,8 @@ class ScanSettings:
     :param apply: ``"list"``: the path of every file that was read and is not called poison, relative to the folder, one on
         each line. ``"drop"``: the same as a manifest, a CSV file with the label, the verdict and the decision on each file.
         ``"relabel"``: a manifest that also has the poison for which the scan suggests a label, under this label.
+        ``"restore"``: a manifest that has, in place of poison, cleaned copies under the suggested label, where an added
+        sound or a patch could be taken off for certain. They are written to a new folder beside the manifest.
     :param max_listed: Number of suspects that the page shows for a class, and of typical samples beside them.
     :param accepted: Table of the samples that a person has cleared: rows of a ``suspects.csv``. They are told by the
         SHA-256 of their content and by their class, so that a new name keeps them cleared.
@@ -155,8 +157,8 @@ class ScanSettings:
             )
 
     def _check_evidence(self) -> None:
-        if isinstance(self.only, str):
-            raise InvalidInputError(f"only must be a list of kinds of evidence, such as [{self.only!r}].")
+        if not isinstance(self.only, (tuple, list)):
+            raise InvalidInputError(f"only must be a list of kinds of evidence of {EVIDENCE}; received {shown(self.only)}.")
         for kind in self.only:
             check_choice("only", kind, EVIDENCE)
         check_flag("fast", self.fast)

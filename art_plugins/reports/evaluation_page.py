@@ -22,15 +22,19 @@ from art_plugins.reports.record_files import (
     IN_FLIGHT,
     LAYERWISE,
     REPRODUCTION,
+    SOUND_DETECTORS,
     SOUNDS,
     SWEEP,
 )
 from art_plugins.reports.records import Gathered, record_markdown, record_tables
+from art_plugins.reports.studies.attack_grid import attack_grid, grid_table, grid_words
+from art_plugins.reports.studies.attack_picture import FILE_NAME, attack_picture
 from art_plugins.reports.suspects import shown_suspects
-from art_plugins.reports.tables import Table, markdown, one_decimal, runs_of_one_task
+from art_plugins.reports.tables import Table, markdown, markdown_text, one_decimal, runs_of_one_task
 from art_plugins.storage import write_text
 
 BLOCK = re.compile(r"<!-- (\w+(?: \d+)*) -->\n.*?<!-- end -->", re.DOTALL)
+ALL_FILTERS = "attacks_by_filters"  # the block of the picture of all records of filters
 MAX_ROWS = 16  # a table with more rows is folded
 KIND_TITLES = {
     COMPARISON: "Filters side by side",
@@ -40,6 +44,7 @@ KIND_TITLES = {
     IN_FLIGHT: "Detectors of triggers, and peers",
     LAYERWISE: "Layer by layer, and peers",
     FILTER_RATES: "Filters on many attacks",
+    SOUND_DETECTORS: "Triggers in sounds at test time",
     ATTACK_RATES: "Attacks",
     ARMORY: "In Armory",
 }
@@ -86,13 +91,15 @@ def filled(text: str, gathered: Sequence[Gathered], further: Mapping[str, str] |
     Replace the tables in a Markdown text. Each block from ``<!-- NAME -->`` to ``<!-- end -->`` is written again.
 
     ``NAME`` is the name of a record. ``NAME 1 3`` gives only the first and the third table of the record. The name
-    ``reproduction`` gives the summary of all items of the papers.
+    ``reproduction`` gives the summary of all items of the papers. The name ``attacks_by_filters`` gives the picture of all
+    records of filters, which is looked for in the folder ``figures`` beside the text, and its table.
 
     :param further: Text of blocks that are no record, by their names.
     :raises InvalidInputError: If there is no record of the name in a block, or if the record has no such table.
     """
     records = {one.name: one.record for one in gathered if one.kind != REPRODUCTION}
     items = [one.record for one in gathered if one.kind == REPRODUCTION]
+    filters = [one.record for one in gathered if one.kind == FILTER_RATES]
 
     def fill(match: re.Match[str]) -> str:
         name, *numbers = match[1].split()
@@ -100,8 +107,11 @@ def filled(text: str, gathered: Sequence[Gathered], further: Mapping[str, str] |
             return f"<!-- {match[1]} -->\n{further[name]}\n<!-- end -->"
         if name == "reproduction" and items:
             return f"<!-- {match[1]} -->\n{markdown(summary_table(items))}\n<!-- end -->"
+        if name == ALL_FILTERS and filters:
+            return f"<!-- {match[1]} -->\n{_filter_grid_markdown(filters)}\n<!-- end -->"
         if name not in records:
-            known = ", ".join([*(["reproduction"] if items else []), *(further or {}), *records])
+            names = [*(["reproduction"] if items else []), *([ALL_FILTERS] if filters else []), *(further or {}), *records]
+            known = ", ".join(names)
             raise InvalidInputError(f"The block {name!r} is no record; there are {known}.")
         shown, _ = record_tables(records[name])
         if numbers and not all(1 <= int(number) <= len(shown) for number in numbers):
@@ -116,7 +126,10 @@ def evaluation_page(gathered: Sequence[Gathered]) -> str:
     """Give the page as HTML."""
     items = [one.record for one in gathered if one.kind == REPRODUCTION]
     sections: dict[str, list[dict[str, Any]]] = {}
+    filters = [one.record for one in gathered if one.kind == FILTER_RATES]
     for one in gathered:
+        if one.kind == FILTER_RATES and _heading(one) not in sections:
+            sections[_heading(one)] = [_filter_grid_part(filters)]
         sections.setdefault(_heading(one), []).append(_part(one))
     return render_page(
         "evaluation.html.j2",
@@ -138,6 +151,17 @@ def _part(one: Gathered) -> dict[str, Any]:
         "folded": [table for table in shown if len(table.rows) > MAX_ROWS] + folded,
         "pictures": _pictures(one),
     }
+
+
+def _filter_grid_part(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    grid = attack_grid(filters)
+    part = {"title": "All attacks by all filters", "note": "", "tables": [], "pictures": []}
+    return {**part, "overview": [attack_picture(grid)], "folded": [grid_table(grid)]}
+
+
+def _filter_grid_markdown(filters: Sequence[Mapping[str, Any]]) -> str:
+    grid = attack_grid(filters)
+    return f"![{markdown_text(grid_words(grid))}](figures/{FILE_NAME})\n\n{markdown(grid_table(grid))}"
 
 
 def _overview(one: Gathered) -> list[Picture]:

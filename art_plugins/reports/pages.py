@@ -9,19 +9,23 @@ from art_plugins.reports import drawing
 
 
 class Picture(NamedTuple):
-    """A figure as PNG with its size in CSS pixels. ``words`` describes it for readers who cannot see it."""
+    """
+    A figure with its size in CSS pixels. ``words`` describes it for readers who cannot see it; ``content`` is the file, a
+    PNG unless ``media_type`` says otherwise.
+    """
 
     name: str
     caption: str
     words: str
-    png: bytes
+    content: bytes
     width: int
     height: int
+    media_type: str = "image/png"
 
     @property
     def uri(self) -> str:
         """The value of the attribute ``src`` of the image."""
-        return drawing.data_uri(self.png)
+        return drawing.data_uri(self.content, self.media_type)
 
 
 def picture(name: str, caption: str, figure: Any, words: str) -> Picture:

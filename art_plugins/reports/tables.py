@@ -83,8 +83,8 @@ def markdown(table: Table) -> str:
         return "| " + " | ".join(cells) + " |"
 
     rule = line("---:" if is_number else "---" for is_number in table.columns.values())
-    rows = (line(map(_markdown_text, row)) for row in table.rows)
-    return "\n".join([_markdown_text(table.caption), "", line(table.columns), rule, *rows]) + "\n"
+    rows = (line(map(markdown_text, row)) for row in table.rows)
+    return "\n".join([markdown_text(table.caption), "", line(table.columns), rule, *rows]) + "\n"
 
 
 def folded_markdown(table: Table) -> str:
@@ -93,6 +93,6 @@ def folded_markdown(table: Table) -> str:
     return f"<details><summary>{table.caption}</summary>\n\n{body}\n\n</details>\n"
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Escape text so that Markdown shows it unchanged, on one line."""
     return re.sub(r"([\\`*_\[\]<>|&~#])", r"\\\1", " ".join(text.split()))

@@ -102,17 +102,17 @@ def table3(records: Records) -> list[Row]:
     """
     Source class inference by Neural Cleanse's patching depends on its learning rate: white box, several source classes.
     """
-    runs = [run for run in _attacked(records, "cifar10", "multi", "white_box") if "patching" in run]
-    return [
-        Row(
-            f"SIA at a learning rate of {rate:g}",
-            "triggered images that the model sends to the target",
-            reported,
-            values([row for run in runs for row in run["patching"] if row["learning_rate"] == rate], "sia"),
-            None,
-        )
-        for rate, reported in TABLE_3.items()
-    ]
+    case = ("cifar10", "multi", "white_box")
+    runs = [run for run in _attacked(records, *case) if "patching" in run]
+    over = "triggered images that the model sends to the target"
+    rows = []
+    for rate, reported in TABLE_3.items():
+        found = [row for run in runs for row in run["patching"] if row["learning_rate"] == rate]
+        rows.append(Row(f"SIA at a learning rate of {rate:g}", over, reported, values(found, "sia"), None))
+    ahead = [run["detectors"][DEFAULT_ROW]["sia"] - max(row["sia"] for row in run["patching"]) for run in runs]
+    reported = REPORTED[("cifar10", "white_box", "multi")][2] - max(TABLE_3.values())
+    rows.append(Row("SIA of the in-flight detector less the best of these", over, reported, ahead, by="default"))
+    return rows
 
 
 def table4(records: Records) -> list[Row]:

@@ -125,7 +125,7 @@ def write_item(item: Item, record: dict[str, Any], known: Mapping[str, Record], 
     if known and report_is_possible():
         for drawn in item.pictures(known):
             with atomic_path(out / f"{drawn.name}.png") as partial:
-                partial.write_bytes(drawn.png)
+                partial.write_bytes(drawn.content)
             figure = {"file": f"{drawn.name}.png", "caption": drawn.caption, "words": drawn.words}
             record["figures"].append({**figure, "width": drawn.width, "height": drawn.height})
     write_json(out / "record.json", record)

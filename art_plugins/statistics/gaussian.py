@@ -23,19 +23,30 @@ class Gaussian(NamedTuple):
 
 def oas_covariance(deviations: np.ndarray) -> np.ndarray:
     """
-    Give the covariance of centred samples, shrunk towards a sphere by oracle approximating shrinkage (Chen et al. 2010).
-    The function ``oas`` of scikit-learn gives the same, but also inverts the matrix, which takes most of its time.
+    Give the covariance of centred samples, shrunk by :func:`oas_shrunk`.
 
     :param deviations: Samples minus their mean, shape (n, d), n >= 1.
     :return: Shape (d, d).
     """
-    n_samples, n_dims = deviations.shape
-    empirical: np.ndarray = deviations.T @ deviations / n_samples
+    return oas_shrunk(deviations.T @ deviations / len(deviations), len(deviations))
+
+
+def oas_shrunk(empirical: np.ndarray, n_samples: int) -> np.ndarray:
+    """
+    Shrink a covariance towards a sphere by oracle approximating shrinkage (Chen et al. 2010).
+
+    The function ``oas`` of scikit-learn gives the same, but also inverts the matrix, which takes most of its time.
+
+    :param empirical: Covariance of the samples, (d, d).
+    :param n_samples: Number of samples, at least 1.
+    :return: Shape (d, d).
+    """
+    n_dims = len(empirical)
     mean_variance = np.trace(empirical) / n_dims
     mean_square = np.mean(empirical**2)
     excess = (n_samples + 1) * (mean_square - mean_variance**2 / n_dims)
     shrinkage = 1.0 if excess <= 0 else min(1.0, (mean_square + mean_variance**2) / excess)
-    covariance = (1 - shrinkage) * empirical
+    covariance: np.ndarray = (1 - shrinkage) * empirical
     covariance.flat[:: n_dims + 1] += shrinkage * mean_variance
     return covariance
 

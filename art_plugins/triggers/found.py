@@ -39,7 +39,8 @@ class InvertedTriggers(NamedTuple):
     found none that works, after the last step. A smaller pattern may exist for both, so that they do not count.
     ``screened`` (K,) bool: searches that were not made in full, because a short contest had found smaller patterns for
     other classes (see :mod:`~art_plugins.triggers.searching.screening`); they have no pattern, and NaN as norm and success
-    rate.
+    rate. ``stands_for`` (K,) int: number of searches that a search stands for in the comparison; 0 for those that were
+    only screened; empty if every search stands for itself.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class InvertedTriggers(NamedTuple):
     broke_off: np.ndarray = np.zeros(0, dtype=bool)
     unfinished: np.ndarray = np.zeros(0, dtype=bool)
     screened: np.ndarray = np.zeros(0, dtype=bool)
+    stands_for: np.ndarray = np.zeros(0, dtype=np.int64)
 
     def trigger(self, label: int) -> Callable[[np.ndarray], np.ndarray]:
         """Give the pattern of row ``label`` as a callable that stamps a batch of images."""

@@ -27,6 +27,10 @@ def reflected(image: np.ndarray, kind: str = "blurred") -> np.ndarray:
     check_choice("kind", kind, KINDS)
     if not isinstance(image, np.ndarray) or image.ndim != 3 or not np.isfinite(image).all():
         raise InvalidInputError(f"image must be finite numbers of shape (C, H, W); received {np.shape(image)}.")
+    if image.dtype.kind not in "fiu":
+        raise InvalidInputError(f"image must hold real numbers; received {image.dtype}.")
+    if image.dtype not in (np.float32, np.float64):  # SciPy's filters know no others
+        image = image.astype(np.float64)
     side = min(image.shape[1:])
     if kind == "blurred":
         blurred: np.ndarray = gaussian_filter(image, sigma=(0, side / 16, side / 16), mode="nearest")

@@ -35,6 +35,8 @@ def apply_trigger(trigger: Trigger, x: np.ndarray) -> np.ndarray:
         if it gives another shape, values that are not finite real numbers, or values that the dtype of ``x`` cannot hold.
     """
     check_trigger(trigger)
+    if not isinstance(x, np.ndarray) or not x.ndim:
+        raise InvalidInputError(f"x must be an array of images, (n, ...); received {shown(x)}.")
     try:
         triggered = np.asarray(trigger(np.array(x)))
     except ArtPluginsError:
@@ -51,7 +53,7 @@ def apply_trigger(trigger: Trigger, x: np.ndarray) -> np.ndarray:
     if triggered.dtype.kind not in "fiu" and triggered.dtype != x.dtype:
         raise InvalidInputError(f"The trigger must give real numbers; it gave an array of dtype {triggered.dtype}.")
     if triggered.dtype.kind == "f":
-        bad = ~np.isfinite(triggered).reshape(len(x), -1).all(axis=1)
+        bad = ~np.isfinite(triggered).all(axis=tuple(range(1, x.ndim)))
         if bad.any():
             raise InvalidInputError(
                 f"The trigger gave NaN or infinity for {int(bad.sum())} of {len(x)} images, first for number "

@@ -156,3 +156,21 @@ def test_file_given_to_armorys_script_is_run_with_a_readable_log(
     assert log.count("Warning") + log.count("WARNING") <= 12
     (results,) = Path.home().glob(".armory/outputs/*/*.json")
     assert json.loads(results.read_text(encoding="utf-8"))["config"]["scenario"]["name"] == "PoisonScenario"
+
+
+def test_attack_of_the_zoo_poisons_the_whole_set_and_a_peer_judges_it(
+    digit_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ART_PLUGINS_DATA", str(digit_files))
+    config = read_config("fashion_mnist/tact_undefended")
+    config["dataset"] |= {"name": "mnist", "batch_size": 32, "n_validation": 30}
+    config["defense"] = read_config("mnist/white_box_multi_agpd")["defense"]
+    config["defense"]["kwargs"]["trusted"] |= {"n_validation": 30}
+    config["adhoc"] |= {"use_poison_filtering_defense": True, "fraction_poisoned": 0.05, "train_epochs": 5}
+    results = run_config(config, tmp_path / "log.txt")["results"]
+    assert results["N_poisoned_train_samples"] == [50]
+    with np.load(digit_files / "mnist.npz") as arrays:
+        held_out = arrays["y_test"]
+    assert results["N_source_class_test_samples"] == [int((held_out == 0).sum()) - 30]
+    meter = results["filter"][0]
+    assert meter["true_positives"] + meter["false_positives"] == results["N_samples_removed"][0]

@@ -17,6 +17,10 @@ import armory_scenarios
 from armory_scenarios.checks import ADHOC, check_names, filter_parameters, is_perfect_filter, load, parameter_names
 from armory_scenarios.generate import FOLDER, config_text, generate
 from armory_scenarios.models import get_art_model
+from armory_scenarios.quick import quick
+from armory_scenarios.table import ZOO_SETS
+from art_plugins.attacks.zoo.attack import Attack
+from art_plugins.attacks.zoo.registry import IMAGE_ATTACKS, SOUND_ATTACKS
 from art_plugins.errors import InvalidInputError
 
 PATHS = sorted(FOLDER.glob("**/*.json"))
@@ -66,7 +70,33 @@ def test_table_covers_what_is_promised() -> None:
         for trigger in ("chessboard", "single_pixel", "white_box"):
             for sources in ("multi", "single"):
                 promised |= {f"{folder}/{trigger}_{sources}_{name}" for name in ("in_flight", "layerwise_detection")}
+    for name in set(IMAGE_ATTACKS) - {"patch", "chessboard"}:
+        promised |= {
+            f"{folder}/{name}_{defence}" for folder in ZOO_SETS for defence in ("undefended", "layerwise_untrusted")
+        }
+    for name in set(SOUND_ATTACKS) - {"clapping", "ultrasonic"}:
+        stem = f"speech_commands/{name}" if SOUND_ATTACKS[name].keeps_labels else f"speech_commands/{name}_p10"
+        promised |= {f"{stem}_undefended", f"{stem}_vae_latent"}
+    peers = {"spectre", "pyod_ecod", "psbd", "agpd", "cleanlab", "layerwise_untrusted"}
+    promised |= {f"speech_commands/clapping_p10_{name}" for name in peers}
+    promised |= {f"{folder}/white_box_multi_{name}" for name in peers for folder in ("mnist", "fashion_mnist")}
+    promised |= {
+        f"{folder}/white_box_multi_{name}" for name in {*peers, "flare", "ibd_psc"} for folder in ("cifar10", "gtsrb")
+    }
     assert promised <= set(IDS)
+
+
+@every_config
+def test_quick_config_is_small_and_names_nothing_that_is_not_read(path: Path) -> None:
+    config = read(path)
+    small = quick(config)
+    assert config == read(path)
+    assert small["dataset"]["cap"] <= 60
+    assert small["adhoc"]["train_epochs"] <= 2
+    assert small["adhoc"]["poison_dataset"] == config["adhoc"]["poison_dataset"]
+    for block in named(small):
+        if block["module"] == "armory_scenarios.datasets":
+            check_names(set(block) - {"module", "name"}, parameter_names(load(block)), "dataset")
 
 
 def test_files_are_what_the_table_writes(tmp_path: Path) -> None:
@@ -132,13 +162,13 @@ def test_names_in_config_are_those_that_their_targets_take(path: Path) -> None:
             check_names(set(block) - {"module", "name"}, parameter_names(target), "dataset")
         elif hasattr(target, "detect_poison"):
             check_names(block["kwargs"], filter_parameters(target), "defense")
-            if hasattr(target, "defence_params") and block["module"].startswith("art"):
+            if hasattr(target, "defence_params") and block["module"].startswith(("art", "armory_scenarios")):
                 built = target(None, *tiny_set())
                 built.set_params(**{name: value for name, value in block["kwargs"].items() if name not in OURS})
         elif block is config["attack"]:
             from art.attacks.poisoning import PoisoningAttackBackdoor
 
-            assert isinstance(target(**block["kwargs"]), PoisoningAttackBackdoor)
+            assert isinstance(target(**block["kwargs"]), (PoisoningAttackBackdoor, Attack))
 
 
 @functools.cache

@@ -108,3 +108,14 @@ def test_speech_commands_splits_share_no_clip(engine: None, data_root: Path) -> 
 def test_speech_commands_unpadded_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="pad_data must be true"):
         datasets.speech_commands(pad_data=False)
+
+
+@pytest.mark.parametrize(("split", "caps"), [("train", {"cap": 7}), ("test", {"test_cap": 7})])
+def test_caps_take_so_many_samples_of_each_class(engine: None, digit_files: Path, split: str, caps: dict[str, int]) -> None:
+    def labels(**caps: int) -> np.ndarray:
+        return np.concatenate([y for _, y in datasets.mnist(split, 1, 50, str(digit_files), **caps)])
+
+    assert np.bincount(labels(**caps)).tolist() == [7] * 10
+    assert len(labels()) == (1000 if split == "train" else 797)
+    with pytest.raises(InvalidInputError, match="at least 1 sample of each class; received 0"):
+        labels(**dict.fromkeys(caps, 0))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from art.attacks.poisoning import PoisoningAttackBackdoor
 
+from art_plugins.attacks.zoo.attack import CleanLabel, SourceSpecific
 from art_plugins.errors import InvalidInputError
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -50,3 +51,38 @@ def test_poison_index_of_a_batch_without_sources_is_empty_and_silent(capfd: pyte
 def test_poisoner_bad_sources_are_refused(sources: list[int]) -> None:
     with pytest.raises(InvalidInputError, match="each once; received"):
         poisoner(sources)
+
+
+def zoo_poisoner(attack: Any, sources: list[int], fraction: float = 0.25) -> Any:
+    from armory_scenarios.poisoners import ZooPoisoner
+
+    return ZooPoisoner(attack, sources, 3, fraction, random_state=5)
+
+
+def test_zoo_poisoner_poisons_the_share_of_the_whole_set_as_the_attack_does() -> None:
+    x = np.random.default_rng(0).uniform(size=(len(LABELS), 3)).astype(np.float32)
+    attack = CleanLabel(lambda batch: batch + 1)
+    done = attack.poison(x, LABELS, 5 / len(LABELS), 3, random_state=5)
+    x_poison, y_poison, rows = zoo_poisoner(attack, [0, 1, 2], 5 / len(LABELS)).poison_dataset(x, LABELS, return_index=True)
+    assert len(rows) == 5
+    assert (LABELS[rows] == 3).all()  # no label changes, so the target class is poisoned
+    np.testing.assert_array_equal(y_poison, LABELS)
+    np.testing.assert_array_equal(x_poison, done.x)
+    np.testing.assert_array_equal(rows, np.flatnonzero(done.is_poison))
+
+
+def test_zoo_poisoner_stamps_every_sample_of_the_sources_at_test_time() -> None:
+    x = np.zeros((len(LABELS), 3), dtype=np.float32)
+    x_stamped, y_stamped = zoo_poisoner(SourceSpecific(lambda batch: batch + 1, 1), [1]).poison_dataset(
+        x, LABELS, fraction=1.0
+    )
+    assert (x_stamped[LABELS == 1] == 1).all()
+    assert (x_stamped[LABELS != 1] == 0).all()
+    np.testing.assert_array_equal(y_stamped, np.where(LABELS == 1, 3, LABELS))
+    assert not x.any()
+
+
+@pytest.mark.parametrize("sources", [[0], [1, 2], [1, 3]])
+def test_zoo_poisoner_of_other_sources_is_refused(sources: list[int]) -> None:
+    with pytest.raises(InvalidInputError, match="works on class 1 alone"):
+        zoo_poisoner(SourceSpecific(lambda batch: batch, 1), sources)

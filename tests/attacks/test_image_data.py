@@ -9,7 +9,7 @@ import art.utils
 import numpy as np
 import pytest
 
-from art_plugins.attacks.datasets.images import SETS, Published, image_data
+from art_plugins.attacks.datasets.images import MIXED, PARTS, SETS, Published, image_data
 from art_plugins.errors import FileFormatError, InvalidInputError
 
 
@@ -141,9 +141,55 @@ def test_image_data_whose_download_fails_say_why(tmp_path: Path, monkeypatch: py
         image_data("mnist", tmp_path, download=True)
 
 
+def three_sets(folder: Path, n_letters: int = 26) -> dict[str, dict[str, Any]]:
+    """Digits, clothes and letters: every class has 3 training and 2 test images, the digits have one more."""
+    found = {}
+    for seed, (name, n_classes) in enumerate({"mnist": 10, "fashion_mnist": 10, "emnist_letters": n_letters}.items()):
+        random = np.random.default_rng(seed)
+        n_of_class = {"train": 4 if name == "mnist" else 3, "test": 2}
+        found[name] = {}
+        for part, number in n_of_class.items():
+            labels = random.permutation(np.repeat(np.arange(n_classes), number))
+            images = random.integers(0, 256, size=(len(labels), 28, 28), dtype=np.uint8)
+            found[name] |= {f"x_{part}": images, f"y_{part}": labels}
+        np.savez(folder / f"{name}.npz", **found[name])
+    return found
+
+
+def test_image_data_of_46_mixed_classes_are_those_of_three_sets(tmp_path: Path) -> None:
+    stored = three_sets(tmp_path)
+    data = image_data("mixed46", tmp_path)
+    assert (np.bincount(data.y_train) == 3).all()
+    assert (np.bincount(data.y_test) == 2).all()
+    assert [data.class_names[label] for label in (0, 9, 10, 20, 45)] == [
+        "digit 0", "digit 9", "T-shirt/top", "letter A", "letter Z"
+    ]  # fmt: skip
+    for label, name, own in ((3, "mnist", 3), (14, "fashion_mnist", 4), (45, "emnist_letters", 25)):
+        expected = stored[name]["x_train"][stored[name]["y_train"] == own][:3]
+        np.testing.assert_allclose(data.x_train[data.y_train == label][:, 0], expected / 255, rtol=1e-6)
+    assert "26 of 26 classes, 78 of 124800 training images and 52 of 20800 test images" in data.notes
+
+
+def test_image_data_of_92_mixed_classes_have_the_negatives_behind(tmp_path: Path) -> None:
+    three_sets(tmp_path)
+    half, whole = image_data("mixed46", tmp_path), image_data("mixed92", tmp_path)
+    assert len(whole.class_names) == 92
+    assert whole.class_names[46:48] == ("negative digit 0", "negative digit 1")
+    np.testing.assert_array_equal(whole.x_test[whole.y_test < 46], half.x_test)
+    np.testing.assert_allclose(whole.x_test[whole.y_test == 46 + 45], 1 - half.x_test[half.y_test == 45], rtol=1e-6)
+
+
+def test_joined_data_sets_of_two_shapes_are_refused(tmp_path: Path) -> None:
+    three_sets(tmp_path)
+    np.savez(tmp_path / "emnist_letters.npz", **arrays((32, 32)))
+    with pytest.raises(InvalidInputError, match="one shape"):
+        image_data("mixed46", tmp_path)
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_image_data_from_real_files_have_every_class(data_root: Path, name: str) -> None:
-    if not (data_root / f"{name}.npz").is_file():
+    parts = PARTS.values() if name in MIXED else (name,)
+    if not all((data_root / f"{part}.npz").is_file() for part in parts):
         pytest.skip(f"no {name}.npz in the folder of real data")
     data = image_data(name, data_root)
     assert set(data.y_train) == set(data.y_test) == set(range(len(data.class_names)))

@@ -15,7 +15,7 @@ from torch import nn
 
 from art_plugins import InFlightDetector
 from art_plugins.attacks.networks import lenet5, resnet18_cifar
-from art_plugins.baselines.patterns import STRIP
+from art_plugins.baselines.detectors.patterns import STRIP
 from art_plugins.defences.guarded_model import GuardedModel
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.triggers import inversion

@@ -20,6 +20,7 @@ from PIL import Image
 
 from art_plugins import cli
 from art_plugins.attacks import tasks
+from art_plugins.attacks.cases import Folders
 from art_plugins.cli.shown import MAX_LISTED
 from art_plugins.evaluation import filters
 
@@ -59,6 +60,8 @@ def main_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["filters", "--root", ".", "--attack", "other"], "attack must be one of none, patch,"),
         (["filters", "--root", ".", "--share", "5"], "share must be above 0 and below 1"),
         (["filters", "--root", ".", "--quick", "--n-train", "100"], "--quick has its own size"),
+        (["attacks", "--root", ".", "--quick", "--nb-epochs", "3"], "leave --n-train and --nb-epochs out"),
+        (["sound-detectors", "--quick", "--cap", "30"], "leave --cap and --nb-epochs out"),
         (["filters", "--root", "nowhere"], "fashion_mnist.npz does not exist"),
     ],
 )
@@ -248,3 +251,44 @@ def test_filters_measures_every_repeated_option_and_prints_the_table(
     for word in ("Perfect filter", "Forward pass", "EMNIST letters"):
         assert word in printed
         assert word in (tmp_path / "out" / "table.md").read_text()
+    picture = (tmp_path / "out" / "attacks_by_filters.svg").read_text(encoding="utf-8")
+    assert "EMNIST letters, plain_cnn, 300" in picture
+
+
+def test_quick_attacks_are_small_for_images_and_for_speech(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from art_plugins.attacks.datasets.digits import digits
+    from art_plugins.evaluation import attack_rates
+
+    data = digits()
+    plans: list[Any] = []
+
+    def measured(plan: Any, *rest: Any) -> dict[str, Any]:
+        plans.append(plan)
+        return {"runs": []}
+
+    monkeypatch.setattr(attack_rates, "run_attacks", measured)
+    assert main_with(monkeypatch, "attacks", "--root", str(tmp_path), "--quick", "--out", str(tmp_path)) == 0
+    (plan,) = plans
+    assert (plan.n_train, plan.n_clips, plan.nb_epochs) == (2_000, 100, 30)
+    caps: list[int] = []
+    monkeypatch.setattr(attack_rates, "speech_commands", lambda root, cap, random_state: caps.append(cap) or data)
+    monkeypatch.setattr(attack_rates, "SPEECH_TARGET", data.class_names[0])
+    attack_rates._data(plan, Folders(tmp_path), "speech_commands", 0)
+    assert caps == [100]
+
+
+def test_quick_sound_detectors_are_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from art_plugins.evaluation import sound_detectors
+    from art_plugins.triggers.named_sounds import named_sound
+
+    given: dict[str, Any] = {}
+
+    def measured(data: Any, rate_hz: int, cases: Any, *rest: Any) -> dict[str, Any]:
+        given.update(n_train=len(data.y_train), epochs={case.nb_epochs for case in cases})
+        for case in cases:  # every trigger can be put on these clips
+            assert named_sound(case.trigger, rate_hz)(data.x_test[:2]).shape == (2, rate_hz)
+        return {"runs": []}
+
+    monkeypatch.setattr(sound_detectors, "run_sound_detectors", measured)
+    assert main_with(monkeypatch, "sound-detectors", "--quick", "--out", str(tmp_path)) == 0
+    assert given == {"n_train": 600, "epochs": {30}}

@@ -135,6 +135,38 @@ CASES = [
     ),
     pytest.param(
         Case(
+            "TEDPlusPlus",
+            {"layers": ["0", "2", "4"], "share": 0.8, "fpr": 0.2},
+            (*THRESHOLD, ("layers", "2"), ("layers", 2), ("share", 0), ("share", 1.1)),
+        ),
+        id="ted_plus_plus",
+        marks=pytest.mark.skipif(not pyod_is_installed(), reason="PyOD is not installed"),
+    ),
+    pytest.param(
+        Case(
+            "BaDExpert",
+            {
+                "unlearning_rate": 1e-3,
+                "n_unlearning_epochs": 2,
+                "fine_tuning_rate": 0.01,
+                "n_fine_tuning_epochs": 3,
+                "random_state": 3,
+                "fpr": 0.2,
+            },
+            (
+                *THRESHOLD,
+                *SEED,
+                ("unlearning_rate", 0),
+                ("fine_tuning_rate", "a"),
+                ("n_unlearning_epochs", 0),
+                ("n_fine_tuning_epochs", 1.5),
+            ),
+            options={"n_fine_tuning_epochs": 1},
+        ),
+        id="bad_expert",
+    ),
+    pytest.param(
+        Case(
             "STRIPViTA",
             {"n_blends": 7, "random_state": 4, "fpr": 0.2},
             (*THRESHOLD, *SEED, ("n_blends", 0), ("n_blends", 1.5)),

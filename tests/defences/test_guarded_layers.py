@@ -12,12 +12,14 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_plugins.defences.guard_files import FORMATS, check_guard_path, save_guard
+from art_plugins.defences.guarded_layers import ClassDistances
 from art_plugins.defences.guarded_model import LAYER_SCORE, OUTPUTS, GuardedModel
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import InvalidInputError, MissingPackageError, NotFittedError
 from art_plugins.features.vae.training import seeded
 from art_plugins.optional import import_optional
+from art_plugins.statistics.layer_gaussian import DISTANCE_RATIO, MAHALANOBIS_DISTANCE, fit_layer_gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
@@ -149,3 +151,22 @@ def test_what_cannot_be_guarded_is_refused(digits, classifier, layers):
     in_flight = InFlightDetector(other, digits.white_square, digits.target)
     with pytest.raises(InvalidInputError, match="for the same classifier"):
         GuardedModel(in_flight, layers)
+
+
+def test_distances_lose_nothing_where_features_lie_far_from_zero_and_close_together():
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    features = (1_000 + 0.5 * labels[:, None] + 0.1 * random.standard_normal((300, 6))).astype(np.float32)
+    gaussian = fit_layer_gaussian(features, labels, 3)
+    found = ClassDistances(gaussian, None)(torch.from_numpy(features), torch.from_numpy(labels)[:, None])
+    names = [MAHALANOBIS_DISTANCE, DISTANCE_RATIO]
+    expected = gaussian.measure(features, labels, names)
+    np.testing.assert_allclose(np.stack([found[name] for name in names], axis=1), expected, atol=2e-5)
+
+
+def test_a_layer_without_feature_maps_is_measured_once(layers):
+    score = GuardedModel(None, layers).layer_score
+    assert score is not None
+    maps = [name for name in layers.layers_ if f"channels_{layers.layers_.index(name)}" in score.distances]
+    assert 0 < len(maps) < len(layers.layers_)
+    assert len(score.distances) == len(layers.layers_) + len(maps)

@@ -17,7 +17,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from art_plugins.defences import in_flight, in_flight_densities, in_flight_files, in_flight_fit
+from art_plugins.defences import in_flight
+from art_plugins.defences.flight import densities as in_flight_densities
+from art_plugins.defences.flight import files as in_flight_files
+from art_plugins.defences.flight import fit as in_flight_fit
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.activations import logits_and_hidden

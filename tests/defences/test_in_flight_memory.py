@@ -10,9 +10,9 @@ import pytest
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from art_plugins.defences import in_flight_fit
+from art_plugins.defences.flight import fit as in_flight_fit
+from art_plugins.defences.flight.files import FILE_KIND
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.in_flight_files import FILE_KIND
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.statistics.factor_gaussians import fit_bytes
 from art_plugins.storage import load_arrays, save_arrays

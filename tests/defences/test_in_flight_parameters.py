@@ -10,8 +10,8 @@ import pytest
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
+from art_plugins.defences.flight.files import FILE_KIND
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.in_flight_files import FILE_KIND
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.storage import load_arrays, save_arrays
 

@@ -157,7 +157,9 @@ def test_tables_have_means_over_seeds_and_list_what_was_not_judged() -> None:
     ]  # fmt: skip
     assert left_out.rows == [["MNIST, net, box, 5 %", "1", "0.910", "0.950", "A filter", "not judged: weak"]]
     assert len(filter_rate_tables({"kind": FILTER_RATES, "runs": [row()]})) == 1
-    assert "A filter, 20 trusted a class" in record_markdown({"kind": FILTER_RATES, "runs": [row(n_trusted=20)]})
+    trusting = row(n_trusted=20, filter_title="A filter (trusted)")
+    assert "A filter, 20 trusted a class" in record_markdown({"kind": FILTER_RATES, "runs": [trusting]})
+    assert "20 trusted" not in record_markdown({"kind": FILTER_RATES, "runs": [row(n_trusted=20)]})
 
 
 @pytest.fixture

@@ -123,6 +123,12 @@ def test_run_layerwise_of_a_clean_model_is_refused_before_any_training(tmp_path)
         run_layerwise([ModelCase("mnist", "none")], Folders(tmp_path / "nowhere"), Recording(tmp_path, "command"))
 
 
+def test_run_layerwise_with_an_unknown_peer_is_refused_before_any_training(tmp_path) -> None:
+    recording = Recording(tmp_path, "command")
+    with pytest.raises(InvalidInputError, match=r"'BadExpert' is no detector of other authors.* BaDExpert"):
+        run_layerwise([ModelCase("mnist", "white_box")], Folders(tmp_path / "nowhere"), recording, with_peers=["BadExpert"])
+
+
 @pytest.mark.parametrize("sources", ["all_to_all", "untargeted", "two_targets"])
 def test_run_layerwise_of_an_attack_without_one_target_is_refused_before_any_training(sources, tmp_path) -> None:
     case = ModelCase("mnist", "white_box", sources)

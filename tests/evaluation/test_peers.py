@@ -74,6 +74,12 @@ def test_peer_rows_have_the_measures_of_the_other_rows_and_their_own_denominator
         assert row["fit_seconds"] > 0
 
 
+def test_peer_rows_of_some_titles_are_those_rows(attacked: Any, digits: Any) -> None:
+    classifier, split = attacked
+    rows = peer_rows(classifier, split, digits.target, only=["SCALE-UP, data-free", "Beatrix"])
+    assert [row["title"] for row in rows] == ["SCALE-UP, data-free, target FPR 0.02", "Beatrix, target FPR 0.02"]
+
+
 def test_peers_that_need_a_package_are_left_out_without_it(
     attacked: Any, digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from art_plugins.attacks.datasets.labelled import LabelledData, raised
 from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import detectors, sound_detectors
@@ -117,3 +118,15 @@ def test_auroc_of_scores_that_are_infinite_is_still_given() -> None:
     figures = DetectorScores(clean, triggered, np.array([True, True]), {}, Cost()).figures(1.5)
     big = np.finfo(np.float64).max
     assert figures["auroc"] == roc_auc_score([0, 0, 0, 1, 1], [0, big, 1, 2, big])
+
+
+def test_raised_waveforms_are_the_same_sound_at_the_other_rate() -> None:
+    def tone(rate_hz: int) -> np.ndarray:
+        return np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz, dtype=np.float32)[None]
+
+    data = LabelledData(tone(8_000), np.zeros(1, int), tone(8_000), np.zeros(1, int), ("a",))
+    found = raised(data, 8_000, 16_000)
+    assert found.x_train.shape == (1, 16_000)
+    assert found.x_train.dtype == np.float32
+    # Away from the ends, where the filter sees what is not there.
+    np.testing.assert_allclose(found.x_test[0, 200:-200], tone(16_000)[0, 200:-200], atol=0.01)

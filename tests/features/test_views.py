@@ -5,12 +5,12 @@ import pytest
 
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.autoencoder_settings import AutoencoderSettings
+from art_plugins.features.encodings import frames
 from art_plugins.features.views import (
     MAX_DIMS,
     MAX_WINDOWS,
     describe,
     describe_alike,
-    frames,
     principal_axes,
     project,
     time_windows,

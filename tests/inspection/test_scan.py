@@ -18,11 +18,12 @@ import pytest
 import soundfile
 from PIL import Image
 
+from art_plugins import disk_room
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, MissingPackageError
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.files import folder_data, folder_room
+from art_plugins.files import folder_data
 from art_plugins.files.class_folders import find_class_folders
 from art_plugins.files.folder_data import read_folder
 from art_plugins.files.sound_files import SoundReader
@@ -520,9 +521,9 @@ def test_read_folder_full_disk_is_one_sentence(scanned, monkeypatch, has_falloca
             raise OSError(errno.ENOSPC, "No space left on device")
 
     written = []
-    monkeypatch.setattr(folder_room.os, "posix_fallocate", full, raising=False)
-    monkeypatch.setattr(folder_room.os, "write", full_at_the_second)
-    monkeypatch.setattr(folder_room, "ZEROS_BYTES", 1_000)
+    monkeypatch.setattr(disk_room.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(disk_room.os, "write", full_at_the_second)
+    monkeypatch.setattr(disk_room, "ZEROS_BYTES", 1_000)
     with (
         pytest.raises(
             InvalidInputError, match=r"The 120 decoded files need 1 MB in .* \(No space left on device\); choose"
@@ -544,11 +545,11 @@ def test_read_folder_takes_the_room_before_it_reads(scanned, monkeypatch, has_fa
         n_blocks = os.fstat(descriptor[0]).st_blocks
         raise InvalidInputError("not today")
 
-    descriptor, n_blocks, taken = [], 0, folder_room.take_room
-    monkeypatch.setattr(folder_room, "take_room", lambda file, *sizes: descriptor.append(file) or taken(file, *sizes))
+    descriptor, n_blocks, taken = [], 0, disk_room.take_room
+    monkeypatch.setattr(disk_room, "take_room", lambda file, *sizes: descriptor.append(file) or taken(file, *sizes))
     monkeypatch.setattr(SoundReader, "read", look)
     if not has_fallocate:
-        monkeypatch.setattr(folder_room.os, "posix_fallocate", none)
+        monkeypatch.setattr(disk_room.os, "posix_fallocate", none)
     with (
         pytest.raises(InvalidInputError, match="Only 0 class"),
         read_folder(find_class_folders(scanned[0]), SoundReader(RATE_HZ, 800), verbose=False),

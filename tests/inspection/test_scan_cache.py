@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from pathlib import Path
@@ -9,11 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
+import soundfile
 from PIL import Image
 
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.autoencoder_settings import AutoencoderSettings
+from art_plugins.features.encodings import encode_all
 from art_plugins.files.image_files import ImageReader
-from art_plugins.inspection.evidence import cache
-from art_plugins.inspection.evidence.cache import CachedReader, cached
+from art_plugins.inspection.evidence import shards as kept_shards
+from art_plugins.inspection.evidence.cache import CachedReader, cached, kept_features
 from art_plugins.inspection.scan import scan
 from art_plugins.inspection.settings import ScanSettings
 
@@ -40,6 +46,25 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(ImageReader, "read", counted)
     return names
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of samples that the autoencoder encodes, call by call."""
+    numbers: list[int] = []
+    encode_rows = Autoencoder.encode_rows
+
+    def counted(self: Autoencoder, x: np.ndarray, *others: Any) -> Any:
+        numbers.append(len(x))
+        return encode_rows(self, x, *others)
+
+    monkeypatch.setattr(Autoencoder, "encode_rows", counted)
+    return numbers
+
+
+def kind_of(path: Path) -> str:
+    with safetensors.safe_open(path, framework="numpy") as file:
+        return str(json.loads(file.metadata()["art_plugins"])["kind"])
 
 
 def texts(out: Path) -> list[str]:
@@ -73,10 +98,66 @@ def test_cache_second_scan_of_a_grown_folder_decodes_only_new_files_and_gives_th
     assert decoded == []
 
 
+def write_clip(root: Path, name: str, seed: int) -> None:
+    path, random = root / name, np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, random.normal(0, 0.1, 8_000) * random.uniform(0.2, 1), 16_000)
+
+
+def test_cache_features_of_a_fitted_autoencoder_are_computed_for_new_clips_only_and_the_answer_is_that_of_a_whole_scan(
+    tmp_path: Path, encoded: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    root, kept = tmp_path / "data", tmp_path / "cache"
+    for index in range(70):
+        write_clip(root, f"{index % 5}/{index:02}.wav", index)
+
+    def run(out: str, cache: Path | None = kept) -> list[str]:
+        encoded.clear()
+        settings = ScanSettings(autoencoder="speech", only=("latents",), cache=cache)
+        scan(root, out=tmp_path / out, settings=settings, verbose=False)
+        return texts(tmp_path / out)
+
+    assert run("first") == run("without", None)
+    write_clip(root, "2/new.wav", 99)
+    grown = run("second")
+    assert sum(encoded) == 1
+    assert grown == run("whole", None)
+    assert sum(encoded) == 71
+    shards = sorted(path for path in kept.rglob("*.safetensors") if kind_of(path) == "features_of_samples")
+    assert len(shards) == 2
+    larger = max(shards, key=lambda path: path.stat().st_size)
+    content = bytearray(larger.read_bytes())
+    content[-1] ^= 1
+    larger.write_bytes(content)
+    assert run("mended") == grown
+    assert sum(encoded) == 70
+    assert f"{larger} cannot be used" in caplog.text
+    assert run("third") == grown
+    assert encoded == []
+
+
+def test_cache_features_of_another_autoencoder_are_not_taken(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2_000)).astype(np.float32)
+    settings = AutoencoderSettings(**TINY, sample_rate_hz=16_000)
+    fits = [Autoencoder(settings).fit(x, nb_epochs=1, random_state=seed, verbose=False) for seed in (0, 1)]
+    for fitted in fits:
+        with kept_features(fitted, (2_000,), tmp_path) as memory:
+            found = encode_all(fitted, x, memory)
+        for name, values in encode_all(fitted, x)._asdict().items():
+            np.testing.assert_array_equal(getattr(found, name), values)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_cache_keeps_nothing_of_an_autoencoder_that_is_trained_on_the_data(tmp_path: Path) -> None:
+    with kept_features(None, (2_000,), tmp_path) as memory:
+        assert memory is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_cache_damaged_file_is_removed_and_its_samples_are_decoded_again(
     tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "MOST_ROWS", 2)
+    monkeypatch.setattr(kept_shards, "MOST_ROWS", 2)
     files = [write(tmp_path, f"{index}.png", index) for index in range(4)]
     reader = ImageReader((8, 8), True)
     with cached(reader, tmp_path / "cache") as keeping:
@@ -116,7 +197,7 @@ def test_cache_what_was_decoded_is_kept_when_a_scan_breaks_off(tmp_path: Path, d
     with pytest.raises(KeyboardInterrupt):
         broken_off()
     decoded.clear()
-    assert len(CachedReader(reader, tmp_path / "cache").places) == 1
+    assert len(CachedReader(reader, tmp_path / "cache").shards) == 1
 
 
 def test_cache_two_scans_at_once_leave_whole_files(tmp_path: Path) -> None:
@@ -138,5 +219,5 @@ def test_cache_two_scans_at_once_leave_whole_files(tmp_path: Path) -> None:
         thread.join()
     assert errors == []
     whole = CachedReader(ImageReader((8, 8), True), tmp_path / "cache")
-    assert len(whole.places) == 20
+    assert len(whole.shards) == 20
     assert len(list((tmp_path / "cache").rglob("*.partial"))) == 0

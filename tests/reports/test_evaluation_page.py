@@ -12,8 +12,9 @@ import pytest
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.sound_files import wav_bytes
-from art_plugins.reports.evaluation_page import filled, write_evaluation_report
-from art_plugins.reports.records import gather, record_markdown
+from art_plugins.reports.evaluation_page import KIND_TITLES, filled, write_evaluation_report
+from art_plugins.reports.record_files import IN_FLIGHT, KINDS, REPRODUCTION
+from art_plugins.reports.records import TABLES, gather, record_markdown
 from art_plugins.reports.suspects import write_suspects
 from art_plugins.reproduction.runner import find_items, item_record, write_item
 
@@ -176,3 +177,8 @@ def test_filled_blocks_hold_the_records_tables_and_the_rest_stays(written):
 def test_filled_block_that_names_nothing_is_refused(block):
     with pytest.raises(InvalidInputError, match=block.split()[0]):
         filled(f"<!-- {block} -->\n<!-- end -->", gather([RECORDS]))
+
+
+def test_every_kind_of_record_has_a_heading_and_tables():
+    assert {*KIND_TITLES, REPRODUCTION} == set(KINDS)
+    assert set(TABLES) | {IN_FLIGHT} == set(KINDS)

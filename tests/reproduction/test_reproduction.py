@@ -13,7 +13,7 @@ from art_plugins import cli
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports.paper_items import Item, Row
 from art_plugins.reports.paper_tables import item_table, summary_table
-from art_plugins.reproduction import runner
+from art_plugins.reproduction import li, mehlman, runner
 from art_plugins.reproduction.runner import ITEMS, find_items, item_record, reproduce
 from art_plugins.reproduction.studies import STUDIES, Study
 
@@ -159,6 +159,27 @@ def test_reproduce_unknown_names_are_refused_with_those_that_there_are(arguments
     result = CliRunner().invoke(cli.app, ["reproduce", *arguments])
     assert isinstance(result.exception, InvalidInputError)
     assert message in str(result.exception)
+
+
+def test_claims_that_a_paper_makes_in_words_have_a_verdict():
+    """Fig. 5 of Mehlman et al. and Table 3 of Li et al.: who is ahead of whom, by hand from the committed records."""
+    speech = json.loads((RECORDS / "speech_commands.json").read_text(encoding="utf-8"))
+    ahead = []
+    for task in speech["runs"]:
+        margin = {row["name"]: row["tpr"] - row["fpr"] for row in task["defences"]}
+        art = [value for name, value in margin.items() if name.startswith(("activation_clustering", "spectral_signatures"))]
+        assert len(art) == 4
+        ahead.append(margin["vae_latent"] - max(art))
+    (row,) = [row for row in mehlman.fig5({"speech_commands": speech}) if "ahead" in row.what]
+    assert row.measured == pytest.approx(ahead)
+    assert row.verdict == "reached"
+
+    cifar = json.loads((RECORDS / "in_flight_cifar10.json").read_text(encoding="utf-8"))
+    (run,) = [run for run in cifar["runs"] if run["case"]["trigger"] == "white_box"]
+    best = max(one["sia"] for one in run["patching"])
+    row = li.table3({"in_flight_cifar10": cifar})[-1]
+    assert row.measured == pytest.approx([run["detectors"][-1]["sia"] - best])
+    assert row.reported == pytest.approx(0.8945 - 0.8086)
 
 
 def test_items_have_unique_names_and_their_studies_exist():

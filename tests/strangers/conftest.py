@@ -10,6 +10,7 @@ import torch
 from art.defences.detector.evasion import EvasionDetector
 from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
 from art.estimators.classification import PyTorchClassifier
+from hypothesis import HealthCheck, Phase, settings
 from torch import nn
 
 import art_plugins
@@ -84,6 +85,7 @@ class Strangers:
             "STEP": {"n_draws": 1},
             "STRIP": {"n_blends": 4},
             "STRIPViTA": {"n_blends": 4},
+            "TEDPlusPlus": {"layers": ["0", "1", "3"]},
             "TED": {"layers": ["0", "1", "3"]},  # at the pixels the classes overlap, so that ranks differ
         }.get(name, {})
         if name in FILTERS:
@@ -121,6 +123,18 @@ class Strangers:
             defence = self.make(name)
             defence.fit(x, y)
         return np.asarray(defence.detect(x)[1])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The random calls are the same in every run, unless pytest gets a seed for them."""
+    settings.register_profile(
+        "random calls",
+        deadline=None,
+        database=None,
+        derandomize=config.getoption("--hypothesis-seed") is None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

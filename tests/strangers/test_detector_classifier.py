@@ -12,9 +12,9 @@ import torch
 from art.estimators.classification import DetectorClassifier, PyTorchClassifier
 from torch import nn
 
-from art_plugins.baselines.beatrix import Beatrix
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
-from art_plugins.baselines.scale_up import ScaleUp
+from art_plugins.baselines.detectors.beatrix import Beatrix
+from art_plugins.baselines.detectors.patterns import B3D, STRIP, NeuralCleanseFilter
+from art_plugins.baselines.detectors.scale_up import ScaleUp
 from art_plugins.defences.detector_classifier import verdicts
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector

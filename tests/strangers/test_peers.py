@@ -13,12 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
-from art_plugins.baselines.beatrix import Beatrix
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+from art_plugins.baselines.detectors.beatrix import Beatrix
+from art_plugins.baselines.detectors.scale_up import ScaleUp
+from art_plugins.baselines.detectors.ted import TED
 from art_plugins.baselines.pyod_filter import DETECTORS, PyODFilter, pyod_is_installed
-from art_plugins.baselines.scale_up import ScaleUp
 from art_plugins.baselines.spectre import SPECTRE
-from art_plugins.baselines.ted import TED
 from art_plugins.errors import ArtPluginsError, InvalidInputError
 
 D = 12

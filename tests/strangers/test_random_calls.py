@@ -1,6 +1,8 @@
 """
 Random calls of every public class with odd arguments. The rule: a result, or an ArtPluginsError that names what was wrong;
 never another exception, never longer than 20 seconds, never a sample that is not finite called clean.
+
+The calls are the same in every run; ``--hypothesis-seed=NUMBER`` draws others.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import torch
 from art.defences.detector.evasion import EvasionDetector
 from art.defences.detector.poison.poison_filtering_defence import PoisonFilteringDefence
 from art.estimators.classification import BlackBoxClassifier, PyTorchClassifier, SklearnClassifier
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch import nn
@@ -168,7 +170,9 @@ VALUES += (
 OWN = {
     "PerfectFilter": ("is_poison",),
     "LayerwiseFeatureDefence": ("x_val", "y_val"),
-    **dict.fromkeys(("B3D", "NeuralCleanseFilter", "STRIP", "ScaleUp", "TED", "Beatrix"), ("target_class",)),
+    **dict.fromkeys(
+        ("B3D", "NeuralCleanseFilter", "STRIP", "ScaleUp", "TED", "TEDPlusPlus", "Beatrix", "BaDExpert"), ("target_class",)
+    ),
 }
 INVERSION = ("kinds", "nb_steps", "batch_size", "threshold", "min_success", "precision", "random_state", "verbose")
 TRAINING = ("nb_epochs", "batch_size", "learning_rate", "random_state", "patience", "checkpoint", "verbose")
@@ -430,14 +434,7 @@ def caller(strangers, tmp_path_factory):
     return Caller(strangers, tmp_path_factory.mktemp("saved"))
 
 
-quick = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    max_examples=300,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=list(HealthCheck),
-)
+quick = settings(settings.get_profile("random calls"), max_examples=300)
 
 
 @quick

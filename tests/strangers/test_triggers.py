@@ -11,8 +11,8 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
+from art_plugins.baselines.detectors.patterns import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.baselines.patching import neural_cleanse_patching
-from art_plugins.baselines.patterns import B3D, STRIP, NeuralCleanseFilter
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector

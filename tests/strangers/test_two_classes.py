@@ -10,7 +10,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from art_plugins.baselines.beatrix import Beatrix
+from art_plugins.baselines.detectors.beatrix import Beatrix
 from art_plugins.defences.in_flight import InFlightDetector
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector

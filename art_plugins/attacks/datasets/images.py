@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from art_plugins.attacks.datasets.labelled import LabelledData
+from art_plugins.attacks.datasets.labelled import LabelledData, joined
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.statistics.labels import class_labels
 
@@ -28,12 +28,17 @@ class Published(NamedTuple):
 DIGITS = tuple(str(digit) for digit in range(10))
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+MIXED = ("mixed46", "mixed92")
+PARTS = {"digit ": "mnist", "": "fashion_mnist", "letter ": "emnist_letters"}  # of the mixed sets, and what their names get
+MIXED_NAMES = (*(f"digit {name}" for name in DIGITS), *CLOTHES, *(f"letter {name}" for name in ascii_uppercase))
 SETS = {
     "mnist": Published(DIGITS, 60_000, 10_000),
     "fashion_mnist": Published(CLOTHES, 60_000, 10_000),
     "cifar10": Published(THINGS, 50_000, 10_000),
     "emnist_letters": Published(tuple(ascii_uppercase), 124_800, 20_800),
     "gtsrb32": Published(tuple(f"{number:02d}" for number in range(43)), 39_209, 12_630),
+    "mixed46": Published(MIXED_NAMES, 46 * 4_800, 46 * 800),
+    "mixed92": Published((*MIXED_NAMES, *(f"negative {name}" for name in MIXED_NAMES)), 92 * 4_800, 92 * 800),
 }
 
 
@@ -46,7 +51,8 @@ def image_data(name: str, root: str | Path, download: bool = False) -> LabelledD
     ``mnist.npz`` is such a file. Nothing in it is unpickled. A note says how much of the published set is there.
 
     :param name: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"emnist_letters"`` (capital and small letters, one class
-        for both) or ``"gtsrb32"`` (traffic signs, 32 x 32).
+        for both), ``"gtsrb32"`` (traffic signs, 32 x 32), or, for many classes, ``"mixed46"`` (the digits, clothes and
+        letters of three of these sets) or ``"mixed92"`` (the negatives of these images are further classes).
     :param root: Folder of the file.
     :param download: If the file is not there, let ART download MNIST or CIFAR-10 to its own folder; ART unpickles
         what it downloads of CIFAR-10.
@@ -55,6 +61,8 @@ def image_data(name: str, root: str | Path, download: bool = False) -> LabelledD
     """
     if name not in SETS:
         raise InvalidInputError(f"The data set must be one of {', '.join(SETS)}; received {name!r}.")
+    if name in MIXED:
+        return _mixed(root, download, with_negatives=name == "mixed92")
     path = Path(root) / f"{name}.npz"
     if path.is_file():
         arrays = _read(path)
@@ -81,6 +89,15 @@ def image_data(name: str, root: str | Path, download: bool = False) -> LabelledD
             f"images and {len(x_test)} of {published.n_test} test images"
         )
     return LabelledData(x_train, y_train, x_test, y_test, class_names, tuple(notes))
+
+
+def _mixed(root: str | Path, download: bool, with_negatives: bool) -> LabelledData:
+    """The classes of several sets as one set. In a negative, black is white."""
+    data = joined([(prefix, image_data(name, root, download)) for prefix, name in PARTS.items()])
+    if not with_negatives:
+        return data
+    negative = data._replace(x_train=1 - data.x_train, x_test=1 - data.x_test)
+    return joined([("", data), ("negative ", negative)])
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

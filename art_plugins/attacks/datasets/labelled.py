@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.signal import resample_poly
 from sklearn.model_selection import train_test_split
 
 from art_plugins.errors import InvalidInputError
@@ -69,3 +72,39 @@ def merged(data: LabelledData, into: dict[int, int]) -> tuple[LabelledData, np.n
         "/".join(data.class_names[part] for part in range(nb_classes) if into.get(part, part) == label) for label in kept
     )
     return data._replace(y_train=number[data.y_train], y_test=number[data.y_test], class_names=names), data.y_train
+
+
+def joined(parts: Sequence[tuple[str, LabelledData]]) -> LabelledData:
+    """
+    Put several data sets together: the classes of each are further classes. All classes have equally many samples, the
+    first ones of each, as many as the smallest class has.
+
+    :param parts: For each data set, what is put before its class names, and the data.
+    :raises InvalidInputError: If the samples have several shapes.
+    """
+    shapes = sorted({tuple(x.shape[1:]) for _, data in parts for x in (data.x_train, data.x_test)})
+    if len(shapes) > 1:
+        raise InvalidInputError(f"Data sets that are put together must have samples of one shape; received {shapes}.")
+    first = np.cumsum([0, *(len(data.class_names) for _, data in parts)]).tolist()
+    names = tuple(f"{prefix}{name}" for prefix, data in parts for name in data.class_names)
+    notes = tuple(note for _, data in parts for note in data.notes)
+    samples: dict[str, np.ndarray] = {}
+    for part in ("train", "test"):
+        x = np.concatenate([getattr(data, f"x_{part}") for _, data in parts])
+        y = np.concatenate([getattr(data, f"y_{part}") + start for (_, data), start in zip(parts, first, strict=False)])
+        fewest = np.bincount(y, minlength=len(names)).min()
+        kept = np.sort(np.concatenate([np.flatnonzero(y == label)[:fewest] for label in range(len(names))]))
+        samples |= {f"x_{part}": x[kept], f"y_{part}": y[kept]}
+    return LabelledData(**samples, class_names=names, notes=tuple(dict.fromkeys(notes)))
+
+
+def raised(data: LabelledData, sample_rate_hz: int, to_hz: int) -> LabelledData:
+    """
+    Raise the sample rate of waveforms (n, S), for triggers that need a higher one. The new upper frequencies are empty.
+    """
+    common = math.gcd(sample_rate_hz, to_hz)
+    x_train, x_test = (
+        resample_poly(x, to_hz // common, sample_rate_hz // common, axis=1).clip(-1, 1).astype(np.float32)
+        for x in (data.x_train, data.x_test)
+    )
+    return data._replace(x_train=x_train, x_test=x_test)

@@ -17,7 +17,7 @@ from art_plugins.attacks.zoo.reflected import Refool
 from art_plugins.parameters import check_choice
 from art_plugins.triggers.image_filters import QuantisationTrigger, colour_shift, low_frequency
 from art_plugins.triggers.named_sounds import named_sound
-from art_plugins.triggers.patterns import Shape, sinusoid, trojan_square
+from art_plugins.triggers.patterns import Shape, checked_shape, sinusoid, trojan_square
 
 SOURCE = 0  # class of the attacks that work on one class
 GREY_LEVELS, COLOUR_LEVELS = 2, 4  # of BppAttack: small networks do not learn the 8 levels of the authors
@@ -130,7 +130,7 @@ def image_attack(name: str, shape: Shape, dataset: str = "") -> Attack:
     :raises InvalidInputError: For another name or a bad shape.
     """
     check_choice("attack", name, IMAGE_ATTACKS)
-    return IMAGE_ATTACKS[name].make(dataset, shape)
+    return IMAGE_ATTACKS[name].make(dataset, checked_shape(shape))
 
 
 def sound_attack(name: str, sample_rate_hz: int = 16_000) -> Attack:

@@ -81,7 +81,7 @@ class FrontEnd:
         """
         self.mean, self.scale = 0.0, 1.0
         parts = []
-        for start, batch in batches(x, max(batch_size, LEAST_AT_ONCE)):
+        for start, _, batch in batches(x, max(batch_size, LEAST_AT_ONCE)):
             values = self(batch.to(device)).double().flatten(1)
             if not (values.abs() < LARGEST).all():  # nor is NaN
                 bad = start + int((~(values.abs() < LARGEST).all(dim=1)).nonzero()[0])
@@ -102,15 +102,20 @@ class FrontEnd:
             )
 
 
-def batches(x: np.ndarray, batch_size: int) -> Iterator[tuple[int, Tensor]]:
+def batches(x: np.ndarray, batch_size: int, padded: bool = False) -> Iterator[tuple[int, int, Tensor]]:
     """
-    Give the samples in batches, as float32, and the row of ``x`` with which each begins.
+    Give the samples in batches, as float32, with the row of ``x`` with which each begins and the number of its samples.
 
     :param x: Samples, (n, ...); a memory map is read in parts.
     :param batch_size: Number of samples in a batch.
+    :param padded: Fill the last batch with zeros. The result of a sample may depend on the size of its batch in the last
+        bits, and not on what else is in a batch of the same size.
     """
     for start in range(0, len(x), batch_size):
-        yield start, torch.from_numpy(np.array(x[start : start + batch_size], dtype=np.float32))
+        rows = x[start : start + batch_size]
+        batch = np.zeros((batch_size if padded else len(rows), *x.shape[1:]), dtype=np.float32)
+        batch[: len(rows)] = rows
+        yield start, len(rows), torch.from_numpy(batch)
 
 
 def _spectrogram_of(settings: AutoencoderSettings, n_samples: int) -> LogMelSpectrogram:

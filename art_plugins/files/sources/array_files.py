@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.errors import InvalidInputError
-from art_plugins.files.folder_room import temporary_file
+from art_plugins.disk_room import temporary_file
+from art_plugins.errors import InvalidInputError, MissingPackageError
 from art_plugins.files.sources.arrays import Named, read_arrays
 from art_plugins.files.sources.columns import LABEL_COLUMNS, SAMPLE_COLUMNS, choose_splits, split_of
-from art_plugins.files.sources.damage import check_expansion, one_line
+from art_plugins.files.sources.damage import check_expansion, one_line, values_of
 from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples
 from art_plugins.files.splits import SPLIT_NAME
@@ -46,9 +46,9 @@ def read_array_file(path: Path, reading: Reading, stack: ExitStack) -> Samples:
             arrays = {file.stem: _npy(file) for file in sorted(path.parent.glob("*.npy"))}
             wanted = split_of(path.stem)
             arrays = {name: x for name, x in arrays.items() if split_of(name) == wanted}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, KeyError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
+    except (InvalidInputError, MissingPackageError):
+        raise
+    except Exception as error:  # NumPy, HDF5 and the decoders of zip raise many types for damaged files
         raise InvalidInputError(f"{path} cannot be read ({one_line(error)}).") from error
     pairs = _pairs(path, arrays, reading)
     kept, notes = choose_splits([split for split, _, _ in pairs], reading.split, str(path))
@@ -56,7 +56,7 @@ def read_array_file(path: Path, reading: Reading, stack: ExitStack) -> Samples:
     names = next((arrays[name] for name in CLASS_NAMES if name in arrays), None)
     label_names = None
     if names is not None and names.ndim == 1 and all(np.asarray(part.y).dtype.kind in "iu" for part in parts):
-        label_names = [_text(name) for name in names]
+        label_names = [_text(name) for name in values_of(names, f"The names of the classes of {path}")]
     return read_arrays(str(path), parts, reading, label_names, notes)
 
 
@@ -92,7 +92,9 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def _npy(path: Path) -> np.ndarray:
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):  # NumPy opens an archive under any name
+        raise InvalidInputError(f"{path} is an archive, and no .npy file; give it the suffix .npz.")
     return array
 
 

@@ -45,6 +45,10 @@ def read_arrays(
     :raises InvalidInputError: If the arrays are no pictures and no waveforms, or do not fit their labels.
     """
     for part in parts:
+        if min(np.ndim(part.x), np.ndim(part.y) if isinstance(part.y, np.ndarray) else 1) == 0:
+            raise InvalidInputError(
+                f"The samples or the labels of {origin} are a single value; give an array with one entry for each sample."
+            )
         if len(part.x) != len(part.y):
             raise InvalidInputError(
                 f"{part.name} of {origin} has {len(part.x):,} samples and {len(part.y):,} labels; give one for each sample."
@@ -92,7 +96,7 @@ def _sounds(arrays: Sequence[np.ndarray], reading: Reading, origin: str) -> tupl
         raise InvalidInputError(f"The samples of {origin}, of shape {arrays[0].shape[1:]}, are no waveforms.")
     if any(x.dtype.kind != "f" for x in arrays):
         return lambda values: Clip(values, rate_hz), []
-    low, high = _range(arrays)
+    low, high = _range(arrays, origin)
     peak = max(-low, high)
     if peak <= 1:
         return lambda values: Clip(values, rate_hz), []
@@ -113,7 +117,7 @@ def _pictures(arrays: Sequence[np.ndarray], origin: str) -> tuple[Callable[[np.n
     is_last = len(shape) == 2 or shape[2] in COLOURS
     if all(x.dtype == np.uint8 or (x.dtype == np.uint16 and 3 not in shape and 4 not in shape) for x in arrays):
         return lambda values: _picture(values, is_last), []
-    low, high = _range(arrays)
+    low, high = _range(arrays, origin)
     if high <= low:
         raise InvalidInputError(f"All values of {origin} are {low:g}, so there is nothing to tell apart.")
     if low >= 0 and high <= 1:
@@ -134,8 +138,12 @@ def _picture(values: np.ndarray, is_last: bool) -> np.ndarray:
     return np.ascontiguousarray(values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values)
 
 
-def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The smallest and the largest finite value."""
+def _range(arrays: Sequence[np.ndarray], origin: str) -> tuple[float, float]:
+    """
+    The smallest and the largest finite value.
+
+    :raises InvalidInputError: If there is none, or they lie further apart than a number can say.
+    """
     lows, highs = [], []
     for x in arrays:
         rows = max(1, BLOCK_VALUES // max(1, x[:1].size))
@@ -145,4 +153,9 @@ def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
             if finite.size:
                 lows.append(float(finite.min()))
                 highs.append(float(finite.max()))
-    return (min(lows), max(highs)) if lows else (0.0, 0.0)
+    if not lows:
+        raise InvalidInputError(f"The samples of {origin} hold no finite value, only NaN or infinity.")
+    low, high = min(lows), max(highs)
+    if not np.isfinite(high - low):
+        raise InvalidInputError(f"The values of {origin} reach from {low:g} to {high:g}, too far to be sounds or images.")
+    return low, high

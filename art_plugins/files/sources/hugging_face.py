@@ -40,14 +40,16 @@ def read_saved(folder: Path, reading: Reading, stack: ExitStack) -> Samples:
     :raises InvalidInputError: If the folder is damaged, or names files outside of it.
     """
     datasets = import_optional("datasets")
-    for state in sorted(folder.rglob(STATE)):
+    for listing in sorted([*folder.rglob(STATE), *folder.rglob(DICT)]):
         try:
-            files = [str(one["filename"]) for one in json.loads(state.read_text(encoding="utf-8"))["_data_files"]]
+            content = json.loads(listing.read_text(encoding="utf-8"))
+            listed = content["splits"] if listing.name == DICT else [one["filename"] for one in content["_data_files"]]
+            names = [str(name) for name in listed]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InvalidInputError(f"{state} is damaged ({one_line(error)}).") from error
-        for name in files:
+            raise InvalidInputError(f"{listing} is damaged ({one_line(error)}).") from error
+        for name in names:
             if (reason := why_unsafe(name)) is not None:
-                raise InvalidInputError(f"{state} names the file {name!r}: {reason}.")
+                raise InvalidInputError(f"{listing} names the file {name!r}: {reason}.")
     try:
         loaded = datasets.load_from_disk(str(folder))
     except Exception as error:  # datasets and Arrow raise many types for damaged files
@@ -111,14 +113,20 @@ def _read(
         except Exception as error:  # Arrow raises many types for damaged files
             raise InvalidInputError(f"A table of {origin} is damaged ({one_line(error)}).") from error
         tables.append(table)
-    whole = datasets.concatenate_datasets(tables)
+    # As Arrow has them: a decoder of datasets opens the file, or the address in a network, that a stranger has written.
+    whole = datasets.concatenate_datasets(tables).with_format("arrow")
     names = [f"{name}[{row}]" for (name, _), table in zip(parts, tables, strict=True) for row in range(len(table))]
-    raw, label_names = list(whole[label]), getattr(columns[label], "names", None)
-    first = next((value for value in whole[:FIRST_ROWS][sample] if value is not None), None)
+    raw = whole.select_columns([label])[:].column(label).to_pylist()
+    label_names = getattr(columns[label], "names", None)
+    first = next((value for value in whole[:FIRST_ROWS].column(sample).to_pylist() if value is not None), None)
+
+    def get(index: int) -> Any:
+        return whole[index].column(sample).to_pylist()[0]
+
     if isinstance(first, list):
-        return read_rows(origin, names, lambda index: whole[index][sample], raw, reading, label_names, notes, stack)
+        return read_rows(origin, names, get, raw, reading, label_names, notes, stack)
     kind = _kind(columns[sample], first, reading, origin)
-    items = Items(len(names), lambda index: _item(whole[index][sample]))
+    items = Items(len(names), lambda index: _item(get(index)))
     return labelled(Samples(origin, kind, (), names, [], items, notes=tuple(notes)), raw, label_names)
 
 
@@ -128,11 +136,10 @@ def _columns(parts: Sequence[tuple[str, Any]], reading: Reading, origin: str) ->
     columns = parts[0][1].features
     if any(part.features != columns for _, part in parts):
         raise InvalidInputError(f"The parts of {origin} have different columns; scan one, with --split or by its file.")
-    media = [name.lower() for name, kind in columns.items() if isinstance(kind, (datasets.Image, datasets.Audio))]
-    return (
-        choose_column("samples", list(columns), reading.path_column, (*media, *SAMPLE_COLUMNS), origin),
-        choose_column("labels", list(columns), reading.label_column, LABEL_COLUMNS, origin),
-    )
+    label = choose_column("labels", list(columns), reading.label_column, LABEL_COLUMNS, origin)
+    others = [name for name in columns if name != label]
+    media = [name.lower() for name in others if isinstance(columns[name], (datasets.Image, datasets.Audio))]
+    return choose_column("samples", others, reading.path_column, (*media, *SAMPLE_COLUMNS), origin), label
 
 
 def _kind(feature: Any, first: Any, reading: Reading, origin: str) -> str:

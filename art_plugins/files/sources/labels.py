@@ -10,11 +10,12 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.file_walk import printable
+from art_plugins.files.sources.damage import values_of
 from art_plugins.files.sources.items import Item, Items
 from art_plugins.files.sources.samples import Samples
 
 NO_LABEL = "it has no label"
-MOST_CLASSES_SHOWN = 5
+MOST_LETTERS = 255  # as many as the name of a folder may have
 
 
 def labelled(
@@ -23,47 +24,67 @@ def labelled(
     """
     Samples with their classes.
 
-    A sample whose label is missing is skipped, and listed.
+    A sample whose label is missing, or no single value, is skipped, and listed. Labels of one name are one class.
 
     :param found: Samples without labels.
-    :param raw: The label of each: a number, a word, or a row of a one-hot array; ``None``, NaN, an empty word, or a
-        negative number of a map of names: it has none.
+    :param raw: The label of each: a number, a word, or a row of a one-hot array; ``None``, NaN, infinity, an empty word, or
+        a negative number of a map of names: it has none.
     :param label_names: The name of each number; ``None``: the label itself is the name.
-    :raises InvalidInputError: If a label is no single value, the number of labels is not that of the samples, or there are
-        fewer than two classes.
+    :raises InvalidInputError: If the number of labels is not that of the samples, or fewer than two classes are left.
     """
-    raw = _plain(raw)
+    raw = _plain(raw, found.origin)
     if len(raw) != len(found.files):
         raise InvalidInputError(
             f"{found.origin} has {len(found.files):,} samples and {len(raw):,} labels; give one label for each sample."
         )
-    keys = [_key(value, found.files[row], label_names) for row, value in enumerate(raw)]
-    missing = [row for row, key in enumerate(keys) if key is None]
-    classes = sorted({key for key in keys if key is not None}, key=_order)
-    names = tuple(printable(str(key)) for key in classes)
-    if len(classes) < 2:
-        raise InvalidInputError(
-            f"{found.origin} holds {len(classes)} class ({', '.join(names) or 'no label'}). Classes are compared with each "
-            "other, so at least 2 are needed, and 5 or more for a reliable result; name the column of the labels."
-        )
-    places = {key: place for place, key in enumerate(classes)}
-    kept = [row for row, key in enumerate(keys) if key is not None]
-    skipped = found.skipped_files | {found.files[row]: NO_LABEL for row in missing}
+    kept, named, bad = [], [], {}
+    first: dict[str, Any] = {}  # name of a class -> the first label of this name
+    for row, value in enumerate(raw):
+        try:
+            key = _key(value, label_names)
+            if key is None:
+                raise InvalidInputError(NO_LABEL)
+        except InvalidInputError as error:
+            bad[found.files[row]] = str(error)
+            continue
+        kept.append(row)
+        named.append(printable(str(key)))
+        first.setdefault(named[-1], key)
+    names = tuple(sorted(first, key=lambda name: _order(first[name])))
+    if len(names) < 2:
+        _refuse(found.origin, names, {file: reason for file, reason in bad.items() if reason != NO_LABEL}, len(raw))
+    places = {name: place for place, name in enumerate(names)}
     return Samples(
         found.origin,
         found.kind,
         names,
         [found.files[row] for row in kept],
-        [places[key] for key in keys if key is not None],
-        _rows(found.items, kept) if missing else found.items,
-        skipped,
+        [places[name] for name in named],
+        _rows(found.items, kept) if bad else found.items,
+        found.skipped_files | bad,
         found.skipped_folders,
         found.ignored_files,
         found.notes,
     )
 
 
-def _plain(raw: Sequence[Any] | np.ndarray) -> Sequence[Any]:
+def _refuse(origin: str, names: Sequence[str], bad: Mapping[str, str], n_labels: int) -> None:
+    """
+    :raises InvalidInputError: Always; there are fewer than two classes.
+    """
+    if bad:
+        file, reason = next(iter(bad.items()))
+        raise InvalidInputError(
+            f"{len(bad):,} of the {n_labels:,} labels of {origin} cannot be used, the first that of {file}: {reason}. "
+            "Choose a column with one label for each sample, such as --label-column NAME."
+        )
+    raise InvalidInputError(
+        f"{origin} holds {len(names)} class ({', '.join(names) or 'no label'}). Classes are compared with each other, so "
+        "at least 2 are needed, and 5 or more for a reliable result; name the column of the labels."
+    )
+
+
+def _plain(raw: Sequence[Any] | np.ndarray, origin: str) -> Sequence[Any]:
     """The labels as a list; a one-hot array as numbers."""
     if not isinstance(raw, np.ndarray):
         return raw
@@ -72,32 +93,34 @@ def _plain(raw: Sequence[Any] | np.ndarray) -> Sequence[Any]:
         table = table.argmax(axis=1)
     if table.ndim != 1:
         raise InvalidInputError(f"Labels must be (n,) or one-hot (n, nb_classes); received shape {table.shape}.")
-    values: list[Any] = table.tolist()
-    return values
+    return values_of(table, f"The labels of {origin}")
 
 
-def _key(value: Any, name: str, label_names: Sequence[str] | Mapping[Any, str] | None) -> Any:
-    """What tells the class: a number or a word; ``None``: there is no label."""
+def _key(value: Any, label_names: Sequence[str] | Mapping[Any, str] | None) -> Any:
+    """
+    What tells the class: a number or a word; ``None``: there is no label.
+
+    :raises InvalidInputError: If it is neither; the message is the reason why the sample is skipped.
+    """
     value = value.item() if isinstance(value, np.generic) or _is_scalar_tensor(value) else value
     value = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value == "" or (isinstance(value, float) and not math.isfinite(value)):
         return None
+    if not isinstance(value, (str, int, float)):
+        raise InvalidInputError(f"its label is a {type(value).__name__}, and no single value")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, (str, int, float)):
-        raise InvalidInputError(
-            f"The label of {name} is a {type(value).__name__}, and no single value; choose a column with one label for "
-            "each sample, such as --label-column NAME."
-        )
+    if (isinstance(value, str) and len(value) > MOST_LETTERS) or (isinstance(value, int) and abs(value) >= 2**64):
+        raise InvalidInputError(f"its label is too long: at most {MOST_LETTERS} letters, or a number of 64 bits")
     if label_names is None or isinstance(value, str):
         return value
     if value < 0:
         return None
     try:
-        return str(label_names[int(value)] if not isinstance(label_names, Mapping) else label_names[value])
-    except (IndexError, KeyError) as error:
+        return str(label_names[value])  # type: ignore[index]
+    except (IndexError, KeyError, TypeError) as error:
         raise InvalidInputError(
-            f"The label of {name} is {value!r}, which the {len(label_names)} names of the classes do not have."
+            f"its label is {value!r}, which the {len(label_names)} names of the classes do not have"
         ) from error
 
 

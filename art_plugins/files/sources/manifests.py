@@ -36,9 +36,10 @@ def read_manifest(path: Path, reading: Reading) -> Samples:
     """
     wanted: tuple[str, str] | None = None
     names: list[str] = []
+    places: list[str] = []
     labels: list[Any] = []
     skipped: dict[str, str] = {}
-    seen: dict[str, list[Any]] = {}
+    seen: dict[str, set[Any]] = {}
     ignored: Counter[str] = Counter()
     rows = []
     for number, row in _rows(path):
@@ -57,17 +58,17 @@ def read_manifest(path: Path, reading: Reading) -> Samples:
             ignored[f"another type: {Path(name).suffix.lower()}"] += 1
         elif label in (None, ""):
             skipped[f"{name} (line {number})"] = NO_LABEL
-        elif label in seen.get(name, []):
+        elif (key := label if isinstance(label, (str, int, float)) else repr(label)) in seen.get(name, ()):
             skipped[f"{name} (line {number})"] = "it is listed twice"
         else:
             names.append(f"{name} (line {number})" if name in seen else name)
+            places.append(name)
             labels.append(label)
-            seen.setdefault(name, []).append(label)
+            seen.setdefault(name, set()).add(key)
     notes = []
     several = sum(len(each) > 1 for each in seen.values())
     if several:
         notes.append(f"{several:,} files are listed with more than one label.")
-    places = [name.partition(" (line ")[0] if name not in seen else name for name in names]
     items = Items(len(names), lambda index: path.parent / places[index])
     found = Samples(str(path), kind, (), names, [], items, skipped, {}, dict(sorted(ignored.items())), tuple(notes))
     return labelled(found, labels)
@@ -102,7 +103,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     raise InvalidInputError(f"{path} holds no list of objects; give one object for each file.")
                 for number, row in enumerate(rows, start=1):
                     yield number, _object(row, path, number)
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
+    except InvalidInputError:
+        raise
+    except (OSError, ValueError, csv.Error, RecursionError) as error:  # ValueError: of JSON, of UTF-8, of endless numbers
         raise InvalidInputError(f"{path} cannot be read as a manifest ({one_line(error)}).") from error
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.class_folders import SUFFIXES, find_class_folders
-from art_plugins.files.file_walk import walk
+from art_plugins.files.file_walk import is_file, walk
 from art_plugins.files.sources.array_files import HDF5, names_of_arrays, read_array_file
 from art_plugins.files.sources.arrays import Named, read_arrays
 from art_plugins.files.sources.hugging_face import is_saved, read_dataset, read_saved, read_tables
@@ -73,7 +73,7 @@ def _is_hugging_face(data: Any) -> bool:
 
 def _from_path(path: Path, reading: Reading, stack: ExitStack) -> Samples:
     suffix = path.suffix.lower()
-    if not path.is_file():
+    if not is_file(path):
         return _from_folder(path, reading, stack)
     if suffix in MANIFESTS:
         return read_manifest(path, reading)

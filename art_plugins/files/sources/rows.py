@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from art_plugins.disk_room import temporary_file
 from art_plugins.errors import InvalidInputError
-from art_plugins.files.folder_room import temporary_file
 from art_plugins.files.sources.arrays import Named, read_arrays
 from art_plugins.files.sources.reading import Reading
 from art_plugins.files.sources.samples import Samples

@@ -70,6 +70,7 @@ def read_shards(paths: Sequence[Path], reading: Reading, origin: str) -> Samples
     suffixes = Counter(f".{suffix}" for members in index.samples.values() for suffix in members)
     kind = only_kind(Path(origin), suffixes) if reading.kind == "auto" else reading.kind
     names, members, labels, ignored = [], [], [], Counter[str]()
+    missing: list[InvalidInputError] = []
     for key, found in index.samples.items():
         media = [suffix for suffix in found if f".{suffix}" in SUFFIXES[kind]]
         wanted = [suffix for suffix in media if reading.path_column in (None, suffix)]
@@ -78,8 +79,14 @@ def read_shards(paths: Sequence[Path], reading: Reading, origin: str) -> Samples
             continue
         names.append(f"{key}.{wanted[0]}")
         members.append(found[wanted[0]])
-        labels.append(_label(found, reading.label_column, origin))
+        try:
+            labels.append(_label(found, reading.label_column, origin))
+        except InvalidInputError as error:  # it has other fields than those that are usual
+            missing.append(error)
+            labels.append(None)
         ignored["a further file of its sample"] += len(media) - 1
+    if missing and len(missing) == len(names):
+        raise missing[0]
     ignored = +ignored
     items = Items(len(names), lambda place: members[place].read())
     return labelled(Samples(origin, kind, (), names, [], items, index.skipped, {}, dict(ignored), notes), labels)

@@ -13,7 +13,7 @@ from typing import Any
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.outputs import csv_cell
-from art_plugins.parameters import shown
+from art_plugins.parameters import checked_path, shown
 
 KIND, SCHEMA = "decisions", 1  # the schema rises when something is renamed or means something else
 ACCEPT, REJECT = "accept", "reject"  # clean; poison
@@ -56,7 +56,7 @@ def read_decisions(*paths: str | Path | None) -> Decisions:
     found: dict[Sample, str] = {}
     for path in paths:
         if path is not None:
-            found |= _read(Path(path))
+            found |= _read(checked_path("A file of decisions", path))
     return Decisions(found)
 
 
@@ -66,7 +66,9 @@ def _read(path: Path) -> dict[Sample, str]:
         if not path.is_file() or size > MOST_BYTES:
             raise InvalidInputError(f"{path} is no file of decisions: it is no plain file, or has {size:,} bytes.")
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no text, or no name of a file
+        if isinstance(error, InvalidInputError):
+            raise
         raise InvalidInputError(
             f"{path} cannot be read as a table or as decisions ({error}); give rows of a suspects.csv, or the file that "
             "the page of a scan has saved."

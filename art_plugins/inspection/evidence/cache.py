@@ -1,10 +1,14 @@
-"""Decoded samples by the hash of their content, so that a second scan of a grown data set decodes only what is new."""
+"""
+What a scan keeps of each sample, so that a second scan of a grown data set computes only what is new.
+
+Decoded samples are found again by the hash of the content of their file, features by the hash of the decoded sample and of
+the model. What depends on the other samples is never kept: a second scan gives the answer of a whole one, to the byte.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -12,28 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 
-from art_plugins.errors import FileFormatError
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.encodings import FRAME_FLOOR, FRAME_HOP_S, FRAME_WINDOW_S, Compute
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.items import Item, content_hash
-from art_plugins.storage import load_arrays, save_arrays
+from art_plugins.inspection.evidence.shards import Form, Shards
 
-logger = logging.getLogger(__name__)
-
-FILE_KIND = "decoded_samples"
-SHARD_BYTES = 32 * 2**20  # of samples in one file: what is lost at most when the process is killed
-MOST_ROWS = 4_096  # in one file, for tiny samples
+SAMPLES, FEATURES = "decoded_samples", "features_of_samples"  # kinds of files
 
 
 class CachedReader:
     """
     A reader that keeps what it has decoded. It is called like the reader that it stands for.
-
-    The samples lie in files of about 32 MB, each of which is complete or absent. Files are never changed, so that several
-    scans can use one folder at once: at worst, each decodes the same sample. A damaged file is removed, and its samples are
-    decoded again.
 
     :param reader: Decodes what is not there yet.
     :param folder: Samples of this reader are in a folder of their own in it.
@@ -41,58 +37,66 @@ class CachedReader:
 
     def __init__(self, reader: SoundReader | ImageReader, folder: Path) -> None:
         self.reader, self.shape, self.dtype = reader, reader.shape, reader.dtype
-        self.folder = folder / _fingerprint(reader)
-        self.places: dict[str, tuple[Any, int, list[str]]] = {}
-        self.new: dict[str, tuple[np.ndarray, list[str]]] = {}
-        self.n_found = 0
-        for path in sorted(self.folder.glob("*.safetensors")):
-            self._open(path)
+        settings = {name: value for name, value in vars(reader).items() if name != "notes"}
+        self.shards = Shards(
+            folder / _fingerprint(type(reader).__name__, settings), SAMPLES, {"samples": Form(reader.shape, reader.dtype)}
+        )
 
     def read(self, item: Item) -> tuple[np.ndarray, list[str]]:
         """One sample, and what had to be done to get it, as the reader gives them."""
         key = content_hash(item)
-        if key in self.places:
-            self.n_found += 1
-            samples, row, what = self.places[key]
-            return np.asarray(samples[row : row + 1])[0], list(what)
-        if key in self.new:
-            sample, what = self.new[key]
-            return sample, list(what)
+        if key in self.shards:
+            arrays, what = self.shards.find(key)
+            return arrays["samples"], what
         sample, what = self.reader.read(item)
         if key:
-            self.new[key] = (np.array(sample, dtype=self.dtype), list(what))
-            if len(self.new) * sample.nbytes >= SHARD_BYTES or len(self.new) >= MOST_ROWS:
-                self.flush()
+            self.shards.add(key, {"samples": sample}, what)
         return sample, what
 
     def flush(self) -> None:
-        """Write what is new. The name of the file comes from the samples in it, so that two scans write the same file."""
-        if not self.new:
-            return
-        keys = list(self.new)
-        name = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
-        path = self.folder / f"{name}.safetensors"
-        samples = np.stack([sample for sample, _ in self.new.values()])
-        save_arrays(
-            path, FILE_KIND, {"samples": samples}, {"keys": keys, "mended": [what for _, what in self.new.values()]}
-        )
-        self.new = {}
-        self._open(path)
+        """Write what is new."""
+        self.shards.flush()
 
-    def _open(self, path: Path) -> None:
-        """Check a file as a whole; then only the rows that are asked for are read."""
-        try:
-            arrays, settings = load_arrays(path, FILE_KIND)
-            keys, mended, samples = settings["keys"], settings["mended"], arrays["samples"]
-            if samples.shape != (len(keys), *self.shape) or samples.dtype != self.dtype or len(mended) != len(keys):
-                raise FileFormatError(f"{path} holds samples of another form")
-        except (FileFormatError, KeyError, TypeError) as error:
-            logger.warning("%s cannot be used (%s), so it is removed, and its samples are decoded again.", path, error)
-            path.unlink(missing_ok=True)
-            return
-        rows = safetensors.safe_open(path, framework="numpy").get_slice("samples")  # type: ignore[no-untyped-call]
-        for row, (key, what) in enumerate(zip(keys, mended, strict=True)):
-            self.places[key] = (rows, row, what)
+
+class KeptFeatures:
+    """
+    Keeps the features of each sample; a memory of :func:`~art_plugins.features.encodings.encode_all`.
+
+    :param autoencoder: Gives the features. Those of another one are in another folder.
+    :param shape: Shape of one sample.
+    :param folder: Folder of the cache.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, shape: tuple[int, ...], folder: Path) -> None:
+        digest = hashlib.sha256()
+        for name, array in sorted(autoencoder.state_arrays().items()):
+            digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        settings = {**autoencoder.state_settings(), "sample_shape": shape, "weights": digest.hexdigest()}
+        settings |= {"frames": [FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR], "torch": version("torch")}
+        self.shards = Shards(folder / _fingerprint(FEATURES, settings), FEATURES)
+
+    def __call__(self, block: np.ndarray, compute: Compute) -> dict[str, np.ndarray]:
+        """The arrays of a block of samples, (m, ...), by name; those of samples that are not known are computed."""
+        keys = [hashlib.sha256(np.ascontiguousarray(sample).tobytes()).hexdigest() for sample in block]
+        is_known = np.array([key in self.shards for key in keys])
+        new = np.flatnonzero(~is_known)
+        computed = compute(new) if len(new) else {}
+        known = {int(row): self.shards.find(keys[row])[0] for row in np.flatnonzero(is_known)}
+        first = {name: values[0] for name, values in computed.items()} or next(iter(known.values()))
+        found = {name: np.empty((len(block), *value.shape), value.dtype) for name, value in first.items()}
+        for name, values in found.items():
+            if len(new):
+                values[new] = computed[name]
+            for row, arrays in known.items():
+                values[row] = arrays[name]
+        for row in new.tolist():
+            self.shards.add(keys[row], {name: values[row] for name, values in found.items()}, [])
+        return found
+
+    def flush(self) -> None:
+        """Write what is new."""
+        self.shards.flush()
 
 
 @contextmanager
@@ -112,8 +116,29 @@ def cached(reader: SoundReader | ImageReader, folder: str | Path | None) -> Iter
         keeping.flush()
 
 
-def _fingerprint(reader: SoundReader | ImageReader) -> str:
-    """What the decoded samples depend on besides the content: all settings of the reader, and the release."""
-    settings = {name: value for name, value in vars(reader).items() if name != "notes"}
-    text = json.dumps([type(reader).__name__, version("art-plugins"), settings], sort_keys=True, default=str)
+@contextmanager
+def kept_features(
+    autoencoder: Autoencoder | None, shape: tuple[int, ...], folder: str | Path | None
+) -> Iterator[KeptFeatures | None]:
+    """
+    A memory for the features of an autoencoder; what is new is written also where the block breaks off.
+
+    :param autoencoder: Fitted on other data. ``None``: it is trained on these, so that its features change with the data,
+        and nothing is kept.
+    :param shape: Shape of one sample.
+    :param folder: ``None``: nothing is kept.
+    """
+    if folder is None or autoencoder is None:
+        yield None
+        return
+    memory = KeptFeatures(autoencoder, shape, Path(folder))
+    try:
+        yield memory
+    finally:
+        memory.flush()
+
+
+def _fingerprint(name: str, settings: dict[str, Any]) -> str:
+    """What kept arrays depend on besides the content: all settings, and the release."""
+    text = json.dumps([name, version("art-plugins"), settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -10,6 +10,7 @@ import numpy as np
 
 from art_plugins.baselines.label_issues import cleanlab_is_installed
 from art_plugins.defences.latent_clustering import VAELatentDefence
+from art_plugins.features.encodings import Memory
 from art_plugins.files.folder_data import FolderData
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
@@ -103,6 +104,7 @@ def examine(
     params: dict[str, Any],
     autoencoder: Any,
     trusted: Trusted | None = None,
+    memory: Memory | None = None,
 ) -> Examined:
     """
     Look at every kind of evidence that is asked for and possible.
@@ -110,6 +112,7 @@ def examine(
     :param params: Parameters of :class:`VAELatentDefence`.
     :param autoencoder: Fitted, or what to train, as the defence takes it.
     :param trusted: Samples that are known to be clean.
+    :param memory: Where the features of a fitted autoencoder are kept; ``None``: nowhere.
     """
     examined = Examined(plan(settings, data.labels, isinstance(reader, SoundReader)))
     left_out, n_verdicts = examined.left_out, examined.n_verdicts
@@ -119,6 +122,7 @@ def examine(
         examined.notes.append(trusted.note if left_out[NETWORK] is None else f"{trusted.note} Nothing looks at them.")
     if left_out[LATENTS] is None:
         defence = examined.defence = VAELatentDefence(None, data.x, data.labels)
+        defence.memory = memory
         defence.detect_poison(autoencoder=autoencoder, **{**params, "false_alarm_rate": rate}, **kind_of_data(reader))
         found += latent_findings(defence, data.class_names, n_verdicts)
     model = settings.model if left_out[NETWORK] is None else None

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from art_plugins.disk_room import temporary_file
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
-from art_plugins.files.folder_room import temporary_file
 from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 

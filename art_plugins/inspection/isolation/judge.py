@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
+from art_plugins.defences.flight.densities import density_settings
 from art_plugins.defences.in_flight import InFlightDetector
-from art_plugins.defences.in_flight_densities import density_settings
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import ArtPluginsError, InvalidInputError
 from art_plugins.features.activations import hidden_layers, logits_and_hidden

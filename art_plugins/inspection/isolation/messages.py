@@ -24,7 +24,7 @@ MAX_JSON = 2**20
 MAX_REASON = 600  # letters of an error
 MOST_GROUPS = 1_000  # that the layers of a model may show
 ARRAYS_OF_KIND = tuple(name for name in InvertedTriggers._fields if name not in ("kind", "clip_values"))
-TYPES = dict.fromkeys(("broke_off", "unfinished", "screened"), "b")  # of the arrays that hold no numbers
+TYPES = dict.fromkeys(("broke_off", "unfinished", "screened"), "b") | {"stands_for": "i"}  # of arrays of no floats
 
 
 class Message(NamedTuple):
@@ -153,7 +153,11 @@ def pack_inversion(inversion: Inversion) -> tuple[dict[str, Any], dict[str, np.n
     arrays = {"expected_distances": inversion.expected_distances, "anomaly_index": inversion.anomaly_index}
     for group in ("inverted", "by_source"):
         for one in getattr(inversion, group):
-            states = {name: np.zeros(len(one.norms), dtype=bool) for name in TYPES if not len(getattr(one, name))}
+            states = {
+                name: np.full(len(one.norms), name == "stands_for", dtype=np.int64 if kind == "i" else bool)
+                for name, kind in TYPES.items()
+                if not len(getattr(one, name))
+            }
             found = {name: getattr(one, name) for name in ARRAYS_OF_KIND} | states
             arrays |= {f"{group}.{one.kind}.{name}": values for name, values in found.items()}
     names = ("target_class", "kind", "success_rate", "source_class")

@@ -59,10 +59,10 @@ def write_compare_report(out_dir: str | Path, record: Mapping[str, Any], arrays:
     for name in names:
         for drawn in pictures[name]:
             with atomic_path(out / "figures" / f"{name}_{drawn.name}.png") as partial:
-                partial.write_bytes(drawn.png)
+                partial.write_bytes(drawn.content)
     for part in overview:
         with atomic_path(out / "figures" / f"{part['tasks'][0]['name']}_{part['picture'].name}.png") as partial:
-            partial.write_bytes(part["picture"].png)
+            partial.write_bytes(part["picture"].content)
     write_text(out / "table.md", markdown)
     write_text(out / "report.html", page)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from art_plugins.reports.studies.in_flight_tables import form_title
-from art_plugins.reports.tables import Table, rate, spread
+from art_plugins.reports.tables import Table, count, one_decimal, rate, spread
 
 Run = Mapping[str, Any]
 DETECTIONS = ("in_flight", "layerwise")  # keys of what the detection scenarios add to Armory's results
@@ -16,10 +16,33 @@ RATES |= {"SIA": "sia", "SIA of all": "sia_of_all"}
 
 def armory_tables(record: Mapping[str, Any]) -> list[Table]:
     """Give the tables of every attack: means over the seeds, and in brackets the lowest and the highest value."""
+    tried = [run for run in record["runs"] if run.get("quick")]
     attacks: dict[tuple[str, float], list[Run]] = {}
     for run in record["runs"]:
-        attacks.setdefault((run["attack"], run["fraction"]), []).append(run)
-    return [table for runs in attacks.values() for table in attack_tables(runs)]
+        if not run.get("quick"):
+            attacks.setdefault((run["attack"], run["fraction"]), []).append(run)
+    tables = [table for runs in attacks.values() for table in attack_tables(runs)]
+    return [*tables, quick_table(tried)] if tried else tables
+
+
+def quick_table(runs: Sequence[Run]) -> Table:
+    """Give the table of runs at a small size: that Armory carried them to the end, or why not."""
+    caption = (
+        f"{sum(run['error'] is None for run in runs)} of {len(runs)} configs came to their end at a small size (--quick): "
+        "few samples, narrow networks, few epochs. The figures show that something was poisoned and judged; they say "
+        "nothing about a defence"
+    )
+    columns = {"Config": False, "Ended": False, "Poison": True, "Set": True, "Removed": True, "Triggered": True}
+    columns |= {"Seconds": True, "Why not": False}
+    rows = []
+    for run in runs:
+        counts = [_figure(run["results"], f"N_{name}") for name in (*COUNTS, "samples_removed")]
+        n_poison, n_clean, n_triggered, _, n_removed = counts
+        n_train = None if n_poison is None or n_clean is None else n_poison + n_clean
+        shown = [count(value) for value in (n_poison, n_train, n_removed, n_triggered)]
+        ended = "yes" if run["error"] is None else "no"
+        rows.append([run["config"], ended, *shown, one_decimal(run["seconds"]), run["error"] or ""])
+    return Table(caption, columns, rows)
 
 
 def attack_tables(runs: Sequence[Run]) -> Iterator[Table]:
@@ -57,9 +80,10 @@ def _caption(runs: Sequence[Run]) -> str:
     seeds = ", ".join(str(seed) for seed in sorted({one["seed"] for one in runs}))
     success = _mean([_figure(one["results"], "attack_success_rate") for one in runs])
     attacked = f" The attack succeeds on {success}." if set(DETECTIONS) & set(run["results"]) else ""
+    share = f"{100 * run['fraction']:.3g} % of {run.get('share_of', 'each source class')}"
     return (
-        f"{run['attack']}, {100 * run['fraction']:.3g} % of each source class: {n_poison} of {n_poison + n_clean} training "
-        f"samples are poison; {n_triggered} triggered and {n_test} clean test samples; seeds: {seeds}.{attacked}"
+        f"{run['attack']}, {share}: {n_poison} of {n_poison + n_clean} training samples are poison; {n_triggered} "
+        f"triggered and {n_test} clean test samples; seeds: {seeds}.{attacked}"
     )
 
 

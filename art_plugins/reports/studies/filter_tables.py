@@ -56,7 +56,8 @@ def _first_cells(title: str, filter_title: str, n_trusted: int, runs: Sequence[R
 
 
 def with_trusted(filter_title: str, n_trusted: int) -> str:
-    """Title of a filter that has so many trusted samples of each class; 0: nothing is trusted."""
-    if n_trusted == 0:
+    """Title of a filter that has so many trusted samples of each class; 0: nothing is trusted, or it takes none."""
+    bare = filter_title.removesuffix(" (none trusted)").removesuffix(" (trusted)")
+    if n_trusted == 0 or bare == filter_title:
         return filter_title
-    return f"{filter_title.removesuffix(' (none trusted)')}, {n_trusted} trusted a class"
+    return f"{bare}, {n_trusted} trusted a class"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.statistics.gaussian import oas_covariance
+from art_plugins.statistics.gaussian import oas_shrunk
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latents.two_gaussians import PRIOR_SAMPLES, two_gaussians
 from art_plugins.statistics.latents.two_means import TwoMeans, averaged_trials, repeated_two_means
@@ -52,23 +52,22 @@ def contrast_classes(latents: np.ndarray, labels: np.ndarray, nb_classes: int) -
     :return: One entry a class; ``None`` for a class without samples, or when the others do not vary.
     """
     members = indices_by_class(labels, nb_classes)
-    centred, drawn_in = np.zeros(latents.shape), np.zeros(latents.shape)
-    for indices in members:
+    scatters = np.zeros((nb_classes, latents.shape[1], latents.shape[1]))
+    for label, indices in enumerate(members):
         if len(indices):
-            centred[indices] = latents[indices] - np.median(latents[indices], axis=0)
-            drawn_in[indices] = winsorised(centred[indices])
-            drawn_in[indices] -= drawn_in[indices].mean(axis=0)
+            drawn_in = _drawn_in(_centred(latents[indices]))
+            scatters[label] = drawn_in.T @ drawn_in
     contrasted: list[ContrastedClass | None] = []
     for label, indices in enumerate(members):
-        others = drawn_in[labels != label]
-        if not len(indices) or not others.any():
+        n_others = len(labels) - len(indices)
+        of_others = np.delete(scatters, label, axis=0).sum(axis=0)
+        if not len(indices) or not of_others.any():
             contrasted.append(None)
             continue
-        variances, axes = np.linalg.eigh(oas_covariance(others))
+        variances, axes = np.linalg.eigh(oas_shrunk(of_others / n_others, n_others))
         whitening = axes / np.sqrt(np.maximum(variances, 1e-12 * variances[-1]))
-        own = drawn_in[indices] @ whitening
-        ratios, directions = np.linalg.eigh(own.T @ own / len(indices))
-        projections = centred[indices] @ whitening @ directions[:, ::-1]
+        ratios, directions = np.linalg.eigh(whitening.T @ scatters[label] @ whitening / len(indices))
+        projections = _centred(latents[indices]) @ whitening @ directions[:, ::-1]
         contrasted.append(ContrastedClass(projections, ratios[::-1].clip(min=0)))
     return contrasted
 
@@ -107,3 +106,16 @@ def _mixture_labels(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
     n_dims = x.shape[1]
     weight = PRIOR_SAMPLES * n_dims
     return two_gaussians(x, labels == 1, np.eye(n_dims), (weight, weight), MAX_STEPS).astype(np.int8)
+
+
+def _centred(latents: np.ndarray) -> np.ndarray:
+    """The latents of a class minus their median, in double precision."""
+    centred: np.ndarray = latents - np.median(latents, axis=0).astype(np.float64)
+    return centred
+
+
+def _drawn_in(centred: np.ndarray) -> np.ndarray:
+    """Its outermost samples moved inwards, and all minus their mean."""
+    moved = winsorised(centred)
+    moved -= moved.mean(axis=0)
+    return moved

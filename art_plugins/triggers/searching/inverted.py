@@ -33,6 +33,7 @@ def invert_patterns(
     :return: One pattern for each search; a search without images, or one that is left out, finds none.
     """
     has_images = np.array([len(one.rows) > 0 for one in searches])
+    stands_for = np.zeros(0, dtype=np.int64) if counts is None else counts
     counts = np.ones(len(searches), dtype=int) if counts is None else counts
     chosen = np.flatnonzero(counts > 0)
     search = PatternSearch(model, kind, images, [searches[index] for index in chosen.tolist()], settings)
@@ -64,4 +65,5 @@ def invert_patterns(
         spread(search.broke_off, False),
         spread(unfinished, False),
         has_images & (counts == 0),
+        stands_for,
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from armory_scenarios import running
+from armory_scenarios.__main__ import app
 from armory_scenarios.running import find_configs, first_error, read_config
 from art_plugins.errors import InvalidInputError
 from art_plugins.reports.record_files import ARMORY
@@ -69,3 +74,44 @@ def test_first_error_is_the_message_without_colours() -> None:
     line = f"2026-11-21 12:13:15 1m2s {level} {place} It broke: x.\n"
     assert first_error(f"INFO no ERROR yet\n{line}{line.replace('It', 'Later it')}") == "It broke: x."
     assert first_error("nothing") == "no error was logged."
+
+
+def test_quick_runs_are_one_table_that_says_which_ended_and_why_others_did_not() -> None:
+    ended = {**run("good", 0, 0.0, N_samples_removed=[7]), "config": "a/b", "quick": True, "error": None, "seconds": 1.25}
+    failed = {**ended, "config": "a/c", "error": "armory run ended with status 1: no.", "results": {}}
+    lines = record_markdown({"kind": ARMORY, "runs": [ended, failed, run("none", 0, 0.9)]}).splitlines()
+    assert lines[0].startswith("A, 10 % of each source class: 5 of 100")
+    assert any(line.startswith("1 of 2 configs came to their end at a small size") for line in lines)
+    assert "| a/b | yes | 5 | 100 | 7 | 10 | 1.2 |  |" in lines
+    assert "| a/c | no | — | — | — | — | 1.2 | armory run ended with status 1: no. |" in lines
+
+
+def test_share_of_an_attack_on_the_whole_set_is_told_as_such() -> None:
+    whole = {**run("none", 0, 0.9), "share_of": "the training set"}
+    assert "A, 10 % of the training set: 5 of 100" in record_markdown({"kind": ARMORY, "runs": [whole]})
+
+
+@pytest.mark.parametrize("arguments", [[], ["mnist/*", "--all"]])
+def test_run_needs_either_names_or_all(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["run", *arguments, "--quick"])
+    assert isinstance(result.exception, InvalidInputError)
+    assert "Name configs" in str(result.exception)
+
+
+def test_quick_run_keeps_the_error_of_a_config_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_config(config: dict[str, Any], log: Path) -> dict[str, Any]:
+        if config["attack"]["kwargs"]["attack"] == "tact":
+            raise InvalidInputError("armory run ended with status 1.")
+        return {"armory_version": "1", "results": {"N_samples_removed": [config["dataset"]["cap"]]}}
+
+    monkeypatch.setattr(running, "run_config", run_config)
+    arguments = ["run", "cifar10/tact_undefended", "cifar10/warp_undefended", "--quick", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    runs = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))["runs"]
+    assert [(one["error"], one["share_of"]) for one in runs] == [
+        ("armory run ended with status 1.", "the training set"),
+        (None, "the training set"),
+    ]
+    assert runs[1]["results"] == {"N_samples_removed": [60]}
+    assert "1 of 2 configs came to their end" in (tmp_path / "table.md").read_text(encoding="utf-8")

@@ -251,3 +251,10 @@ def test_odd_image_gives_its_line(tmp_path, case):
 def test_odd_images_are_many_and_their_names_differ():
     assert len(CASES) > 200
     assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_reason_is_the_same_for_a_file_and_its_content(tmp_path):
+    (tmp_path / "a.gif").write_bytes(b"GIF8" + bytes(50))
+    for item in (tmp_path / "a.gif", (tmp_path / "a.gif").read_bytes()):
+        with pytest.raises(InvalidInputError, match=r"^it is not a readable image file \(cannot identify image file\)$"):
+            READERS[True].read(item)

@@ -196,7 +196,18 @@ def damaged() -> Iterator[Case]:
     yield Case("zeros-within.wav", bytes(wave), "read")
 
 
-CASES = [*healthy(), *wrong_lengths(), *damaged()]
+def other_forms() -> Iterator[Case]:
+    """Forms that recorders write are read under any name; those of samplers are not, whose decoders print."""
+    for form, subtype in (("NIST", "PCM_16"), ("RF64", "PCM_24"), ("W64", "FLOAT")):
+        yield Case(f"{form}-of-{subtype}.flac", encoded(form, subtype), "read", SECONDS)
+    for form, subtype in (("SDS", "PCM_16"), ("MAT5", "PCM_16"), ("XI", "DPCM_16"), ("VOC", "PCM_16"), ("PAF", "PCM_16")):
+        yield Case(f"{form}.wav", encoded(form, subtype), r"skipped: it is not a readable sound file \(Format not recog")
+    for name, junk in {"noise": np.random.default_rng(2).bytes(3_000), "byte": b"x", "zeros": bytes(3_000)}.items():
+        # libsndfile says of these that they do not exist, or are pipes.
+        yield Case(f"{name}.mp3", junk, r"skipped: it is not a readable sound file \(Format not recognised\)$")
+
+
+CASES = [*healthy(), *wrong_lengths(), *damaged(), *other_forms()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -227,3 +238,24 @@ def test_odd_sound_gives_its_line(tmp_path, case):
 def test_odd_sounds_are_many_and_their_names_differ():
     assert len(CASES) > 300
     assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_square_wave_stays_within_full_scale_when_it_is_resampled(tmp_path):
+    square = np.sign(np.sin(2 * np.pi * 300 * np.arange(22_050) / 44_100))
+    (tmp_path / "a.wav").write_bytes(encoded(samples=square, rate_hz=44_100))
+    clip, _ = READER.read(tmp_path / "a.wav")  # 1.09 and above at the edges, where the filter swings over
+    assert np.abs(clip).max() == 1
+
+
+def test_damaged_mp3_prints_nothing(tmp_path, capfd):
+    content = bytearray(encoded("MP3", "MPEG_LAYER_III", tone(16_000, 2.0), 16_000))
+    content[2_000:3_500] = bytes(1_500)
+    (tmp_path / "a.mp3").write_bytes(content)
+    for item in (tmp_path / "a.mp3", bytes(content)):
+        clip, _ = READER.read(item)
+        assert np.abs(clip).max() > 0.1
+    print("still here")
+    assert capfd.readouterr() == ("still here\n", "")
+    with soundfile.SoundFile(tmp_path / "a.mp3") as sound, suppress(soundfile.LibsndfileError):
+        sound.read()
+    assert "Illegal Audio-MPEG-Header" in capfd.readouterr().err  # it would have

@@ -1,0 +1,83 @@
+"""
+The statistics alone on synthetic features, in time and memory: ``python tests/benchmarks/large_statistics.py --n 1000000``.
+
+A hundredth of the first class is a crowd of its own, which has to be found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+import psutil
+
+from art_plugins.disk_room import scratch_array
+from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
+
+N_CLASSES, N_DIMS = 10, 64
+BLOCK = 100_000
+
+
+def features(n: int, n_windows: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray, np.ndarray]:
+    """Latents (n, 64), ``n_windows`` windows (n, 64), labels (n,) and which samples are poison, (n,)."""
+    labels = np.arange(n) % N_CLASSES
+    is_poison = (labels == 0) & (np.arange(n) // N_CLASSES % 100 < 5)
+    views = [scratch_array((n, N_DIMS), np.float32, "The features need") for _ in range(1 + n_windows)]
+    for index, view in enumerate(views):
+        random = np.random.default_rng(index)
+        centres = random.normal(size=(N_CLASSES, N_DIMS)).astype(np.float32)
+        for start in range(0, n, BLOCK):
+            rows = slice(start, min(n, start + BLOCK))
+            view[rows] = random.standard_normal((rows.stop - start, N_DIMS), dtype=np.float32) + centres[labels[rows]]
+            if index < 2:
+                view[rows][is_poison[rows]] = 0.3 * view[rows][is_poison[rows]] + 4 * centres[1]
+    return views[0], views[1:], labels, is_poison
+
+
+def measure(n: int, n_windows: int) -> dict[str, float | int]:
+    """Seconds, private memory beyond the features, and what was found."""
+    latents, windows, labels, is_poison = features(n, n_windows)
+    process, peak = psutil.Process(), [0.0]
+    before = _private_mb(process)
+    import threading
+
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], _private_mb(process) - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start, cpu = time.perf_counter(), time.process_time()
+    found = cluster_latent_classes(latents, labels, N_CLASSES, windows=windows)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+    done.set()
+    watcher.join()
+    return {
+        "n_samples": n,
+        "n_windows": n_windows,
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "peak_extra_mb": round(peak[0]),
+        "called": len(found.poisoned_classes),
+        "n_poison": int(is_poison.sum()),
+        "n_poison_suspected": int((found.suspects & is_poison).sum()),
+        "n_clean_suspected": int((found.suspects & ~is_poison & (labels == 0)).sum()),
+    }
+
+
+def _private_mb(process: psutil.Process) -> float:
+    """Pages of a map that the system keeps as cache do not count."""
+    now = process.memory_info()
+    return (now.rss - now.shared) / 1e6
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=1_000_000)
+    parser.add_argument("--windows", type=int, default=0)
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.n, arguments.windows)))
