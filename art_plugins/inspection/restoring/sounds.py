@@ -25,7 +25,7 @@ def without_sound(
     :param members: Clips of a group, (m, S).
     :param draws: Groups of clean clips, (m', S) each, of the classes that the members seem to have.
     :param others: Clean clips, (m'', S), that are asked whether they hold the sound of the group.
-    :param sample_rate_hz: Their sample rate.
+    :param sample_rate_hz: Sample rate of the clips.
     :return: The clips without the sound, (m, S), float32, -1 to 1; and which of them held it for certain, (m,), bool. Only
         these are to be used. ``None``: the group has no such sound.
     """
