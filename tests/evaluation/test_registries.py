@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,6 +55,15 @@ def test_committed_layerwise_records_have_the_titles_of_the_registries() -> None
     (first, *_) = runs("layerwise")
     of_rules = [f"{one.title}, {which} trusted" for one in LAYERWISE_FILTERS for which in (first["n_trusted"], "none")]
     assert [row["title"] for row in first["filters"]] == of_rules + [one.title for one in FILTERS if one.origin == "art"]
+
+
+def test_page_of_the_peers_has_the_figures_of_the_record() -> None:
+    measured = {row["title"]: row["auroc"] for row in runs("layerwise_new_peers")[0]["detectors"]}
+    page = (RECORDS.parents[1] / "docs" / "peers.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^\| (\S+) \| [^|]+ \| (0\.\d{3}) \|$", page, re.MULTILINE))
+    assert shown == {
+        name: f"{measured[f'{name}, target FPR 0.02']:.3f}" for name in ("TED++", "TED", "IBD-PSC", "BaDExpert")
+    }
 
 
 def test_committed_in_flight_record_has_the_baselines_of_the_registry() -> None:
