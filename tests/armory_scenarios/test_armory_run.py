@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,3 +177,37 @@ def test_attack_of_the_zoo_poisons_the_whole_set_and_a_peer_judges_it(
     assert results["N_source_class_test_samples"] == [int((held_out == 0).sum()) - 30]
     meter = results["filter"][0]
     assert meter["true_positives"] + meter["false_positives"] == results["N_samples_removed"][0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_killed_run_leaves_no_process_of_armorys_behind(digit_files: Path, tmp_path: Path) -> None:
+    mark = f"ART_PLUGINS_MARK={uuid.uuid4().hex}"
+    name, _, value = mark.partition("=")
+
+    def marked() -> list[str]:
+        """Command lines of the processes that came from the run; one that has ended has none."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark.encode() in (folder / "environ").read_bytes():
+                    found.append((folder / "cmdline").read_bytes().decode().replace("\0", " "))
+            except OSError:
+                continue
+        return [command for command in found if command]
+
+    command = [sys.executable, "-m", "armory_scenarios", "run", "mnist/white_box_multi_undefended", "--quick"]
+    environment = {**os.environ, "ART_PLUGINS_DATA": str(digit_files), name: value}
+    asking = subprocess.Popen([*command, "--out", str(tmp_path / "out")], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while not any("armory.scenarios.main" in one for one in marked()):
+            assert asking.poll() is None
+            assert time.monotonic() < end, marked()
+            time.sleep(0.2)
+    finally:
+        asking.kill()
+    asking.wait(timeout=20)
+    end = time.monotonic() + 20
+    while marked():
+        assert time.monotonic() < end, marked()
+        time.sleep(0.2)
