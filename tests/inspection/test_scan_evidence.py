@@ -458,6 +458,7 @@ def test_examine_trains_fewer_epochs_on_large_data_and_says_so(tmp_path: Path, m
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
     tiny = {"latent_dim": 3, "channels": 4, "hidden_dim": 16, "patience": None}
+    settings = ScanSettings(autoencoder=tiny, fast=True)
     record = scan(
         tmp_path / "data", out=tmp_path / "out", settings=ScanSettings(autoencoder=tiny, fast=True), verbose=False
     )
