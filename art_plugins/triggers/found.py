@@ -16,7 +16,7 @@ INDEX_RULE = (
     "A kind of which no pattern works for the class is left out. A search that broke off or did not converge counts "
     "neither for its class nor in the comparison. Its class is not decided, unless its index is above the threshold. The "
     "class of the highest index is called a backdoor's target if that index is above the threshold and the class stands "
-    "apart: its index lies at least 2.25 above that of the next class, or is so high that at most 1 in 100 clean models has "
+    "apart: its index lies at least 2.58 above that of the next class, or is so high that at most 1 in 100 clean models has "
     "such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next one."
 )
 # The null: the indices of the classes of 17 clean models with 10 to 92 classes (the records in_flight,
@@ -24,7 +24,7 @@ INDEX_RULE = (
 # indices of each model, of which the largest are 1.7 and 1.2. Both are exponential at most: each scale is the smallest, to
 # a tenth, at which exp(-q / scale) is nowhere below the share of the classes, or of the models, that reach q.
 NULL_SCALE = 0.9
-GAP_SCALE = 0.7
+GAP_SCALE = 0.8
 GAP_RATE, ALONE_RATE = 0.04, 0.01  # of clean models that a gap, or an index alone, accuses; their sum is 2 in 40
 THRESHOLD = 3.5  # robust deviations from which a value counts as an outlier (Iglewicz and Hoaglin 1993)
 MOST_NAMES = 10  # classes that a sentence names

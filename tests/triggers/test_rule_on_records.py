@@ -102,13 +102,13 @@ def test_gap_by_hand():
 
 def test_accused_class_stands_apart_or_is_far_out_by_itself():
     rest = [0.0] * 8
-    assert accused_class(np.array([*rest, 5.0, 2.7]), 3.5) == 8  # a gap of 2.3
-    assert accused_class(np.array([*rest, 5.0, 2.8]), 3.5) is None
+    assert accused_class(np.array([*rest, 5.0, 2.4]), 3.5) == 8  # a gap of 2.6
+    assert accused_class(np.array([*rest, 5.0, 2.5]), 3.5) is None
     assert accused_class(np.array([*rest, 3.4, 0.0]), 3.5) is None
     alone = NULL_SCALE * np.log(10 / ALONE_RATE)
     assert accused_class(np.array([*rest, alone + 0.1, alone]), 3.5) == 8  # a model with two targets
     assert accused_class(np.array([*rest, alone - 0.1, alone - 0.2]), 3.5) is None
-    assert GAP_SCALE * np.log(1 / GAP_RATE) == pytest.approx(2.253, abs=1e-3)
+    assert GAP_SCALE * np.log(1 / GAP_RATE) == pytest.approx(2.575, abs=1e-3)
 
 
 def test_false_alarm_rate_by_hand():
