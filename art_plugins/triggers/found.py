@@ -16,8 +16,8 @@ INDEX_RULE = (
     "A kind of which no pattern works for the class is left out. A search that broke off or did not converge counts "
     "neither for its class nor in the comparison. Its class is not decided, unless its index is above the threshold. The "
     "class of the highest index is called a backdoor's target if that index is above the threshold and the class stands "
-    "apart: its index lies at least 2.58 above that of the next class, or is so high that at most 1 in 100 clean models has "
-    "such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next one."
+    "apart: its index lies at least 2.58 above that of the next class, or is so high that at most 1 in 100 clean models "
+    "has such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next one."
 )
 # The null: the indices of the classes of 17 clean models with 10 to 92 classes (the records in_flight,
 # in_flight_cifar10_clean and in_flight_classes), of which the highest are 5.0 and 3.3, and the gaps between the two highest
@@ -40,7 +40,8 @@ class InvertedTriggers(NamedTuple):
     the images' range; ``success_rates`` (K,): share of the searched clean images that the pattern sends to the target;
     ``anomaly_index`` (K,): how far the logarithm of norm / expected distance lies below the median, in robust standard
     deviations (1.4826 MAD, but at least the usual value for clean classes: 0.25 for patches, 0.1 for additive patterns);
-    for target classes, the same of the norm alone, if that is lower. A higher index is more suspicious; it is NaN if no pattern succeeded or the search did not converge. ``clip_values``:
+    for target classes, the same of the norm alone, if that is lower. A higher index is more suspicious; it is NaN if no
+    pattern succeeded or the search did not converge. ``clip_values``:
     lowest and highest value of the images; ``broke_off`` (K,) bool: searches that ended early because the model gave values
     or gradients that are not finite; ``unfinished`` (K,) bool: searches whose pattern was still shrinking, or that had
     found none that works, after the last step. A smaller pattern may exist for both, so that they do not count.
