@@ -30,7 +30,8 @@ FEW_CLASSES = 5
 # What the numbers of a detection are, beside INDEX_RULE; nowhere else are they explained.
 PATTERN_INDEX = (
     "The index of a pattern compares its size with how far the images of other classes lie from the class. It says how far "
-    "the logarithm of this ratio lies below the median of all classes, in robust standard deviations."
+    "the logarithm of this ratio lies below the median of all classes, in robust standard deviations. If the size by "
+    "itself gives a lower index, that one is taken."
 )
 SUCCESS = "Success is the share of the clean images of the other classes that the pattern sends to the class."
 LOW_ACCURACY = 0.5  # on the clean images; below it, the class names or the normalisation are probably wrong

@@ -17,7 +17,7 @@ INDEX_RULE = (
     "neither for its class nor in the comparison. Its class is not decided, unless its index is above the threshold. The "
     "class of the highest index is called a backdoor's target if that index is above the threshold and the class stands "
     "apart: its index lies at least 2.58 above that of the next class, or is so high that at most 1 in 100 clean models "
-    "has such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next one."
+    "has such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next."
 )
 # The null: the indices of the classes of 17 clean models with 10 to 92 classes (the records in_flight,
 # in_flight_cifar10_clean and in_flight_classes), of which the highest are 5.0 and 3.3, and the gaps between the two highest
