@@ -46,7 +46,7 @@ def guard(
     size: Size = None,
     mean: Mean = None,
     std: Annotated[str | None, typer.Option(help="The images are then divided by this.")] = None,
-    threshold: Threshold = 4.2,
+    threshold: Threshold = 3.5,
     nb_steps: Steps = 400,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the trigger inversion.")] = 0,
     trust_model: TrustModel = False,

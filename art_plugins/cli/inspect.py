@@ -220,7 +220,7 @@ def detect(
     save_detector: Annotated[
         Path | None, typer.Option(help="Save the detector to this new file, to judge other images in Python.")
     ] = None,
-    threshold: Threshold = 4.2,
+    threshold: Threshold = 3.5,
     nb_steps: Steps = 400,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the trigger inversion.")] = 0,
     timeout: Annotated[float, typer.Option(help="Most seconds that a TorchScript file may take in total.")] = 3600.0,

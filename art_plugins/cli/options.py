@@ -73,7 +73,10 @@ Mean = Annotated[
     str | None,
     typer.Option(help="This is subtracted from the images (0 to 1): one number, or one for each channel, as .5,.5,.5."),
 ]
-Threshold = Annotated[float, typer.Option(help="A class whose index is above it is called the target of a backdoor.")]
+Threshold = Annotated[
+    float,
+    typer.Option(help="A class whose index is above it is called a backdoor's target if it stands apart from the others."),
+]
 Steps = Annotated[int, typer.Option(min=1, help="Most optimisation steps of the trigger inversion.")]
 TrustModel = Annotated[
     bool, typer.Option("--trust-model", help="Run a TorchScript file with your rights and without limits.")

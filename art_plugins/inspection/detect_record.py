@@ -32,6 +32,7 @@ NOT_JUDGED = "not judged: no pattern works"
 UNDECIDED = "not decided: the search broke off"
 UNFINISHED = "not decided: the search did not converge"
 SCREENED = "nothing found: screened only"
+NOT_APART = "nothing found: too near to the next class"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _verdict(inversion: Inversion, label: int, index: float | None, threshold: f
     if label == inversion.target_class:
         return BACKDOOR_TARGET
     if index is not None and index > threshold:
-        return ALSO_ABOVE
+        return NOT_APART if inversion.target_class is None else ALSO_ABOVE
     if label in inversion.broke_off:
         return UNDECIDED
     if label in inversion.unfinished:

@@ -23,13 +23,15 @@ from art_plugins.inspection.verdicts.words import (
     without_backdoor,
 )
 from art_plugins.reports.trigger_figures import norm_text
+from art_plugins.statistics.outliers import gap_below_highest
 from art_plugins.triggers.found import Inversion, false_alarm_rate, listed
 
 FEW_CLASSES = 5
 # What the numbers of a detection are, beside INDEX_RULE; nowhere else are they explained.
 PATTERN_INDEX = (
     "The index of a pattern compares its size with how far the images of other classes lie from the class. It says how far "
-    "the logarithm of this ratio lies below the median of all classes, in robust standard deviations."
+    "the logarithm of this ratio lies below the median of all classes, in robust standard deviations. If the size by "
+    "itself gives a lower index, that one is taken."
 )
 SUCCESS = "Success is the share of the clean images of the other classes that the pattern sends to the class."
 LOW_ACCURACY = 0.5  # on the clean images; below it, the class names or the normalisation are probably wrong
@@ -64,13 +66,23 @@ def finding(
     if known:
         rest = (
             f"The highest index is {np.nanmax(index):.2f}, that of {names[int(np.nanargmax(index))]}, and the threshold is "
-            f"{threshold:g}. {rest}"
+            f"{threshold:g}. {_too_near(index, threshold)}{rest}"
         )
     if inversion.undecided:
         return f"The result is not decided. {undecided_words(inversion, names)} {rest}"
     if not known:
         return f"The model could not be judged: no pattern works for any class. Give more steps with --nb-steps. {rest}"
     return f"No backdoor was found: no class stands out. {rest}"
+
+
+def _too_near(index: np.ndarray, threshold: float) -> str:
+    """Why a class above the threshold is not accused, with a space behind; nothing if none is above it."""
+    if np.nanmax(index) <= threshold:
+        return ""
+    return (
+        f"It is above the threshold, but it lies only {gap_below_highest(index):.2f} above the next class: in clean models "
+        "classes differ as much, and a backdoor's target stands apart. Look at the pattern. "
+    )
 
 
 def _by_layers_alone(images: ImageVerdicts | None, layers: FittedLayers | None, noun: Noun) -> str:
@@ -104,8 +116,8 @@ def threshold_note(threshold: float, nb_classes: int) -> str:
     """What the threshold means for a clean model."""
     rate = false_alarm_rate(threshold, nb_classes)
     return (
-        f"Of clean models with {nb_classes:,} classes, at most a share of {rate:.2g} has an index above {threshold:g}, as "
-        "estimated from seven clean models of ten classes. A higher --threshold gives fewer false alarms."
+        f"Of clean models with {nb_classes:,} classes, at most a share of {rate:.2g} is said to have a backdoor at the "
+        f"threshold {threshold:g}, as estimated from 17 clean models of 10 to 92 classes."
     )
 
 

@@ -12,6 +12,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.files.image_files import check_size
 from art_plugins.files.sound_files import check_seconds
 from art_plugins.parameters import check_choice, check_count, check_flag, check_number, shown
+from art_plugins.triggers.found import THRESHOLD
 
 EVIDENCE = ("latents", "network", "labels")
 FAIL_ON = ("poison", "look", "never")
@@ -36,7 +37,7 @@ class DetectSettings:
     :param trust_model: Run a TorchScript file in this process, with your rights, whatever it does.
     :param timeout_s: Most seconds that a TorchScript file may take in its own process, in total.
     :param save_detector: New file for the fitted :class:`InFlightDetector`, written if a backdoor is found; ``None``: none.
-    :param threshold: A class whose index is above it is called the target of a backdoor.
+    :param threshold: A class whose index is above it is called the target of a backdoor if it stands apart from the next.
     :param nb_steps: Most optimisation steps of the trigger inversion.
     :param random_state: Random seed of the trigger inversion and of the choice of clean images.
     :param false_alarm_rate: Accepted share of images without a trigger that are caught. It is also the accepted probability
@@ -56,7 +57,7 @@ class DetectSettings:
     trust_model: bool = False
     timeout_s: float = 3600.0
     save_detector: str | Path | None = None
-    threshold: float = 4.2
+    threshold: float = THRESHOLD
     nb_steps: int = 400
     random_state: int = 0
     false_alarm_rate: float = 0.01

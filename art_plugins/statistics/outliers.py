@@ -45,6 +45,32 @@ def highest(index: np.ndarray, threshold: float) -> int | None:
     return int(np.nanargmax(index))
 
 
+def gap_below_highest(index: np.ndarray) -> float:
+    """
+    Say how far the highest index lies above the next one, or above 0, the index of the median, if that is higher.
+
+    If large indices are exponentially distributed, so is this gap, with the same scale whatever the number of classes is
+    (Renyi 1953): of more classes both indices grow alike.
+
+    :param index: Indices of the classes, (K,); NaN is left out.
+    :return: 0 where no index is known.
+    """
+    known = np.sort(index[np.isfinite(index)])
+    if not len(known):
+        return 0.0
+    return float(known[-1] - max(known[-2] if len(known) > 1 else 0.0, 0.0))
+
+
+def lower_reading(readings: Sequence[np.ndarray]) -> np.ndarray:
+    """
+    Give the lowest of several readings of each index, so that a class that is far out by one of them only is not accused.
+
+    :param readings: Indices of the classes, (K,) each; NaN in all of them at the same places.
+    """
+    lowest: np.ndarray = np.fmin.reduce(list(readings))
+    return lowest
+
+
 def combined_index(indices: Sequence[np.ndarray]) -> np.ndarray:
     """
     Add the indices of several kinds of pattern and divide by the square root of their number (Stouffer et al. 1949).

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from art_plugins.statistics.outliers import gap_below_highest, highest
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 
 INDEX_RULE = (
@@ -14,12 +15,18 @@ INDEX_RULE = (
     "of pattern, divided by the square root of the number of kinds. So a kind by which a class is far out is not outvoted. "
     "A kind of which no pattern works for the class is left out. A search that broke off or did not converge counts "
     "neither for its class nor in the comparison. Its class is not decided, unless its index is above the threshold. The "
-    "class of the highest index is called a backdoor's target if that index is above the threshold."
+    "class of the highest index is called a backdoor's target if that index is above the threshold and the class stands "
+    "apart: its index lies at least 2.58 above that of the next class, or is so high that at most 1 in 100 clean models "
+    "has such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next."
 )
-# Of 70 classes of seven clean models (the records in_flight and in_flight_cifar10_clean) the highest indices were 3.42,
-# 3.16, 2.82, 2.06, 1.94, ... This is the smallest scale, to a tenth, at which exp(-q / scale) is nowhere below the share of
-# these classes that reach q.
+# The null: the indices of the classes of 17 clean models with 10 to 92 classes (the records in_flight,
+# in_flight_cifar10_clean and in_flight_classes), of which the highest are 5.0 and 3.3, and the gaps between the two highest
+# indices of each model, of which the largest are 1.7 and 1.2. Both are exponential at most: each scale is the smallest, to
+# a tenth, at which exp(-q / scale) is nowhere below the share of the classes, or of the models, that reach q.
 NULL_SCALE = 0.9
+GAP_SCALE = 0.8
+GAP_RATE, ALONE_RATE = 0.04, 0.01  # of clean models that a gap, or an index alone, accuses; their sum is 2 in 40
+THRESHOLD = 3.5  # robust deviations from which a value counts as an outlier (Iglewicz and Hoaglin 1993)
 MOST_NAMES = 10  # classes that a sentence names
 
 
@@ -32,8 +39,9 @@ class InvertedTriggers(NamedTuple):
     patterns); ``patterns`` (K, ...); ``norms`` (K,): sum of the mask in pixels, or L2 norm of the perturbation in units of
     the images' range; ``success_rates`` (K,): share of the searched clean images that the pattern sends to the target;
     ``anomaly_index`` (K,): how far the logarithm of norm / expected distance lies below the median, in robust standard
-    deviations (1.4826 MAD, but at least the usual value for clean classes: 0.25 for patches, 0.1 for additive patterns).
-    A higher index is more suspicious; it is NaN if no pattern succeeded or the search did not converge. ``clip_values``:
+    deviations (1.4826 MAD, but at least the usual value for clean classes: 0.25 for patches, 0.1 for additive patterns);
+    for target classes, the same of the norm alone, if that is lower. A higher index is more suspicious; it is NaN if no
+    pattern succeeded or the search did not converge. ``clip_values``:
     lowest and highest value of the images; ``broke_off`` (K,) bool: searches that ended early because the model gave values
     or gradients that are not finite; ``unfinished`` (K,) bool: searches whose pattern was still shrinking, or that had
     found none that works, after the last step. A smaller pattern may exist for both, so that they do not count.
@@ -163,16 +171,30 @@ class Inversion(NamedTuple):
         return index if len(self.inverted) == 1 else f"{index} (from {', '.join(parts)})"
 
 
-def false_alarm_rate(index: float, nb_classes: int) -> float:
+def false_alarm_rate(threshold: float, nb_classes: int) -> float:
     """
-    Give the share of clean models that reach an index, at most. The index of a clean class is exponential at most, as
-    measured on ten classes, and the classes are counted by Bonferroni's bound.
+    Give the share of clean models that are accused, at most. A class is accused by a gap below it or by its index alone.
+    The rates of both are added; the gap's does not depend on the number of classes. A high threshold lowers their sum: the
+    index of a clean class is exponential at most, and the classes are counted by Bonferroni's bound.
 
-    :param index: Index of the most suspicious class, or a threshold.
+    :param threshold: Index above which a class may be called a backdoor's target.
     :param nb_classes: Number of classes of the models.
     :return: 0 to 1.
     """
-    return float(min(1.0, nb_classes * np.exp(-max(index, 0.0) / NULL_SCALE)))
+    return float(min(GAP_RATE + ALONE_RATE, nb_classes * np.exp(-max(threshold, 0.0) / NULL_SCALE)))
+
+
+def accused_class(index: np.ndarray, threshold: float) -> int | None:
+    """
+    Give the class that is called a backdoor's target by ``INDEX_RULE``, or ``None``.
+
+    :param index: Indices of the classes, (K,); NaN where nothing is known.
+    """
+    label = highest(index, threshold)
+    if label is None:
+        return None
+    is_alone = index[label] >= NULL_SCALE * np.log(len(index) / ALONE_RATE)
+    return label if is_alone or gap_below_highest(index) >= GAP_SCALE * np.log(1 / GAP_RATE) else None
 
 
 def listed(names: Iterable[str]) -> str:

@@ -14,7 +14,8 @@ succeeded is kept.
 The decision: norms are compared on a logarithmic scale and relative to :func:`expected_distances`. A clean class that
 a small patch reaches is seldom reached by a small perturbation too, but the target of a backdoor is. The indices of
 the kinds are therefore added and divided by the square root of their number (Stouffer et al. 1949), and a class that is
-far out by one kind is not outvoted by the other; see ``INDEX_RULE``. A search that did not converge has only an upper bound
+far out by one kind is not outvoted by the other; see ``INDEX_RULE``. The distance is that of a linear model, and
+may mislead; a norm must be small relative to it and by itself. A search that did not converge has only an upper bound
 of its smallest norm. It neither accuses its class, nor acquits it, nor makes another class look small.
 
 With more than ten classes, a short contest chooses those that are searched in full, and a few that stand for all others in
@@ -46,7 +47,7 @@ from art_plugins.parameters import check_choice, check_count, check_number, plai
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import combined_index, highest, strongest_index
 from art_plugins.triggers.differentiable import DifferentiableClassifier
-from art_plugins.triggers.found import Inversion, InvertedTriggers
+from art_plugins.triggers.found import THRESHOLD, Inversion, InvertedTriggers, accused_class
 from art_plugins.triggers.searching.distances import expected_distances, source_distances
 from art_plugins.triggers.searching.inverted import invert_patterns
 from art_plugins.triggers.searching.screening import screen
@@ -69,7 +70,7 @@ def invert_triggers(
     kinds: Sequence[str] = KINDS,
     nb_steps: int = 400,
     batch_size: int = 32,
-    threshold: float = 4.2,
+    threshold: float = THRESHOLD,
     min_success: float = 0.9,
     precision: str = "32-true",
     random_state: int = 0,
@@ -93,7 +94,7 @@ def invert_triggers(
     :param kinds: Kinds of pattern to optimise.
     :param nb_steps: Largest number of optimisation steps; a class that no longer improves stops earlier.
     :param batch_size: Number of images for each class in one step.
-    :param threshold: Index above which a class is called a backdoor's target.
+    :param threshold: Index above which a class is called a backdoor's target if it also stands apart from the next one.
     :param min_success: Success rate on all clean images that the pattern of a target must reach.
     :param precision: ``"32-true"``, or ``"bf16-mixed"``: bfloat16, which is faster for larger convolutional networks.
     :param random_state: Random seed of the trigger inversion.
@@ -113,7 +114,7 @@ def invert_triggers(
         expected = expected_distances(model, images, labels, int(classifier.nb_classes))
         inverted = _by_target(model, kinds, images, labels, expected, settings)
         index = strongest_index([one.anomaly_index for one in inverted])
-        target_class = highest(index, threshold)
+        target_class = accused_class(index, threshold)
         if target_class is None:
             return Inversion(inverted, expected, index, None, None, None)
         by_source = _by_source(model, kinds, images, labels, target_class, len(expected), settings)
@@ -142,7 +143,7 @@ def _by_target(
 ) -> tuple[InvertedTriggers, ...]:
     """Invert, by each kind, the pattern that sends the images of all other classes to each class."""
     searches = [Search(_rows(labels != label), label) for label in range(len(expected))]
-    return _inverted(model, kinds, images, searches, expected, settings)
+    return _inverted(model, kinds, images, searches, expected, settings, by_itself=True)
 
 
 def _by_source(
@@ -168,10 +169,12 @@ def _inverted(
     searches: Sequence[Search],
     expected: np.ndarray,
     settings: SearchSettings,
+    by_itself: bool = False,
 ) -> tuple[InvertedTriggers, ...]:
     """Screen the searches if there are many; then make those that are chosen, by each kind of pattern."""
     counts = screen(model, kinds, images, searches, float(np.median(expected)), settings.verbose)
-    return tuple(invert_patterns(model, kind, images, searches, expected, settings, counts) for kind in kinds)
+    references = [expected, np.ones(len(expected))] if by_itself else [expected]
+    return tuple(invert_patterns(model, kind, images, searches, references, settings, counts) for kind in kinds)
 
 
 def _rows(chosen: np.ndarray) -> Tensor:

@@ -11,10 +11,10 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_plugins.features.vae.training import seeded
-from art_plugins.inspection.detect_record import ALSO_ABOVE, NOTHING_FOUND, SCREENED, UNFINISHED, rank_classes
+from art_plugins.inspection.detect_record import ALSO_ABOVE, NOT_APART, NOTHING_FOUND, SCREENED, UNFINISHED, rank_classes
 from art_plugins.inspection.detect_words import detector_cautions, finding
 from art_plugins.statistics.outliers import highest, strongest_index
-from art_plugins.triggers.found import INDEX_RULE, Inversion, InvertedTriggers, listed
+from art_plugins.triggers.found import INDEX_RULE, Inversion, InvertedTriggers, accused_class, listed
 from art_plugins.triggers.inversion import invert_triggers
 from art_plugins.triggers.searching import inverted
 from art_plugins.triggers.searching.forms import Patch
@@ -48,7 +48,7 @@ def compared(
     model: Any = type("Model", (), {"low": 0.0, "range": 1.0})
     searches = [Search(torch.arange(3), label) for label in range(len(norms))]
     settings = SearchSettings(100, 8, 0.9, verbose=False)
-    return invert_patterns(model, "patch", torch.zeros(3, 1, 2, 2), searches, np.ones(len(norms)), settings)
+    return invert_patterns(model, "patch", torch.zeros(3, 1, 2, 2), searches, [np.ones(len(norms))], settings)
 
 
 def test_search_that_did_not_converge_has_no_index_however_small_its_pattern(monkeypatch):
@@ -85,7 +85,7 @@ def state(kind: str, index: list[float], unfinished: list[bool], norms: list[flo
 
 def result(*kinds: InvertedTriggers, threshold: float = 4.2) -> Inversion:
     index = strongest_index([one.anomaly_index for one in kinds])
-    target = highest(index, threshold)
+    target = accused_class(index, threshold)
     kind, rate = (None, None) if target is None else (kinds[0].kind, 0.99)
     return Inversion(kinds, np.ones(len(index)), index, target, kind, rate, () if target is None else kinds)
 
@@ -138,6 +138,18 @@ def test_with_an_alarm_unfinished_searches_are_a_caution_and_other_alarms_stay()
     assert "towards class 1, class 3 did not converge" in detector_cautions(0.99, found, 4.2, NAMES)[0]
     verdicts = {row["label"]: row["verdict"] for row in rank_classes(found, NAMES, 4.2)}
     assert (verdicts[1], verdicts[3]) == (ALSO_ABOVE, UNFINISHED)
+
+
+def test_class_that_is_near_to_the_next_one_is_not_accused_and_every_sentence_says_why():
+    near = result(state("patch", [5.0, 4.0, 0.5, 0.1, -0.5, -1], [False] * 6))
+    assert near.target_class is None
+    words = finding(near, NAMES, 4.2, None)
+    assert "It is above the threshold, but it lies only 1.00 above the next class" in words
+    verdicts = {row["label"]: row["verdict"] for row in rank_classes(near, NAMES, 4.2)}
+    assert [verdicts[label] for label in range(3)] == [NOT_APART, NOTHING_FOUND, NOTHING_FOUND]
+    apart = result(state("patch", [5.0, 2.0, 0.5, 0.1, -0.5, -1], [False] * 6))
+    assert apart.target_class == 0
+    assert "lies only" not in finding(result(state("patch", [4.0, 3.9, 0, 0, 0, 0], [False] * 6)), NAMES, 4.2, None)
 
 
 def test_screened_class_has_its_own_verdict_and_no_numbers():

@@ -9,51 +9,109 @@ from typing import Any
 import numpy as np
 import pytest
 
-from art_plugins.statistics.outliers import highest, strongest_index
-from art_plugins.triggers.found import NULL_SCALE, false_alarm_rate
+from art_plugins.statistics.outliers import gap_below_highest, lower_reading, norm_index, strongest_index
+from art_plugins.triggers.found import (
+    ALONE_RATE,
+    GAP_RATE,
+    GAP_SCALE,
+    NULL_SCALE,
+    THRESHOLD,
+    accused_class,
+    false_alarm_rate,
+)
+from art_plugins.triggers.searching.forms import FORMS
 
 RECORDS = sorted((Path(__file__).parents[1] / "records").glob("in_flight*.json"))
-THRESHOLD = 4.2
+CHOSEN_ON = ("in_flight", "in_flight_cifar10_clean", "in_flight_classes")
 
 
 def inversions() -> list[Any]:
     runs = [(path.stem, run) for path in RECORDS for run in json.loads(path.read_text(encoding="utf-8"))["runs"]]
-    return [pytest.param(run, id=f"{name}-{run['title']}-{run['seed']}") for name, run in runs if "inversion" in run]
+    named = [(f"{name}-{run['title']}-{run['seed']}", name, run) for name, run in runs if "inversion" in run]
+    return [pytest.param(name, run, id=title) for title, name, run in named]
 
 
-@pytest.mark.parametrize("run", inversions())
-def test_rule_gives_the_decision_of_the_record_and_no_lower_index(run):
-    kinds = [np.array(one["anomaly_index"], dtype=float) for one in run["inversion"]["kinds"]]
-    index = strongest_index(kinds)
-    assert highest(index, THRESHOLD) == run["inversion"]["target_class"]
-    recorded = np.array(run["inversion"]["anomaly_index"], dtype=float)
-    assert (index >= recorded - 1e-9).all()
+def index_of(run: dict[str, Any]) -> np.ndarray:
+    """The index of today, from the norms of a record. Older records hold the reading relative to the distances alone."""
+    expected = np.array(run["inversion"]["expected_distances"], dtype=float)
+    found = []
+    for kind in run["inversion"]["kinds"]:
+        norms, rates, recorded = (np.array(kind[name], float) for name in ("norms", "success_rates", "anomaly_index"))
+        known = np.isfinite(recorded) | (np.isfinite(norms) & (rates < 0.9))
+        counts = None if kind.get("stands_for") is None else np.array(kind["stands_for"])[known]
+        sigma, works = FORMS[kind["kind"]].least_sigma, rates[known] >= 0.9
+        relative, alone = (norm_index((norms / by)[known], works, sigma, counts) for by in (expected, np.ones_like(norms)))
+        index = np.full(len(norms), np.nan)
+        index[known] = lower_reading([relative, alone])
+        finite = np.isfinite(recorded[known])
+        assert (index[known][finite] <= recorded[known][finite] + 1e-6).all()
+        found.append(index)
+    return strongest_index(found)
 
 
-def test_clean_models_stay_well_below_the_threshold():
-    clean = [one.values[0]["inversion"] for one in inversions() if one.values[0]["title"].endswith("no attack")]
-    assert len(clean) >= 7
-    top = [
-        float(np.nanmax(strongest_index([np.array(kind["anomaly_index"], float) for kind in one["kinds"]])))
-        for one in clean
-    ]
-    assert max(top) < THRESHOLD - 0.5
+def clean_models(records: tuple[str, ...] = CHOSEN_ON) -> list[np.ndarray]:
+    runs = [one.values for one in inversions()]
+    return [index_of(run) for name, run in runs if name in records and ", no attack" in run["title"]]
 
 
-def test_null_scale_is_the_smallest_at_which_no_share_of_clean_classes_is_above_the_bound():
-    every = []
-    for one in inversions():
-        if one.values[0]["title"].endswith("no attack"):
-            kinds = one.values[0]["inversion"]["kinds"]
-            every += strongest_index([np.array(kind["anomaly_index"], float) for kind in kinds]).tolist()
-    indices = np.sort(every)[::-1]
-    shares = np.arange(1, len(indices) + 1) / len(indices)
-    known = (indices > 0) & (shares < 0.5)
-    scales = indices[known] / -np.log(shares[known])
-    assert NULL_SCALE - 0.1 < scales.max() <= NULL_SCALE
+@pytest.mark.parametrize(("name", "run"), inversions())
+def test_rule_gives_no_clean_model_an_alarm_and_loses_none_of_a_record(name, run):
+    found = accused_class(index_of(run), THRESHOLD)
+    if ", no attack" in run["title"]:
+        assert found is None
+    else:
+        assert found == run["inversion"]["target_class"]
+
+
+def test_clean_models_of_up_to_92_classes_are_there():
+    clean = clean_models()
+    assert len(clean) == 17
+    assert sorted({len(index) for index in clean}) == [10, 13, 26, 46, 92]
+
+
+def scales(values: np.ndarray, n: int) -> np.ndarray:
+    """The scale at which an exponential has just the share of each value, of the upper half of n values."""
+    highest = np.sort(values[np.isfinite(values)])[::-1]
+    shares = np.arange(1, len(highest) + 1) / n
+    used = (highest > 0) & (shares < 0.5)
+    found: np.ndarray = highest[used] / -np.log(shares[used])
+    return found
+
+
+def test_null_scales_are_the_smallest_at_which_no_share_is_above_the_bound():
+    clean = clean_models()
+    of_classes = scales(np.concatenate(clean), sum(map(len, clean)))
+    assert NULL_SCALE - 0.1 < of_classes.max() <= NULL_SCALE
+    of_gaps = scales(np.array([gap_below_highest(index) for index in clean]), len(clean))
+    assert GAP_SCALE - 0.1 < of_gaps.max() <= GAP_SCALE
+
+
+def test_gap_does_not_grow_with_the_number_of_classes_as_the_theory_says():
+    random = np.random.default_rng(0)
+    for n_classes in (5, 50, 500):
+        gaps = [gap_below_highest(random.exponential(size=n_classes)) for _ in range(2_000)]
+        assert np.mean(gaps) == pytest.approx(1, abs=0.1)
+
+
+def test_gap_by_hand():
+    assert gap_below_highest(np.array([1.0, np.nan, 4.0, 2.5])) == 1.5
+    assert gap_below_highest(np.array([3.0, -1.0])) == 3
+    assert gap_below_highest(np.array([np.nan, 2.0])) == 2
+    assert gap_below_highest(np.array([np.nan, np.nan])) == 0
+
+
+def test_accused_class_stands_apart_or_is_far_out_by_itself():
+    rest = [0.0] * 8
+    assert accused_class(np.array([*rest, 5.0, 2.4]), 3.5) == 8  # a gap of 2.6
+    assert accused_class(np.array([*rest, 5.0, 2.5]), 3.5) is None
+    assert accused_class(np.array([*rest, 3.4, 0.0]), 3.5) is None
+    alone = NULL_SCALE * np.log(10 / ALONE_RATE)
+    assert accused_class(np.array([*rest, alone + 0.1, alone]), 3.5) == 8  # a model with two targets
+    assert accused_class(np.array([*rest, alone - 0.1, alone - 0.2]), 3.5) is None
+    assert GAP_SCALE * np.log(1 / GAP_RATE) == pytest.approx(2.575, abs=1e-3)
 
 
 def test_false_alarm_rate_by_hand():
-    assert false_alarm_rate(4.2, 10) == pytest.approx(10 * np.exp(-4.2 / 0.9))
-    assert false_alarm_rate(1.0, 1000) == 1
-    assert false_alarm_rate(9.0, 1000) == pytest.approx(1000 * np.exp(-10))
+    assert false_alarm_rate(3.5, 10) == pytest.approx(0.05)
+    assert false_alarm_rate(3.5, 1000) == pytest.approx(0.05)
+    assert false_alarm_rate(9.0, 10) == pytest.approx(10 * np.exp(-10))

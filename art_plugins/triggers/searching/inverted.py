@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from art_plugins.statistics.outliers import norm_index
+from art_plugins.statistics.outliers import lower_reading, norm_index
 from art_plugins.triggers.differentiable import DifferentiableClassifier
 from art_plugins.triggers.found import InvertedTriggers
 from art_plugins.triggers.searching.search import PatternSearch, Search, SearchSettings
@@ -18,7 +18,7 @@ def invert_patterns(
     kind: str,
     images: Tensor,
     searches: Sequence[Search],
-    expected: np.ndarray,
+    references: Sequence[np.ndarray],
     settings: SearchSettings,
     counts: np.ndarray | None = None,
 ) -> InvertedTriggers:
@@ -27,7 +27,7 @@ def invert_patterns(
 
     The parameters are those of :class:`PatternSearch`, and:
 
-    :param expected: Expected norm of each search's pattern, (K,), with which the norm reached is compared.
+    :param references: Norms with which the norm that is reached is compared, (K,) each; the lowest index counts.
     :param counts: Number of searches that each search stands for, (K,), int; 0: the search is left out. ``None``: every
         search stands for itself.
     :return: One pattern for each search; a search without images, or one that is left out, finds none.
@@ -43,7 +43,9 @@ def invert_patterns(
     index = np.full(len(chosen), np.nan)
     known = search.converged
     works = success_rates[known] >= settings.min_success
-    index[known] = norm_index((norms / expected[chosen])[known], works, search.form.least_sigma, counts[chosen][known])
+    least_sigma, numbers = search.form.least_sigma, counts[chosen][known]
+    readings = [norm_index((norms / one[chosen])[known], works, least_sigma, numbers) for one in references]
+    index[known] = lower_reading(readings)
     scaled = search.patterns * model.range + (model.low if kind == "patch" else 0.0)
     masks = search.masks.expand(len(chosen), *search.masks.shape[1:]).cpu().numpy()
     unfinished = has_images[chosen] & ~search.converged & ~search.broke_off
