@@ -386,10 +386,13 @@ def test_invert_triggers_norms_and_anomaly_index_follow_from_the_patterns(found,
             assert (one.masks == 1).all()
         assert not (one.broke_off | one.screened).any()
         works = (one.success_rates >= 0.9)[~one.unfinished]
-        relative = (one.norms / result.expected_distances)[~one.unfinished]
-        sizes = np.log(np.where(works, relative, np.maximum(relative, relative[works].max())))
-        sigma = max(median_abs_deviation(sizes, scale="normal"), search.FORMS[one.kind].least_sigma)
-        expected = (np.median(sizes) - sizes) / sigma
+        readings = []
+        for size in (one.norms / result.expected_distances, one.norms):
+            known = size[~one.unfinished]
+            sizes = np.log(np.where(works, known, np.maximum(known, known[works].max())))
+            sigma = max(median_abs_deviation(sizes, scale="normal"), search.FORMS[one.kind].least_sigma)
+            readings.append((np.median(sizes) - sizes) / sigma)
+        expected = np.minimum(*readings)
         judged = one.anomaly_index[~one.unfinished]
         np.testing.assert_allclose(judged[works], expected[works], rtol=1e-4)
         assert np.isnan(judged[~works]).all()
