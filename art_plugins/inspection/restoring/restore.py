@@ -61,10 +61,11 @@ def restore(
     only the clearer one is taken off.
 
     :param groups: The groups of the scan.
-    :param suspects: Their rows, as :func:`~art_plugins.inspection.suspect_rows.suspect_rows` gives them.
+    :param suspects: The rows of the suspects, as :func:`~art_plugins.inspection.suspect_rows.suspect_rows` gives them.
     :param data: The decoded samples.
     :param reader: What decoded them.
     :param random_state: Seed of the draws of clean samples.
+    :return: What is to be taken off, and the reasons why other poison is dropped.
     """
     result = Restored()
     by_file = {row["file"]: row for row in suspects}

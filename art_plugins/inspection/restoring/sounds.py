@@ -25,7 +25,7 @@ def added_sound(
     :param members: Clips of a group, (m, S).
     :param draws: Groups of clean clips, (m', S) each, of the classes that the members seem to have.
     :param others: Clean clips, (m'', S), that are asked whether they hold the sound of the group.
-    :param sample_rate_hz: Their sample rate.
+    :param sample_rate_hz: Sample rate of the clips.
     :return: What was added to each clip, (m, S); and which of them hold it for certain, (m,), bool. Only from these is it
         to be taken off. ``None``: the group has no such sound.
     """
