@@ -74,7 +74,7 @@ class Work(NamedTuple):
     """What a scan has found: groups, the rows of the suspects, the samples, and these as the reader decodes them."""
 
     groups: Sequence[Group]
-    suspects: Sequence[Mapping[str, Any]]
+    suspects: Sequence[dict[str, Any]]
     found: Samples
     data: FolderData
     reader: SoundReader | ImageReader

@@ -65,6 +65,7 @@ def restore(
     :param data: The decoded samples.
     :param reader: What decoded them.
     :param random_state: Seed of the draws of clean samples.
+    :return: What is to be taken off, and the reasons why other poison is dropped.
     """
     result = Restored()
     by_file = {row["file"]: row for row in suspects}

@@ -152,7 +152,7 @@ def test_pages_show_the_picture_with_its_words(pages, read_page, name):
     shown = {image["alt"]: image["src"] for image in read_page(pages[name]).all("img")}
     drawn = rate_picture([record["runs"][1]])
     assert shown[drawn.words] == drawn.uri
-    assert base64.b64decode(drawn.uri.partition(",")[2]) == drawn.png
+    assert base64.b64decode(drawn.uri.partition(",")[2]) == drawn.content
 
 
 def test_page_notes_stand_below_the_table_once_with_the_filters_that_they_are_of(pages, read_page):
