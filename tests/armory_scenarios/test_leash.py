@@ -19,8 +19,10 @@ FAMILY = [
     "-c",
     f"echo started $$; {sys.executable} -c 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'",
 ]
+# A shell that runs the tests in the background has SIGINT ignored, and its children inherit that.
 ASKS = (
-    "import sys; from armory_scenarios.leash import run_on_leash\n"
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from armory_scenarios.leash import run_on_leash\n"
     "with open(sys.argv[1], 'w') as out: run_on_leash(sys.argv[2:], out)"
 )
 

@@ -52,7 +52,7 @@ def test_item_is_read_off_the_committed_records_and_drawn(item):
     assert any(row["measured"] is not None for row in record["rows"])
     assert len({(row["what"], row["by"]) for row in record["rows"]}) == len(record["rows"])
     for drawn in item.pictures(records):
-        assert drawn.png.startswith(b"\x89PNG")
+        assert drawn.content.startswith(b"\x89PNG")
         assert len(drawn.words) > 40
     assert len(item_table(record).rows) == len(record["rows"])
 
