@@ -76,6 +76,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(_shown(row[name]) for name in COLUMNS)} |" for row in rows)]) + "\n"
 
 
+def add_row(row: dict[str, Any]) -> None:
+    """Put a row into the record, in place of an older one of the same name, and write the table anew."""
+    known = read_record(RECORD) or {"scans": []}
+    known["scans"] = [*[old for old in known["scans"] if old["what"] != row["what"]], row]
+    write_json(RECORD, known)
+    write_text(RECORD.with_suffix(".md"), table(known["scans"]))
+    print(json.dumps(row))
+
+
 def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
@@ -101,9 +110,4 @@ if __name__ == "__main__":
     parser.add_argument("what")
     parser.add_argument("folder", type=Path)
     arguments, options = parser.parse_known_args()
-    known = read_record(RECORD) or {"scans": []}
-    row = measure(arguments.what, arguments.folder, options)
-    known["scans"] = [*[old for old in known["scans"] if old["what"] != row["what"]], row]
-    write_json(RECORD, known)
-    write_text(RECORD.with_suffix(".md"), table(known["scans"]))
-    print(json.dumps(row))
+    add_row(measure(arguments.what, arguments.folder, options))

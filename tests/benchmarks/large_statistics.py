@@ -1,17 +1,18 @@
 """
 The statistics alone on synthetic features, in time and memory: ``python tests/benchmarks/large_statistics.py --n 1000000``.
 
-A hundredth of the first class is a crowd of its own, which has to be found.
+A twentieth of the first class is a crowd of its own, which has to be found. Each call adds a row to ``large_data.json``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
+from typing import Any
 
 import numpy as np
 import psutil
+from large_scan import add_row
 
 from art_plugins.disk_room import scratch_array
 from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
@@ -36,8 +37,11 @@ def features(n: int, n_windows: int) -> tuple[np.ndarray, list[np.ndarray], np.n
     return views[0], views[1:], labels, is_poison
 
 
-def measure(n: int, n_windows: int) -> dict[str, float | int]:
-    """Seconds, private memory beyond the features, and what was found."""
+def measure(n: int, n_windows: int) -> dict[str, Any]:
+    """
+    A row as of ``large_scan.py``: seconds, private memory beyond the features, and how many samples of the first class are
+    suspected.
+    """
     latents, windows, labels, is_poison = features(n, n_windows)
     process, peak = psutil.Process(), [0.0]
     before = _private_mb(process)
@@ -57,15 +61,15 @@ def measure(n: int, n_windows: int) -> dict[str, float | int]:
     done.set()
     watcher.join()
     return {
-        "n_samples": n,
-        "n_windows": n_windows,
-        "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu_seconds, 1),
+        "what": f"{n:,} drawn latents: the statistics alone",
+        "options": f"{N_CLASSES} classes, {N_DIMS} dimensions, {n_windows} windows",
+        "n_files": n,
+        "cpu_s": round(cpu_seconds),
+        "wall_s": round(seconds),
         "peak_extra_mb": round(peak[0]),
-        "called": len(found.poisoned_classes),
         "n_poison": int(is_poison.sum()),
-        "n_poison_suspected": int((found.suspects & is_poison).sum()),
-        "n_clean_suspected": int((found.suspects & ~is_poison & (labels == 0)).sum()),
+        "n_found": int((found.suspects & is_poison).sum()) if len(found.poisoned_classes) else 0,
+        "n_false": int((found.suspects & ~is_poison & (labels == 0)).sum()) if len(found.poisoned_classes) else 0,
     }
 
 
@@ -80,4 +84,4 @@ if __name__ == "__main__":
     parser.add_argument("--n", type=int, default=1_000_000)
     parser.add_argument("--windows", type=int, default=0)
     arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.n, arguments.windows)))
+    add_row(measure(arguments.n, arguments.windows))
