@@ -46,8 +46,6 @@ MIRRORED = ("fashion_mnist", "cifar10")  # a mirrored digit or traffic sign is a
 RECIPES: dict[str, dict[str, Any]] = {
     "lenet5": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
     "plain_cnn": {"nb_epochs": 6, "learning_rate": 0.05, "augment": False},
-    "cnn": {"nb_epochs": 10, "learning_rate": 0.05, "augment": True},
-    "resnet18_narrow": {"nb_epochs": 15, "learning_rate": 0.1, "augment": True},
     "vit": {"nb_epochs": 20, "learning_rate": 1e-3, "augment": False},
     "resnet18_cifar": {"nb_epochs": 30, "learning_rate": 0.1, "augment": True, "precision": "bf16-mixed"},
     "vgg16": {"nb_epochs": 30, "learning_rate": 0.05, "augment": True, "precision": "bf16-mixed"},

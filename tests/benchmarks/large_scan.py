@@ -38,7 +38,7 @@ def watched(command: list[str]) -> tuple[float, float, float]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
         process = psutil.Process(running.pid)
         while running.poll() is None:
-            peak = max(peak, sum(map(_private_mb, [process, *_children(process)])))
+            peak = max(peak, sum(map(private_mb, [process, *_children(process)])))
             time.sleep(0.05)
     if running.returncode not in (0, 1):
         raise SystemExit(f"{command} ended with {running.returncode}")
@@ -96,7 +96,7 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _private_mb(process: psutil.Process) -> float:
+def private_mb(process: psutil.Process) -> float:
     """Pages of a map that the system keeps as cache do not count."""
     try:
         now = process.memory_info()

@@ -7,12 +7,13 @@ A twentieth of the first class is a crowd of its own, which has to be found. Eac
 from __future__ import annotations
 
 import argparse
+import threading
 import time
 from typing import Any
 
 import numpy as np
 import psutil
-from large_scan import add_row
+from large_scan import add_row, private_mb
 
 from art_plugins.disk_room import scratch_array
 from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
@@ -44,14 +45,12 @@ def measure(n: int, n_windows: int) -> dict[str, Any]:
     """
     latents, windows, labels, is_poison = features(n, n_windows)
     process, peak = psutil.Process(), [0.0]
-    before = _private_mb(process)
-    import threading
-
+    before = private_mb(process)
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.02):
-            peak[0] = max(peak[0], _private_mb(process) - before)
+            peak[0] = max(peak[0], private_mb(process) - before)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -71,12 +70,6 @@ def measure(n: int, n_windows: int) -> dict[str, Any]:
         "n_found": int((found.suspects & is_poison).sum()) if len(found.poisoned_classes) else 0,
         "n_false": int((found.suspects & ~is_poison & (labels == 0)).sum()) if len(found.poisoned_classes) else 0,
     }
-
-
-def _private_mb(process: psutil.Process) -> float:
-    """Pages of a map that the system keeps as cache do not count."""
-    now = process.memory_info()
-    return (now.rss - now.shared) / 1e6
 
 
 if __name__ == "__main__":

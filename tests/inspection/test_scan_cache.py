@@ -43,32 +43,29 @@ def write(root: Path, name: str, seed: int) -> Path:
     return path
 
 
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files that are decoded."""
+def names_read(monkeypatch: pytest.MonkeyPatch, reader: type[Any]) -> list[str]:
+    """Names of the files that a kind of reader decodes from now on."""
     names: list[str] = []
-    read = ImageReader.read
+    read = reader.read
 
-    def counted(self: ImageReader, item: Any) -> Any:
+    def counted(self: Any, item: Any) -> Any:
         names.append(item.name)
         return read(self, item)
 
-    monkeypatch.setattr(ImageReader, "read", counted)
+    monkeypatch.setattr(reader, "read", counted)
     return names
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the pictures that are decoded."""
+    return names_read(monkeypatch, ImageReader)
 
 
 @pytest.fixture
 def decoded_clips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the sound files that are decoded."""
-    names: list[str] = []
-    read = SoundReader.read
-
-    def counted(self: SoundReader, item: Any) -> Any:
-        names.append(item.name)
-        return read(self, item)
-
-    monkeypatch.setattr(SoundReader, "read", counted)
-    return names
+    return names_read(monkeypatch, SoundReader)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,15 +119,10 @@ class _Clean:
         rows = self.random.permutation(np.concatenate(list(self.of_class.values())))
         return np.asarray(self.x[np.sort(rows[:MOST_AT_ONCE])])
 
-    def draws(self, n_sets: int) -> Iterator[list[np.ndarray]]:
-        for _ in range(N_DRAWS):
-            yield self.sets(n_sets)
-
 
 def _of_part(members: np.ndarray, clean: _Clean, reader: SoundReader | ImageReader) -> tuple[str, dict[int, np.ndarray]]:
     """Why some or all members are not restored, and what is taken off the others, by their position."""
-    is_sound = isinstance(reader, SoundReader)
-    draws = list(clean.draws(1 if is_sound else 2))
+    draws = [clean.sets(1 if isinstance(reader, SoundReader) else 2) for _ in range(N_DRAWS)]
     if min(len(members), len(draws[0][0])) < FEWEST:
         return FEW, {}
     if isinstance(reader, SoundReader):

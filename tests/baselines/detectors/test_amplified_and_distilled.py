@@ -16,7 +16,6 @@ from art_plugins.baselines.detector_filter import DetectorFilter
 from art_plugins.baselines.detectors.cognitive_distillation import CognitiveDistillation, total_variation
 from art_plugins.baselines.detectors.ibd_psc import IBDPSC
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.vae.training import seeded
 
 
 def wrapped(network: nn.Module) -> PyTorchClassifier:
@@ -24,30 +23,8 @@ def wrapped(network: nn.Module) -> PyTorchClassifier:
 
 
 @pytest.fixture(scope="module")
-def poisoned(digits: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A tenth of the digits carry the white square and the label of the target."""
-    x, y = np.array(digits.x_train), np.array(digits.y_train)
-    rows = np.random.default_rng(1).choice(np.flatnonzero(y != digits.target), len(x) // 10, replace=False)
-    x[rows], y[rows] = digits.white_square(x[rows]), digits.target
-    return x, y, np.isin(np.arange(len(x)), rows)
-
-
-@pytest.fixture(scope="module")
-def network(poisoned: Any) -> nn.Sequential:
-    """A small network with batch normalisations, trained on the poisoned digits in seconds."""
-    x, y = (torch.from_numpy(array) for array in poisoned[:2])
-    with seeded(0):
-        layers: list[nn.Module] = []
-        for into, out, stride in ((1, 8, 1), (8, 16, 2), (16, 16, 1), (16, 32, 2)):
-            layers += [nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
-        found = nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 10))
-        optimiser = torch.optim.Adam(found.parameters(), lr=3e-3)
-        for _ in range(8):
-            for batch in torch.randperm(len(x)).split(64):
-                optimiser.zero_grad()
-                nn.functional.cross_entropy(found(x[batch]), y[batch]).backward()
-                optimiser.step()
-    return found.eval()
+def network(normalised_network: Any) -> nn.Sequential:
+    return normalised_network(((1, 8, 1), (8, 16, 2), (16, 16, 1), (16, 32, 2)))
 
 
 def test_ibd_psc_scores_equal_those_of_copies_with_other_weights(digits: Any, network: nn.Sequential) -> None:

@@ -51,24 +51,8 @@ def test_suspicion_is_high_where_only_the_expert_agrees_and_finite_in_every_corn
 
 
 @pytest.fixture(scope="module")
-def network(digits: Any) -> nn.Sequential:
-    """A small network with batch normalisations, trained on digits a tenth of which are poisoned, in seconds."""
-    x, y = np.array(digits.x_train), np.array(digits.y_train)
-    rows = np.random.default_rng(1).choice(np.flatnonzero(y != digits.target), len(x) // 10, replace=False)
-    x[rows], y[rows] = digits.white_square(x[rows]), digits.target
-    samples, labels = torch.from_numpy(x), torch.from_numpy(y)
-    with seeded(0):
-        layers: list[nn.Module] = []
-        for into, out, stride in ((1, 8, 1), (8, 16, 2), (16, 32, 2)):
-            layers += [nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
-        found = nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 10))
-        optimiser = torch.optim.Adam(found.parameters(), lr=3e-3)
-        for _ in range(8):
-            for batch in torch.randperm(len(samples)).split(64):
-                optimiser.zero_grad()
-                nn.functional.cross_entropy(found(samples[batch]), labels[batch]).backward()
-                optimiser.step()
-    return found.eval()
+def network(normalised_network: Any) -> nn.Sequential:
+    return normalised_network(((1, 8, 1), (8, 16, 2), (16, 32, 2)))
 
 
 def test_copies_and_scores_equal_a_training_written_out(digits: Any, network: nn.Sequential) -> None:
