@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -101,22 +102,26 @@ class SelfTrainedDiscriminant:
         sums = (np.eye(N_FOLDS, dtype=np.float32)[in_fold].T @ x).astype(np.float64)
         return (counts, sums) if few is group else (self._n_in_fold - counts, self._sums - sums)
 
-    def settle(self, group: np.ndarray, dof: float = NORMAL) -> Settled | None:
+    def settle(
+        self, group: np.ndarray, dof: float = NORMAL, is_hopeless: Callable[[np.ndarray], bool] | None = None
+    ) -> Settled | None:
         """
         Learn, judge and learn again, until the group hardly changes.
 
         :param group: Where to begin, (m,), bool.
         :param dof: Degrees of freedom of :func:`~art_plugins.groups.cuts.bayes_cut`, which divides the group from the rest
             in each round.
-        :return: The group; ``None`` if one side becomes smaller than 8 samples. A group that has not settled after 12
-            rounds is given as it is.
+        :param is_hopeless: Whether a group, (m,), bool, is none that the caller wants, whatever comes of it; ``None``: any
+            group is wanted.
+        :return: The group; ``None`` if one side becomes smaller than 8 samples, or the group hopeless. A group that has not
+            settled after 12 rounds is given as it is.
         """
         places = self.places(group)
         for _ in range(MOST_ROUNDS):
             if places is None:
                 return None
             found = places > bayes_cut(places, group, dof)
-            if min(found.sum(), (~found).sum()) < LEAST_MEMBERS:
+            if min(found.sum(), (~found).sum()) < LEAST_MEMBERS or (is_hopeless is not None and is_hopeless(found)):
                 return None
             changed, group = float((found != group).mean()), found
             places = self.places(group) if changed > 0 else places

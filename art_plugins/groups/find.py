@@ -179,8 +179,15 @@ def _of_all_classes(
     The group at which self-training over the samples of all classes comes to rest, in the classes that have one.
 
     A group that has the majority of a class is no group in it, but what the class is, unless the suspects are its majority.
+    A group that grows until it holds nearly all of a class does not shrink again, so it is given up at once.
     """
-    settled = everyone.settle(suspect, dof)
+    are_majority = suspect[space.members[label]].mean() > 0.5
+    judged = [rows for one, rows in enumerate(space.members) if len(rows) and not (one == label and are_majority)]
+
+    def holds_a_class(members: np.ndarray) -> bool:
+        return any(members[rows].mean() > MOST_OF_CLASS for rows in judged)
+
+    settled = everyone.settle(suspect, dof, holds_a_class)
     if settled is None:
         return []
     places, classes = settled.places, []
@@ -195,7 +202,7 @@ def _of_all_classes(
         else:
             members[rows] = False
     shares = [float(members[space.members[one]].mean()) for one in classes]
-    from_majority = classes == [label] and suspect[space.members[label]].mean() > 0.5
+    from_majority = classes == [label] and are_majority
     if not classes or (max(shares) > 0.5 and not from_majority):
         return []
     clear = evidence_of(places, everywhere)

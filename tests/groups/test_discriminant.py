@@ -87,3 +87,18 @@ def test_settle_with_heavy_tails_outliers_of_the_rest_do_not_carry_a_small_group
     assert found.members[~group].mean() < 0.004
     by_normal = SelfTrainedDiscriminant(x).settle(group)
     assert by_normal is None or by_normal.members[~group].sum() > 2 * found.members[~group].sum()
+
+
+def test_settle_gives_up_what_the_caller_does_not_want():
+    x, group = with_group(1500, 0.1, 9)
+    start = group & (np.random.default_rng(1).random(1500) < 0.6)
+    discriminant, rounds = SelfTrainedDiscriminant(x), []
+
+    def is_large(members: np.ndarray) -> bool:
+        rounds.append(int(members.sum()))
+        return members.sum() > 0.08 * 1500
+
+    assert discriminant.settle(start) is not None
+    assert discriminant.settle(start, is_hopeless=is_large) is None
+    assert len(rounds) == 1 and rounds[0] > 120
+    assert discriminant.settle(start, is_hopeless=lambda members: members.sum() > 160) is not None
