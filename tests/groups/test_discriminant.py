@@ -100,5 +100,6 @@ def test_settle_gives_up_what_the_caller_does_not_want():
 
     assert discriminant.settle(start) is not None
     assert discriminant.settle(start, is_hopeless=is_large) is None
-    assert len(rounds) == 1 and rounds[0] > 120
+    assert len(rounds) == 1
+    assert rounds[0] > 120
     assert discriminant.settle(start, is_hopeless=lambda members: members.sum() > 160) is not None
