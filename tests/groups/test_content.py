@@ -12,7 +12,7 @@ from art_plugins.groups import content
 from art_plugins.groups.content import FEWEST_COMPARED, MOST_ASKED, Contents, content_of
 from art_plugins.groups.evidence import Evidence
 from art_plugins.groups.find import Group, find_groups
-from art_plugins.groups.verdict import clearness_limit, judge_groups, n_questions
+from art_plugins.groups.verdict import NULL_SCALE, clearness_limit, judge_groups, n_questions
 
 K, SIZE, D = 8, 60, 12
 NOBODY = np.zeros(K * SIZE, dtype=bool)
@@ -255,7 +255,7 @@ def test_with_three_classes_there_is_one_question_and_content_tells_nothing() ->
     assert not contents.are_judged
     assert contents.p_value(0, groups[0]) == 1.0
     assert [n_questions(nb_classes) for nb_classes in (2, 3, 4, 100)] == [1, 1, 2, 2]
-    assert clearness_limit(4, 0.01) == pytest.approx(2 * np.log(2 * 4 / 0.01))
+    assert clearness_limit(4, 0.01) == pytest.approx(NULL_SCALE * np.log(2 * 4 / 0.01))
 
 
 @pytest.mark.parametrize("seed", range(3))

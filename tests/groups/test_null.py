@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,25 @@ from art_plugins.groups.verdict import NULL_SCALE, clearest_by_class, clearness_
 RECORDS = Path(__file__).parents[1] / "records"
 
 
-def clearest_of_clean_classes() -> np.ndarray:
-    """The clearness of the clearest group of every class of every clean data set that was measured with nothing trusted."""
-    found: list[float] = []
+def clearest_of_clean_classes() -> dict[str, list[float]]:
+    """
+    The clearness of the clearest group of every class of every clean set that was measured with nothing trusted, by the name
+    of the data set.
+    """
+    found: dict[str, list[float]] = {}
     for path in sorted(RECORDS.glob("filters*.json")):
         for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
             if run["attack"] == "none" and run["filter"] == "layerwise" and run["n_trusted"] == 0:
-                found += run["clearness_by_class"]
-    return np.array(found)
+                found.setdefault(run["case"]["dataset"], []).extend(run["clearness_by_class"])
+    return found
+
+
+def scale_needed(clearness: Sequence[float]) -> float:
+    """The smallest scale that bounds the share of classes that reach a clearness."""
+    largest = np.sort(clearness)[::-1]
+    share = (np.arange(len(largest)) + 1) / len(largest)
+    asked = (largest > 0) & (share < 1)
+    return float(max(largest[asked] / -np.log(share[asked]), default=0.0))
 
 
 def assert_bounded(clearness: np.ndarray) -> None:
@@ -38,34 +50,38 @@ def assert_bounded(clearness: np.ndarray) -> None:
 
 
 def test_null_scale_bounds_the_share_of_clean_classes_that_reach_a_clearness():
+    """All together, and those of each data set that has enough of them to tell: one data set is one user's."""
     clearness = clearest_of_clean_classes()
-    assert len(clearness) >= 200
-    assert_bounded(clearness)
+    assert sum(map(len, clearness.values())) >= 200
+    assert_bounded(np.concatenate(list(clearness.values())))
+    for name, of_one in clearness.items():
+        if len(of_one) >= 100:
+            needed = scale_needed(of_one)
+            print(f"{name}: {len(of_one)} classes, largest clearness {max(of_one):.1f}, scale needed {needed:.2f}")
+            assert_bounded(np.array(of_one))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "mnist"])
 def test_null_scale_holds_for_small_classes_of_a_network_that_many_images_have_trained(data_root, dataset):
     """
-    Small draws of clean classes, in the layers of one network. Sub-populations stand apart there more than in the layers of
-    a network that the draw alone has trained.
+    Small draws of clean classes, in the layers of one network, as the filter looks at them. Sub-populations stand apart
+    there more than in the layers of a network that the draw alone has trained.
     """
     data = image_data(dataset, data_root)
     rows = np.random.default_rng(0).permutation(len(data.x_train))[:15_000]
     x, y = data.x_train[rows], data.y_train[rows]
     training = ImageTraining(network="plain_cnn", nb_epochs=5)
     classifier = train_image_classifier(x, y, len(data.class_names), training)
-    seen = layer_views(classifier, x, y, len(data.class_names), find_blocks(classifier, x[:1]))
+    layers = find_blocks(classifier, x[:1])
     found: list[float] = []
     for size, n_draws in ((30, 3), (60, 3), (100, 3), (200, 2), (500, 1)):
         for draw in range(n_draws):
             random = np.random.default_rng(draw)
             chosen = np.concatenate([random.choice(np.flatnonzero(y == label), size, replace=False) for label in range(10)])
-            views = {name: view[chosen] for name, view in seen.views.items()}
+            views = layer_views(classifier, x[chosen], y[chosen], 10, layers).views
             found += clearest_by_class(find_groups(views, y[chosen], 10, random_state=draw), 10)
     assert len(found) == 120
-    largest = np.sort(found)[::-1][:-1]
-    needed = max(largest[largest > 0] / -np.log((np.flatnonzero(largest > 0) + 1) / len(found)))
-    print(f"{dataset}: largest clearness {max(found):.1f}, scale needed {needed:.2f}")
+    print(f"{dataset}: largest clearness {max(found):.1f}, scale needed {scale_needed(found):.2f}")
     assert max(found) < clearness_limit(10, 0.01)
     assert_bounded(np.array(found))
