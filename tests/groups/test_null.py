@@ -21,10 +21,7 @@ RECORDS = Path(__file__).parents[1] / "records"
 
 
 def clearest_of_clean_classes() -> dict[str, list[float]]:
-    """
-    The clearness of the clearest group of every class of every clean set that was measured with nothing trusted, by the name
-    of the data set.
-    """
+    """The clearness of the clearest group of every class of the clean sets that were measured with nothing trusted."""
     found: dict[str, list[float]] = {}
     for path in sorted(RECORDS.glob("filters*.json")):
         for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
