@@ -66,7 +66,7 @@ class SoundReader:
         """
         with open_sound(item) as (sound, mended):
             rate_hz = sound.samplerate
-            mono, is_loud = _read_mono(sound, math.ceil((self.seconds + MIN_SECONDS) * rate_hz))
+            mono, peak = _read_mono(sound, math.ceil((self.seconds + MIN_SECONDS) * rate_hz))
             if sound.subtype in EIGHT_BIT:
                 mended.append("8-bit")
             if sound.channels > 1:
@@ -74,7 +74,7 @@ class SoundReader:
             if not has_length(sound):
                 mended.append(WRONG_LENGTH)
             n_frames = sound.frames if has_length(sound) else len(mono)
-        if is_loud:
+        if peak > 1:
             mended.append("louder than full scale, clipped")
         if rate_hz != self.sample_rate_hz:
             mended.append("resampled")
@@ -82,9 +82,11 @@ class SoundReader:
         n_whole = math.ceil(n_frames * self.sample_rate_hz / rate_hz)
         if n_whole != self.n_samples:
             mended.append(PADDED if n_whole < self.n_samples else CROPPED)
-        clip = np.zeros(self.n_samples, dtype=np.float32)
-        clip[: len(mono)] = mono[: self.n_samples]
-        if np.abs(clip).max() < NEAR_SILENT:
+        clip = mono[: self.n_samples]
+        if len(clip) < self.n_samples:
+            clip = np.zeros(self.n_samples, dtype=np.float32)
+            clip[: len(mono)] = mono
+        if (_peak(clip) if mended else peak) < NEAR_SILENT:
             mended.append("near silent")
         return clip, mended
 
@@ -138,27 +140,32 @@ def wav_bytes(clip: np.ndarray, sample_rate_hz: int) -> bytes:
     return buffer.getvalue()
 
 
-def _read_mono(sound: Any, wanted: int) -> tuple[np.ndarray, bool]:
-    """The first ``wanted`` samples or all that there are, mixed down, and whether some had to be clipped."""
+def _read_mono(sound: Any, wanted: int) -> tuple[np.ndarray, float]:
+    """The first ``wanted`` samples or all that there are, mixed down, and their peak before they were clipped to 1."""
     known = has_length(sound)
     wanted = min(wanted, sound.frames)
-    blocks, n_read, is_loud = [], 0, False
+    blocks, n_read, highest = [], 0, 0.0
     while n_read < wanted:
         n_block = min(wanted - n_read, max(1, BLOCK_VALUES // sound.channels))
         block = sound.read(n_block, dtype="float32", always_2d=True)
         if not len(block):
             break
-        peak = np.abs(block).max()
-        if not np.isfinite(peak):  # nor is it if any value is NaN
-            raise InvalidInputError("it holds NaN or infinity")
-        if peak > 1:
-            is_loud, block = True, block.clip(-1, 1)
+        if not (peak := _peak(block.reshape(-1))) <= 1:
+            if not np.isfinite(peak):  # nor is it if any value is NaN
+                raise InvalidInputError("it holds NaN or infinity")
+            block = block.clip(-1, 1)
+        highest = max(highest, peak)
         blocks.append(block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float32))
         n_read += len(block)
-    is_estimate = sound.subtype.startswith("MPEG")  # the length of an mp3 is computed from its size
-    if n_read == 0 or (known and n_read < wanted and not is_estimate):
+    # The length of an mp3 is computed from its size.
+    if n_read == 0 or (known and n_read < wanted and not sound.subtype.startswith("MPEG")):
         raise InvalidInputError(f"it is truncated: {n_read} of {wanted} samples are there")
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), is_loud
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), highest
+
+
+def _peak(values: np.ndarray) -> float:
+    """Largest absolute value, (m,); NaN if any value is. It makes no array of the absolute values."""
+    return float(max(np.maximum.reduce(values), -np.minimum.reduce(values)))
 
 
 def _seconds_of(sound: Any) -> float:
