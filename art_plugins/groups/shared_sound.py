@@ -61,13 +61,21 @@ class Sounds:
 class Candidates(NamedTuple):
     """
     The most suspicious clips of a class: ``rows`` (m,) in the data; ``segments`` (m, s) of their whitened sound;
-    ``coherence`` and ``shifts`` (m, m), see :func:`~.coherence.pairwise_coherence`.
+    ``coherence`` and ``shifts`` (m, m), see :func:`~.coherence.pairwise_coherence`; ``are_one`` (m, m), bool: which pairs
+    are of one recording.
     """
 
     rows: np.ndarray
     segments: np.ndarray
     coherence: np.ndarray
     shifts: np.ndarray
+    are_one: np.ndarray
+
+    @property
+    def repeats(self) -> np.ndarray:
+        """Rows of candidates whose recording a candidate before them has as well."""
+        repeats: np.ndarray = self.rows[np.triu(self.are_one, 1).any(axis=0)]
+        return repeats
 
     @property
     def score(self) -> float:
@@ -104,8 +112,9 @@ def candidates_of(sounds: Sounds, rows: np.ndarray, crowding: np.ndarray, centre
     clips, starts = whitened(waveforms, sounds.window), middles - sounds.segment // 2
     segments = cut_segments(clips, starts, sounds.segment)
     coherence, shifts = pairwise_coherence(segments)
-    coherence[are_copies(clips) | are_moved_copies(waveforms, clips, starts[:, None] + shifts - starts)] = 0
-    return Candidates(rows[chosen], segments, coherence, shifts)
+    are_one = are_copies(clips) | are_moved_copies(waveforms, clips, starts[:, None] + shifts - starts)
+    coherence[are_one] = 0
+    return Candidates(rows[chosen], segments, coherence, shifts, are_one)
 
 
 def clips_with_sound(sounds: Sounds, candidates: Candidates, rows: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -70,8 +70,9 @@ def common_sound(clips: np.ndarray, sample_rate_hz: int) -> CommonSound | None:
     white = whitened(clips, window)
     some = white[:N_CANDIDATES]
     coherence, shifts = pairwise_coherence(some)
-    coherence[are_copies(some) | are_moved_copies(clips[:N_CANDIDATES], some, shifts)] = 0
-    candidates = Candidates(np.arange(len(some)), some, coherence, shifts)
+    are_one = are_copies(some) | are_moved_copies(clips[:N_CANDIDATES], some, shifts)
+    coherence[are_one] = 0
+    candidates = Candidates(np.arange(len(some)), some, coherence, shifts, are_one)
     if not np.nan_to_num(candidates.score) > 0:
         return None
     template = template_of(candidates.first_members(), window)
