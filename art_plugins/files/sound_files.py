@@ -22,6 +22,7 @@ MAX_SECONDS = 10.0  # longest clip that is chosen without being asked for
 LENGTH_QUANTILE = 0.95  # of the files; the rest lose their end, so that a few long recordings do not make all clips long
 NEAR_SILENT = 1e-3  # peak, of full scale 1
 EIGHT_BIT = ("PCM_S8", "PCM_U8", "ULAW", "ALAW")
+SOME = 64  # one sample in so many is looked at first: it mostly shows that a clip is not silent
 BLOCK_VALUES = 2**20  # decoded at once, of all channels together
 PADDED, CROPPED = "padded", "cropped"
 
@@ -66,7 +67,7 @@ class SoundReader:
         """
         with open_sound(item) as (sound, mended):
             rate_hz = sound.samplerate
-            mono, peak = _read_mono(sound, math.ceil((self.seconds + MIN_SECONDS) * rate_hz))
+            mono, is_loud = _read_mono(sound, math.ceil((self.seconds + MIN_SECONDS) * rate_hz))
             if sound.subtype in EIGHT_BIT:
                 mended.append("8-bit")
             if sound.channels > 1:
@@ -74,7 +75,7 @@ class SoundReader:
             if not has_length(sound):
                 mended.append(WRONG_LENGTH)
             n_frames = sound.frames if has_length(sound) else len(mono)
-        if peak > 1:
+        if is_loud:
             mended.append("louder than full scale, clipped")
         if rate_hz != self.sample_rate_hz:
             mended.append("resampled")
@@ -86,7 +87,7 @@ class SoundReader:
         if len(clip) < self.n_samples:
             clip = np.zeros(self.n_samples, dtype=np.float32)
             clip[: len(mono)] = mono
-        if (_peak(clip) if mended else peak) < NEAR_SILENT:
+        if _peak(clip[::SOME]) < NEAR_SILENT and _peak(clip) < NEAR_SILENT:
             mended.append("near silent")
         return clip, mended
 
@@ -140,27 +141,26 @@ def wav_bytes(clip: np.ndarray, sample_rate_hz: int) -> bytes:
     return buffer.getvalue()
 
 
-def _read_mono(sound: Any, wanted: int) -> tuple[np.ndarray, float]:
-    """The first ``wanted`` samples or all that there are, mixed down, and their peak before they were clipped to 1."""
-    known = has_length(sound)
+def _read_mono(sound: Any, wanted: int) -> tuple[np.ndarray, bool]:
+    """The first ``wanted`` samples or all that there are, mixed down, and whether some had to be clipped."""
+    known, subtype = has_length(sound), sound.subtype
     wanted = min(wanted, sound.frames)
-    blocks, n_read, highest = [], 0, 0.0
+    blocks, n_read, is_loud = [], 0, False
     while n_read < wanted:
         n_block = min(wanted - n_read, max(1, BLOCK_VALUES // sound.channels))
         block = sound.read(n_block, dtype="float32", always_2d=True)
         if not len(block):
             break
-        if not (peak := _peak(block.reshape(-1))) <= 1:
+        if not subtype.startswith("PCM") and not (peak := _peak(block.reshape(-1))) <= 1:  # whole numbers are in range
             if not np.isfinite(peak):  # nor is it if any value is NaN
                 raise InvalidInputError("it holds NaN or infinity")
-            block = block.clip(-1, 1)
-        highest = max(highest, peak)
+            is_loud, block = True, block.clip(-1, 1)
         blocks.append(block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float32))
         n_read += len(block)
-    # The length of an mp3 is computed from its size.
-    if n_read == 0 or (known and n_read < wanted and not sound.subtype.startswith("MPEG")):
+    is_estimate = subtype.startswith("MPEG")  # the length of an mp3 is computed from its size
+    if n_read == 0 or (known and n_read < wanted and not is_estimate):
         raise InvalidInputError(f"it is truncated: {n_read} of {wanted} samples are there")
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), highest
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), is_loud
 
 
 def _peak(values: np.ndarray) -> float:
