@@ -84,7 +84,9 @@ def search_all(
     before = known["sound"] if known else None
     return {
         "sound": find_shared_sounds(sounds, frames_of, labels, nb_classes, rate, known=before, changed=changed),
-        "filter": find_shared_filters(lambda rows: cepstra(x[rows], SAMPLE_RATE_HZ), labels, nb_classes, rate),
+        "filter": find_shared_filters(
+            lambda rows: cepstra(x[rows], SAMPLE_RATE_HZ), labels, nb_classes, rate, are_one=sounds.are_one
+        ),
     }
 
 

@@ -19,6 +19,7 @@ from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 FRAME_WINDOW_S, FRAME_HOP_S, FRAME_FLOOR = 0.025, 0.01, 1e-4
 BLOCK = 256  # samples that are held in memory together
 BATCH = 64
+FRAMES_BATCH = 16  # the spectra of more clips of a second do not stay in the cache of a core
 REMEDY = "look for samples with extreme values"
 
 Compute: TypeAlias = Callable[[np.ndarray], dict[str, np.ndarray]]  # rows of a block, (m,) -> arrays by name, (m, ...)
@@ -83,7 +84,7 @@ def frames(autoencoder: Autoencoder, x: np.ndarray, numbers: np.ndarray | None =
     if not len(x):
         return frames(autoencoder, np.zeros((1, *x.shape[1:]), dtype=np.float32))[:0]
     with torch.inference_mode():
-        parts = [front_end(batch)[:n_own].numpy() for _, n_own, batch in batches(x, BATCH, padded=True)]
+        parts = [front_end(batch)[:n_own].numpy() for _, n_own, batch in batches(x, FRAMES_BATCH, padded=True)]
     found = np.concatenate(parts)
     if not np.isfinite(found).all():
         row = int(np.argmin(np.isfinite(found).reshape(len(found), -1).all(axis=1)))

@@ -17,6 +17,8 @@ from art_plugins.files.image_files import ImageReader
 from art_plugins.files.sound_files import SoundReader
 from art_plugins.files.sources.samples import Samples
 
+BLOCK_BYTES = 2**20  # of decoded samples, that are written together
+
 
 @dataclass(frozen=True)
 class FolderData:
@@ -51,7 +53,8 @@ def read_folder(found: Samples, reader: SoundReader | ImageReader, verbose: bool
     with tempfile.TemporaryFile() as file:
         n_bytes = math.prod(shape) * reader.dtype.itemsize
         disk_room.take_room(file.fileno(), n_bytes, f"The {len(found.files)} decoded files need")
-        x = np.memmap(file, reader.dtype, "r+", shape=shape)
+        # A file is written in larger parts faster than a memory map, page by page.
+        block = np.empty((max(1, BLOCK_BYTES * len(found.files) // n_bytes), *reader.shape), reader.dtype)
         places: list[int] = []
         skipped = dict(found.skipped_files)
         mended: dict[str, list[str]] = {}
@@ -62,10 +65,15 @@ def read_folder(found: Samples, reader: SoundReader | ImageReader, verbose: bool
             except InvalidInputError as error:
                 skipped[name] = str(error)
                 continue
-            x[len(places)] = sample
+            block[len(places) % len(block)] = sample
             places.append(place)
+            if len(places) % len(block) == 0:
+                file.write(block.data)
             for entry in what:
                 mended.setdefault(entry, []).append(name)
+        file.write(block[: len(places) % len(block)].data)
+        file.flush()
+        x = np.memmap(file, reader.dtype, "r+", shape=shape)
         kept_classes, kept_labels = np.unique([found.labels[place] for place in places], return_inverse=True)
         if len(kept_classes) < 2:
             reason = next(iter(skipped.values()), "")

@@ -35,6 +35,7 @@ SIGNS = (b"RIFF", b"RIFX", b"RF64", b"NIST", b"fLaC", b"OggS", b"FORM", b".snd",
 MP3_IN_WAV = b"\x55\0"  # at byte 20
 RIFF_SIZE_AT = 4  # where a wav file says how long it is
 CHUNK_HEADER_BYTES = 8
+DATA_AT = 44  # bytes of the shortest header of a wav file
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def open_sound(item: Item) -> Iterator[tuple[Any, list[str]]]:
     soundfile = import_optional("soundfile")
     what = "it is not a readable sound file"
     try:
-        check_item(item)
+        n_bytes = check_item(item)
         if isinstance(item, Clip):
             sound = ClipFile(item)
             _check_header(sound)
@@ -61,9 +62,9 @@ def open_sound(item: Item) -> Iterator[tuple[Any, list[str]]]:
             return
         if isinstance(item, np.ndarray):
             raise InvalidInputError("it is a picture, and no sound")
-        with opened(item) as plain:
-            is_mp3 = _is_mp3(plain, item)
-            patches, mended = _wrong_length(plain)
+        head = _first_bytes(item)
+        is_mp3 = _is_mp3(head, item)
+        patches, mended = ({}, []) if _is_plain_wav(head, n_bytes) else _wrong_length(item)
         # The decoder of mp3 writes a line to the terminal for each frame that is damaged.
         quiet = without_output() if is_mp3 else nullcontext()
         with quiet, _patched(item, patches) as file, soundfile.SoundFile(file) as sound:
@@ -77,8 +78,9 @@ def open_sound(item: Item) -> Iterator[tuple[Any, list[str]]]:
         raise InvalidInputError(reason_of(error, what)) from error
 
 
-def check_item(item: Item) -> None:
+def check_item(item: Item) -> int:
     """
+    :return: The number of bytes of a file, or of its content; 0 for another item.
     :raises InvalidInputError: If the item is no file, or empty.
     """
     n_values = len(item) if isinstance(item, bytes) else None
@@ -92,6 +94,7 @@ def check_item(item: Item) -> None:
         n_values = status.st_size
     if n_values == 0:
         raise InvalidInputError("it is empty (0 bytes)")
+    return n_values or 0
 
 
 def has_length(sound: Any) -> bool:
@@ -112,13 +115,20 @@ def reason_of(error: Exception, otherwise: str) -> str:
     return f"{otherwise} ({words})"
 
 
-def _is_mp3(file: Any, item: Item) -> bool:
+def _first_bytes(item: Path | bytes) -> bytes:
+    if isinstance(item, bytes):
+        return item[:DATA_AT]
+    with item.open("rb", buffering=0) as file:
+        return file.read(DATA_AT)
+
+
+def _is_mp3(head: bytes, item: Item) -> bool:
     """
+    :param head: First bytes of the file.
     :raises InvalidInputError: If the file has none of the forms that are read.
     """
-    head = file.read(22)
     if head.startswith(SIGNS):
-        return bool(head[20:] == MP3_IN_WAV)
+        return head[20:22] == MP3_IN_WAV
     starts = head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
     if starts or (isinstance(item, Path) and item.suffix.lower() == ".mp3"):  # there may be padding before the first frame
         return True
@@ -142,8 +152,19 @@ def _check_header(sound: Any) -> None:
         )
 
 
-def _wrong_length(file: Any) -> tuple[dict[int, bytes], list[str]]:
+def _is_plain_wav(head: bytes, n_bytes: int) -> bool:
+    """Whether this is the shortest header of a wav file, with a length that is there: most files have it."""
+    is_shortest = head[:4] == b"RIFF" and head[8:20] == b"WAVEfmt \x10\0\0\0" and head[36:40] == b"data"
+    return is_shortest and 0 < int.from_bytes(head[40:], "little") <= n_bytes - DATA_AT
+
+
+def _wrong_length(item: Path | bytes) -> tuple[dict[int, bytes], list[str]]:
     """If the header of a wav file has a wrong length: the bytes that replace it, by their place; and what was mended."""
+    with opened(item) as file:
+        return _wrong_length_in(file)
+
+
+def _wrong_length_in(file: Any) -> tuple[dict[int, bytes], list[str]]:
     n_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -12,8 +13,14 @@ N_DRAWS = 5  # of as many samples from the rest of the class
 NEAR_COPIES = float(np.sqrt(0.5))  # half as far as others, by squared distance
 
 
+class Features(Protocol):
+    """Gives features by their rows, (m,) to (m, d), as an array (n, d) does."""
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
+
+
 def nearest_fellow_ratio(
-    views: Mapping[str, np.ndarray], rows: np.ndarray, inside: np.ndarray, random_state: int = 0
+    views: Mapping[str, Features], rows: np.ndarray, inside: np.ndarray, random_state: int = 0
 ) -> float:
     """
     How far the members of a group lie from their nearest fellow, over the same for samples that are drawn from the rest of
@@ -25,7 +32,7 @@ def nearest_fellow_ratio(
 
     When this breaks: a poison of near copies of one sample is taken for a sub-population, and only looked at.
 
-    :param views: Name -> features of all samples, (n, d).
+    :param views: Name -> features of all samples, (n, d); only those of samples that are compared are asked for.
     :param rows: Rows of the class, (m,).
     :param inside: Who of them is of the group, (m,), bool.
     :param random_state: Random seed of the samples that are compared.

@@ -9,11 +9,13 @@ those of the voice, the cepstra of different recordings have nothing in common, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from art_plugins.groups.shared_sound import COPY, LIMIT, MOST_LEARNED_FROM, N_PARTNERS, above_limit, mean_of_strangers
+from art_plugins.groups.recordings import COPY, AreOne, never_one
+from art_plugins.groups.shared_sound import LIMIT, MOST_LEARNED_FROM, N_PARTNERS, above_limit, mean_of_strangers
 from art_plugins.groups.sound_search import MOST_OTHERS, SharedSounds, class_score
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outlying import outlying_scores
@@ -23,6 +25,7 @@ LOWEST_HZ = 200.0  # hum of the mains and its first harmonics are left out
 QUIETEST = 1e-3  # share of the median power, that is added to all: noise in the gaps of the spectrum has no say
 MOST_CLIPS, MOST_REFERENCE = 1_500, 600  # of one class that are judged, and that they are compared with
 N_ROUNDS = 3
+MOST_PARTNERS = 60  # of one clip, among which five are sought that are of other recordings
 BATCH = 256
 
 Signals = Callable[[np.ndarray], np.ndarray]  # rows (m,) to signals (m, L)
@@ -50,7 +53,12 @@ def cepstra(waveforms: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 
 def find_shared_filters(
-    cepstra_of: Signals, labels: np.ndarray, nb_classes: int, false_alarm_rate: float, random_state: int = 0
+    cepstra_of: Signals,
+    labels: np.ndarray,
+    nb_classes: int,
+    false_alarm_rate: float,
+    random_state: int = 0,
+    are_one: AreOne = never_one,
 ) -> SharedSounds:
     """
     Look in every class for clips that went through one filter, which those of the other classes did not.
@@ -60,13 +68,14 @@ def find_shared_filters(
     of :func:`~.sound_search.class_score`. In a called class, every clip is compared with the mean cepstrum of the group,
     which is learned in two halves.
 
-    When this breaks: fewer than four classes can be judged; one room or device recorded a part of one class alone; copies
-    of a clip that were changed a little; a change of pitch or tempo, which is no filter.
+    When this breaks: fewer than four classes can be judged; one room or device recorded a part of one class alone; a change
+    of pitch or tempo, which is no filter.
 
     :param cepstra_of: Gives :func:`cepstra` of clips by their rows.
     :param labels: Class of each clip, shape (n,), 0 to K - 1.
     :param false_alarm_rate: Accepted chance that any class is called in data without poison, between 0 and 1.
     :param random_state: Seed of the samples of clips.
+    :param are_one: Tells which pairs of clips are of one recording, whose cepstra are alike without a filter.
     :return: As for sounds; ``coherence`` is the correlation of the fifth most crowded clip with its fifth most similar one.
     """
     random = np.random.default_rng(random_state)
@@ -76,7 +85,7 @@ def find_shared_filters(
     for label, own in enumerate(rows):
         others = _others(rows, label, MOST_REFERENCE, random)
         if len(own) > 2 * N_PARTNERS and len(others):
-            like_own, crowding = cepstral_crowding(cepstra_of(own), cepstra_of(others))
+            like_own, crowding = cepstral_crowding(cepstra_of(own), cepstra_of(others), partial(_are_one_of, are_one, own))
             crowded[label] = own[np.argsort(-crowding, kind="stable")]
             coherence[label] = np.sort(like_own)[-N_PARTNERS]
             scores[label] = class_score(crowding, coherence[label])
@@ -85,31 +94,46 @@ def find_shared_filters(
     matches = np.full(len(labels), np.nan)
     for label in called:
         own = np.flatnonzero(labels == label)
-        matches[own] = clips_with_filter(cepstra_of, crowded[label], own, _others(rows, label, MOST_OTHERS, random))
+        others = _others(rows, label, MOST_OTHERS, random)
+        matches[own] = clips_with_filter(cepstra_of, crowded[label], own, others, are_one)
     return SharedSounds(scores, judged.p_values, coherence, called, [], matches)
 
 
-def cepstral_crowding(own: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cepstral_crowding(own: np.ndarray, others: np.ndarray, are_one: AreOne = never_one) -> tuple[np.ndarray, np.ndarray]:
     """
     Compare the similarity of clips to those of their class and to those of the other classes.
 
     :param own: Cepstra of a class, shape (m, L); the first 600 are those that all are compared with.
     :param others: Cepstra of the other classes, shape (m', L).
+    :param are_one: Tells by positions in the class which pairs are of one recording. It is asked only of those pairs on
+        which the ten most crowded and the ten most similar clips depend.
     :return: Correlation of each clip with its fifth most similar other clip of the class, and crowding: the difference of
         that and the correlation of matched rank with the other classes, both as Fisher's z. Copies of a clip do not count.
     """
     reference = own[:MOST_REFERENCE]
     within = own @ reference.T
     within[within > COPY] = -1  # the clip itself is one
-    like_own = np.sort(within, axis=1)[:, -N_PARTNERS]
     rank = int(np.clip(round(N_PARTNERS * len(others) / len(reference)), 1, len(others)))
     like_others = np.sort(own @ others.T, axis=1)[:, -rank]
-    ends = -COPY, COPY
-    crowding: np.ndarray = np.arctanh(like_own.clip(*ends)) - np.arctanh(like_others.clip(*ends))
-    return like_own, crowding
+    asked = within == -1
+    while True:
+        like_own = np.sort(within, axis=1)[:, -N_PARTNERS]
+        crowding: np.ndarray = np.arctanh(like_own.clip(-COPY, COPY)) - np.arctanh(like_others.clip(-COPY, COPY))
+        first = np.unique([np.argsort(-of, kind="stable")[: 2 * N_PARTNERS] for of in (crowding, like_own)])
+        partners = np.argsort(-within[first], axis=1, kind="stable")[:, :N_PARTNERS]
+        rows, columns = np.repeat(first, partners.shape[1]), partners.reshape(-1)
+        new = ~asked[rows, columns]
+        if not new.any():
+            return like_own, crowding
+        rows, columns = rows[new], columns[new]
+        asked[rows, columns] = True
+        is_one = are_one(rows, columns)
+        within[rows[is_one], columns[is_one]] = -1
 
 
-def clips_with_filter(cepstra_of: Signals, crowded: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.ndarray:
+def clips_with_filter(
+    cepstra_of: Signals, crowded: np.ndarray, own: np.ndarray, others: np.ndarray, are_one: AreOne = never_one
+) -> np.ndarray:
     """
     Find the clips of a class that have what its most crowded clip and the clips like it have in common.
 
@@ -118,13 +142,16 @@ def clips_with_filter(cepstra_of: Signals, crowded: np.ndarray, own: np.ndarray,
     :param crowded: Sampled rows of the class, the most crowded first.
     :param own: All rows of the class, in order, shape (m,).
     :param others: Rows of other classes, which show what a clip matches by chance.
+    :param are_one: As for :func:`find_shared_filters`.
     :return: Shape (m,): ratio of each clip's match to the limit; above 1 it has the filter.
     """
     described, reference = cepstra_of(own), cepstra_of(others)
     pivot = np.searchsorted(own, crowded[0])
     like_pivot = described @ described[pivot]
     like_pivot[like_pivot > COPY] = -1
-    learned = [np.concatenate([[pivot], np.argsort(-like_pivot, kind="stable")[:N_PARTNERS]])]
+    partners = np.argsort(-like_pivot, kind="stable")[:MOST_PARTNERS]
+    is_one = are_one(np.full(len(partners), own[pivot]), own[partners])
+    learned = [np.concatenate([[pivot], partners[~is_one][:N_PARTNERS]])]
     for _ in range(N_ROUNDS + 1):
         means = np.stack([described[chosen].mean(axis=0) for chosen in learned], axis=1)
         ratios = (described @ means) / np.maximum(np.quantile(reference @ means, LIMIT, axis=0), 1e-30)
@@ -134,6 +161,10 @@ def clips_with_filter(cepstra_of: Signals, crowded: np.ndarray, own: np.ndarray,
         chosen = np.argsort(-best, kind="stable")[:n_learned]
         learned = [chosen[::2], chosen[1::2]]
     return above_limit(best)
+
+
+def _are_one_of(are_one: AreOne, own: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return are_one(own[first], own[second])
 
 
 def _others(rows: list[np.ndarray], label: int, most: int, random: np.random.Generator) -> np.ndarray:

@@ -21,6 +21,7 @@ from art_plugins.groups.coherence import (
     template_of,
     whitened,
 )
+from art_plugins.groups.recordings import are_copies, are_moved_copies, one_recording
 
 N_CANDIDATES = 40  # clips of the most crowded windows of a class
 N_PARTNERS = 5  # other candidates that a clip must share its sound with: one speaker's repetitions of a word give four
@@ -32,7 +33,6 @@ LIMIT = 0.998  # quantile of the matches with clips of other classes, above whic
 # Of the median match in the group: masked by loud speech, an added clap or burst keeps .45 of it in all but a fiftieth of
 # the clips. Chosen with clap and tone, on five of eleven words.
 LEAST_SHARE = 0.35
-COPY = 0.95  # correlation of two whole clips, from which they are copies of one recording
 BATCH = 256
 
 
@@ -45,25 +45,37 @@ class Sounds:
     """
 
     def __init__(self, waveforms_of: Callable[[np.ndarray], np.ndarray], sample_rate_hz: int) -> None:
-        self._waveforms_of, self.sample_rate_hz = waveforms_of, sample_rate_hz
+        self.waveforms_of, self.sample_rate_hz = waveforms_of, sample_rate_hz
         self.window = max(8, round(WINDOW_S * sample_rate_hz))
         self.segment = max(self.window, round(SEGMENT_S * sample_rate_hz))
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Give the whitened clips of some rows, (m, S)."""
-        return whitened(self._waveforms_of(rows), self.window)
+        return whitened(self.waveforms_of(rows), self.window)
+
+    def are_one(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Tell whether the clips of some rows, (m,), are of one recording with those of other rows, (m,); (m,), bool."""
+        return one_recording(self.waveforms_of(rows), self.waveforms_of(others), self.window)
 
 
 class Candidates(NamedTuple):
     """
     The most suspicious clips of a class: ``rows`` (m,) in the data; ``segments`` (m, s) of their whitened sound;
-    ``coherence`` and ``shifts`` (m, m), see :func:`~.coherence.pairwise_coherence`.
+    ``coherence`` and ``shifts`` (m, m), see :func:`~.coherence.pairwise_coherence`; ``are_one`` (m, m), bool: which pairs
+    are of one recording.
     """
 
     rows: np.ndarray
     segments: np.ndarray
     coherence: np.ndarray
     shifts: np.ndarray
+    are_one: np.ndarray
+
+    @property
+    def repeats(self) -> np.ndarray:
+        """Rows of candidates whose recording a candidate before them has as well."""
+        repeats: np.ndarray = self.rows[np.triu(self.are_one, 1).any(axis=0)]
+        return repeats
 
     @property
     def score(self) -> float:
@@ -87,7 +99,8 @@ class Candidates(NamedTuple):
 
 def candidates_of(sounds: Sounds, rows: np.ndarray, crowding: np.ndarray, centres: np.ndarray) -> Candidates:
     """
-    Take the clips of the most crowded windows of a class, and correlate what is around those windows.
+    Take the clips of the most crowded windows of a class, and correlate what is around those windows. Clips of one
+    recording count as not correlated.
 
     :param rows: Rows of the clips, shape (m,).
     :param crowding: Crowding of the windows of the clips, shape (m, W).
@@ -95,24 +108,13 @@ def candidates_of(sounds: Sounds, rows: np.ndarray, crowding: np.ndarray, centre
     """
     chosen = np.argsort(-crowding.max(axis=1), kind="stable")[:N_CANDIDATES]
     middles = centres[crowding[chosen].argmax(axis=1)]
-    clips = sounds(rows[chosen])
-    segments = cut_segments(clips, middles - sounds.segment // 2, sounds.segment)
+    waveforms = sounds.waveforms_of(rows[chosen])
+    clips, starts = whitened(waveforms, sounds.window), middles - sounds.segment // 2
+    segments = cut_segments(clips, starts, sounds.segment)
     coherence, shifts = pairwise_coherence(segments)
-    coherence[are_copies(clips)] = 0
-    return Candidates(rows[chosen], segments, coherence, shifts)
-
-
-def are_copies(clips: np.ndarray) -> np.ndarray:
-    """
-    Tell which pairs of clips are one recording: a person who is recorded once shares no sound with others.
-
-    :param clips: Whitened, shape (m, S).
-    :return: Shape (m, m), bool.
-    """
-    norms = np.linalg.norm(clips, axis=1)
-    unit = clips / np.maximum(norms, 1e-30)[:, None]
-    pairs: np.ndarray = np.abs(unit @ unit.T) > COPY
-    return pairs
+    are_one = are_copies(clips) | are_moved_copies(waveforms, clips, starts[:, None] + shifts - starts)
+    coherence[are_one] = 0
+    return Candidates(rows[chosen], segments, coherence, shifts, are_one)
 
 
 def clips_with_sound(sounds: Sounds, candidates: Candidates, rows: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -78,8 +78,8 @@ def find_shared_sounds(
 
     When this breaks: fewer than four classes can be judged; fewer than about fifteen clips have the sound; every class has
     it; the sound differs from clip to clip and is masked; a class whose own sounds are as alike as the trigger's (one
-    synthesised voice); many copies of a clip that were changed a little; a change of the whole clip, such as reverberation
-    or another pitch.
+    synthesised voice); a change of the whole clip, such as reverberation or another pitch. Clips of one recording, such as
+    those of an augmented data set, count once (:func:`~.recordings.are_moved_copies`).
 
     :param sounds: The clips.
     :param frames_of: Gives the log-mel frames of clips by their rows, one frame every 10 ms: (m,) to (m, T, F).
@@ -100,7 +100,7 @@ def find_shared_sounds(
         crowding = class_crowding(clips, label, N_PARTNERS, random)
         candidates = candidates_of(sounds, rows, crowding, _centres(crowding.shape[1], sounds.sample_rate_hz))
         coherence[label] = candidates.score
-        scores[label] = class_score(crowding.max(axis=1), candidates.score)
+        scores[label] = class_score(crowding.max(axis=1)[~np.isin(rows, candidates.repeats)], candidates.score)
         found[label] = crowding, candidates
     judged = outlying_scores(scores, false_alarm_rate)
     called = [int(label) for label in np.flatnonzero(judged.called) if label in found]

@@ -47,13 +47,14 @@ def search_sounds(
     def waveforms(rows: np.ndarray) -> np.ndarray:
         return np.asarray(x[rows]).reshape(len(rows), int(np.prod(x.shape[1:])))
 
+    sounds = Sounds(waveforms, rate_hz)
+
+    def cepstra_of(rows: np.ndarray) -> np.ndarray:
+        return cepstra(waveforms(rows), rate_hz)
+
     return {
-        "sound": find_shared_sounds(
-            Sounds(waveforms, rate_hz), lambda rows: spectra[rows], labels, nb_classes, rate, random_state
-        ),
-        "filter": find_shared_filters(
-            lambda rows: cepstra(waveforms(rows), rate_hz), labels, nb_classes, rate, random_state
-        ),
+        "sound": find_shared_sounds(sounds, lambda rows: spectra[rows], labels, nb_classes, rate, random_state),
+        "filter": find_shared_filters(cepstra_of, labels, nb_classes, rate, random_state, sounds.are_one),
     }
 
 

@@ -80,16 +80,19 @@ class FrontEnd:
             the others look equal.
         """
         self.mean, self.scale = 0.0, 1.0
-        parts = []
-        for start, _, batch in batches(x, max(batch_size, LEAST_AT_ONCE)):
+        # One array for all: small arrays that are made in the loop would lie between the large ones of the batches, which
+        # keeps the memory of each batch from being used again.
+        moments = np.empty((2, len(x)))
+        for start, n_own, batch in batches(x, max(batch_size, LEAST_AT_ONCE)):
             values = self(batch.to(device)).double().flatten(1)
             if not (values.abs() < LARGEST).all():  # nor is NaN
                 bad = start + int((~(values.abs() < LARGEST).all(dim=1)).nonzero()[0])
                 raise InvalidInputError(
                     f"x[{bad}] holds NaN, infinity or a value out of range; remove or mend such samples first."
                 )
-            parts.append(torch.stack([values.mean(dim=1), values.var(dim=1, correction=0)]).cpu().numpy())
-        means, variances = np.concatenate(parts, axis=1)
+            moments[0, start : start + n_own] = values.mean(dim=1).cpu().numpy()
+            moments[1, start : start + n_own] = values.var(dim=1, correction=0).cpu().numpy()
+        means, variances = moments
         self.mean = float(means.mean())
         squares = variances + (means - self.mean) ** 2
         self.scale = float(squares.mean()) ** 0.5 or 1.0

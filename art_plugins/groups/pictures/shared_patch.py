@@ -74,8 +74,11 @@ class Album:
 
     def are_near_copies(self, rows: np.ndarray, inside: np.ndarray, random_state: int) -> bool:
         """Tell whether some of the pictures of a class (m,) are near copies of one another; ``inside`` (m,), bool."""
-        pixels = {"pixels": self._bounded(rows).reshape(len(rows), -1)}
-        return nearest_fellow_ratio(pixels, np.arange(len(rows)), inside, random_state) < NEAR_COPIES
+        return nearest_fellow_ratio({"pixels": self}, rows, inside, random_state) < NEAR_COPIES
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Give the pixels of some rows, (m, D), as they are compared with one another."""
+        return self._bounded(rows).reshape(len(rows), -1)
 
     def _bounded(self, rows: np.ndarray) -> np.ndarray:
         return bounded(self._pictures_of(rows))

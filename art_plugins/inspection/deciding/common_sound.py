@@ -20,7 +20,8 @@ from art_plugins.groups.coherence import (
     template_of,
     whitened,
 )
-from art_plugins.groups.shared_sound import MOST_LEARNED_FROM, N_CANDIDATES, WINDOW_S, Candidates, are_copies
+from art_plugins.groups.recordings import are_copies, are_moved_copies
+from art_plugins.groups.shared_sound import MOST_LEARNED_FROM, N_CANDIDATES, WINDOW_S, Candidates
 
 N_MATCHES, N_FITS = 2, 6  # rounds in which the places, and then the sound and its level in each clip, are learned
 SHARPNESS = 0.01  # of the mean power of a residual: how far below it a part of a clip may count more than others
@@ -69,8 +70,9 @@ def common_sound(clips: np.ndarray, sample_rate_hz: int) -> CommonSound | None:
     white = whitened(clips, window)
     some = white[:N_CANDIDATES]
     coherence, shifts = pairwise_coherence(some)
-    coherence[are_copies(some)] = 0
-    candidates = Candidates(np.arange(len(some)), some, coherence, shifts)
+    are_one = are_copies(some) | are_moved_copies(clips[:N_CANDIDATES], some, shifts)
+    coherence[are_one] = 0
+    candidates = Candidates(np.arange(len(some)), some, coherence, shifts, are_one)
     if not np.nan_to_num(candidates.score) > 0:
         return None
     template = template_of(candidates.first_members(), window)
