@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from art_plugins.defences.guarded_reduction import both_views, is_precise
 from art_plugins.defences.layers.mahalanobis import VIEWS, MahalanobisRule
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.layer_reduction import projected
 from art_plugins.statistics.layer_gaussian import DISTANCE_RATIO, LEAST_DISTANCE, MAHALANOBIS_DISTANCE, LayerGaussian
 from art_plugins.statistics.layer_scores import MOST_DEVIATIONS, MOST_LAYERS, QUESTIONS
 
@@ -27,9 +28,9 @@ class LayerScore(nn.Module):
     The score of a :class:`MahalanobisRule` less a threshold.
 
     Most of the time goes into reading the activations and into bringing the vectors of each layer to unit covariance. The
-    latter is one product in single precision for each view of a layer, a random projection included. The score differs from
-    that of the rule in the sixth digit; all else is in double precision. Where both views of a layer are the same vectors,
-    as they are of a layer without feature maps, they are measured once.
+    latter is one product in single precision for each view of a layer. The score differs from that of the rule in the sixth
+    digit; all else is in double precision. Where both views of a layer are the same vectors, as they are of a layer without
+    feature maps, they are measured once.
 
     :param rule: The fitted rule.
     :param threshold: Samples with a higher score stand out.
@@ -144,39 +145,36 @@ class ClassDistances(nn.Module):
     """
     Squared Mahalanobis distances of :class:`LayerGaussian` in PyTorch, by two products.
 
-    A projection, the scales and the whitening are one matrix. A centre in single precision is subtracted first, so that
-    vectors far from zero lose nothing; what it lacks of the exact centre is in the means of the classes. A feature that
-    does not vary has a row of zeros.
+    The scales and the whitening are one matrix. A centre in single precision is subtracted first, so that vectors far from
+    zero lose nothing; what it lacks of the exact centre is in the means of the classes. A feature that does not vary has a
+    row of zeros.
 
     :param gaussian: The Gaussians of a view of a layer.
-    :param projection: Random directions for long vectors, (D, d), or ``None``.
+    :param projection: How long vectors are shortened, see :func:`~art_plugins.features.layer_reduction.projected`, or
+        ``None``.
     """
 
     def __init__(self, gaussian: LayerGaussian, projection: np.ndarray | None) -> None:
         super().__init__()
         whitening = np.zeros((len(gaussian.used), len(gaussian.whitening)))
         whitening[gaussian.used] = gaussian.whitening.T / gaussian.scale[gaussian.used][:, None]
-        centre = np.where(gaussian.used, gaussian.centre, 0.0)
-        if projection is None:
-            exact = centre
-        else:
-            directions = projection.astype(np.float64)
-            # The shortest vector whose projection is the centre.
-            exact = directions @ np.linalg.solve(directions.T @ directions, centre)
-            whitening = directions @ whitening
-        rounded = exact.astype(np.float32)
-        means = gaussian.means + (exact - rounded) @ whitening
+        exact = np.where(gaussian.used, gaussian.centre, 0.0)
+        centre = exact.astype(np.float32)
+        means = gaussian.means + (exact - centre) @ whitening
+        self.is_projected, self.n_dims = projection is not None, len(centre)
         constants = {
-            "centre": rounded,
+            "centre": centre,
             "whitening": whitening.astype(np.float32),
             "minus_twice_means": -2 * means.T,
             "lengths": (means**2).sum(axis=1),
         }
-        register(self, constants)
+        register(self, constants if projection is None else constants | {"projection": projection})
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Vectors, (B, D), to (B, K), in double precision."""
         constant = dict(self.named_buffers())
+        if self.is_projected:
+            vectors = projected(vectors, constant["projection"], self.n_dims)
         white = ((vectors - constant["centre"]) @ constant["whitening"]).double()
         # The squared differences, multiplied out: a product of matrices, and nothing of size B x K x D.
         lengths = torch.linalg.vector_norm(white, dim=1, keepdim=True) ** 2
