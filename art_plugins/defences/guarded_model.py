@@ -173,6 +173,7 @@ class GaussianLikelihoods(nn.Module):
         self.is_whole = len(used) == len(densities.used)
         noise = densities.noise
         spread = noise[densities.owners][:, None] ** 0.5
+        factors = densities.factors / spread
         indicator = (densities.owners[:, None] == np.arange(len(noise))).astype(np.float32)
         constants = {
             "used": used,
@@ -182,8 +183,8 @@ class GaussianLikelihoods(nn.Module):
             "variances": densities.variances,
             "means": densities.means.T,
             "noise": noise,
-            "factors": (densities.factors / spread).T.astype(np.float32),
-            "minus_offsets": -np.einsum("qr,qr->q", densities.factors / spread, densities.means[densities.owners]).astype(np.float32),
+            "factors": factors.T.astype(np.float32),
+            "minus_offsets": -np.einsum("qr,qr->q", factors, densities.means[densities.owners]).astype(np.float32),
             "indicator": indicator,
             "constants": densities.log_scales - 0.5 * (len(used) * np.log(2 * np.pi) + (densities.means**2).sum(1) / noise),
         }

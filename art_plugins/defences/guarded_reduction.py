@@ -11,8 +11,8 @@ from art_plugins.statistics.layer_gaussian import LayerGaussian
 
 SMALL_MAP = 256  # cells by a product of matrices up to this number of places; by sums along rows and columns for more
 ROUNDING = 1e-6  # relative error of a sum of squares in single precision
-# Error of a channel's deviation, in deviations of benign samples, that the short way may have: a tenth of the error of these
-# deviations themselves, if they are of 5,000 samples (1 / sqrt(2 n)).
+# Error of a channel's deviation, in deviations of benign samples, that the short way may have: a tenth of the error of
+# these deviations themselves, if they are of 5,000 samples (1 / sqrt(2 n)).
 BORNE = 1e-3
 
 
