@@ -178,7 +178,8 @@ class ClassDistances(nn.Module):
         white = ((vectors - constant["centre"]) @ constant["whitening"]).double()
         # The squared differences, multiplied out: a product of matrices, and nothing of size B x K x D.
         lengths = torch.linalg.vector_norm(white, dim=1, keepdim=True) ** 2
-        return torch.addmm(constant["lengths"], white, constant["minus_twice_means"]) + lengths
+        squared: Tensor = torch.addmm(constant["lengths"], white, constant["minus_twice_means"]) + lengths
+        return squared
 
 
 def _margin(logits: Tensor, predicted: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ def short_deviations(maps: Tensor, means: Tensor) -> Tensor:
     :return: (B, C), float32.
     """
     squares = torch.linalg.vector_norm(maps, dim=2).double() ** 2 / maps.shape[2]
-    return (squares - means.double() ** 2).clamp_min(0).sqrt().float()
+    deviations: Tensor = (squares - means.double() ** 2).clamp_min(0).sqrt().float()
+    return deviations
 
 
 def is_precise(gaussian: LayerGaussian) -> bool:

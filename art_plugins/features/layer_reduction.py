@@ -101,7 +101,7 @@ def projected(vectors: Tensor, directions: Tensor, max_dims: int) -> Tensor:
         return vectors @ directions.to(vectors.dtype)
     missing = -int(directions.shape[0]) % max_dims  # an int also where TorchScript traces it
     signed = functional.pad(vectors * directions.to(vectors.dtype), (0, missing))
-    return signed.unflatten(1, (-1, max_dims)).sum(dim=1)
+    return signed.reshape(signed.shape[0], -1, max_dims).sum(dim=1)
 
 
 class ClassSums:
