@@ -74,6 +74,36 @@ def projection_matrix(n_dims: int, max_dims: int, random_state: int) -> np.ndarr
     return matrix
 
 
+def folding_signs(n_dims: int, max_dims: int, random_state: int) -> np.ndarray | None:
+    """
+    Draw the signs of :func:`projected` for vectors that are longer than ``max_dims``.
+
+    :return: (n_dims,), float32, each 1 or -1; ``None`` if nothing has to be shortened.
+    """
+    if n_dims <= max_dims:
+        return None
+    return np.random.default_rng([random_state, n_dims]).choice(np.array([-1, 1], dtype=np.float32), n_dims)
+
+
+def projected(vectors: Tensor, directions: Tensor, max_dims: int) -> Tensor:
+    """
+    Shorten vectors at random. Value j is multiplied by sign j and added to place j modulo ``max_dims``.
+
+    Lengths and products are kept on average, as by normal directions (the count sketch of Charikar et al. 2002; Weinberger
+    et al., Feature hashing for large scale multitask learning, 2009). One sum of each value takes the place of
+    ``max_dims``.
+
+    :param vectors: (B, D).
+    :param directions: Signs, (D,), or a matrix, (D, max_dims), as an older release has drawn it.
+    :return: (B, max_dims).
+    """
+    if directions.ndim == 2:
+        return vectors @ directions.to(vectors.dtype)
+    missing = -int(directions.shape[0]) % max_dims  # an int also where TorchScript traces it
+    signed = functional.pad(vectors * directions.to(vectors.dtype), (0, missing))
+    return signed.reshape(signed.shape[0], -1, max_dims).sum(dim=1)
+
+
 class ClassSums:
     """
     Sums of the flattened activations of each class at each layer, (K, D), in double precision on the model's device, and

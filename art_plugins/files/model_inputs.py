@@ -47,8 +47,9 @@ def find_input(
     if len(size) == 1:
         raise InvalidInputError(
             f"The model does not take waveforms of {size[0]:,} samples ({reasons[0] if reasons else 'no class scores'}). "
-            "If it was trained on clips of another length, give --seconds. If it takes spectrograms, save it together with "
-            "the step that makes them, torch.jit.script(nn.Sequential(spectrogram, model)), so that it takes waveforms."
+            "If it was trained on clips of another length, give --seconds. If it takes spectrograms, put the step that "
+            "makes them before it: save torch.jit.script(nn.Sequential(spectrogram, model)), also for a TorchScript "
+            "model; or let the function of --factory return nn.Sequential(spectrogram, model), for the same weights."
         )
     raise InvalidInputError(
         f"The model takes neither grey nor coloured images of {size[0]} x {size[1]} pixels ({reasons[0]}); give --size, "

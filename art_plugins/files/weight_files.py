@@ -90,10 +90,12 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
     """
     Put the weights into a network.
 
-    Parallel training, compiling or a trainer may have put a prefix before the names; it is removed.
+    Parallel training, compiling or a trainer may have put a prefix before the names; it is removed. The weights may be
+    those of one part of the network, if nothing else in it is learned, such as a step that makes spectrograms.
 
     :raises InvalidInputError: If they are those of another network, or are not finite.
     """
+    network = _learned_part(network, weights)
     own = network.state_dict()
     fitting = _renamed(weights, set(own))
     for name, value in fitting.items():
@@ -114,6 +116,17 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
             f"{len(broken)} of the {len(fitting)} weights in {path} are not finite, such as {broken[0]!r}: the training "
             "has failed, or the file is damaged."
         )
+
+
+def _learned_part(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The child of a network that the weights fit and that holds all its parameters; else the network itself."""
+    if _fits(weights, set(network.state_dict())):
+        return network
+    for part in network.children():
+        inside = {id(one) for one in part.parameters()}
+        if all(id(one) in inside for one in network.parameters()) and _fits(weights, set(part.state_dict())):
+            return part
+    return network
 
 
 def _why_odd(value: Tensor, own: Tensor | None) -> str | None:
@@ -192,6 +205,12 @@ def _state_dict(content: Any) -> dict[str, Tensor] | None:
             return tensors or None
         content = inner
     return None
+
+
+def _fits(weights: Mapping[str, Tensor], wanted: set[str]) -> bool:
+    """Whether the weights are those of a network with these names, perhaps behind a common beginning."""
+    needed = {name for name in wanted if not name.endswith(COUNTERS)}
+    return bool(needed) and needed <= set(_renamed(weights, wanted)) <= wanted
 
 
 def _renamed(weights: Mapping[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from art_plugins.inspection.verdicts.words import (
     without_backdoor,
 )
 from art_plugins.reports.trigger_figures import norm_text
-from art_plugins.statistics.outliers import gap_below_highest
+from art_plugins.statistics.outliers import gaps_below
 from art_plugins.triggers.found import Inversion, false_alarm_rate, listed
 
 FEW_CLASSES = 5
@@ -80,7 +80,7 @@ def _too_near(index: np.ndarray, threshold: float) -> str:
     if np.nanmax(index) <= threshold:
         return ""
     return (
-        f"It is above the threshold, but it lies only {gap_below_highest(index):.2f} above the next class: in clean models "
+        f"It is above the threshold, but it lies only {gaps_below(index)[0]:.2f} above the next class: in clean models "
         "classes differ as much, and a backdoor's target stands apart. Look at the pattern. "
     )
 

@@ -45,20 +45,20 @@ def highest(index: np.ndarray, threshold: float) -> int | None:
     return int(np.nanargmax(index))
 
 
-def gap_below_highest(index: np.ndarray) -> float:
+def gaps_below(index: np.ndarray) -> np.ndarray:
     """
-    Say how far the highest index lies above the next one, or above 0, the index of the median, if that is higher.
+    Say how far each index lies above the next one, from the highest on, or above 0, the index of the median, if that is
+    higher.
 
-    If large indices are exponentially distributed, so is this gap, with the same scale whatever the number of classes is
-    (Renyi 1953): of more classes both indices grow alike.
+    If large indices are exponentially distributed, so is the gap below the j-th, and its scale is theirs divided by j,
+    whatever the number of classes is (Renyi 1953): of more classes all indices grow alike.
 
     :param index: Indices of the classes, (K,); NaN is left out.
-    :return: 0 where no index is known.
+    :return: (k,), at least 0, for the k indices that are known.
     """
-    known = np.sort(index[np.isfinite(index)])
-    if not len(known):
-        return 0.0
-    return float(known[-1] - max(known[-2] if len(known) > 1 else 0.0, 0.0))
+    known = np.maximum(np.sort(index[np.isfinite(index)])[::-1], 0.0)
+    gaps: np.ndarray = -np.diff(known, append=0.0)
+    return gaps
 
 
 def lower_reading(readings: Sequence[np.ndarray]) -> np.ndarray:

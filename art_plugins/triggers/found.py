@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.statistics.outliers import gap_below_highest, highest
+from art_plugins.statistics.outliers import gaps_below, highest
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 
 INDEX_RULE = (
@@ -17,7 +17,9 @@ INDEX_RULE = (
     "neither for its class nor in the comparison. Its class is not decided, unless its index is above the threshold. The "
     "class of the highest index is called a backdoor's target if that index is above the threshold and the class stands "
     "apart: its index lies at least 2.58 above that of the next class, or is so high that at most 1 in 100 clean models "
-    "has such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next."
+    "has such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next. "
+    "A model may have several targets. So a few classes above the threshold, fewer than half, may stand apart together: "
+    "the lowest of them lies at least 2.58 above the next class."
 )
 # The null: the indices of the classes of 17 clean models with 10 to 92 classes (the records in_flight,
 # in_flight_cifar10_clean and in_flight_classes), of which the highest are 5.0 and 3.3, and the gaps between the two highest
@@ -25,7 +27,7 @@ INDEX_RULE = (
 # a tenth, at which exp(-q / scale) is nowhere below the share of the classes, or of the models, that reach q.
 NULL_SCALE = 0.9
 GAP_SCALE = 0.8
-GAP_RATE, ALONE_RATE = 0.04, 0.01  # of clean models that a gap, or an index alone, accuses; their sum is 2 in 40
+GAP_RATE, ALONE_RATE = 0.04, 0.01  # of clean models that the first gap, or an index alone, accuses; their sum is 2 in 40
 THRESHOLD = 3.5  # robust deviations from which a value counts as an outlier (Iglewicz and Hoaglin 1993)
 MOST_NAMES = 10  # classes that a sentence names
 
@@ -174,14 +176,16 @@ class Inversion(NamedTuple):
 def false_alarm_rate(threshold: float, nb_classes: int) -> float:
     """
     Give the share of clean models that are accused, at most. A class is accused by a gap below it or by its index alone.
-    The rates of both are added; the gap's does not depend on the number of classes. A high threshold lowers their sum: the
-    index of a clean class is exponential at most, and the classes are counted by Bonferroni's bound.
+    The rates are added; those of the gaps do not depend on the number of classes. The gap below the j-th class has the
+    scale of the first divided by j, so that the same length has the rate of the first to the power of j. A high threshold
+    lowers their sum: the index of a clean class is exponential at most, and the classes are counted by Bonferroni's bound.
 
     :param threshold: Index above which a class may be called a backdoor's target.
     :param nb_classes: Number of classes of the models.
     :return: 0 to 1.
     """
-    return float(min(GAP_RATE + ALONE_RATE, nb_classes * np.exp(-max(threshold, 0.0) / NULL_SCALE)))
+    by_gaps = sum(GAP_RATE**place for place in range(1, _most_together(nb_classes) + 1))
+    return float(min(by_gaps + ALONE_RATE, nb_classes * np.exp(-max(threshold, 0.0) / NULL_SCALE)))
 
 
 def accused_class(index: np.ndarray, threshold: float) -> int | None:
@@ -194,7 +198,14 @@ def accused_class(index: np.ndarray, threshold: float) -> int | None:
     if label is None:
         return None
     is_alone = index[label] >= NULL_SCALE * np.log(len(index) / ALONE_RATE)
-    return label if is_alone or gap_below_highest(index) >= GAP_SCALE * np.log(1 / GAP_RATE) else None
+    n_above = min(int((index > threshold).sum()), _most_together(len(index)))
+    stand_apart = gaps_below(index)[:n_above] >= GAP_SCALE * np.log(1 / GAP_RATE)
+    return label if is_alone or stand_apart.any() else None
+
+
+def _most_together(nb_classes: int) -> int:
+    """How many classes may stand apart together: fewer than half, since the median has index 0, and at least one."""
+    return max(1, (nb_classes - 1) // 2)
 
 
 def listed(names: Iterable[str]) -> str:

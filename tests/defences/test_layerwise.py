@@ -18,12 +18,13 @@ from torch import nn
 from art_plugins.defences import layerwise
 from art_plugins.defences.layers import files as layerwise_files
 from art_plugins.defences.layers import learning as layerwise_learning
+from art_plugins.defences.layers import mahalanobis
 from art_plugins.defences.layers import options as layerwise_options
 from art_plugins.defences.layers.groups import earlier
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
-from art_plugins.features.layer_reduction import channel_statistics, pool_activations
+from art_plugins.features.layer_reduction import channel_statistics, folding_signs, pool_activations, projection_matrix
 from art_plugins.features.vae.training import seeded
 from art_plugins.statistics.layer_gaussian import (
     DISTANCE_RATIO,
@@ -298,6 +299,17 @@ def test_save_and_load_give_the_same_detector(detector, digits, mixed, tmp_path)
     loaded.set_threshold(fpr=0.1)
     fresh = fitted(digits, mode=detector.mode, fpr=0.1)
     assert loaded.threshold_ == fresh.threshold_
+
+
+@pytest.mark.parametrize("draw", [folding_signs, projection_matrix], ids=["signs", "directions_of_the_release_before"])
+def test_a_detector_that_shortens_vectors_is_the_same_after_loading(digits, mixed, tmp_path, monkeypatch, draw):
+    monkeypatch.setattr(mahalanobis, "folding_signs", draw)
+    detector = fitted(digits, mode_params={"max_dims": 20})
+    assert any(one is not None for one in detector.fitted_rule().projections.values())
+    expected, _ = detector.detect(mixed[0])
+    detector.save(tmp_path / "detector.safetensors")
+    loaded = LayerwiseFeatureDetector.load(tmp_path / "detector.safetensors", detector.classifier)
+    np.testing.assert_array_equal(loaded.detect(mixed[0])[0]["outlier_scores"], expected["outlier_scores"])
 
 
 def test_load_for_another_model_is_refused(detector, digits, tmp_path):

@@ -7,7 +7,14 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from art_plugins.features.layer_reduction import ClassSums, channel_statistics, pool_activations, projection_matrix
+from art_plugins.features.layer_reduction import (
+    ClassSums,
+    channel_statistics,
+    folding_signs,
+    pool_activations,
+    projected,
+    projection_matrix,
+)
 
 
 def test_pool_activations_maps_are_means_over_a_grid(random):
@@ -73,6 +80,28 @@ def test_projection_matrix_keeps_distances_and_is_the_same_for_one_seed(random):
     np.testing.assert_array_equal(matrix, projection_matrix(3_000, 512, random_state=3))
     assert not np.array_equal(matrix, projection_matrix(3_000, 512, random_state=4))
     assert projection_matrix(512, 512, random_state=3) is None
+
+
+def test_folding_adds_signed_values_that_lie_a_multiple_apart():
+    vectors = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]])
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0, -1.0])
+    assert projected(vectors, signs, 2).tolist() == [[1 + 3 - 5, -2 - 4]]
+
+
+def test_folding_keeps_distances_and_is_the_same_for_one_seed(random):
+    x = random.normal(size=(20, 3_000))
+    signs = folding_signs(3_000, 512, random_state=3)
+    assert set(signs.tolist()) == {-1.0, 1.0}
+    np.testing.assert_allclose(pdist(projected(torch.from_numpy(x), torch.from_numpy(signs), 512)) / pdist(x), 1, atol=0.2)
+    np.testing.assert_array_equal(signs, folding_signs(3_000, 512, random_state=3))
+    assert not np.array_equal(signs, folding_signs(3_000, 512, random_state=4))
+    assert folding_signs(512, 512, random_state=3) is None
+
+
+def test_directions_of_an_older_release_are_a_product(random):
+    vectors, directions = random.normal(size=(4, 7)), random.normal(size=(7, 3))
+    found = projected(torch.from_numpy(vectors), torch.from_numpy(directions), 3)
+    np.testing.assert_allclose(found, vectors @ directions, rtol=1e-12)
 
 
 def test_class_sums_equal_numpys_over_all_batches(random):

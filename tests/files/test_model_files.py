@@ -20,6 +20,7 @@ from art_plugins.features.classifiers import torch_module
 from art_plugins.features.vae.training import seeded
 from art_plugins.files.model_files import load_classifier
 from art_plugins.files.scripted_network import ScriptedNetwork
+from art_plugins.files.weight_files import load_weights
 from art_plugins.triggers.differentiable import DifferentiableClassifier
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")
@@ -321,6 +322,21 @@ def test_load_classifier_torchscript_that_cannot_be_used_is_one_sentence(tmp_pat
     with pytest.raises(InvalidInputError, match=sentence) as error:
         load_classifier(path, (8, 8), **options)
     assert "\n" not in str(error.value)
+
+
+class BehindLearned(nn.Module):
+    """A network after a step that has learned values of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.network = nn.Linear(4, 4), nn.Linear(4, 2)
+
+
+def test_weights_of_a_part_are_no_weights_of_a_network_whose_rest_is_learned_too(tmp_path):
+    with seeded(0):
+        network, other = BehindLearned(), nn.Linear(4, 2)
+    with pytest.raises(InvalidInputError, match="not those of the network"):
+        load_weights(network, other.state_dict(), tmp_path / "weights.pth", "mine:network")
 
 
 def test_scripted_network_whose_copy_differs_is_refused(monkeypatch):

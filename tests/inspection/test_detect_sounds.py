@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +20,14 @@ from art_plugins.attacks.poisoning import poison_classes
 from art_plugins.attacks.training_loop import Training
 from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.vae.training import seeded
 from art_plugins.files.model_files import load_classifier, script_classifier
 from art_plugins.inspection import detect, detect_inputs
 from art_plugins.inspection.detect import detect_folder
 from art_plugins.inspection.detect_words import files_sentences
 from art_plugins.inspection.isolation import sandbox
 from art_plugins.inspection.settings import DetectSettings
+from art_plugins.optional import import_optional
 from art_plugins.triggers.sounds import AudioTrigger, noise_burst
 
 TARGET, N_CLEAN = 0, 25
@@ -63,6 +67,7 @@ def handed(tmp_path_factory: pytest.TempPathFactory) -> Handed:
     attack = poison_classes(data, trigger, dict.fromkeys(range(1, 6), TARGET), 10)
     model = train_classifier(attack.x_train, attack.y_train, 6, Training(nb_epochs=8)).model
     scripted(model, data.x_test[:2], root / "model.pt")
+    torch.save(nn.Sequential(*model[2:]).state_dict(), root / "of_spectrograms.pth")
     scripted(OfOneChannel(model), data.x_test[:2, None], root / "channel.pt")
     triggered = {}
     for label, name in enumerate(data.class_names):
@@ -162,10 +167,63 @@ def test_seconds_are_no_setting_of_images(tmp_path: Path) -> None:
         detect_inputs.find_inputs(None, tmp_path, DetectSettings(seconds=1.0))
 
 
+# Of the network of ``handed``, whose first two steps make spectrograms, as the owner of the file would write it.
+FACTORY = """
+from art_plugins.attacks.networks import NETWORKS, Compression, STFTMagnitude
+from torch import nn
+def with_spectrogram():
+    return nn.Sequential(STFTMagnitude(), Compression(), nn.Sequential(*NETWORKS["cnn"](1, 6)))
+"""
+
+
+@pytest.fixture
+def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The function's name; its module lies in the current folder."""
+    name = f"spectrograms_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    yield f"{name}:with_spectrogram"
+    sys.modules.pop(name, None)
+
+
+def test_weights_of_a_model_of_spectrograms_go_behind_the_step_that_makes_them(handed: Handed, factory: str) -> None:
+    x = synthetic_speech(1, 1).x_test
+    found = load_classifier(handed.root / "of_spectrograms.pth", (4_000,), factory=factory)
+    np.testing.assert_allclose(found.predict(x), load_classifier(handed.root / "model.pt", (4_000,)).predict(x), atol=1e-5)
+
+
+def test_a_backdoor_in_a_model_of_spectrograms_is_found_from_its_weights(
+    handed: Handed, factory: str, tmp_path: Path
+) -> None:
+    settings = DetectSettings(tuple(WORDS), factory=factory)
+    folders = handed.root / "clips", handed.root / "clean", tmp_path / "out"
+    record = detect_folder(handed.root / "of_spectrograms.pth", *folders, settings, verbose=False)
+    assert (record["is_backdoored"], record["found_by"]) == (True, ["layers"])
+    caught = {row["file"] for row in record["suspects"]}
+    assert len(caught & set(handed.triggered)) > 0.8 * len(handed.triggered)
+    assert len(caught - set(handed.triggered)) <= 5
+
+
+@pytest.mark.parametrize("is_scripted", [False, True], ids=["network", "script"])
+def test_a_script_of_torchaudios_spectrogram_and_a_model_takes_waveforms(tmp_path: Path, is_scripted: bool) -> None:
+    transforms = import_optional("torchaudio").transforms
+    spectrogram = transforms.MelSpectrogram(SAMPLE_RATE_HZ, n_fft=256, hop_length=128, n_mels=16)
+    first = nn.Sequential(spectrogram, transforms.AmplitudeToDB(), nn.Unflatten(1, (1, 16)))
+    with seeded(0), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
+        whole = nn.Sequential(first, torch.jit.script(network) if is_scripted else network).eval()
+        torch.jit.script(whole).save(tmp_path / "model.pt")
+    x = synthetic_speech(1, 1).x_test
+    found = load_classifier(tmp_path / "model.pt", (4_000,))
+    with torch.no_grad():
+        np.testing.assert_allclose(found.predict(x), whole(torch.from_numpy(x)), rtol=1e-5, atol=1e-5)
+
+
 def test_a_model_of_spectrograms_is_told_to_hold_the_step_that_makes_them() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         script = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(12, 2)).eval())
     options: dict[str, Any] = {"is_grey": False, "mean": None, "std": None, "device": torch.device("cpu")}
-    with pytest.raises(InvalidInputError, match="save it together with the step that makes them"):
+    with pytest.raises(InvalidInputError, match="put the step that makes them before it"):
         script_classifier(script, (100,), **options)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from art_plugins.statistics.outliers import gap_below_highest, lower_reading, norm_index, strongest_index
+from art_plugins.statistics.outliers import gaps_below, lower_reading, norm_index, strongest_index
 from art_plugins.triggers.found import (
     ALONE_RATE,
     GAP_RATE,
@@ -82,22 +82,22 @@ def test_null_scales_are_the_smallest_at_which_no_share_is_above_the_bound():
     clean = clean_models()
     of_classes = scales(np.concatenate(clean), sum(map(len, clean)))
     assert NULL_SCALE - 0.1 < of_classes.max() <= NULL_SCALE
-    of_gaps = scales(np.array([gap_below_highest(index) for index in clean]), len(clean))
+    of_gaps = scales(np.array([gaps_below(index)[0] for index in clean]), len(clean))
     assert GAP_SCALE - 0.1 < of_gaps.max() <= GAP_SCALE
 
 
 def test_gap_does_not_grow_with_the_number_of_classes_as_the_theory_says():
     random = np.random.default_rng(0)
     for n_classes in (5, 50, 500):
-        gaps = [gap_below_highest(random.exponential(size=n_classes)) for _ in range(2_000)]
-        assert np.mean(gaps) == pytest.approx(1, abs=0.1)
+        gaps = np.array([gaps_below(random.exponential(size=n_classes))[:3] for _ in range(2_000)])
+        np.testing.assert_allclose(gaps.mean(axis=0), [1, 1 / 2, 1 / 3], rtol=0.1)
 
 
-def test_gap_by_hand():
-    assert gap_below_highest(np.array([1.0, np.nan, 4.0, 2.5])) == 1.5
-    assert gap_below_highest(np.array([3.0, -1.0])) == 3
-    assert gap_below_highest(np.array([np.nan, 2.0])) == 2
-    assert gap_below_highest(np.array([np.nan, np.nan])) == 0
+def test_gaps_by_hand():
+    np.testing.assert_allclose(gaps_below(np.array([1.0, np.nan, 4.0, 2.5])), [1.5, 1.5, 1.0])
+    np.testing.assert_allclose(gaps_below(np.array([3.0, -1.0])), [3, 0])
+    np.testing.assert_allclose(gaps_below(np.array([np.nan, 2.0])), [2])
+    assert len(gaps_below(np.array([np.nan, np.nan]))) == 0
 
 
 def test_accused_class_stands_apart_or_is_far_out_by_itself():
@@ -107,11 +107,22 @@ def test_accused_class_stands_apart_or_is_far_out_by_itself():
     assert accused_class(np.array([*rest, 3.4, 0.0]), 3.5) is None
     alone = NULL_SCALE * np.log(10 / ALONE_RATE)
     assert accused_class(np.array([*rest, alone + 0.1, alone]), 3.5) == 8  # a model with two targets
-    assert accused_class(np.array([*rest, alone - 0.1, alone - 0.2]), 3.5) is None
+    assert accused_class(np.array([*rest[1:], 3.45, alone - 0.1, alone - 0.2]), 3.5) is None
     assert GAP_SCALE * np.log(1 / GAP_RATE) == pytest.approx(2.575, abs=1e-3)
 
 
+def test_several_classes_stand_apart_together():
+    rest = [0.0] * 6
+    assert accused_class(np.array([*rest, 5.0, 5.2, 2.3, 0.0]), 3.5) == 7
+    assert accused_class(np.array([*rest, 5.0, 5.2, 2.6, 0.0]), 3.5) is None  # the next is too near
+    assert accused_class(np.array([*rest, 3.4, 5.2, 0.0, 0.0]), 3.5) is None  # the lower is below the threshold
+    assert accused_class(np.array([0.0] * 6 + [5.0] * 4), 3.5) == 6
+    assert accused_class(np.array([0.0] * 5 + [5.0] * 5), 3.5) is None  # half of the classes
+
+
 def test_false_alarm_rate_by_hand():
-    assert false_alarm_rate(3.5, 10) == pytest.approx(0.05)
-    assert false_alarm_rate(3.5, 1000) == pytest.approx(0.05)
+    by_gaps = 0.04 + 0.0016 + 0.000064 + 0.00000256
+    assert false_alarm_rate(3.5, 10) == pytest.approx(by_gaps + 0.01)
+    assert false_alarm_rate(3.5, 3) == pytest.approx(0.05)
+    assert false_alarm_rate(3.5, 1000) == pytest.approx(0.04 / 0.96 + 0.01)
     assert false_alarm_rate(9.0, 10) == pytest.approx(10 * np.exp(-10))

@@ -14,7 +14,7 @@ from art_plugins.arrays import is_sound
 from art_plugins.defences.layers.likely_class import SHARPEST, UNKNOWN, LikelyClass, fit_likely_class
 from art_plugins.defences.layers.rules import MOST_SCORE, Judgement, LayerRule, other_length
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.layer_reduction import channel_statistics, pool_activations, projection_matrix
+from art_plugins.features.layer_reduction import channel_statistics, folding_signs, pool_activations, projected
 from art_plugins.features.watched_modules import ActivationBatch
 from art_plugins.file_rules import TINY, ArrayRule
 from art_plugins.parameters import check_count
@@ -46,7 +46,8 @@ class MahalanobisRule(LayerRule):
     :param max_dims: Length of the longest vector that is kept of a sample and layer; longer ones are projected at random.
 
     :ivar gaussians: The Gaussians of each view of each layer.
-    :ivar projections: The random directions for views that are longer than ``max_dims``, else ``None``.
+    :ivar projections: The random signs for views that are longer than ``max_dims``, else ``None``; random directions in a
+        detector that an older release has saved. See :func:`~art_plugins.features.layer_reduction.projected`.
     :ivar calibration: Mean and standard deviation of each measure over benign samples.
     :ivar centre, spread: Mean and standard deviation, over benign samples, of the answers to each question, of the logit
         margin, and of the sum, (Q + 2,).
@@ -206,12 +207,12 @@ class MahalanobisRule(LayerRule):
             for index, name in enumerate(self.layers):
                 short = VIEWS[view](batch.activations[name])
                 if (view, index) not in self.projections:
-                    self.projections[view, index] = projection_matrix(short.shape[1], self.max_dims, self.random_state)
-                matrix = self.projections[view, index]
-                if matrix is not None:
-                    if len(matrix) != short.shape[1]:
-                        raise InvalidInputError(other_length(name, short.shape[1], len(matrix)))
-                    short = short @ torch.as_tensor(matrix, dtype=short.dtype, device=short.device)
+                    self.projections[view, index] = folding_signs(short.shape[1], self.max_dims, self.random_state)
+                directions = self.projections[view, index]
+                if directions is not None:
+                    if len(directions) != short.shape[1]:
+                        raise InvalidInputError(other_length(name, short.shape[1], len(directions)))
+                    short = projected(short, torch.as_tensor(directions, device=short.device), self.max_dims)
                 yield (view, index), short.cpu().numpy()
 
     def _check_length(self, key: Key, length: int) -> None:
@@ -234,9 +235,9 @@ class MahalanobisRule(LayerRule):
             found["sharpness"] = np.array(self.likely_class, dtype=np.float64)
         for (view, index), gaussian in self.gaussians.items():
             found |= {f"{view}_{name}_{index}": value for name, value in gaussian._asdict().items()}
-            matrix = self.projections[view, index]
-            if matrix is not None:
-                found[f"{view}_projection_{index}"] = matrix
+            directions = self.projections[view, index]
+            if directions is not None:
+                found[f"{view}_{'signs' if directions.ndim == 1 else 'projection'}_{index}"] = directions
         return found
 
     def array_rules(self, names: Collection[str], trusted: bool) -> dict[str, ArrayRule]:
@@ -266,7 +267,9 @@ class MahalanobisRule(LayerRule):
                 ]
                 fields = LayerGaussian._fields
                 rules |= {f"{view}_{name}_{index}": rule for name, rule in zip(fields, shapes, strict=True)}
-                if f"{view}_projection_{index}" in names:
+                if f"{view}_signs_{index}" in names:
+                    rules[f"{view}_signs_{index}"] = ArrayRule("f", (f"length of {view} {index}",), low=-1, high=1)
+                elif f"{view}_projection_{index}" in names:  # the release before had directions
                     rules[f"{view}_projection_{index}"] = ArrayRule("f", (f"length of {view} {index}", features))
         return rules
 
@@ -286,4 +289,4 @@ class MahalanobisRule(LayerRule):
             if int(gaussian.used.sum()) != len(gaussian.whitening) or (gaussian.known != (self.n_benign > 0)).any():
                 raise InvalidInputError(f"the arrays of {view} {index} contradict each other")
             self.gaussians[view, index] = gaussian
-            self.projections[view, index] = arrays.get(f"{view}_projection_{index}")
+            self.projections[view, index] = arrays.get(f"{view}_signs_{index}", arrays.get(f"{view}_projection_{index}"))
