@@ -18,8 +18,8 @@ INDEX_RULE = (
     "class of the highest index is called a backdoor's target if that index is above the threshold and the class stands "
     "apart: its index lies at least 2.58 above that of the next class, or is so high that at most 1 in 100 clean models "
     "has such an index. In clean models classes differ too, but the smallest pattern is seldom much smaller than the next. "
-    "A model may have several targets. So a few classes above the threshold, fewer than half, may stand apart together: "
-    "the lowest of them lies at least 2.58 above the next class."
+    "A model may have two targets. So two classes above the threshold may stand apart together, if there are five classes "
+    "or more: the lower one lies at least 2.58 above the next class."
 )
 # The null: the indices of the classes of 17 clean models with 10 to 92 classes (the records in_flight,
 # in_flight_cifar10_clean and in_flight_classes), of which the highest are 5.0 and 3.3, and the gaps between the two highest
@@ -204,8 +204,8 @@ def accused_class(index: np.ndarray, threshold: float) -> int | None:
 
 
 def _most_together(nb_classes: int) -> int:
-    """How many classes may stand apart together: fewer than half, since the median has index 0, and at least one."""
-    return max(1, (nb_classes - 1) // 2)
+    """How many classes may stand apart together: two, if they are fewer than half, since the median has index 0."""
+    return 2 if nb_classes > 4 else 1
 
 
 def listed(names: Iterable[str]) -> str:
