@@ -1,6 +1,9 @@
 """
 Large folders to scan, made of small data sets: ``python tests/benchmarks/large_folders.py images DATA FOLDER --n 100000``.
 
+There are more samples than recordings or pictures, so that several samples are variations of one, as in a data set that
+was augmented. Some variations of a recording begin with its end, since clips are moved in a circle.
+
 A sample depends on the data set, its number and the seed only. A call with a larger number adds files and leaves the
 others as they are, so that a scan of a grown folder can be measured.
 """
