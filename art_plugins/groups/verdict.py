@@ -134,7 +134,8 @@ def judge_groups(
     :param fpr: Probability that something is called poison in a data set without any.
     :param trusted: Which samples are known to be clean, (n,), bool; ``None``: none is known.
     :param of_content: Names of the views that show what a sample is, whatever its label; ``None`` or nothing: all.
-    :return: The groups with their verdicts, the strongest evidence first.
+    :return: The groups with their verdicts: first those whose content is that of many other classes, then the others, each
+        by the strongest evidence first.
     """
     trusted = np.zeros(len(labels), dtype=bool) if trusted is None else trusted
     tests = _Tests(groups, {name: views[name] for name in of_content or views}, labels, nb_classes, trusted)
@@ -142,15 +143,16 @@ def judge_groups(
     pairs = enumerate(zip(groups, evidence, strict=True))
     first = [tests.answers(index, group, group.evidence, of_trusted.log_ratio) for index, (group, of_trusted) in pairs]
     judged, poison = [], np.zeros(len(labels), dtype=bool)
-    for index in np.argsort([-max(answers) for answers in first], kind="stable").tolist():
+    for index in _in_order(first, fpr):
         group, of_trusted, answers = groups[index], evidence[index], first[index]
         p, within = as_p_value(max(answers)), p_value(group.within, n_questions(nb_classes) * nb_classes)
         verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
         united = poison | group.members
         if p <= fpr and poison.any():
-            left = _of_trusted(group, labels, trusted, ~poison)
-            answers = tests.answers(index, group, evidence_without(group, labels, poison), left.log_ratio, poison)
+            left, without = _of_trusted(group, labels, trusted, ~poison), evidence_without(group, labels, poison)
+            answers = tests.answers(index, group, without, left.log_ratio, poison)
             p = as_p_value(max(answers))
+            verdict = verdict if without.separation > 0 or p <= fpr else "nothing"  # there is no one left to differ from
         # Nothing speaks against a group with a p-value of 1, whatever is asked for.
         if p <= fpr and p < 1 and not of_trusted.acquits and _may_go(group, united, views, labels):
             verdict, poison = "poison", united
@@ -173,6 +175,14 @@ class _Answers(NamedTuple):
 
     apart: float
     content: float
+
+
+def _in_order(first: Sequence[_Answers], fpr: float) -> list[int]:
+    """
+    The places of the groups, those whose content is that of many other classes first, then by the strongest evidence. A
+    split is equally clear from either side, and its content tells which one is to go.
+    """
+    return sorted(range(len(first)), key=lambda place: (as_p_value(first[place].content) > fpr, -max(first[place])))
 
 
 class _Tests:

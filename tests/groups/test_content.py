@@ -309,3 +309,19 @@ def test_wrong_labels_in_all_classes_alike_are_no_poison(seed: int) -> None:
     labels = np.where(random.random(len(y)) < 0.1, random.integers(K, size=len(y)), y)
     judged = judge_groups(find_groups({"all": x}, labels, K), {"all": x}, labels, K, 0.01)
     assert [one.verdict for one in judged if one.verdict == "poison"] == []
+
+
+def test_of_both_sides_of_a_clear_split_the_one_with_the_content_of_other_classes_goes() -> None:
+    """A split is equally clear from either side, and poison may be most of its class."""
+    x, y = classes()
+    labels, poison = relabelled(y, list(range(1, K)), 12)
+    clean = (labels == 0) & ~poison
+    assert poison.sum() > clean.sum()
+    clear = Evidence(20.0, np.exp(-4.0), int(clean.sum()), 0.4)
+    wrong_side = group_of(clean, labels)._replace(evidence=clear, within=clear)
+    parts = [group_of((labels == label) & (np.arange(len(y)) % 5 == 0), labels) for label in range(1, K)]
+    judged = judge_groups([wrong_side, group_of(poison, labels), *parts], {"all": x}, labels, K, 0.01)
+    verdicts = {one.group.members.tobytes(): one.verdict for one in judged}
+    assert verdicts[poison.tobytes()] == "poison"
+    assert verdicts[clean.tobytes()] == "nothing"
+    assert set(verdicts.values()) == {"poison", "nothing"}
