@@ -125,8 +125,11 @@ def crowd_height(crowding: np.ndarray) -> float:
     """
     How far the fifth most crowded clip of a class lies above its typical clip, in robust standard deviations, .1 at least.
 
-    :param crowding: Crowding of the clips, shape (m,), m at least 5.
+    :param crowding: Crowding of the clips, shape (m,). Fewer than five are no crowd, as in a class of copies of four
+        recordings.
     """
+    if len(crowding) < N_PARTNERS:
+        return LEAST_Z
     median, spread = centre_and_spread(crowding, robust=True)
     height = np.sort(crowding)[-N_PARTNERS] - median
     return float(max(LEAST_Z, height / spread)) if spread > 0 else LEAST_Z

@@ -145,3 +145,20 @@ def test_limit_is_raised_where_the_group_lies_far_above_it() -> None:
     np.testing.assert_allclose(above_limit(ratios), ratios / (0.35 * 4.5))
     np.testing.assert_array_equal(above_limit(np.array([0.4, 0.9])), [0.4, 0.9])
     np.testing.assert_array_equal(above_limit(np.array([0.4, 1.2])), [0.4, 1.2])
+
+
+def test_of_fewer_than_five_recordings_none_stands_out():
+    """A class of copies of few recordings keeps a value, so that the other classes can be judged."""
+    for n in range(5):
+        assert crowd_height(np.linspace(0, 9, n)) == crowd_height(np.zeros(6))
+
+
+def test_class_of_one_recording_is_searched_without_an_error():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, RATE_HZ)).astype(np.float32) * 0.1
+    labels = np.arange(60) % 4
+    one = x[0]
+    x[labels == 0] = [0.5 * np.roll(one, 40 * place) + 0.01 * random.normal(size=RATE_HZ) for place in range(15)]
+    found = search(x, labels)
+    assert np.isfinite(found.scores).all()
+    assert 0 not in found.called
