@@ -134,8 +134,7 @@ def judge_groups(
     :param fpr: Probability that something is called poison in a data set without any.
     :param trusted: Which samples are known to be clean, (n,), bool; ``None``: none is known.
     :param of_content: Names of the views that show what a sample is, whatever its label; ``None`` or nothing: all.
-    :return: The groups with their verdicts: first those whose content is that of many other classes, then the others, each
-        by the strongest evidence first.
+    :return: The groups with their verdicts, the strongest evidence first, see :func:`_in_order`.
     """
     trusted = np.zeros(len(labels), dtype=bool) if trusted is None else trusted
     tests = _Tests(groups, {name: views[name] for name in of_content or views}, labels, nb_classes, trusted)
@@ -143,7 +142,7 @@ def judge_groups(
     pairs = enumerate(zip(groups, evidence, strict=True))
     first = [tests.answers(index, group, group.evidence, of_trusted.log_ratio) for index, (group, of_trusted) in pairs]
     judged, poison = [], np.zeros(len(labels), dtype=bool)
-    for index in _in_order(first, fpr):
+    for index in _in_order(first, [tests.contents.of(index).foreign for index in range(len(groups))], fpr):
         group, of_trusted, answers = groups[index], evidence[index], first[index]
         p, within = as_p_value(max(answers)), p_value(group.within, n_questions(nb_classes) * nb_classes)
         verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
@@ -177,12 +176,17 @@ class _Answers(NamedTuple):
     content: float
 
 
-def _in_order(first: Sequence[_Answers], fpr: float) -> list[int]:
+def _in_order(first: Sequence[_Answers], foreign: Sequence[float], fpr: float) -> list[int]:
     """
-    The places of the groups, those whose content is that of many other classes first, then by the strongest evidence. A
-    split is equally clear from either side, and its content tells which one is to go.
+    Give the places of the groups, the strongest evidence first, but last those whose members mostly resemble other classes
+    (``foreign``, a share for each group) without being the content of many.
+
+    A split is equally clear from either side. The clean side of a class, left out, resembles one or two other classes, so
+    the side that shows the content of many goes first. A side whose members resemble the other side has the same content,
+    and keeps its place.
     """
-    return sorted(range(len(first)), key=lambda place: (as_p_value(first[place].content) > fpr, -max(first[place])))
+    is_last = [share > 0.5 and as_p_value(one.content) > fpr for share, one in zip(foreign, first, strict=True)]
+    return sorted(range(len(first)), key=lambda place: (is_last[place], -max(first[place])))
 
 
 class _Tests:
