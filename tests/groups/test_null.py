@@ -21,13 +21,17 @@ RECORDS = Path(__file__).parents[1] / "records"
 
 
 def clearest_of_clean_classes() -> dict[str, list[float]]:
-    """The clearness of the clearest group of every class of the clean sets that were measured with nothing trusted."""
-    found: dict[str, list[float]] = {}
+    """
+    The clearness of the clearest group of every class of the clean sets that were measured with nothing trusted, by data
+    set. A model that two records have counts once.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
     for path in sorted(RECORDS.glob("filters*.json")):
         for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
             if run["attack"] == "none" and run["filter"] == "layerwise" and run["n_trusted"] == 0:
-                found.setdefault(run["case"]["dataset"], []).extend(run["clearness_by_class"])
-    return found
+                models = found.setdefault(run["case"]["dataset"], {})
+                models[json.dumps(run["case"], sort_keys=True)] = run["clearness_by_class"]
+    return {name: [one for of_model in models.values() for one in of_model] for name, models in found.items()}
 
 
 def scale_needed(clearness: Sequence[float]) -> float:
