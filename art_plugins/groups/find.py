@@ -179,7 +179,8 @@ def _of_all_classes(
     The group at which self-training over the samples of all classes comes to rest, in the classes that have one.
 
     A group that has the majority of a class is no group in it, but what the class is, unless the suspects are its majority.
-    A group that grows until it holds nearly all of a class does not shrink again, so it is given up at once.
+    A group that has grown until it holds nearly all of a class is given up at once: it would have to shrink again, and a
+    discriminant that has learned from it takes it for the class.
     """
     are_majority = suspect[space.members[label]].mean() > 0.5
     judged = [rows for one, rows in enumerate(space.members) if len(rows) and not (one == label and are_majority)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,14 @@ import psutil
 import pytest
 import torch
 from art.estimators.classification import PyTorchClassifier
+from threadpoolctl import threadpool_limits
 from torch import nn
 
+from art_plugins.attacks.datasets.images import image_data
+from art_plugins.attacks.image_models import train_image_classifier
 from art_plugins.attacks.networks import resnet18_cifar
+from art_plugins.attacks.training_loop import ImageTraining
+from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.features.activations import stream_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.classifiers import torch_module
@@ -21,6 +27,7 @@ from art_plugins.features.forward_pass import run_batch
 
 pytestmark = pytest.mark.benchmark
 BATCH_SIZE = 128
+PASSES, SECONDS_PER_SAMPLE = 2, 2e-4  # wanted of a filter: two passes and two seconds of the processor for 10,000 samples
 
 
 def cpu_seconds(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -124,3 +131,18 @@ def test_memory_does_not_grow_with_the_number_of_images(benchmark: Any) -> None:
         handle.remove()
     report(benchmark, peak_extra_mb=peak / 1e6)
     assert peak < 300e6
+
+
+def test_the_filter_with_nothing_trusted_beside_a_forward_pass(benchmark: Any, data_root: Path) -> None:
+    data = image_data("fashion_mnist", data_root)
+    x, y = data.x_train[:30_000], data.y_train[:30_000]
+    classifier = train_image_classifier(x, y, 10, ImageTraining(network="lenet5", nb_epochs=2))
+    calls = {
+        "forward_s": lambda: classifier.predict(x, batch_size=BATCH_SIZE),
+        "filter_s": lambda: LayerwiseFeatureDefence(classifier, x, y).detect_poison(),
+    }
+    with threadpool_limits(1):
+        seconds = {name: min(values) for name, values in cpu_seconds(calls, rounds=2).items()}
+    benchmark.pedantic(calls["forward_s"], rounds=1)
+    report(benchmark, **seconds, passes=seconds["filter_s"] / seconds["forward_s"])
+    assert seconds["filter_s"] <= PASSES * seconds["forward_s"] + SECONDS_PER_SAMPLE * len(x)
