@@ -25,7 +25,7 @@ from art_plugins.triggers.patterns import white_box
 
 pytestmark = pytest.mark.benchmark
 N_BLENDS, N_CLASSES = 100, 10
-# Measured alone on two threads: 99, 27 and 6 %, and at most 4.2 ms; beside other work 118 % and 30 ms. Wanted: 5 % at full width.
+# Measured alone on two threads: 99, 27 and 6 %, at most 4.2 ms. Wanted: 5 % at full width.
 PERCENT_WITH_LAYERS, ONE_WITH_LAYERS_MS = {"lenet5": 150, "resnet18_cifar": 120, "resnet18_full": 12}, 20
 N_FIT, N_JUDGED = {"resnet18_full": 300}, {"resnet18_full": 256}  # images, elsewhere 1,000 and 1,024
 

@@ -508,6 +508,16 @@ def test_read_folder_streams_to_a_map_without_a_name_on_the_disk(scanned, tmp_pa
         np.testing.assert_allclose(data.x[row], soundfile.read(root / "da" / "03.wav")[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("n_at_once", [1, 7, 10_000])
+def test_read_folder_writes_every_sample_however_many_at_once(scanned, monkeypatch, n_at_once):
+    root = scanned[0]
+    monkeypatch.setattr(folder_data, "BLOCK_BYTES", n_at_once * 800 * 4)
+    with read_folder(find_class_folders(root), SoundReader(RATE_HZ, 800), verbose=False) as data:
+        assert len(data.files) % 7 != 0  # the last block is not full
+        for row, name in enumerate(data.files):
+            np.testing.assert_allclose(data.x[row], soundfile.read(root / name)[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("has_fallocate", [True, False])
 def test_read_folder_full_disk_is_one_sentence(scanned, monkeypatch, has_fallocate):
     """The room is really taken, so that a full disk is no signal that ends the process."""
