@@ -9,7 +9,7 @@ import numpy as np
 
 from art_plugins.groups.content import Content, Contents
 from art_plugins.groups.evidence import Evidence
-from art_plugins.groups.find import MOST_OF_CLASS, Group, evidence_without
+from art_plugins.groups.find import MOST_OF_CLASS, NEARLY_ALIKE, Group, evidence_without
 from art_plugins.groups.origins import NEAR_COPIES, nearest_fellow_ratio
 from art_plugins.groups.trusted import NOTHING, TrustedEvidence, cut_error, trusted_evidence
 from art_plugins.statistics.outlying import LEAST
@@ -142,7 +142,7 @@ def judge_groups(
     pairs = enumerate(zip(groups, evidence, strict=True))
     first = [tests.answers(index, group, group.evidence, of_trusted.log_ratio) for index, (group, of_trusted) in pairs]
     judged, poison = [], np.zeros(len(labels), dtype=bool)
-    for index in _in_order(first, [tests.contents.of(index).foreign for index in range(len(groups))], fpr):
+    for index in _in_order(groups, first, [tests.contents.of(index).foreign for index in range(len(groups))], fpr):
         group, of_trusted, answers = groups[index], evidence[index], first[index]
         p, within = as_p_value(max(answers)), p_value(group.within, n_questions(nb_classes) * nb_classes)
         verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
@@ -176,17 +176,24 @@ class _Answers(NamedTuple):
     content: float
 
 
-def _in_order(first: Sequence[_Answers], foreign: Sequence[float], fpr: float) -> list[int]:
+def _in_order(groups: Sequence[Group], first: Sequence[_Answers], foreign: Sequence[float], fpr: float) -> list[int]:
     """
-    Give the places of the groups, the strongest evidence first, but last those whose members mostly resemble other classes
-    (``foreign``, a share for each group) without being the content of many.
+    Give the places of the groups, the strongest evidence first, but last those that are the clean side of a split.
 
-    A split is equally clear from either side. The clean side of a class, left out, resembles one or two other classes, so
-    the side that shows the content of many goes first. A side whose members resemble the other side has the same content,
-    and keeps its place.
+    A split is equally clear from either side. If one side is the content of many classes, and the other one, left out,
+    mostly resembles others (``foreign``, a share for each group) without being the content of many, the latter is the clean
+    side. A side whose members resemble the other side has the same content, and keeps its place.
     """
-    is_last = [share > 0.5 and as_p_value(one.content) > fpr for share, one in zip(foreign, first, strict=True)]
-    return sorted(range(len(first)), key=lambda place: (is_last[place], -max(first[place])))
+    is_proven = [as_p_value(one.content) <= fpr for one in first]
+
+    def is_clean_side(place: int) -> bool:
+        own = groups[place]
+        if is_proven[place] or foreign[place] <= 0.5:
+            return False
+        rivals = [other for other, proven in zip(groups, is_proven, strict=True) if proven and other.classes == own.classes]
+        return any((own.members & other.members).sum() <= NEARLY_ALIKE * own.members.sum() for other in rivals)
+
+    return sorted(range(len(groups)), key=lambda place: (is_clean_side(place), -max(first[place])))
 
 
 class _Tests:

@@ -325,3 +325,16 @@ def test_of_both_sides_of_a_clear_split_the_one_with_the_content_of_other_classe
     assert verdicts[poison.tobytes()] == "poison"
     assert verdicts[clean.tobytes()] == "nothing"
     assert set(verdicts.values()) == {"poison", "nothing"}
+
+
+def test_a_clear_group_without_a_rival_on_the_other_side_keeps_its_place() -> None:
+    """Poison of one source class resembles that class and is not the content of many; nothing speaks for its other side."""
+    x, y = classes()
+    labels, poison = relabelled(y, [3], 20)
+    clear = Evidence(20.0, np.exp(-4.0), int(poison.sum()), 0.25)
+    less = Evidence(20.0, np.exp(-1.0), 20, 0.3)
+    parts = [group_of((labels == label) & (np.arange(len(y)) % SIZE > 39), labels) for label in range(1, K)]
+    groups = [group_of(poison, labels)._replace(evidence=clear, within=clear), parts[0]._replace(evidence=less), *parts[1:]]
+    judged = judge_groups(groups, {"all": x}, labels, K, 0.01)
+    assert judged[0].content.foreign == 1
+    assert [one.group.evidence for one in judged[:2]] == [clear, less]
