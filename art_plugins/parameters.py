@@ -14,6 +14,7 @@ import numpy as np
 from art_plugins.errors import InvalidInputError
 
 MOST = 2**31 - 1  # the largest count and the largest seed that NumPy, scikit-learn and PyTorch all take
+LARGEST_INT = 2**63 - 1  # of 64 bits; PyTorch refuses a larger one beside a tensor, whatever the tensor's type
 FASTEST = 1e3  # a thousand times the learning rates in use; torch's optimisers overflow from about 1e37 on
 SHOWN = 100  # largest number of characters of a value in a message
 
@@ -45,7 +46,8 @@ def check_number(
     :param what: Description of the number for the message, such as "a share".
     :param above: Lower bound that is not allowed itself; ``least``: lower bound that is allowed.
     :param below: Upper bound that is not allowed itself; ``most``: upper bound that is allowed.
-    :raises InvalidInputError: If it is no finite number, or out of bounds. ``True`` and ``False`` are not numbers.
+    :raises InvalidInputError: If it is no finite number, out of bounds, or a whole number that does not fit into 64 bits.
+        ``True`` and ``False`` are not numbers.
     """
     bounds = {"above": above, "at least": least, "below": below, "at most": most}
     holds = is_number(value) and not (
@@ -57,6 +59,8 @@ def check_number(
     if not holds:
         words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
         raise InvalidInputError(f"{name} must be {what}{' ' if words else ''}{words}; received {shown(value)}.")
+    if isinstance(value, int) and abs(value) > LARGEST_INT:
+        raise InvalidInputError(f"{name} must fit into 64 bits if it is a whole number; received {shown(value)}.")
 
 
 def check_learning_rate(value: Any, name: str = "learning_rate") -> None:

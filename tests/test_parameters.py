@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.parameters import Renamed, check_settings_dict, plain, renamed
+from art_plugins.parameters import Renamed, check_number, check_settings_dict, plain, renamed
 
 OLD = {
     "quantile": Renamed("fpr", convert=lambda value: round(1 - value, 12)),
@@ -16,6 +16,14 @@ OLD = {
     "power": Renamed("density", "power"),
     "tie": Renamed("density", "tie"),
 }
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63), 10**30])
+def test_a_whole_number_beyond_64_bits_is_refused_by_name_and_a_float_of_its_size_is_not(value):
+    with pytest.raises(InvalidInputError, match="weight must fit into 64 bits"):
+        check_number("weight", value)
+    check_number("weight", float(value))
+    check_number("weight", (abs(value) - 1) % 2**63)
 
 
 def test_renamed_present_names_pass_without_a_warning():
