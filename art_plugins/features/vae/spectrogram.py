@@ -71,5 +71,24 @@ class LogMelSpectrogram(nn.Module):
         :param waveforms: Samples in [-1, 1], shape (B, S).
         :return: Log-mel frames, shape (B, T, F) with T = S // hop; the incomplete last frame is dropped.
         """
-        frames = self.mel(waveforms)[..., : max(1, waveforms.shape[-1] // self.hop_samples)]
-        return torch.log(frames + self.floor).transpose(-1, -2)
+        frames = self._power(waveforms)[..., : max(1, waveforms.shape[-1] // self.hop_samples), :]
+        return torch.log(frames @ self.mel.mel_scale.fb + self.floor)
+
+    def _power(self, waveforms: Tensor) -> Tensor:
+        """
+        The power spectrogram of torchaudio's ``Spectrogram``, shape (B, T + 1, frequencies), in half its time: it takes the
+        root of the power, and squares it.
+        """
+        own = self.mel.spectrogram
+        spectrum = torch.stft(
+            waveforms,
+            own.n_fft,
+            own.hop_length,
+            own.win_length,
+            own.window,
+            center=own.center,
+            pad_mode=own.pad_mode,
+            return_complex=True,
+        )
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+        return power.transpose(-1, -2)

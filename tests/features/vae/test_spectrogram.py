@@ -113,3 +113,16 @@ def test_log_mel_torchaudio_without_its_libraries_says_what_to_install(monkeypat
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     with pytest.raises(MissingPackageError, match=r"libc10_cuda\.so.*not a CPU-only build of torch"):
         LogMelSpectrogram()
+
+
+@pytest.mark.parametrize("shape", [(3, RATE_HZ), (2, 700), (1, RATE_HZ // 3)])
+def test_log_mel_and_its_gradient_are_those_of_torchaudio(shape):
+    front_end = LogMelSpectrogram()
+    waveforms = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 0.1
+    found, expected = (waveforms.clone().requires_grad_() for _ in range(2))
+    ours = front_end(found)
+    theirs = torch.log(front_end.mel(expected).mT + front_end.floor)[:, : ours.shape[1]]
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    ours.square().sum().backward()
+    theirs.square().sum().backward()
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-4 * float(expected.grad.abs().max()))
