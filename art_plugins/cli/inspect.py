@@ -130,7 +130,10 @@ def scan(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Number of local processes that decode files into --cache, and compute features.")
+        int,
+        typer.Option(
+            min=1, help="Number of local processes that decode files into --cache, compute features, and split classes."
+        ),
     ] = 1,
     backend: Annotated[
         Literal["local", "dask", "ray"], typer.Option(help="Who does so: local processes, or the workers of a cluster.")

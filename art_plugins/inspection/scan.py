@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import parallel_config
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
@@ -145,7 +146,7 @@ def _examined(
     """What all evidence says; features of a fitted autoencoder are kept where the user wants that."""
     given = settings.autoencoder
     autoencoder = given if fitted is None or is_shipped(given) else fitted
-    with kept_features(fitted, reader.shape, settings.cache) as memory:
+    with kept_features(fitted, reader.shape, settings.cache) as memory, _splitting_in(settings.jobs):
         return examine(decoded, reader, settings, params, autoencoder, trusted, memory)
 
 
@@ -155,6 +156,11 @@ def _reading(settings: ScanSettings) -> Reading:
 
 def _workers(settings: ScanSettings) -> Workers:
     return Workers(settings.backend, settings.address, settings.jobs if settings.backend == "local" else None)
+
+
+def _splitting_in(jobs: int) -> Any:
+    """Inside it, ``jobs`` processes split the classes (:func:`~art_plugins.statistics.latents.at_once.at_once`)."""
+    return parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1) if jobs > 1 else nullcontext()
 
 
 def _groups(examined: Examined, decoded: FolderData, hash_of: Callable[[int], str], decisions: Decisions) -> list[Group]:

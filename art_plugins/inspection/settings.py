@@ -123,7 +123,7 @@ class ScanSettings:
         machine; ``"dask"`` or ``"ray"``: the workers of the cluster at ``address``. Files and cache must be under the same
         paths on all machines.
     :param address: ``tcp://host:port`` of Dask's scheduler, ``host:port`` of Ray's head.
-    :param jobs: Number of local processes; 1: this process alone.
+    :param jobs: Number of local processes; 1: this process alone. They also split the classes.
     :raises InvalidInputError: For a value that is out of its range.
     """
 

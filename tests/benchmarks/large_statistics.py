@@ -2,6 +2,8 @@
 The statistics alone on synthetic features, in time and memory: ``python tests/benchmarks/large_statistics.py --n 1000000``.
 
 A twentieth of the first class is a crowd of its own, which has to be found. Each call adds a row to ``large_data.json``.
+``--workers 2 --backend dask`` lets two workers split the classes: of a cluster of Dask or Ray, which it starts on this
+machine, or processes of joblib (``loky``).
 """
 
 from __future__ import annotations
@@ -9,10 +11,13 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import psutil
+from joblib import parallel_config
 from large_scan import add_row, private_mb
 
 from art_plugins.disk_room import scratch_array
@@ -38,10 +43,35 @@ def features(n: int, n_windows: int) -> tuple[np.ndarray, list[np.ndarray], np.n
     return views[0], views[1:], labels, is_poison
 
 
-def measure(n: int, n_windows: int) -> dict[str, Any]:
+@contextmanager
+def working(backend: str, n_workers: int) -> Iterator[None]:
+    """Inside it, whatever asks joblib is done by so many workers; 0: by this process."""
+    if not n_workers:
+        yield
+    elif backend == "dask":
+        from distributed import Client, LocalCluster
+
+        cluster = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
+        with cluster, Client(cluster), parallel_config("dask"):
+            yield
+    elif backend == "ray":
+        import ray
+        from ray.util.joblib import register_ray
+
+        ray.init(num_cpus=n_workers, include_dashboard=False)
+        register_ray()
+        with parallel_config("ray", n_jobs=n_workers):
+            yield
+        ray.shutdown()
+    else:
+        with parallel_config("loky", n_jobs=n_workers, inner_max_num_threads=1):
+            yield
+
+
+def measure(n: int, n_windows: int, backend: str = "loky", n_workers: int = 0) -> dict[str, Any]:
     """
     A row as of ``large_scan.py``: seconds, private memory beyond the features, and how many samples of the first class are
-    suspected.
+    suspected. Seconds of the processor and memory are those of this process, without its workers.
     """
     latents, windows, labels, is_poison = features(n, n_windows)
     process, peak = psutil.Process(), [0.0]
@@ -54,13 +84,14 @@ def measure(n: int, n_windows: int) -> dict[str, Any]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    start, cpu = time.perf_counter(), time.process_time()
-    found = cluster_latent_classes(latents, labels, N_CLASSES, windows=windows)
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+    with working(backend, n_workers):
+        start, cpu = time.perf_counter(), time.process_time()
+        found = cluster_latent_classes(latents, labels, N_CLASSES, windows=windows)
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     done.set()
     watcher.join()
     return {
-        "what": f"{n:,} drawn latents: the statistics alone",
+        "what": f"{n:,} drawn latents: the statistics alone" + (f", {n_workers} of {backend}" if n_workers else ""),
         "options": f"{N_CLASSES} classes, {N_DIMS} dimensions, {n_windows} windows",
         "n_files": n,
         "cpu_s": round(cpu_seconds),
@@ -76,5 +107,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=1_000_000)
     parser.add_argument("--windows", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--backend", choices=["loky", "dask", "ray"], default="loky")
     arguments = parser.parse_args()
-    add_row(measure(arguments.n, arguments.windows))
+    add_row(measure(arguments.n, arguments.windows, arguments.backend, arguments.workers))

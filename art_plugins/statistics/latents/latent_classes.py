@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.latents.at_once import at_once
 from art_plugins.statistics.latents.class_verdicts import judge_scores
 from art_plugins.statistics.latents.scoring_settings import ScoringSettings
 from art_plugins.statistics.latents.scorings import ALL_EQUAL, NotJudged, make_scoring
@@ -94,15 +95,21 @@ def cluster_latent_classes(
         try:
             _check_class(len(indices), scoring.least, only is None or label in only, nothing_varies)
             scores[label] = scoring.score(label)
-            soft_labels[indices] = scoring.split(label)
         except NotJudged as error:
             not_judged[label] = str(error)
-    verdicts = judge_scores(scores, settings.scoring, settings.class_rule, settings.false_alarm_rate, settings.threshold)
     has_score = ~np.isnan(scores)
-    reason = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
-    not_judged |= dict.fromkeys(map(int, np.flatnonzero(has_score & np.isnan(verdicts.class_index))), reason)
-    not_judged = dict(sorted(not_judged.items()))
+    scored = list(map(int, np.flatnonzero(has_score)))
+    for label, shares in zip(scored, at_once(map(scoring.splitting, scored)), strict=True):
+        soft_labels[members[label]] = shares
+    verdicts = judge_scores(scores, settings.scoring, settings.class_rule, settings.false_alarm_rate, settings.threshold)
+    not_judged = dict(sorted({**not_judged, **_too_few(has_score, verdicts.class_index)}.items()))
     return LatentClasses(scores, *verdicts, soft_labels, soft_labels > 0.5, not_judged, scoring.nb_dims)
+
+
+def _too_few(has_score: np.ndarray, class_index: np.ndarray) -> dict[int, str]:
+    """The classes with a score that are not judged, and why."""
+    reason = f"{has_score.sum()} classes with a score, {LEAST} are needed to say that one stands out"
+    return dict.fromkeys(map(int, np.flatnonzero(has_score & np.isnan(class_index))), reason)
 
 
 def _check_class(n_samples: int, least: int, is_asked_for: bool, nothing_varies: bool) -> None:

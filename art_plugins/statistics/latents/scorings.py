@@ -6,8 +6,8 @@ Each is an object with one interface, :class:`Scoring`; :func:`make_scoring` cho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Protocol
 
 import numpy as np
@@ -50,8 +50,12 @@ class Scoring(Protocol):
         :raises NotJudged: If the class has none.
         """
 
-    def split(self, label: int) -> np.ndarray:
-        """Share of the trials that suspect each sample of a class that has a score, shape (m,)."""
+    def splitting(self, label: int) -> Callable[[], np.ndarray]:
+        """
+        A call that gives the share of the trials that suspect each sample of a class that has a score, shape (m,).
+
+        It holds what it needs, so that another process can make it.
+        """
 
 
 class WindowScoring:
@@ -77,11 +81,9 @@ class WindowScoring:
             raise NotJudged("there is no other class to compare with")
         return score
 
-    def split(self, label: int) -> np.ndarray:
-        halves = split_crowd(self._crowds, self._labels, label, self._nb_trials)
-        return (
-            halves.soft_labels if self._crowds.is_majority(label) else _towards_smaller(halves.soft_labels, halves.labels)
-        )
+    def splitting(self, label: int) -> Callable[[], np.ndarray]:
+        call = partial(split_crowd, self._crowds, self._labels, label, self._nb_trials)
+        return partial(_shares, call, not self._crowds.is_majority(label))
 
 
 class SampleScoring:
@@ -107,13 +109,13 @@ class SampleScoring:
             raise NotJudged("its latents do not vary beside those of the other classes")
         return score
 
-    def split(self, label: int) -> np.ndarray:
-        contrast = self._contrasts()[label]
+    def splitting(self, label: int) -> Callable[[], np.ndarray]:
+        contrast, settings = self._contrasts()[label], self._settings
         assert contrast is not None  # a class without one has no score
-        halves = split_contrasted(
-            contrast, self.nb_dims, self._settings.nb_trials, self._settings.n_init, self._random_state
+        return partial(
+            _shares,
+            partial(split_contrasted, contrast, self.nb_dims, settings.nb_trials, settings.n_init, self._random_state),
         )
-        return _towards_smaller(halves.soft_labels, halves.labels)
 
 
 class PaperScoring:
@@ -145,10 +147,10 @@ class PaperScoring:
             raise NotJudged("a cluster has fewer than 2 samples")
         return score
 
-    def split(self, label: int) -> np.ndarray:
+    def splitting(self, label: int) -> Callable[[], np.ndarray]:
         if label not in self._halves:
             self.score(label)
-        return _towards_smaller(self._halves[label].soft_labels, self._halves[label].labels)
+        return partial(_towards_smaller, self._halves[label].soft_labels, self._halves[label].labels)
 
 
 def make_scoring(
@@ -183,6 +185,11 @@ def _typical_size(labels: np.ndarray) -> float:
 
 def _dims_for(latents: np.ndarray, labels: np.ndarray, nb_dims: int) -> int:
     return int(max(1, min(nb_dims, latents.shape[1], _typical_size(labels) // SAMPLES_PER_DIM)))
+
+
+def _shares(split: Callable[[], TwoMeans], towards_smaller: bool = True) -> np.ndarray:
+    halves = split()
+    return _towards_smaller(halves.soft_labels, halves.labels) if towards_smaller else halves.soft_labels
 
 
 def _towards_smaller(soft_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:

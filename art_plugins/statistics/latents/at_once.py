@@ -1,0 +1,31 @@
+"""Calls that do not need one another, computed at once where the caller has asked joblib for it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+Result = TypeVar("Result")
+
+
+def at_once(calls: Iterable[Callable[[], Result]]) -> Iterator[Result]:
+    """
+    Give the results of calls, in their order.
+
+    This process computes them one after the other, unless the caller is inside ``joblib.parallel_config(...)``. Then the
+    processes or the workers of a cluster that it names compute them. If local processes die, for want of memory for
+    instance, this process computes what is left.
+    """
+    kept = list(calls)
+    n_given = 0
+    try:
+        for result in Parallel(return_as="generator")(delayed(call)() for call in kept):
+            yield result
+            n_given += 1
+    except TerminatedWorkerError as error:
+        warnings.warn(f"Processes died, so that one computes the rest ({error.__class__.__name__}).", stacklevel=2)
+        yield from (call() for call in kept[n_given:])
