@@ -39,6 +39,8 @@ def test_variations_of_one_recording_are_told(syllables: Syllables, random: np.r
     assert not are_copies(white)[~np.eye(12, dtype=bool)].any()
     _, lags = pairwise_coherence(white)
     assert are_moved_copies(several, white, lags).all()
+    whole = (several / np.abs(several).max() * 32_767).astype(np.int16)
+    assert are_moved_copies(whole, white, lags).all()
 
 
 @pytest.mark.parametrize("level", [0.3, 1.0])
