@@ -53,6 +53,17 @@ def test_clips_that_share_a_loud_short_sound_are_of_several_recordings(level: fl
     assert are_moved_copies(x, white, lags)[~np.eye(60, dtype=bool)].mean() < 0.001
 
 
+def test_clips_with_one_sound_as_long_as_they_are_and_louder_count_as_one_recording(
+    syllables: Syllables, random: np.random.Generator
+) -> None:
+    """A limit that is documented: what they share is most of their energy at most times, as of one recording."""
+    x, _ = syllables(1)
+    noise = random.normal(size=x.shape[1])
+    fainter, louder = (x[:30] + share * x[:30].std(axis=1, keepdims=True) * noise for share in (0.8, 1.4))
+    assert one_recording(louder[:15], louder[15:], WINDOW).mean() > 0.9
+    assert one_recording(fainter[:15], fainter[15:], WINDOW).mean() < 0.1
+
+
 def test_silent_clips_and_no_clips_are_no_recording() -> None:
     silent = np.zeros((3, 4_000), dtype=np.float32)
     assert not one_recording(silent, silent, WINDOW).any()
