@@ -116,8 +116,8 @@ class LayerScore(nn.Module):
 def _equal(rule: MahalanobisRule, index: int, first: str, second: str) -> bool:
     """Whether two views of a layer have the same Gaussians."""
     one, other = (rule.gaussians[view, index] for view in (first, second))
-    projected = [rule.projections[view, index] is not None for view in (first, second)]
-    return projected[0] == projected[1] and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    is_projected = [rule.projections[view, index] is not None for view in (first, second)]
+    return is_projected[0] == is_projected[1] and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _is_short(rule: MahalanobisRule, index: int, view: str) -> bool:

@@ -62,7 +62,7 @@ def is_precise(gaussian: LayerGaussian) -> bool:
 
     :param gaussian: Fitted on channel statistics that were not projected: means, then deviations.
     """
-    means, deviations = (part for part in gaussian.centre.reshape(2, -1))
+    means, deviations = gaussian.centre.reshape(2, -1)
     used, scale = gaussian.used[len(means) :], gaussian.scale[len(means) :]
     errors = ROUNDING * (means**2 + deviations**2)[used] / (2 * deviations * scale)[used]
     return bool((errors <= BORNE).all())

@@ -15,6 +15,7 @@ from art_plugins.groups.space import Space
 from art_plugins.groups.trusted import is_suspect_side
 
 MOST_SPLITS = 3  # of a class, the clearest, that everyone is compared with
+FEWEST_IN_CLASS = 2 * LEAST_MEMBERS  # that a group and a rest need
 MOST_OF_CLASS = 0.9  # a group that takes more of a class is the class itself, or several that look alike
 NEARLY_ALIKE = 0.1  # share of a clearer group, by which another one differs at most if it is told only once
 FULLEST_VALLEY = 0.5  # in a class, for which a group of all classes is one: half as many samples as at the smaller peak
@@ -78,7 +79,7 @@ def find_groups(
     everyone = SelfTrainedDiscriminant(space.x, random_state=random_state)
     found: list[Group] = []
     for label, rows in enumerate(space.members):
-        if len(rows) < 2 * LEAST_MEMBERS:
+        if len(rows) < FEWEST_IN_CLASS:
             continue
         own = SelfTrainedDiscriminant(space.x[rows], space.scatters.scatter_elsewhere(label), random_state)
         for split in _splits(own, space, label):
@@ -180,10 +181,12 @@ def _of_all_classes(
 
     A group that has the majority of a class is no group in it, but what the class is, unless the suspects are its majority.
     A group that has grown until it holds nearly all of a class is given up at once: it would have to shrink again, and a
-    discriminant that has learned from it takes it for the class.
+    discriminant that has learned from it takes it for the class. A class that is too small for a group and a rest says
+    neither: one sample alone is always all of its class.
     """
     are_majority = suspect[space.members[label]].mean() > 0.5
-    judged = [rows for one, rows in enumerate(space.members) if len(rows) and not (one == label and are_majority)]
+    large = [rows for rows in space.members if len(rows) >= FEWEST_IN_CLASS]
+    judged = [rows for rows in large if not (rows is space.members[label] and are_majority)]
 
     def holds_a_class(members: np.ndarray) -> bool:
         return any(members[rows].mean() > MOST_OF_CLASS for rows in judged)
@@ -194,11 +197,11 @@ def _of_all_classes(
     places, classes = settled.places, []
     everywhere, cut = _bordered(places, settled.members)
     members = everywhere.copy()
+    if any(members[rows].mean() > MOST_OF_CLASS for rows in large):
+        return []
     for one, rows in enumerate(space.members):
-        inside = members[rows]
-        if inside.sum() > MOST_OF_CLASS * len(rows):
-            return []
-        if inside.sum() >= LEAST_MEMBERS and valley(places[rows]) <= FULLEST_VALLEY:
+        n_inside, is_large = members[rows].sum(), len(rows) >= FEWEST_IN_CLASS
+        if is_large and n_inside >= LEAST_MEMBERS and valley(places[rows]) <= FULLEST_VALLEY:
             classes.append(one)
         else:
             members[rows] = False

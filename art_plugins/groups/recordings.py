@@ -55,6 +55,7 @@ def are_moved_copies(waveforms: np.ndarray, white: np.ndarray, lags: np.ndarray)
     :param lags: Samples by which the clip of the row is later than that of the column, (m, m).
     :return: Shape (m, m), bool.
     """
+    waveforms = waveforms.astype(np.float32)  # products of whole numbers of 16 bits would not fit into 16 bits
     found = np.zeros(lags.shape, dtype=bool)
     for row in range(len(lags)):
         like = _likeness(np.broadcast_to(waveforms[row], waveforms.shape), waveforms, lags[row])

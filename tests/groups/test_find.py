@@ -27,7 +27,7 @@ def poisoned(x: np.ndarray, rows: np.ndarray, distance: float = 12) -> np.ndarra
 
 def removed(x: np.ndarray, y: np.ndarray, fpr: float = 0.01) -> np.ndarray:
     views = {"first": x[:, ::2], "second": x[:, 1::2]}
-    found = judge_groups(find_groups(views, y, K), views, y, K, fpr)
+    found = judge_groups(find_groups(views, y, y.max() + 1), views, y, y.max() + 1, fpr)
     return np.any([np.zeros(len(x), bool)] + [one.group.members for one in found if one.verdict == "poison"], axis=0)
 
 
@@ -45,6 +45,18 @@ def test_group_of_all_classes_is_found():
     rows = np.arange(len(y))[::12]
     caught = removed(poisoned(x, rows), y)
     assert caught[rows].mean() > 0.98
+    assert np.delete(caught, rows).mean() < 0.002
+
+
+@pytest.mark.parametrize("n", [1, 15])
+def test_group_of_all_classes_is_not_hidden_by_a_small_class_of_poison(n):
+    """All samples of the small class are of the group, which would have been the class itself if it were larger."""
+    x, y = classes(1)
+    rows = np.append(np.arange(len(y))[::12], len(y) + np.arange(n))
+    small = np.random.default_rng(0).normal(size=(n, x.shape[1])).astype(np.float32)
+    x, y = np.concatenate([x, small]), np.append(y, np.full(n, K))
+    caught = removed(poisoned(x, rows), y)
+    assert caught[rows[:-n]].mean() > 0.98
     assert np.delete(caught, rows).mean() < 0.002
 
 

@@ -39,6 +39,8 @@ def test_variations_of_one_recording_are_told(syllables: Syllables, random: np.r
     assert not are_copies(white)[~np.eye(12, dtype=bool)].any()
     _, lags = pairwise_coherence(white)
     assert are_moved_copies(several, white, lags).all()
+    whole = (several / np.abs(several).max() * 32_767).astype(np.int16)
+    assert are_moved_copies(whole, white, lags).all()
 
 
 @pytest.mark.parametrize("level", [0.3, 1.0])
@@ -49,6 +51,17 @@ def test_clips_that_share_a_loud_short_sound_are_of_several_recordings(level: fl
     white = whitened(x, WINDOW)
     _, lags = pairwise_coherence(white)
     assert are_moved_copies(x, white, lags)[~np.eye(60, dtype=bool)].mean() < 0.001
+
+
+def test_clips_with_one_sound_as_long_as_they_are_and_louder_count_as_one_recording(
+    syllables: Syllables, random: np.random.Generator
+) -> None:
+    """A limit that is documented: what they share is most of their energy at most times, as of one recording."""
+    x, _ = syllables(1)
+    noise = random.normal(size=x.shape[1])
+    fainter, louder = (x[:30] + share * x[:30].std(axis=1, keepdims=True) * noise for share in (0.8, 1.4))
+    assert one_recording(louder[:15], louder[15:], WINDOW).mean() > 0.9
+    assert one_recording(fainter[:15], fainter[15:], WINDOW).mean() < 0.1
 
 
 def test_silent_clips_and_no_clips_are_no_recording() -> None:

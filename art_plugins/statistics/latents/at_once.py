@@ -23,9 +23,17 @@ def at_once(calls: Iterable[Callable[[], Result]]) -> Iterator[Result]:
     kept = list(calls)
     n_given = 0
     try:
-        for result in Parallel(return_as="generator")(delayed(call)() for call in kept):
+        for result in _parallel()(delayed(call)() for call in kept):
             yield result
             n_given += 1
     except TerminatedWorkerError as error:
         warnings.warn(f"Processes died, so that one computes the rest ({error.__class__.__name__}).", stacklevel=2)
         yield from (call() for call in kept[n_given:])
+
+
+def _parallel() -> Parallel:
+    """What gives each result as soon as it is there; by a backend that cannot, such as Ray's, all of them at the end."""
+    try:
+        return Parallel(return_as="generator")
+    except ValueError:
+        return Parallel()

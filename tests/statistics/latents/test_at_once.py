@@ -29,6 +29,12 @@ def test_inside_a_configuration_of_joblib_others_make_the_calls_and_a_death_lose
             assert list(at_once([partial(int, 7), *[dies_elsewhere] * 3, partial(int, 8)])) == [7, True, True, True, 8]
 
 
+def test_a_backend_that_gives_all_results_at_the_end_makes_the_calls_as_well():
+    """So does Ray's, which is made of this one."""
+    with joblib.parallel_config("multiprocessing", n_jobs=2):
+        assert list(at_once([partial(int, 7), partial(int, 8), partial(int, 9)])) == [7, 8, 9]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_windows", "settings"), [(0, ScoringSettings()), (3, ScoringSettings()), (0, ScoringSettings(scoring="paper"))]
