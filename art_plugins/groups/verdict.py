@@ -20,7 +20,7 @@ from art_plugins.statistics.outlying import LEAST
 # Fashion-MNIST needs the largest, 1.47; the scale is that, rounded up. Draws of 30 to 500 samples of a class of MNIST and
 # Fashion-MNIST, in the layers of a network that 15,000 images have trained, need 0.76. tests/groups/test_null.py prints and
 # holds both.
-NULL_SCALE = 1.5
+NULL_SCALE = 1.9
 TINY = 1e-300
 
 Verdict = Literal["poison", "look here", "nothing"]
