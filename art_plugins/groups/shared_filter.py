@@ -15,8 +15,15 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
 from art_plugins.groups.recordings import COPY, AreOne, never_one
-from art_plugins.groups.shared_sound import LIMIT, MOST_LEARNED_FROM, N_PARTNERS, above_limit, mean_of_strangers
-from art_plugins.groups.sound_search import MOST_OTHERS, SharedSounds, class_score
+from art_plugins.groups.shared_sound import (
+    LEAST_LEARNED_FROM,
+    LIMIT,
+    MOST_LEARNED_FROM,
+    N_PARTNERS,
+    above_limit,
+    mean_of_strangers,
+)
+from art_plugins.groups.sound_search import MOST_OTHERS, SharedSounds, class_score, confirmed
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outlying import outlying_scores
 
@@ -64,9 +71,9 @@ def find_shared_filters(
     Look in every class for clips that went through one filter, which those of the other classes did not.
 
     A clip is crowded if its cepstrum is more like that of its fifth most similar clip of the class than like that of the
-    clip of matched rank of the other classes (difference of Fisher's z). The score of a class is that
-    of :func:`~.sound_search.class_score`. In a called class, every clip is compared with the mean cepstrum of the group,
-    which is learned in two halves.
+    clip of matched rank of the other classes (difference of Fisher's z). The score of a class is that of
+    :func:`~.sound_search.class_score`, and it is called as for sounds. In a called class, every clip is compared with the
+    mean cepstrum of the group, which is learned in two halves.
 
     When this breaks: fewer than four classes can be judged; one room or device recorded a part of one class alone; a change
     of pitch or tempo, which is no filter.
@@ -96,7 +103,7 @@ def find_shared_filters(
         own = np.flatnonzero(labels == label)
         others = _others(rows, label, MOST_OTHERS, random)
         matches[own] = clips_with_filter(cepstra_of, crowded[label], own, others, are_one)
-    return SharedSounds(scores, judged.p_values, coherence, called, [], matches)
+    return confirmed(SharedSounds(scores, judged.p_values, coherence, called, [], matches), labels)
 
 
 def cepstral_crowding(own: np.ndarray, others: np.ndarray, are_one: AreOne = never_one) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +164,7 @@ def clips_with_filter(
         ratios = (described @ means) / np.maximum(np.quantile(reference @ means, LIMIT, axis=0), 1e-30)
         taught = np.stack([np.isin(np.arange(len(own)), chosen) for chosen in learned], axis=1)
         best = mean_of_strangers(ratios, taught if len(learned) > 1 else np.zeros_like(taught))
-        n_learned = int(np.clip((best > 1).sum(), 2 * N_PARTNERS, MOST_LEARNED_FROM))
+        n_learned = int(np.clip((best > 1).sum(), LEAST_LEARNED_FROM, MOST_LEARNED_FROM))
         chosen = np.argsort(-best, kind="stable")[:n_learned]
         learned = [chosen[::2], chosen[1::2]]
     return above_limit(best)

@@ -27,7 +27,7 @@ N_CANDIDATES = 40  # clips of the most crowded windows of a class
 N_PARTNERS = 5  # other candidates that a clip must share its sound with: one speaker's repetitions of a word give four
 SEGMENT_S, WINDOW_S = 0.3, 0.032  # of the whitened sound around a window, and of its short-time spectra
 N_ROUNDS = 2  # times that the sound is learned again from the clips in which it was found
-MOST_LEARNED_FROM = 60  # clips from which it is learned
+LEAST_LEARNED_FROM, MOST_LEARNED_FROM = 2 * N_PARTNERS, 60  # clips from which it is learned
 MOST_SEARCHED = 600  # clips of the class that are searched for them
 LIMIT = 0.998  # quantile of the matches with clips of other classes, above which a clip holds the sound
 # Of the median match in the group: masked by loud speech, an added clap or burst keeps .45 of it in all but a fiftieth of
@@ -141,7 +141,7 @@ def clips_with_sound(sounds: Sounds, candidates: Candidates, rows: np.ndarray, o
         found = [match_template(clips, template) for template in templates]
         ratios = np.stack([match.peaks for match in found], axis=1) / _limits(reference, templates)
         best = np.where(suspected | (not first), mean_of_strangers(ratios, learned), -np.inf)
-        chosen = np.argsort(-best, kind="stable")[: min(MOST_LEARNED_FROM, max(2 * N_PARTNERS, int((best > 1).sum())))]
+        chosen = np.argsort(-best, kind="stable")[: min(MOST_LEARNED_FROM, max(LEAST_LEARNED_FROM, int((best > 1).sum())))]
         segments = signed_like(cut_segments(clips[chosen], found[0].places[chosen], sounds.segment), templates[0])
         halves = [chosen[::2], chosen[1::2]]
         templates = [template_of(segments[start::2], sounds.window) for start in (0, 1)]

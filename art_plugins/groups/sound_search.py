@@ -21,7 +21,15 @@ from art_plugins.groups.sampled_clips import (
     describe_clips,
     sample_clips,
 )
-from art_plugins.groups.shared_sound import LIMIT, N_PARTNERS, Candidates, Sounds, candidates_of, clips_with_sound
+from art_plugins.groups.shared_sound import (
+    LEAST_LEARNED_FROM,
+    LIMIT,
+    N_PARTNERS,
+    Candidates,
+    Sounds,
+    candidates_of,
+    clips_with_sound,
+)
 from art_plugins.statistics.moments import centre_and_spread
 from art_plugins.statistics.outlying import outlying_scores
 
@@ -71,7 +79,8 @@ def find_shared_sounds(
     clip lies above the class's typical clip, in robust standard deviations), and of the coherence of the clips in that
     crowd. Each is much larger with an added sound, and each is blind to something: the height to a sound that is mostly
     masked, the coherence to a narrow one, such as a faint tone. A class is called if its score is too high for the normal
-    distribution of the scores of the other classes (:func:`~art_plugins.statistics.outlying.outlying_scores`).
+    distribution of the scores of the other classes (:func:`~art_plugins.statistics.outlying.outlying_scores`), and if ten
+    clips at least have the sound (:func:`confirmed`).
 
     In a called class, every clip is compared with what the first suspects share, sample by sample; where that finds less
     than half of the clips that have a window like theirs, those are taken.
@@ -113,7 +122,22 @@ def find_shared_sounds(
         coherent = clips_with_sound(sounds, found[label][1], own, others[:MOST_OTHERS])
         alike = _grown(clips, frames_of, label, own, found[label][0], random)
         matches[own] = alike if 2 * (coherent > 1).sum() < (alike > 1).sum() else coherent
-    return SharedSounds(scores, judged.p_values, coherence, called, to_hear, matches)
+    return confirmed(SharedSounds(scores, judged.p_values, coherence, called, to_hear, matches), labels)
+
+
+def confirmed(found: SharedSounds, labels: np.ndarray) -> SharedSounds:
+    """
+    Call only classes in which at least ten clips hold what they share, since it was learned from so many. A few clips of
+    one speaker may be as alike as those with an added sound, but then hardly any other clip has what they have.
+
+    :param labels: Class of each clip, shape (n,).
+    """
+    few = [label for label in found.called if found.members[labels == label].sum() < LEAST_LEARNED_FROM]
+    p_values, matches = found.p_values.copy(), found.matches.copy()
+    p_values[few] = 1.0
+    matches[np.isin(labels, few)] = np.nan
+    called = [label for label in found.called if label not in few]
+    return found._replace(p_values=p_values, called=called, matches=matches)
 
 
 def class_score(crowding: np.ndarray, coherence: float) -> float:

@@ -12,7 +12,7 @@ from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 from art_plugins.groups.growing import grow, nearest_seed
 from art_plugins.groups.recordings import are_copies
 from art_plugins.groups.shared_sound import Sounds, above_limit, candidates_of, clips_with_sound
-from art_plugins.groups.sound_search import SharedSounds, crowd_height, find_shared_sounds
+from art_plugins.groups.sound_search import SharedSounds, confirmed, crowd_height, find_shared_sounds
 from art_plugins.triggers.sounds import WanderingTrigger, noise_burst, tone
 
 
@@ -162,3 +162,17 @@ def test_class_of_one_recording_is_searched_without_an_error():
     found = search(x, labels)
     assert np.isfinite(found.scores).all()
     assert 0 not in found.called
+
+
+def test_a_class_in_which_fewer_than_ten_clips_hold_the_sound_is_not_called():
+    labels = np.repeat(np.arange(3), 20)
+    matches = np.concatenate([[2.0] * 9 + [0.5] * 11, [2.0] * 10 + [0.5] * 10, [np.nan] * 20])
+    p_values = np.array([0.001, 0.002, 0.3])
+    found = SharedSounds(np.arange(3.0), p_values, np.ones(3), [0, 1], [2], matches)
+    kept = confirmed(found, labels)
+    assert kept.called == [1]
+    assert kept.to_hear == [2]
+    np.testing.assert_array_equal(kept.p_values, [1, 0.002, 0.3])
+    assert np.isnan(kept.matches[:20]).all()
+    np.testing.assert_array_equal(kept.members, (labels == 1) & (matches > 1))
+    np.testing.assert_array_equal(found.p_values, p_values)
