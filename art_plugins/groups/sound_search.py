@@ -86,10 +86,8 @@ def find_shared_sounds(
     than half of the clips that have a window like theirs, those are taken.
 
     When this breaks: fewer than four classes can be judged; fewer than about fifteen clips have the sound; every class has
-    it; the sound differs from clip to clip and is masked; a class whose own sounds are as alike as the trigger's (one
-    synthesised voice); a change of the whole clip, such as reverberation or another pitch; a sound that is as long as the
-    clips and louder than their speech, which is taken for one recording. Clips of one recording, such as those of an
-    augmented data set, count once (:func:`~.recordings.are_moved_copies`).
+    it; it differs from clip to clip and is masked; it is louder than the speech and as long as the clips; a class with one
+    synthesised voice; a change of the whole clip. Clips of one recording count once (:mod:`~.recordings`).
 
     :param sounds: The clips.
     :param frames_of: Gives the log-mel frames of clips by their rows, one frame every 10 ms: (m,) to (m, T, F).

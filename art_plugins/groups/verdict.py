@@ -147,10 +147,11 @@ def judge_groups(
         p, within = as_p_value(max(answers)), p_value(group.within, n_questions(nb_classes) * nb_classes)
         verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
         united = poison | group.members
-        if p <= fpr and poison.any():
-            left, without = _of_trusted(group, labels, trusted, ~poison), evidence_without(group, labels, poison)
-            answers = tests.answers(index, group, without, left.log_ratio, poison)
-            p = as_p_value(max(answers))
+        if verdict != "nothing" and poison.any():
+            without = evidence_without(group, labels, poison)
+            if p <= fpr:
+                left = _of_trusted(group, labels, trusted, ~poison)
+                p = as_p_value(max(answers := tests.answers(index, group, without, left.log_ratio, poison)))
             verdict = verdict if without.separation > 0 or p <= fpr else "nothing"  # there is no one left to differ from
         # Nothing speaks against a group with a p-value of 1, whatever is asked for.
         if p <= fpr and p < 1 and not of_trusted.acquits and _may_go(group, united, views, labels):

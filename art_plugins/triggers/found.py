@@ -27,7 +27,7 @@ INDEX_RULE = (
 # a tenth, at which exp(-q / scale) is nowhere below the share of the classes, or of the models, that reach q.
 NULL_SCALE = 0.9
 GAP_SCALE = 0.8
-GAP_RATE, ALONE_RATE = 0.04, 0.01  # of clean models that the first gap, or an index alone, accuses; their sum is 2 in 40
+GAP_RATE, ALONE_RATE = 0.04, 0.01  # of clean models that the first gap, or an index alone, accuses; together 1 in 20
 THRESHOLD = 3.5  # robust deviations from which a value counts as an outlier (Iglewicz and Hoaglin 1993)
 MOST_NAMES = 10  # classes that a sentence names
 

@@ -327,6 +327,19 @@ def test_of_both_sides_of_a_clear_split_the_one_with_the_content_of_other_classe
     assert set(verdicts.values()) == {"poison", "nothing"}
 
 
+def test_a_part_of_a_poison_is_not_to_be_looked_at_as_well() -> None:
+    """It stands apart from the rest of its class alone, and all of that is poison already."""
+    x, y = classes()
+    whole, part = (y == 0) & (np.arange(len(y)) % SIZE < 40), (y == 0) & (np.arange(len(y)) % SIZE < 15)
+    clear, faint = Evidence(20.0, np.exp(-20.0), 40, 0.3), Evidence(2.0, 0.5, 15, 0.1)
+    groups = [
+        group_of(whole, y)._replace(evidence=clear, within=clear),
+        group_of(part, y)._replace(evidence=faint, within=clear),
+    ]
+    assert [one.verdict for one in judge_groups(groups, {"all": x}, y, K, 0.01)] == ["poison", "nothing"]
+    assert [one.verdict for one in judge_groups(groups[1:], {"all": x}, y, K, 0.01)] == ["look here"]
+
+
 def test_a_clear_group_without_a_rival_on_the_other_side_keeps_its_place() -> None:
     """Poison of one source class resembles that class and is not the content of many; nothing speaks for its other side."""
     x, y = classes()
