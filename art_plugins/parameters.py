@@ -60,7 +60,7 @@ def check_number(
         words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
         raise InvalidInputError(f"{name} must be {what}{' ' if words else ''}{words}; received {shown(value)}.")
     if isinstance(value, int) and abs(value) > LARGEST_INT:
-        raise InvalidInputError(f"{name} must fit into 64 bits if it is a whole number; received {shown(value)}.")
+        raise InvalidInputError(f"{name} must be a float, or a whole number of 64 bits; received {shown(value)}.")
 
 
 def check_learning_rate(value: Any, name: str = "learning_rate") -> None:

@@ -20,7 +20,7 @@ OLD = {
 
 @pytest.mark.parametrize("value", [2**63, -(2**63), 10**30])
 def test_a_whole_number_beyond_64_bits_is_refused_by_name_and_a_float_of_its_size_is_not(value):
-    with pytest.raises(InvalidInputError, match="weight must fit into 64 bits"):
+    with pytest.raises(InvalidInputError, match="weight must be a float, or a whole number of 64 bits"):
         check_number("weight", value)
     check_number("weight", float(value))
     check_number("weight", (abs(value) - 1) % 2**63)

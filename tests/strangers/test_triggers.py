@@ -152,7 +152,7 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "scale": lambda value: AudioTrigger(np.zeros(3), value),
     "trigger": armory_sound,
 }
-GOOD = {"removal": [True], "pooled": [True], "strength": [1.5, 10**30], "length_s": [1.5], "scale": [1.5, -1, 10**30]}
+GOOD = {"removal": [True], "pooled": [True], "strength": [1.5], "length_s": [1.5], "scale": [1.5, -1]}
 
 
 @pytest.mark.parametrize("name", COUNTS)
