@@ -25,7 +25,7 @@ from art_plugins.triggers.patterns import white_box
 
 pytestmark = pytest.mark.benchmark
 N_BLENDS, N_CLASSES = 100, 10
-# Measured alone on two threads: 99, 27 and 6 %, at most 4.2 ms. Wanted: 5 % at full width.
+# Measured on two threads: 99 to 109, 27 to 29 and 0 to 6 %, at most 5.0 ms; 12 % once, beside other work for a moment.
 PERCENT_WITH_LAYERS, ONE_WITH_LAYERS_MS = {"lenet5": 150, "resnet18_cifar": 120, "resnet18_full": 12}, 20
 N_FIT, N_JUDGED = {"resnet18_full": 300}, {"resnet18_full": 256}  # images, elsewhere 1,000 and 1,024
 
@@ -190,7 +190,7 @@ def test_guarded_model_with_layers_against_a_forward_pass(benchmark: Any, name: 
             for start in range(0, len(images), 128):
                 guard(torch.from_numpy(images[start : start + 128]))
 
-    figures = compared(benchmark, network, x, {"all": judge, "one": judge}, rounds=3 if name == "resnet18_full" else 10)
+    figures = compared(benchmark, network, x, {"all": judge, "one": judge}, rounds=5 if name == "resnet18_full" else 10)
     assert figures["one_added_ms"] < ONE_WITH_LAYERS_MS
     assert figures["percent_added"] < PERCENT_WITH_LAYERS[name]
 

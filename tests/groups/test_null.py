@@ -20,9 +20,8 @@ from art_plugins.groups.verdict import NULL_SCALE, clearest_by_class, clearness_
 
 RECORDS = Path(__file__).parents[1] / "records"
 LEAST_CHANCE = 0.05
-FILMS = (
-    "gtsrb32",
-)  # frames of one film do stand apart: whether a group is of near copies is another question (origins.py)
+# Frames of one film do stand apart. Whether a group is of near copies is another question (origins.py).
+FILMS = ("gtsrb32",)
 
 
 def clearest_of_clean_classes() -> dict[str, list[float]]:

@@ -76,8 +76,8 @@ class LogMelSpectrogram(nn.Module):
 
     def _power(self, waveforms: Tensor) -> Tensor:
         """
-        The power spectrogram of torchaudio's ``Spectrogram``, shape (B, T + 1, frequencies), in half its time: it takes the
-        root of the power, and squares it.
+        Give the power spectrogram, shape (B, T + 1, frequencies). Torchaudio takes the root of the power and squares it
+        again; without that it needs half the time.
         """
         own = self.mel.spectrogram
         spectrum = torch.stft(
@@ -90,5 +90,4 @@ class LogMelSpectrogram(nn.Module):
             pad_mode=own.pad_mode,
             return_complex=True,
         )
-        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-        return power.transpose(-1, -2)
+        return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).transpose(-1, -2)
