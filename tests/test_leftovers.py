@@ -21,7 +21,8 @@ from art_plugins.storage import atomic_path
 with atomic_path(sys.argv[1]) as partial:
     partial.write_text("half")
     print("ready", flush=True)
-    time.sleep(60)
+    for _ in range(600):  # a signal that comes just before a sleep is handled after it
+        time.sleep(0.1)
 """
 COMMAND = """
 import sys

@@ -60,12 +60,13 @@ def test_blocks_hold_every_method_of_the_records(gathered: list[Gathered]) -> No
 def test_one_command_adds_the_row_of_a_new_record(tmp_path: Path) -> None:
     record = read_record(RECORDS / "filters_peers.json")
     assert record is not None
-    record["runs"] = [{**record["runs"][0], "filter": "mine", "filter_title": "My filter"}]
+    psbd = next(run for run in record["runs"] if run["filter"] == "psbd")
+    record["runs"] = [{**psbd, "filter": "mine", "filter_title": "My filter"}]
     write_json(tmp_path / "mine" / "record.json", record)
     page = tmp_path / "page.md"
     page.write_text("<!-- leaderboard_filters -->\n<!-- end -->\n<!-- filters -->\n<!-- end -->\n", encoding="utf-8")
     arguments = ["report", str(RECORDS), str(tmp_path / "mine"), "--out", str(tmp_path / "out"), "--fill", str(page)]
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
     text = page.read_text(encoding="utf-8")
-    assert "\n| My filter | 0 of 1 | 0.897 | 0.268 |" in text
+    assert f"\n| My filter | 0 of 1 | {psbd['tpr']:.3f} | {psbd['fpr']:.3f} |" in text
     assert "F-MNIST, lenet5, no attack" in text  # the other block is filled as well
