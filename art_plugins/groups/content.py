@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import entr
 from sklearn.neighbors import NearestNeighbors
 
+from art_plugins.groups.among_classes import AmongClasses
 from art_plugins.groups.find import Group
-from art_plugins.statistics.outlying import LEAST, outlying_scores
 
 # A usual number for this rule, without a derivation. Attacks of seed 0 on MNIST, Fashion-MNIST and EMNIST letters were in
 # view when it was set, so only the figures of other seeds are reports. docs/results.md says which those are.
@@ -133,17 +133,9 @@ class Contents:
     ) -> None:
         self._labels = labels
         self._x = np.concatenate(list(views.values()), axis=1) if groups else np.zeros((len(labels), 0))
-        self._highest = np.full(nb_classes, np.nan)
         nobody = np.zeros(len(labels), dtype=bool)
         self._parts = [self._of_classes(group, nobody) for group in groups]
-        for group, parts in zip(groups, self._parts, strict=True):
-            for label, part in zip(group.classes, parts, strict=True):
-                self._highest[label] = np.fmax(self._highest[label], part.score)
-
-    @property
-    def are_judged(self) -> bool:
-        """Whether there are classes enough to compare."""
-        return int((~np.isnan(self._highest)).sum()) >= LEAST
+        self._among = AmongClasses(groups, [_scores(parts) for parts in self._parts], nb_classes)
 
     def of(self, index: int) -> Content:
         """Give the content of a group; of several classes' groups that of the class with the lowest score."""
@@ -151,22 +143,18 @@ class Contents:
 
     def p_value(self, index: int, group: Group, aside: np.ndarray | None = None) -> float:
         """
-        Give the probability that any of the classes has a group of such a score, if none is poisoned
-        (:func:`~art_plugins.statistics.outlying.outlying_scores` over the highest scores of the classes).
+        Give the probability that any of the classes has a group of such a score, if none is poisoned.
 
         :param index: Place of the group among all groups.
         :param group: The same group.
         :param aside: Samples to leave out, (n,), bool.
         """
-        if not self.are_judged:
-            return 1.0
         parts = self._parts[index] if aside is None else self._of_classes(group, aside)
-        p = 0.0
-        for label, part in zip(group.classes, parts, strict=True):
-            scores = np.array(self._highest)
-            scores[label] = part.score
-            p = max(p, float(outlying_scores(scores, 0.5).p_values[label]))
-        return p
+        return self._among.p_value(group, _scores(parts))
 
     def _of_classes(self, group: Group, aside: np.ndarray) -> list[Content]:
         return [content_of(self._x, self._labels, group.members, label, aside) for label in group.classes]
+
+
+def _scores(parts: Sequence[Content]) -> list[float]:
+    return [part.score for part in parts]

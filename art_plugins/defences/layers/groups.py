@@ -10,9 +10,11 @@ import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.input_checks import accuracy_warning
+from art_plugins.features.input_view import input_view
 from art_plugins.features.layer_views import layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
 from art_plugins.groups.find import Group, find_groups
+from art_plugins.groups.mixture import with_sides_told
 from art_plugins.groups.verdict import JudgedGroup, clearest_by_class, judge_groups
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outlying import LEAST
@@ -111,6 +113,8 @@ def find_poison(
     random_state = how.get("random_state", 0)
     groups = find_groups(views, labels[rows], nb_classes, random_state, rows >= n) if views else []
     of_content = [name for name in views if name.rpartition(" ")[0] in content_layers]
+    if groups and not (rows >= n).any():  # trusted samples tell the sides apart by themselves
+        groups = with_sides_told(groups, input_view(x[rows], random_state), labels[rows], nb_classes, fpr)
     judged = judge_groups(groups, views, labels[rows], n_classes, fpr, rows >= n, of_content)
     scores = np.full(len(x), np.inf)
     scores[rows] = _scores(judged, labels[rows])

@@ -1,0 +1,138 @@
+"""Which side of a split is a mixture of classes: it varies along what the classes differ in, as no class does by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import norm
+
+from art_plugins.groups.among_classes import AmongClasses
+from art_plugins.groups.evidence import CONFIDENCE
+from art_plugins.groups.find import Group, is_rest
+from art_plugins.groups.space import Scatters
+from art_plugins.statistics.labels import indices_by_class
+
+SOFTENING = 0.01  # of the largest variance, that is added before a direction is brought to unit variance
+MOST_AXES = 0.5  # of all directions, that may be what classes differ in; with the rest they are compared
+FEWEST = 2  # samples that vary
+ONE_SIDED = float(norm.ppf(CONFIDENCE))
+TINY = 1e-300
+
+
+class ClassAxes:
+    """
+    What some classes differ in: directions of unit variance within them, of which the first are those of Fisher's linear
+    discriminant analysis.
+
+    :param covariance: Covariance within these classes, (d, d).
+    :param centres: Their means, (K, d), at least two.
+    """
+
+    def __init__(self, covariance: np.ndarray, centres: np.ndarray) -> None:
+        variances, axes = np.linalg.eigh(covariance)
+        whitening = axes / np.sqrt(np.maximum(variances, 0) + max(SOFTENING * variances[-1], TINY))
+        _, apart, turned = np.linalg.svd((centres - centres.mean(axis=0)) @ whitening, full_matrices=True)
+        self._n_apart = max(1, min(len(centres) - 1, int(MOST_AXES * len(covariance))))
+        self._directions, self._weights = whitening @ turned.T, apart[: self._n_apart] ** 2
+
+    def log_ratio(self, x: np.ndarray) -> tuple[float, float]:
+        """
+        How much samples vary along what the classes differ in, over how much they vary otherwise.
+
+        A direction counts by how far the classes lie apart in it. The samples of one class give a ratio of about 1, those of
+        all classes give one plus the weighted mean of the variance between the classes. Neither a shift of all samples nor a
+        factor changes it, so that a blended trigger does not hide where the samples come from.
+
+        :param x: Features, (m, d), m at least 2.
+        :return: The logarithm of the ratio, and its standard error by the delta method.
+        """
+        squares = ((x - x.mean(axis=0)) @ self._directions) ** 2
+        total = max(float(self._weights.sum()), TINY)
+        along, otherwise = squares[:, : self._n_apart] @ self._weights / total, squares[:, self._n_apart :].mean(axis=1)
+        means = max(float(along.mean()), TINY), max(float(otherwise.mean()), TINY)
+        error = float((along / means[0] - otherwise / means[1]).std() / np.sqrt(len(x)))
+        return float(np.log(means[0] / means[1])), error
+
+
+class Mixtures:
+    """
+    How far the groups of a data set are mixtures of classes.
+
+    The score of a group in a class is the lower limit of the logarithm of the ratio, at a confidence of .95, less the
+    logarithm for the rest of the class where this is above 0: a class that is a collection of everything has no group that
+    is more of one.
+
+    When this breaks: poison of one source class, or whose labels fit; classes that the features do not tell apart; more
+    than a third of the classes are poisoned.
+
+    :param groups: Groups of the data set.
+    :param x: Features of all samples that no label has shaped, such as those of
+        :func:`~art_plugins.features.input_view.input_view`, (n, d), finite, d at least 2.
+    :param labels: Class of each sample, (n,).
+    :param nb_classes: Number of classes, K.
+    """
+
+    def __init__(self, groups: Sequence[Group], x: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
+        self._x, self._labels = x.astype(np.float64), labels
+        self._axes: dict[int, ClassAxes] = {}
+        members = indices_by_class(labels, nb_classes)
+        self._scatters, self._members = Scatters(self._x, members), members
+        self._groups = groups
+        self._scores = [[self._score(group.members, label) for label in group.classes] for group in groups]
+        self._among = AmongClasses(groups, self._scores, nb_classes)
+
+    def p_value(self, index: int) -> float:
+        """
+        Give the probability that any of the classes has a group that is as much of a mixture, if none is poisoned.
+
+        :param index: Place of the group among all groups.
+        """
+        return self._among.p_value(self._groups[index], self._scores[index])
+
+    def _score(self, members: np.ndarray, label: int) -> float:
+        own = self._labels == label
+        of_group, of_rest = self._x[own & members], self._x[own & ~members]
+        axes = self._axes_beside(label)
+        if axes is None or len(of_group) < FEWEST:
+            return float("nan")
+        value, error = axes.log_ratio(of_group)
+        rest = axes.log_ratio(of_rest)[0] if len(of_rest) >= FEWEST else 0.0
+        return value - ONE_SIDED * error - max(0.0, rest)
+
+    def _axes_beside(self, label: int) -> ClassAxes | None:
+        """The axes of all classes but one; ``None`` where fewer than two others have samples that vary."""
+        others = [rows for other, rows in enumerate(self._members) if other != label and len(rows) >= FEWEST]
+        if len(others) < 2 or self._x.shape[1] < 2:
+            return None
+        if label not in self._axes:
+            centres = np.stack([self._x[rows].mean(axis=0) for rows in others])
+            self._axes[label] = ClassAxes(self._scatters.covariance_elsewhere(label), centres)
+        return self._axes[label]
+
+
+def with_sides_told(
+    groups: Sequence[Group], x: np.ndarray, labels: np.ndarray, nb_classes: int, rate: float
+) -> list[Group]:
+    """
+    Tell which side of a split is the group that stands apart.
+
+    A split is equally clear from either side. :func:`~art_plugins.groups.find.find_groups` takes the smaller side, or the
+    one that nobody else is like. If the rest of the class is a mixture of classes and the side that was taken is not, the
+    rest is the group: half of a class may be poison, and a trigger that leaves its content to be seen lies among the other
+    classes. The two then change their evidence. No further split is called by this.
+
+    :param groups: Groups, as ``find_groups`` gives them.
+    :param x: As of :class:`Mixtures`.
+    :param labels: Class of each sample, (n,).
+    :param nb_classes: Number of classes, K.
+    :param rate: Probability with which a side is taken for a mixture in a data set without any.
+    """
+    told, mixtures = list(groups), Mixtures(groups, x, labels, nb_classes)
+    for index, group in enumerate(groups):
+        rests = [other for other, one in enumerate(groups) if is_rest(one, group, labels)]
+        if group.evidence.clearness > 0 and rests and mixtures.p_value(rests[0]) <= rate < mixtures.p_value(index):
+            rest = groups[rests[0]]
+            told[index] = group._replace(evidence=rest.evidence, within=rest.within)
+            told[rests[0]] = rest._replace(evidence=group.evidence, within=group.within)
+    return told

@@ -1,0 +1,54 @@
+"""Samples as short vectors before any network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from art_plugins.features.input_view import MOST_VALUES, input_view
+from art_plugins.features.views import MAX_DIMS
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 28), (3, 32, 32), (3, 64, 48), (32, 32, 3), (16_000,), (1, 4000), (40, 101), (5,), (2, 3, 4, 5)]
+)
+def test_any_shape_gives_a_short_vector(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).random((100, *shape), dtype=np.float32)
+    view = input_view(x)
+    assert view.shape == (100, min(MAX_DIMS, int(np.prod(shape))))
+    assert view.dtype == np.float32
+    assert np.isfinite(view).all()
+    assert (view == input_view(x)).all()
+
+
+def test_short_samples_are_only_turned() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    view = input_view(x)
+    centred = x - x.mean(axis=0)
+    assert view @ view.T == pytest.approx(centred @ centred.T, abs=1e-4)
+
+
+def test_images_are_averaged_to_cells() -> None:
+    random = np.random.default_rng(0)
+    coarse = random.random((60, 1, 16, 16), dtype=np.float32)
+    fine = coarse.repeat(4, axis=2).repeat(4, axis=3)
+    checked = fine + np.where(np.indices((64, 64)).sum(axis=0) % 2, 0.5, -0.5).astype(np.float32)  # no cell sees this
+    assert np.abs(input_view(checked)) == pytest.approx(np.abs(input_view(coarse)), abs=1e-3)
+
+
+def test_long_samples_keep_their_distances_nearly() -> None:
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(200, 20)) @ random.normal(size=(20, 8 * MOST_VALUES))).astype(np.float32)
+    view = input_view(x)
+    pairs = random.integers(200, size=(300, 2))
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    before, after = (np.linalg.norm(one[pairs[:, 0]] - one[pairs[:, 1]], axis=1) for one in (x, view))
+    assert (np.abs(after / before - 1) < 0.25).all()
+
+
+def test_samples_that_are_all_alike_give_zeros() -> None:
+    assert (input_view(np.ones((5, 1, 8, 8), np.float32)) == 0).all()
+
+
+def test_one_sample_gives_zeros() -> None:
+    assert (input_view(np.ones((1, 7), np.float32)) == 0).all()

@@ -1,0 +1,153 @@
+"""Mixtures of classes: the ratio by hand, what changes nothing in it, and on which side of a split it puts the poison."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from art_plugins.groups.evidence import Evidence
+from art_plugins.groups.find import Group, is_rest
+from art_plugins.groups.mixture import ClassAxes, Mixtures, with_sides_told
+
+K, SIZE, D = 10, 120, 20
+APART = 3.0
+
+
+def classes(seed: int = 0, apart: float = APART) -> tuple[np.ndarray, np.ndarray]:
+    """Ten crowds of unit variance in twenty directions; their centres differ in the first eight."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(K), SIZE)
+    centres = np.zeros((K, D))
+    centres[:, :8] = apart * random.normal(size=(K, 8))
+    return centres[labels] + random.normal(size=(K * SIZE, D)), labels
+
+
+def poisoned(seed: int = 0, n_each: int = 12, shift: float = 4.0, factor: float = 0.8) -> tuple[np.ndarray, ...]:
+    """Some samples of every class, blended with one pattern, get the label 0; samples, labels, and who they are."""
+    x, y = classes(seed)
+    random = np.random.default_rng([seed, 1])
+    who = (y > 0) & (np.arange(len(y)) % SIZE < n_each)
+    x[who] = factor * x[who] + shift * random.normal(size=D)
+    return x, np.where(who, 0, y), who
+
+
+def split(labels: np.ndarray, members: np.ndarray, clearness: float) -> list[Group]:
+    """A group of class 0 with this clearness, and the rest of the class without any."""
+    found = []
+    for who, valley in ((members, float(np.exp(-clearness))), ((labels == 0) & ~members, 1.0)):
+        evidence = Evidence(1.0, valley, int(who.sum()), float(who[labels == 0].mean()))
+        found.append(Group(who, who.astype(float), 0.5, evidence, evidence, 0, [0]))
+    return found
+
+
+def others(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> list[Group]:
+    """A half of each other class, drawn at random, and the rest of it."""
+    random = np.random.default_rng([seed, 2])
+    found = []
+    for label in range(1, K):
+        half = (labels == label) & (random.random(len(x)) < 0.5)
+        for who in (half, (labels == label) & ~half):
+            nothing = Evidence(0.0, 1.0, int(who.sum()), 0.5)
+            found.append(Group(who, who.astype(float), 0.5, nothing, nothing, label, [label]))
+    return found
+
+
+def test_ratio_of_one_class_is_one_and_that_of_all_classes_is_by_how_far_they_lie_apart() -> None:
+    random = np.random.default_rng(0)
+    centres = np.zeros((4, 6))
+    centres[:, 0] = [-3, -1, 1, 3]  # a variance of 5 between the classes, in one of three directions that may be theirs
+    axes = ClassAxes(np.eye(6), centres)
+    one_class = random.normal(size=(40_000, 6))
+    value, error = axes.log_ratio(one_class)
+    assert abs(value) < 4 * error < 0.1
+    mixed = one_class + centres[random.integers(4, size=len(one_class))]
+    softened = 1 + 5 / 1  # the variance within is softened alike on both sides of the ratio
+    assert axes.log_ratio(mixed)[0] == pytest.approx(np.log(softened), abs=0.05)
+
+
+def test_ratio_changes_neither_by_a_shift_nor_by_a_factor() -> None:
+    x, y = classes()
+    axes = ClassAxes(np.eye(D), np.stack([x[y == label].mean(axis=0) for label in range(K)]))
+    assert axes.log_ratio(0.3 * x[:200] + 7) == pytest.approx(axes.log_ratio(x[:200]))
+
+
+def test_error_of_the_ratio_is_its_deviation_over_draws() -> None:
+    random = np.random.default_rng(1)
+    axes = ClassAxes(np.eye(6), random.normal(size=(4, 6)))
+    found = np.array([axes.log_ratio(random.normal(size=(200, 6))) for _ in range(300)])
+    assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.15)
+
+
+def test_poison_of_many_classes_is_a_mixture_and_the_clean_half_is_none() -> None:
+    x, labels, who = poisoned()
+    groups = [*split(labels, who, 20.0), *others(x, labels)]
+    mixtures = Mixtures(groups, x, labels, K)
+    assert mixtures.p_value(0) < 1e-3
+    assert mixtures.p_value(1) == 1 or mixtures.p_value(1) > 0.05
+
+
+@pytest.mark.parametrize("poison_was_taken", [True, False])
+def test_the_side_that_is_a_mixture_is_the_group(poison_was_taken: bool) -> None:
+    x, labels, who = poisoned()
+    clean = (labels == 0) & ~who
+    groups = [*split(labels, who if poison_was_taken else clean, 20.0), *others(x, labels)]
+    told = with_sides_told(groups, x, labels, K, 0.01)
+    clear = [one for one in told if one.evidence.clearness > 0]
+    assert len(clear) == 1
+    assert (clear[0].members == who).all()
+    assert clear[0].evidence == groups[0].evidence
+    assert len(told) == len(groups)
+
+
+def test_poison_of_one_source_class_leaves_the_sides_as_they_were() -> None:
+    x, y = classes()
+    who = (y == 3) & (np.arange(len(y)) % SIZE < 60)
+    labels = np.where(who, 0, y)
+    groups = [*split(labels, who, 20.0), *others(x, labels)]
+    assert with_sides_told(groups, x, labels, K, 0.01) == groups
+
+
+@pytest.mark.slow
+def test_clean_classes_are_mixtures_no_more_often_than_the_rate_says() -> None:
+    alarms = 0
+    for seed in range(100):
+        x, labels = classes(seed)
+        half = (labels == 0) & (np.random.default_rng(seed).random(len(x)) < 0.5)
+        groups = [*split(labels, half, 20.0), *others(x, labels, seed)]
+        mixtures = Mixtures(groups, x, labels, K)
+        alarms += min(mixtures.p_value(index) for index in range(len(groups))) <= 0.05
+    assert alarms <= 10  # 5 are expected; 11 and more have a chance of .01
+
+
+def test_a_class_that_is_a_collection_of_everything_has_no_group_that_is_a_mixture() -> None:
+    x, labels, who = poisoned(n_each=24)
+    x, labels = x[(labels > 0) | who], labels[(labels > 0) | who]
+    half = (labels == 0) & (np.random.default_rng(3).random(len(x)) < 0.5)
+    groups = [*split(labels, half, 20.0), *others(x, labels)]
+    assert with_sides_told(groups, x, labels, K, 0.01) == groups
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 3])
+def test_with_few_classes_no_side_is_told(n_classes: int) -> None:
+    x, labels, who = poisoned()
+    kept = labels < n_classes
+    groups = split(labels[kept], who[kept], 20.0)
+    assert with_sides_told(groups, x[kept], labels[kept], K, 0.01) == groups
+
+
+def test_features_that_do_not_vary_tell_nothing() -> None:
+    _, labels, who = poisoned()
+    groups = split(labels, who, 20.0)
+    assert with_sides_told(groups, np.ones((len(labels), 3), np.float32), labels, K, 0.01) == groups
+    assert with_sides_told(groups, np.ones((len(labels), 1), np.float32), labels, K, 0.01) == groups
+
+
+def test_a_rest_is_all_that_a_group_leaves_of_its_class() -> None:
+    _, labels, who = poisoned()
+    group, rest = split(labels, who, 1.0)
+    assert is_rest(rest, group, labels)
+    assert is_rest(group, rest, labels)
+    assert not is_rest(group, group, labels)
+    fewer = rest._replace(members=rest.members & (np.arange(len(labels)) != np.flatnonzero(rest.members)[0]))
+    assert not is_rest(fewer, group, labels)
+    assert not is_rest(rest._replace(classes=[0, 1]), group, labels)
