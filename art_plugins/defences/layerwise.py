@@ -12,7 +12,7 @@ from art_plugins.defences.contract import PoisonFilter
 from art_plugins.defences.layers.groups import CAUGHT, GroupFindings, check_known, earlier, find_poison, removed_by_class
 from art_plugins.defences.layers.learning import learn_benign
 from art_plugins.defences.layers.mahalanobis import MahalanobisRule
-from art_plugins.defences.layers.model import count_not_finite, listed, show_attributes
+from art_plugins.defences.layers.model import LayerwiseModel, count_not_finite, listed, show_attributes
 from art_plugins.defences.layers.options import OPTIONS, LayerwiseParameters, given_terms
 from art_plugins.defences.layers.rules import LEAST_SAMPLES
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
@@ -20,6 +20,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.input_checks import check_trusted
 from art_plugins.groups.verdict import clearness_limit
+from art_plugins.statistics.benign_threshold import threshold_at_fdr
 from art_plugins.statistics.labels import class_labels
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
@@ -34,8 +35,10 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     see :func:`~art_plugins.groups.find.find_groups`. A trigger is something of its own. What sets a sub-population of a
     class apart is what classes differ in, so that samples of other classes lie between and beside it. A second question is
     whether the content of the group is that of many other classes, see :class:`~art_plugins.groups.content.Contents`. It
-    needs no visible trigger. A group is removed if its p-value is at most ``fpr``. A group that stands apart but is not
-    removed is in the report as ``"look here"``. The share of poison does not matter, up to nine tenths of a class.
+    needs no visible trigger. Of the two sides of a split the poison is the one that varies as a mixture of classes does, by
+    what the samples show before any network, see :class:`~art_plugins.groups.mixture.Mixtures`. A group is removed if its
+    p-value is at most ``fpr``. A group that stands apart but is not removed is in the report as ``"look here"``. The share
+    of poison does not matter, up to nine tenths of a class.
 
     Each trusted sample (``x_val``, ``y_val``) is one more piece of evidence about the groups of its class, see
     :func:`~art_plugins.groups.trusted.trusted_evidence`. If a group were a natural part of its class, trusted samples would
@@ -51,7 +54,10 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     these? To these it adds how sure the network is of the class (logit margin). All measures are in standard deviations of
     benign samples, at most 6 at a layer. The five largest layers count for each question, and the four answers have equal
     weight. Scores are shifted by how much the typical class scores above its trusted samples, since the network knows the
-    samples that it was trained on better. A sample goes if its score is too high or it is in a group that goes.
+    samples that it was trained on better. Of the samples that are in no group that goes, those go whose scores are higher
+    than those of a share ``fpr`` of benign samples, if they are too many for chance: at most a tenth of them may be benign
+    (false-discovery rate, see :func:`~art_plugins.statistics.benign_threshold.threshold_at_fdr`). So a clean set keeps its
+    odd samples.
 
     ``mode="paper"`` is the published rule. It judges single samples only, and shifts nothing.
 
@@ -94,16 +100,17 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     :param layers: Names of modules in the order in which they run, at least four for ``"paper"``; ``None``: the blocks of
         the model, as :func:`~art_plugins.features.blocks.find_blocks` names them.
     :param tau: Threshold in standard deviations above the mean of benign samples' scores.
-    :param fpr: False-positive rate, 0 to below 1: of single samples, the share of benign samples that may be caught; of
-        groups, the probability that one is removed from a data set without poison. ``tau`` is turned into the latter by the
-        normal distribution. Give ``tau`` or ``fpr`` or neither. The default is ``tau=2.5`` for ``"paper"``, as in the
-        paper, and ``fpr=0.01`` for ``"mahalanobis"``.
+    :param fpr: False-positive rate, 0 to below 1: of single samples, the largest share of benign samples that may be
+        caught; of groups, the probability that one is removed from a data set without poison. ``tau`` is turned into the
+        latter by the normal distribution. Give ``tau`` or ``fpr`` or neither. The default is ``tau=2.5`` for ``"paper"``,
+        as in the paper, and ``fpr=0.01`` for ``"mahalanobis"``.
     :param batch_size: Number of samples in one forward pass.
     :param random_state: Random seed of folds, projections, and the choice of 500 samples of a class where there are more
         to learn from.
 
     :ivar layers_: The layers that were looked at.
-    :ivar threshold_: Samples with a higher score are poison.
+    :ivar threshold_: Samples with a higher score are poison. With trusted samples it is at least as high as the
+        false-discovery rate asks, also if ``tau`` is given.
     :ivar joined_: Samples that go for their group alone, though not by their score, (n,), bool.
     :ivar outlier_scores_: Scores in standard deviations of benign samples, (n,). They are 0 in classes that are not judged.
         Where only groups are sought, a half is the border of a group, and 1 is its median. They are infinite, and the
@@ -147,16 +154,19 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
         y_val = None if self.x_val is None else class_labels(self.y_val, len(self.x_val), nb_classes)[0]
         if self.mode != MahalanobisRule.name:
-            n_benign, not_judged = self._find_outliers(labels, nb_classes, y_val)
-            return self._report(labels, nb_classes, n_benign) | {"classes_not_judged": not_judged}
+            model = self._find_outliers(labels, nb_classes, y_val)
+            return self._report(labels, nb_classes, model.rule.n_benign) | {"classes_not_judged": model.not_judged}
         present = np.bincount(labels, minlength=nb_classes) > 0
         n_typical = 0.0 if y_val is None else float(np.median(np.bincount(y_val, minlength=nb_classes)[present]))
         terms = given_terms(self.tau, self.fpr) or MahalanobisRule.terms
         fpr = terms["fpr"] if "fpr" in terms else float(norm.sf(terms["tau"]))
         if n_typical >= LEAST_SAMPLES:
-            n_benign, not_judged = self._find_outliers(labels, nb_classes, y_val)
+            model = self._find_outliers(labels, nb_classes, y_val)
+            n_benign, not_judged = model.rule.n_benign, model.not_judged
             found = self._find_groups(labels, nb_classes, y_val, fpr)
-            self.joined_ = (found.scores > CAUGHT) & (self.is_clean_ == 1)
+            in_group = found.scores > CAUGHT
+            self._call_outliers(model, labels, in_group)
+            self.joined_ = in_group & (self.is_clean_ == 1)
             self.is_clean_[self.joined_] = 0
         else:
             if self.x_val is not None and y_val is not None:
@@ -175,12 +185,8 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
             report[f"Class_{label}"]["clearness"] = clearness
         return report
 
-    def _find_outliers(self, labels: np.ndarray, nb_classes: int, y_val: np.ndarray | None) -> tuple[np.ndarray, list[int]]:
-        """
-        Find single samples that do not look like their class.
-
-        :return: Number of samples of each class that were learned from, (K,), and the classes that are not judged.
-        """
+    def _find_outliers(self, labels: np.ndarray, nb_classes: int, y_val: np.ndarray | None) -> LayerwiseModel:
+        """Find single samples that do not look like their class, by what is learned from benign samples."""
         x, y = self.x_train, labels
         if self.x_val is not None and y_val is not None:
             x, y = self.x_val, y_val
@@ -193,7 +199,13 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         self.joined_ = np.zeros(len(labels), dtype=bool)
         self.layers_ = model.rule.layers
         show_attributes(self, model.rule, found)
-        return model.rule.n_benign, model.not_judged
+        return model
+
+    def _call_outliers(self, model: LayerwiseModel, labels: np.ndarray, in_group: np.ndarray) -> None:
+        """Call the single samples that are too many for chance among those that stay, see ``threshold_at_fdr``."""
+        judged = ~in_group & np.isfinite(self.outlier_scores_) & (model.rule.n_benign[labels] > 0)
+        self.threshold_ = max(self.threshold_, threshold_at_fdr(self.outlier_scores_[judged], model.benign_scores))
+        self.is_clean_ = (~model.suspects(self.outlier_scores_, labels, self.threshold_)).astype(np.int64)
 
     def _find_groups(self, labels: np.ndarray, nb_classes: int, y_val: np.ndarray | None, fpr: float) -> GroupFindings:
         """Find groups that stand apart at the layers of the network, with trusted samples or none."""

@@ -40,9 +40,9 @@ class ClassAxes:
         """
         How much samples vary along what the classes differ in, over how much they vary otherwise.
 
-        A direction counts by how far the classes lie apart in it. The samples of one class give a ratio of about 1, those of
-        all classes give one plus the weighted mean of the variance between the classes. Neither a shift of all samples nor a
-        factor changes it, so that a blended trigger does not hide where the samples come from.
+        A direction counts by how far the classes lie apart in it. The samples of one class give a ratio of about 1, those
+        of all classes give one plus the weighted mean of the variance between the classes. Neither a shift of all samples
+        nor a factor changes it, so that a blended trigger does not hide where the samples come from.
 
         :param x: Features, (m, d), m at least 2.
         :return: The logarithm of the ratio, and its standard error by the delta method.

@@ -8,6 +8,9 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.parameters import check_number
 from art_plugins.statistics.thresholds import threshold_at_fpr
 
+FALSE_DISCOVERIES = 0.1  # share of benign samples among those that are caught: a usual number for this rate
+TAIL = 0.1  # share of benign samples from which it is learned how high they score: with 200 samples, 20
+
 
 def benign_threshold(scores: np.ndarray, tau: float | None = None, fpr: float | None = None) -> float:
     """
@@ -20,6 +23,33 @@ def benign_threshold(scores: np.ndarray, tau: float | None = None, fpr: float | 
     """
     check_terms(tau, fpr)
     return float(tau) if tau is not None else threshold_at_fpr(scores, float(fpr or 0))
+
+
+def threshold_at_fdr(scores: np.ndarray, benign: np.ndarray, rate: float = FALSE_DISCOVERIES) -> float:
+    """
+    A threshold above which a share ``rate`` of the samples is expected to be benign (false-discovery rate, Benjamini and
+    Hochberg 1995). Where all samples are benign, the chance that any is above it is ``rate``.
+
+    The p-value of a score is how likely a benign sample scores as high. Scores above nine tenths of the benign ones are
+    taken for exponential, since one sample among thousands needs a smaller p-value than the share of any benign score.
+    Their mean is that of few scores, j, so that it is the predictive distribution that counts: the excess over this mean
+    has Fisher's distribution of 2 and 2 j degrees of freedom, with a chance of ``(1 + excess / (j mean)) ** -j``.
+
+    When this breaks: benign scores with a heavier tail; samples that score higher than the benign ones for another reason.
+
+    :param scores: Scores of samples, (n,), finite.
+    :param benign: Scores of benign samples on which the model of the scores was not fitted, (m,), finite, m at least 1.
+    :param rate: 0 to 1; more than 0.
+    """
+    border = float(np.quantile(benign, 1 - TAIL))
+    above = benign[benign > border] - border
+    n_above, mean = max(1, len(above)), float(above.mean()) if len(above) else 0.0
+    ordered, ranks = np.sort(scores)[::-1], np.arange(1, len(scores) + 1)
+    share = (len(above) + 1) / (len(benign) + 1)
+    times = np.maximum(share * len(scores) / (rate * ranks), 1)  # that a benign score is likelier beyond the border
+    limits = border + n_above * mean * (times ** (1 / n_above) - 1)
+    reached = np.flatnonzero(ordered > limits)
+    return float(limits[reached[-1] if len(reached) else 0]) if len(scores) else border
 
 
 def check_terms(tau: float | None, fpr: float | None) -> None:

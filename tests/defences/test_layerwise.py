@@ -499,7 +499,7 @@ def test_filter_with_trusted_data_removes_the_poison(digits):
     report, is_clean = defence.detect_poison()
     removed = np.array(is_clean) == 0
     assert removed[is_poison].mean() > 0.95
-    assert removed[~is_poison].mean() < 0.1
+    assert removed[~is_poison].mean() < 0.01
     assert report["trusted"] is True
     assert report[f"Class_{digits.target}"]["n_removed"] == removed[y == digits.target].sum()
     assert defence.layer_scores_.shape == (len(x), 5)
@@ -538,11 +538,10 @@ def test_filter_typical_class_scores_as_its_trusted_samples_do(digits, monkeypat
     unmoved = LayerwiseFeatureDefence(defence.classifier, x, y, defence.x_val, defence.y_val, **options)
     unmoved.detect_poison()
     moved = unmoved.outlier_scores_ - defence.outlier_scores_
-    assert unmoved.threshold_ == defence.threshold_
     np.testing.assert_array_equal(defence.outlier_scores_[y == 4], 0)
     np.testing.assert_allclose(moved[y != 4], moved[y != 4][0], atol=1e-9)
-    aim, rates = 0.05, [(one.is_clean_[~is_poison & (y != 4)] == 0).mean() for one in (unmoved, defence)]
-    assert abs(rates[1] - aim) < abs(rates[0] - aim)
+    benign = ~is_poison & (y != 4)
+    assert abs(np.median(defence.outlier_scores_[benign])) < abs(np.median(unmoved.outlier_scores_[benign]))
 
 
 def test_filter_layers_of_the_model_are_found_when_none_are_named(digits):
