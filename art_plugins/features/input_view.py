@@ -12,22 +12,26 @@ from art_plugins.features.views import MAX_DIMS, principal_axes, project
 CELLS = 16  # along each side, to which an image is averaged: they keep what it shows, not its texture
 MOST_VALUES = 1_024  # of a sample; longer vectors are shortened at random
 N_REFERENCE = 2_000  # samples on which the principal axes are learned
-BLOCK = 1_024  # samples that are shortened together
+MOST_AT_ONCE = 2**24  # values that are shortened together: 64 MB
 
 
-def input_view(x: np.ndarray, random_state: int = 0) -> np.ndarray:
+def input_view(x: np.ndarray, rows: np.ndarray, random_state: int = 0) -> np.ndarray:
     """
     Give up to 64 principal components of the samples. No label has shaped them, as labels shape a network's layers.
 
-    Images are averaged to 16 x 16 cells before. The principal axes are those of at most 2,000 samples.
+    Images are averaged to 16 x 16 cells before. The principal axes are those of at most 2,000 samples. The samples may lie
+    on the disk; a part of them is read at a time.
 
-    :param x: Samples, (n, C, H, W) or (n, ...), finite, n at least 1.
+    :param x: Samples, (n, C, H, W) or (n, ...).
+    :param rows: Which of them are looked at, (m,), m at least 1; these are finite.
     :param random_state: Random seed of the samples on which the axes are learned, and of the signs by which long vectors
         are shortened.
-    :return: (n, d), float32, d at most 64.
+    :return: (m, d), float32, d at most 64.
     """
-    short = np.concatenate([_shortened(x[start : start + BLOCK], random_state) for start in range(0, len(x), BLOCK)])
-    chosen = np.sort(np.random.default_rng(random_state).permutation(len(x))[:N_REFERENCE])
+    n_at_once = max(1, MOST_AT_ONCE // max(1, int(np.prod(x.shape[1:]))))
+    parts = [_shortened(x[rows[start : start + n_at_once]], random_state) for start in range(0, len(rows), n_at_once)]
+    short = np.concatenate(parts)
+    chosen = np.sort(np.random.default_rng(random_state).permutation(len(rows))[:N_REFERENCE])
     mean, axes = principal_axes(short[chosen].astype(np.float64), MAX_DIMS)
     view: np.ndarray = project(short, mean, axes).astype(np.float32)
     return view

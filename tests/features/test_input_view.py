@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.features.input_view import MOST_VALUES, input_view
+from art_plugins.features import input_view as module
+from art_plugins.features.input_view import MOST_VALUES
 from art_plugins.features.views import MAX_DIMS
+
+
+def input_view(x: np.ndarray) -> np.ndarray:
+    return module.input_view(x, np.arange(len(x)))
 
 
 @pytest.mark.parametrize(
@@ -52,3 +57,12 @@ def test_samples_that_are_all_alike_give_zeros() -> None:
 
 def test_one_sample_gives_zeros() -> None:
     assert (input_view(np.ones((1, 7), np.float32)) == 0).all()
+
+
+def test_a_part_is_read_at_a_time_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).random((70, 3, 20, 20), dtype=np.float32)
+    rows = np.flatnonzero(np.arange(70) % 3)
+    whole = module.input_view(x, rows)
+    monkeypatch.setattr(module, "MOST_AT_ONCE", 5 * 1_200)
+    assert (module.input_view(x, rows) == whole).all()
+    np.testing.assert_allclose(np.abs(whole), np.abs(input_view(x[rows])), atol=1e-5)

@@ -114,7 +114,7 @@ def find_poison(
     groups = find_groups(views, labels[rows], nb_classes, random_state, rows >= n) if views else []
     of_content = [name for name in views if name.rpartition(" ")[0] in content_layers]
     if groups and not (rows >= n).any():  # trusted samples tell the sides apart by themselves
-        groups = with_sides_told(groups, input_view(x[rows], random_state), labels[rows], nb_classes, fpr)
+        groups = with_sides_told(groups, input_view(x, rows, random_state), labels[rows], nb_classes, fpr)
     judged = judge_groups(groups, views, labels[rows], n_classes, fpr, rows >= n, of_content)
     scores = np.full(len(x), np.inf)
     scores[rows] = _scores(judged, labels[rows])
