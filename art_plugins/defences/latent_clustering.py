@@ -24,7 +24,7 @@ from art_plugins.features.vae.shipped import SHIPPED, check_speech, is_shipped, 
 from art_plugins.features.vae.training import PRECISIONS, SETTLED, check_training, make_fabric
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
-from art_plugins.groups.sound_search import SharedSounds
+from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.parameters import Renamed, check_choice, check_flag, check_settings_dict, renamed, shown
 from art_plugins.statistics.latents.latent_classes import LatentClasses, cluster_latent_classes
 from art_plugins.statistics.latents.scoring_settings import FALSE_ALARM_RATE, ScoringSettings
@@ -69,8 +69,8 @@ class VAELatentDefence(PoisonFilter):
       latents of whole samples (``scoring="paper"``: 2-means and the poison likelihood score of Eq. 1, with shrunk
       covariances).
     - In waveforms, clips of a class that share one sound at any place, or one filter (an echo, a room), are looked for
-      without the autoencoder (:func:`~art_plugins.groups.sound_search.find_shared_sounds`,
-      :func:`~art_plugins.groups.shared_filter.find_shared_filters`). The three verdicts share the false-alarm rate.
+      without the autoencoder (:func:`~art_plugins.groups.sounds.sound_search.find_shared_sounds`,
+      :func:`~art_plugins.groups.sounds.shared_filter.find_shared_filters`). The three verdicts share the false-alarm rate.
     - In images, a patch that images of a class share pixel by pixel, at one place or anywhere, is looked for without the
       autoencoder (:func:`~art_plugins.groups.pictures.shared_patch.find_shared_patches`). Both verdicts share the
       false-alarm rate.

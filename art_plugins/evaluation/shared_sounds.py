@@ -19,9 +19,9 @@ from art_plugins.evaluation.metrics import rank_of
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
 from art_plugins.features.encodings import FRAME_FLOOR, FRAME_HOP_S, FRAME_WINDOW_S
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
-from art_plugins.groups.shared_filter import cepstra, find_shared_filters
-from art_plugins.groups.shared_sound import Sounds
-from art_plugins.groups.sound_search import SharedSounds, find_shared_sounds
+from art_plugins.groups.sounds.shared_filter import cepstra, find_shared_filters
+from art_plugins.groups.sounds.shared_sound import Sounds
+from art_plugins.groups.sounds.sound_search import SharedSounds, find_shared_sounds
 from art_plugins.reports.record_files import SOUNDS
 from art_plugins.statistics.latents.scoring_settings import FALSE_ALARM_RATE
 from art_plugins.triggers.named_sounds import named_sound

@@ -15,7 +15,7 @@ class AmongClasses:
     The highest scores of the classes.
 
     :param groups: Groups of the data set.
-    :param scores: Of each group a score in each of its classes, in their order; NaN: not judged there.
+    :param scores: A score of each group in each of its classes, in their order; NaN: not judged there.
     :param nb_classes: Number of classes, K.
     """
 
@@ -37,7 +37,7 @@ class AmongClasses:
         several classes the largest one; 1 where it cannot be judged.
 
         :param group: A group.
-        :param scores: Its score in each of its classes.
+        :param scores: The score of the group in each of its classes.
         """
         if not self.are_judged or np.isnan(scores).any():
             return 1.0

@@ -26,7 +26,7 @@ class ClassAxes:
     discriminant analysis.
 
     :param covariance: Covariance within these classes, (d, d).
-    :param centres: Their means, (K, d), at least two.
+    :param centres: Means of these classes, (K, d), at least two.
     """
 
     def __init__(self, covariance: np.ndarray, centres: np.ndarray) -> None:
@@ -68,7 +68,7 @@ class Mixtures:
 
     :param groups: Groups of the data set.
     :param x: Features of all samples that no label has shaped, such as those of
-        :func:`~art_plugins.features.input_view.input_view`, (n, d), finite, d at least 2.
+        :func:`~art_plugins.features.layer_views.input_view`, (n, d), finite, d at least 2.
     :param labels: Class of each sample, (n,).
     :param nb_classes: Number of classes, K.
     """
@@ -123,7 +123,7 @@ def with_sides_told(
     classes. The two then change their evidence. No further split is called by this.
 
     :param groups: Groups, as ``find_groups`` gives them.
-    :param x: As of :class:`Mixtures`.
+    :param x: Features of all samples, as :class:`Mixtures` takes them, (n, d).
     :param labels: Class of each sample, (n,).
     :param nb_classes: Number of classes, K.
     :param rate: Probability with which a side is taken for a mixture in a data set without any.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.features import input_view as module
-from art_plugins.features.input_view import MOST_VALUES
+from art_plugins.features import layer_views as module
+from art_plugins.features.layer_views import MOST_VALUES
 from art_plugins.features.views import MAX_DIMS
 
 

@@ -11,7 +11,7 @@ from art_plugins.defences.latents.sounds import is_tested, shared_reports
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.sample_shapes import has_channels_first, image_shape
 from art_plugins.groups.pictures.shared_patch import find_shared_patches
-from art_plugins.groups.sound_search import SharedSounds
+from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.statistics.latents.scoring_settings import ScoringSettings
 
 N_IMAGE_VERDICTS = 2  # latents, patches: each has a half of the false-alarm rate (Bonferroni)

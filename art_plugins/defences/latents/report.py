@@ -10,7 +10,7 @@ import numpy as np
 
 from art_plugins.defences.latents.images import patch_reports, patch_warnings
 from art_plugins.defences.latents.sounds import sound_reports, sound_warnings
-from art_plugins.groups.sound_search import SharedSounds
+from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.latents.latent_classes import HETEROGENEOUS_FROM, LatentClasses
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.views import Views
-from art_plugins.groups.shared_filter import cepstra, find_shared_filters
-from art_plugins.groups.shared_sound import Sounds
-from art_plugins.groups.sound_search import SharedSounds, find_shared_sounds
+from art_plugins.groups.sounds.shared_filter import cepstra, find_shared_filters
+from art_plugins.groups.sounds.shared_sound import Sounds
+from art_plugins.groups.sounds.sound_search import SharedSounds, find_shared_sounds
 from art_plugins.statistics.latents.class_verdicts import LEAST_SIGMA
 from art_plugins.statistics.latents.crowding import N_NEIGHBOURS
 from art_plugins.statistics.latents.latent_classes import LatentClasses

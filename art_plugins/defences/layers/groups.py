@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.input_checks import accuracy_warning
-from art_plugins.features.input_view import input_view
-from art_plugins.features.layer_views import layer_views
+from art_plugins.features.layer_views import input_view, layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
 from art_plugins.groups.find import Group, find_groups
 from art_plugins.groups.mixture import with_sides_told
@@ -120,11 +119,7 @@ def find_poison(
     scores[rows] = _scores(judged, labels[rows])
     layer_scores = np.where(np.isfinite(scores), 0.0, np.inf)[:, None].repeat(len(layers), axis=1)
     poison = [one.group for one in judged if one.verdict == "poison"]
-    if poison:
-        for index, layer in enumerate(layers):
-            own = [view for name, view in views.items() if name.rpartition(" ")[0] == layer]
-            if own:
-                layer_scores[rows, index] = _places_at(np.concatenate(own, axis=1), poison, random_state)
+    layer_scores[rows] = _places_by_layer(views, layers, poison, len(rows), random_state)
     return GroupFindings(scores[:n], layer_scores[:n], judged, _members(judged, rows, len(x))[:, :n])
 
 
@@ -204,6 +199,18 @@ def _scores(judged: Sequence[JudgedGroup], labels: np.ndarray) -> np.ndarray:
         clearest = judged[0].group
         scores = CAUGHT * np.clip(clearest.places, 0, 1) * np.isin(labels, clearest.classes)
     return scores
+
+
+def _places_by_layer(
+    views: Mapping[str, np.ndarray], layers: Sequence[str], groups: Sequence[Group], n: int, random_state: int
+) -> np.ndarray:
+    """The largest place of each of n samples in a group, by the views of each layer alone, (n, L); 0 without groups."""
+    places = np.zeros((n, len(layers)))
+    for index, layer in enumerate(layers):
+        own = [view for name, view in views.items() if name.rpartition(" ")[0] == layer]
+        if groups and own:
+            places[:, index] = _places_at(np.concatenate(own, axis=1), groups, random_state)
+    return places
 
 
 def _places_at(x: np.ndarray, groups: Sequence[Group], random_state: int) -> np.ndarray:

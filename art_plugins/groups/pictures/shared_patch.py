@@ -13,8 +13,8 @@ import numpy as np
 from art_plugins.groups.origins import NEAR_COPIES, nearest_fellow_ratio
 from art_plugins.groups.pictures.blocks import SIDES, as_levels, blocks_of, bounded, ground_of, mixed
 from art_plugins.groups.pictures.shared_keys import Holders, SharedKey, holders_of, most_shared
-from art_plugins.groups.shared_sound import LIMIT
-from art_plugins.groups.sound_search import MOST_OTHERS, SharedSounds
+from art_plugins.groups.sounds.shared_sound import LIMIT
+from art_plugins.groups.sounds.sound_search import MOST_OTHERS, SharedSounds
 from art_plugins.statistics.copies import first_of_copies
 from art_plugins.statistics.outlying import outlying_scores
 

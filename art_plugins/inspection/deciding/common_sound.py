@@ -11,7 +11,7 @@ from scipy.ndimage import uniform_filter
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from art_plugins.groups.coherence import (
+from art_plugins.groups.sounds.coherence import (
     CHANCE,
     cut_segments,
     match_template,
@@ -20,8 +20,8 @@ from art_plugins.groups.coherence import (
     template_of,
     whitened,
 )
-from art_plugins.groups.recordings import are_copies, are_moved_copies
-from art_plugins.groups.shared_sound import MOST_LEARNED_FROM, N_CANDIDATES, WINDOW_S, Candidates
+from art_plugins.groups.sounds.recordings import are_copies, are_moved_copies
+from art_plugins.groups.sounds.shared_sound import MOST_LEARNED_FROM, N_CANDIDATES, WINDOW_S, Candidates
 
 N_MATCHES, N_FITS = 2, 6  # rounds in which the places, and then the sound and its level in each clip, are learned
 SHARPNESS = 0.01  # of the mean power of a residual: how far below it a part of a clip may count more than others
@@ -54,10 +54,10 @@ def common_sound(clips: np.ndarray, sample_rate_hz: int) -> CommonSound | None:
     """
     Find the sound that most clips have in common, and how loud it is in each.
 
-    The clips are aligned as in :mod:`art_plugins.groups.shared_sound`, with whole clips in place of segments. In each part
-    of the short-time spectrum, the sound is the weighted mean of the aligned clips. A clip has weight where little is left
-    of it without the sound (iteratively reweighted least squares), since speech is loud in few parts of the spectrum. Parts
-    in which the phases of the clips do not agree are no part of the sound.
+    The clips are aligned as in :mod:`art_plugins.groups.sounds.shared_sound`, with whole clips in place of segments. In
+    each part of the short-time spectrum, the sound is the weighted mean of the aligned clips. A clip has weight where
+    little is left of it without the sound (iteratively reweighted least squares), since speech is loud in few parts of the
+    spectrum. Parts in which the phases of the clips do not agree are no part of the sound.
 
     When this breaks: fewer than six clips; the sound differs from clip to clip; a tone or another narrow sound at changing
     places; clips that were compressed after it was added. Repetitions of a word by one person can have their own sound in

@@ -14,8 +14,8 @@ from art_plugins.features.resampling import resample
 from art_plugins.files.open_image import is_sixteen_bit, open_image, orientation_of, sixteen_bit_values, upright
 from art_plugins.files.open_sound import open_sound
 from art_plugins.files.sources.items import Item
-from art_plugins.groups.coherence import whitened
-from art_plugins.groups.shared_sound import WINDOW_S
+from art_plugins.groups.sounds.coherence import whitened
+from art_plugins.groups.sounds.shared_sound import WINDOW_S
 from art_plugins.inspection.restoring.pixels import filled
 from art_plugins.optional import import_optional
 

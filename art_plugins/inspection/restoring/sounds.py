@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from art_plugins.groups.coherence import cut_segments, match_template, whitened
-from art_plugins.groups.shared_sound import WINDOW_S
+from art_plugins.groups.sounds.coherence import cut_segments, match_template, whitened
+from art_plugins.groups.sounds.shared_sound import WINDOW_S
 from art_plugins.inspection.deciding.common_sound import MOST_LEVEL, CommonSound, common_sound
 
 

@@ -13,7 +13,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.latents.images import N_IMAGE_VERDICTS, patch_reports, patch_warnings
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.autoencoder_settings import AutoencoderSettings
-from art_plugins.groups.sound_search import SharedSounds
+from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.triggers.patterns import random_patch
 
 K, N, SIDE = 5, 60, 16

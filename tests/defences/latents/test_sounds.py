@@ -14,7 +14,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.latents.sounds import N_VERDICTS, evidence_of, sound_reports, sound_warnings, united
 from art_plugins.features.autoencoder import Autoencoder
 from art_plugins.features.autoencoder_settings import AutoencoderSettings
-from art_plugins.groups.sound_search import SharedSounds
+from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.statistics.latents.latent_classes import LatentClasses
 from art_plugins.triggers.sound_styles import Echo
 from art_plugins.triggers.sounds import WanderingTrigger, noise_burst

@@ -11,7 +11,7 @@ import pytest
 from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.datasets.labelled import drawn
 from art_plugins.groups.pictures.shared_patch import find_shared_patches
-from art_plugins.groups.sound_search import SharedSounds
+from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.triggers.patterns import random_patch, trojan_square, white_box
 
 RATE = 0.025  # half of the default false-alarm rate

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from art_plugins.groups.pictures.shared_patch import find_shared_patches
-from art_plugins.groups.sound_search import SharedSounds
+from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.triggers.patterns import random_patch, trojan_square, white_box
 
 K, N, SIDE = 5, 60, 20

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.groups.window_crowding import window_crowding
-from art_plugins.groups.windows import WindowAxes, principal_window_axes, project_windows, sliding_windows
+from art_plugins.groups.sounds.window_crowding import window_crowding
+from art_plugins.groups.sounds.windows import WindowAxes, principal_window_axes, project_windows, sliding_windows
 from art_plugins.statistics.copies import first_of_copies
 from art_plugins.statistics.labels import indices_by_class
 

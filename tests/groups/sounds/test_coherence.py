@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.groups.coherence import (
+from art_plugins.groups.sounds.coherence import (
     cut_segments,
     match_template,
     pairwise_coherence,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.groups.coherence import (
+from art_plugins.groups.sounds.coherence import (
     cut_segments,
     match_template,
     pairwise_coherence,
@@ -21,7 +21,7 @@ from art_plugins.groups.coherence import (
     template_of,
     whitened,
 )
-from art_plugins.groups.recordings import are_copies, are_moved_copies, one_recording
+from art_plugins.groups.sounds.recordings import are_copies, are_moved_copies, one_recording
 
 N_CANDIDATES = 40  # clips of the most crowded windows of a class
 N_PARTNERS = 5  # other candidates that a clip must share its sound with: one speaker's repetitions of a word give four

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from art_plugins.features.encodings import FRAME_HOP_S
-from art_plugins.groups.growing import grow
-from art_plugins.groups.sampled_clips import (
+from art_plugins.groups.sounds.growing import grow
+from art_plugins.groups.sounds.sampled_clips import (
     STRIDE_FRAMES,
     WINDOW_FRAMES,
     SampledClips,
@@ -21,7 +21,7 @@ from art_plugins.groups.sampled_clips import (
     describe_clips,
     sample_clips,
 )
-from art_plugins.groups.shared_sound import (
+from art_plugins.groups.sounds.shared_sound import (
     LEAST_LEARNED_FROM,
     LIMIT,
     N_PARTNERS,

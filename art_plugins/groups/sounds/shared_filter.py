@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from art_plugins.groups.recordings import COPY, AreOne, never_one
-from art_plugins.groups.shared_sound import (
+from art_plugins.groups.sounds.recordings import COPY, AreOne, never_one
+from art_plugins.groups.sounds.shared_sound import (
     LEAST_LEARNED_FROM,
     LIMIT,
     MOST_LEARNED_FROM,
@@ -23,7 +23,7 @@ from art_plugins.groups.shared_sound import (
     above_limit,
     mean_of_strangers,
 )
-from art_plugins.groups.sound_search import MOST_OTHERS, SharedSounds, class_score, confirmed
+from art_plugins.groups.sounds.sound_search import MOST_OTHERS, SharedSounds, class_score, confirmed
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outlying import outlying_scores
 

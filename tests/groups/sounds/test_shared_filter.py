@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ as RATE_HZ
-from art_plugins.groups.shared_filter import cepstra, cepstral_crowding, clips_with_filter, find_shared_filters
-from art_plugins.groups.sound_search import SharedSounds
+from art_plugins.groups.sounds.shared_filter import cepstra, cepstral_crowding, clips_with_filter, find_shared_filters
+from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.triggers.sound_styles import Echo, PitchShift, Reverb
 
 Syllables = Callable[..., tuple[np.ndarray, np.ndarray]]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from art_plugins.groups.window_crowding import BLOCK
+from art_plugins.groups.sounds.window_crowding import BLOCK
 
 N_SEEDS = 10  # clips from which it starts
 N_ROUNDS = 2  # times that seeds are taken anew from the clips that were found

@@ -9,11 +9,11 @@ import pytest
 
 from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ as RATE_HZ
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
-from art_plugins.groups.coherence import pairwise_coherence, whitened
-from art_plugins.groups.recordings import are_copies, are_moved_copies, one_recording
-from art_plugins.groups.shared_filter import cepstra, cepstral_crowding, find_shared_filters
-from art_plugins.groups.shared_sound import Sounds
-from art_plugins.groups.sound_search import find_shared_sounds
+from art_plugins.groups.sounds.coherence import pairwise_coherence, whitened
+from art_plugins.groups.sounds.recordings import are_copies, are_moved_copies, one_recording
+from art_plugins.groups.sounds.shared_filter import cepstra, cepstral_crowding, find_shared_filters
+from art_plugins.groups.sounds.shared_sound import Sounds
+from art_plugins.groups.sounds.sound_search import find_shared_sounds
 from art_plugins.triggers.sound_styles import Reverb
 from art_plugins.triggers.sounds import WanderingTrigger, noise_burst
 

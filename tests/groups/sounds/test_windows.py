@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.groups.sampled_clips import class_crowding, sample_clips
-from art_plugins.groups.window_crowding import SOFTENING, clip_distances, window_crowding
-from art_plugins.groups.windows import principal_window_axes, project_windows, sliding_windows
+from art_plugins.groups.sounds.sampled_clips import class_crowding, sample_clips
+from art_plugins.groups.sounds.window_crowding import SOFTENING, clip_distances, window_crowding
+from art_plugins.groups.sounds.windows import principal_window_axes, project_windows, sliding_windows
 
 
 def test_sliding_windows_hold_the_frames_in_order() -> None:
@@ -50,7 +50,7 @@ def test_clip_distances_do_not_depend_on_the_size_of_a_block(
 ) -> None:
     windows, clips = random.normal(size=(40, 4)), random.normal(size=(5, 6, 4))
     whole = clip_distances(windows, clips, 2)
-    monkeypatch.setattr("art_plugins.groups.window_crowding.BLOCK", 70)
+    monkeypatch.setattr("art_plugins.groups.sounds.window_crowding.BLOCK", 70)
     np.testing.assert_allclose(clip_distances(windows, clips, 2), whole)
 
 
@@ -98,7 +98,7 @@ def test_sample_of_a_large_class_is_bounded_and_its_queries_are_compared_with_th
     random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"MOST_CLIPS": 40, "MOST_REFERENCE": 20, "FEWEST_REFERENCE": 10}.items():
-        monkeypatch.setattr(f"art_plugins.groups.sampled_clips.{name}", value)
+        monkeypatch.setattr(f"art_plugins.groups.sounds.sampled_clips.{name}", value)
     frames, labels = planted(random, 30)
     clips = sample_clips(lambda rows: frames[rows], labels, 3, random)
     assert [len(rows) for rows in clips.rows] == [40, 40, 40]

@@ -9,10 +9,10 @@ import pytest
 
 from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ as RATE_HZ
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
-from art_plugins.groups.growing import grow, nearest_seed
-from art_plugins.groups.recordings import are_copies
-from art_plugins.groups.shared_sound import Sounds, above_limit, candidates_of, clips_with_sound
-from art_plugins.groups.sound_search import SharedSounds, confirmed, crowd_height, find_shared_sounds
+from art_plugins.groups.sounds.growing import grow, nearest_seed
+from art_plugins.groups.sounds.recordings import are_copies
+from art_plugins.groups.sounds.shared_sound import Sounds, above_limit, candidates_of, clips_with_sound
+from art_plugins.groups.sounds.sound_search import SharedSounds, confirmed, crowd_height, find_shared_sounds
 from art_plugins.triggers.sounds import WanderingTrigger, noise_burst, tone
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from art_plugins.groups.coherence import cut_segments, whitened
+from art_plugins.groups.sounds.coherence import cut_segments, whitened
 
 COPY = 0.95  # correlation of two whitened clips, from which they are equal
 # Correlation of two clips of one recording, as they are and whitened: what they share is more than half of their energy,
