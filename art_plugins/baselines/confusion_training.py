@@ -116,8 +116,6 @@ class ConfusionTraining(TrustedFilter):
         super()._check_data()
         assert self.x_val is not None
         copyable_network(self.classifier)
-        if self.labels()[1] < 2:
-            raise InvalidInputError("Confusion training draws wrong labels, so it needs at least two classes.")
         if len(self.x_val) < 2:
             raise InvalidInputError("Confusion training needs at least two trusted samples; received one.")
 

@@ -63,8 +63,8 @@ def likelihood_ratio(features: np.ndarray, losses: np.ndarray, is_fitted: np.nda
     that of the clean ones alone. Samples around the median loss stand for the clean ones.
 
     :param features: Features of the samples of one class under the confused model, (n, d), finite.
-    :param losses: Their losses, (n,).
-    :param is_fitted: Whether the confused model predicts their labels, (n,).
+    :param losses: Losses of these samples, (n,).
+    :param is_fitted: Whether the confused model predicts the label of each, (n,).
     :return: Geometric mean of the likelihood ratio of a sample; 1 for a class that has too few samples for a covariance.
     """
     n, half = len(losses), len(losses) * MEDIAN_SHARE / 2
