@@ -57,10 +57,10 @@ class ConfusionTraining(TrustedFilter):
     When this breaks: small sets, where the confused network predicts the label of some clean samples by chance, and where
     the tenth around the median is so few samples that their Gaussian is narrow. Clean classes are then called, and lose
     these samples; so does a clean set. More ``n_steps`` make them fewer. Also: much more poison than the last share, since
-    the last rounds then learn from a part of it, and may forget the rest (give larger ``shares``); classes of which most
-    are poison, since their median is poison; few trusted samples, which the network may know one by one; triggers that a
-    network learns only with the class, as in clean-label attacks. It trains five networks in turn, so it takes several
-    times as long as the training of the model.
+    the last rounds then learn from a part of it, and may forget the rest (larger ``shares`` find it, and cost more clean
+    samples); classes of which most are poison, since their median is poison; few trusted samples, which the network may
+    know one by one; triggers that a network learns only with the class, as in clean-label attacks. It trains five networks
+    in turn, so it takes several times as long as the training of the model.
 
     There are eleven parameters: three are ART's, two are the trusted samples.
 
