@@ -15,6 +15,7 @@ from armory_scenarios.cache import cache_folder, fingerprint, saved_model_folder
 from armory_scenarios.datasets import samples
 from art_plugins.baselines.agpd import AGPD as UntrustingAGPD
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
+from art_plugins.baselines.confusion_training import ConfusionTraining as UntrustingConfusionTraining
 from art_plugins.baselines.detector_filter import DetectorFilter as UntrustingDetectorFilter
 from art_plugins.baselines.flare import FLARE
 from art_plugins.baselines.label_issues import LabelIssues
@@ -32,6 +33,7 @@ __all__ = [
     "PSBD",
     "SPECTRE",
     "ActivationClustering",
+    "ConfusionTraining",
     "DetectorFilter",
     "LabelIssues",
     "LayerwiseFeatureDefence",
@@ -110,6 +112,10 @@ class PSBD(NamedTrusted, UntrustingPSBD):
 
 class AGPD(NamedTrusted, UntrustingAGPD):
     """:class:`art_plugins.baselines.agpd.AGPD`, likewise."""
+
+
+class ConfusionTraining(NamedTrusted, UntrustingConfusionTraining):
+    """:class:`art_plugins.baselines.confusion_training.ConfusionTraining`, likewise."""
 
 
 class DetectorFilter(NamedTrusted, UntrustingDetectorFilter):

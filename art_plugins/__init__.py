@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from art_plugins.baselines.agpd import AGPD
     from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
     from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+    from art_plugins.baselines.confusion_training import ConfusionTraining
     from art_plugins.baselines.detector_filter import DetectorFilter
     from art_plugins.baselines.detectors.bad_expert import BaDExpert
     from art_plugins.baselines.detectors.beatrix import Beatrix
@@ -49,6 +50,7 @@ __all__ = [
     "BaDExpert",
     "Beatrix",
     "CognitiveDistillation",
+    "ConfusionTraining",
     "DetectorFilter",
     "EncoderFeatureDefence",
     "InFlightDetector",
@@ -84,6 +86,7 @@ _HOMES = {
     "BaDExpert": "art_plugins.baselines.detectors.bad_expert",
     "Beatrix": "art_plugins.baselines.detectors.beatrix",
     "CognitiveDistillation": "art_plugins.baselines.detectors.cognitive_distillation",
+    "ConfusionTraining": "art_plugins.baselines.confusion_training",
     "DetectorFilter": "art_plugins.baselines.detector_filter",
     "EncoderFeatureDefence": "art_plugins.defences.encoder_features",
     "InFlightDetector": "art_plugins.defences.in_flight",

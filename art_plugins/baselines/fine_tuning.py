@@ -30,11 +30,27 @@ def copyable_network(classifier: Any) -> nn.Module:
 
 
 def training_step(
-    classifier: Any, network: nn.Module, optimiser: torch.optim.Optimizer, x: np.ndarray, labels: np.ndarray
+    classifier: Any,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    x: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> None:
-    """Take one step on a batch of images, which the classifier's preprocessing prepares."""
+    """
+    Take one step on a batch of images, which the classifier's preprocessing prepares.
+
+    :param x: Images, (B, ...).
+    :param labels: Labels, (B,).
+    :param weights: Weights of the images in the loss, (B,), with the sum 1; ``None``: all are equal.
+    """
     outputs = class_outputs(forward(classifier, network, preprocessed(classifier, x, network)), len(x))
-    loss = functional.cross_entropy(outputs, torch.from_numpy(labels).to(outputs.device))
+    targets = torch.from_numpy(labels).to(outputs.device)
+    if weights is None:
+        loss = functional.cross_entropy(outputs, targets)
+    else:
+        losses = functional.cross_entropy(outputs, targets, reduction="none")
+        loss = losses @ torch.from_numpy(weights).to(losses.device, losses.dtype)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()

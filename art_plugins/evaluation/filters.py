@@ -13,6 +13,7 @@ from art_plugins.attacks.tasks import Task
 from art_plugins.baselines.agpd import AGPD
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+from art_plugins.baselines.confusion_training import ConfusionTraining
 from art_plugins.baselines.detector_filter import DetectorFilter
 from art_plugins.baselines.detectors.ibd_psc import THRESHOLD as IBD_PSC_THRESHOLD
 from art_plugins.baselines.flare import FLARE, umap_is_installed
@@ -28,7 +29,7 @@ from art_plugins.features.batch_norms import has_batch_norms
 
 N_TRUSTED = 20  # samples of each class
 ONE_SIGMA = 0.159  # share of a normal distribution beyond one standard deviation on one side
-AGPD_TRUSTED = 10  # as in its paper
+AGPD_TRUSTED, CONFUSION_TRUSTED = 10, 200  # as in their papers
 LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
 AS_SHIPPED = "as ART ships it: on logits"
 PYOD_RULE = "what lies 3.5 robust deviations above the median of its class goes"
@@ -174,6 +175,13 @@ FILTERS = (
         "the authors' threshold, one standard deviation, costs about a sixth of the clean samples",
         detector="cognitive_distillation",
         detector_params={"fpr": ONE_SIGMA},
+    )._replace(by_name_only=True),
+    _with_trusted(
+        "confusion_training",
+        "Confusion Training (trusted)",
+        ConfusionTraining,
+        "trains five networks of its own, with fewer steps than the authors",
+        CONFUSION_TRUSTED,
     )._replace(by_name_only=True),
     Filter("cleanlab", "cleanlab (penultimate)", LabelIssues, {}, "peer", note="removes labels that do not fit"),
     Filter(

@@ -25,6 +25,7 @@ from torch import nn
 from art_plugins.baselines.agpd import AGPD
 from art_plugins.baselines.art_filters import ActivationClustering, SpectralSignatures, seeded_numpy
 from art_plugins.baselines.bounds import PerfectFilter, RandomFilter
+from art_plugins.baselines.confusion_training import ConfusionTraining
 from art_plugins.baselines.detector_filter import DetectorFilter
 from art_plugins.baselines.flare import FLARE, umap_is_installed
 from art_plugins.baselines.label_issues import LabelIssues, cleanlab_is_installed
@@ -324,6 +325,28 @@ CASES = [
             ),
         ),
         id="psbd",
+    ),
+    pytest.param(
+        Case(
+            with_trusted(ConfusionTraining, nb_epochs=2, n_steps=10),
+            SHAPES["image"],
+            changed={
+                "shares": [0.3],
+                "nb_epochs": np.int64(1),
+                "n_steps": 7,
+                "learning_rate": 0.1,
+                "batch_size": 16,
+                "random_state": 4,
+            },
+            refused=(
+                *[("shares", bad) for bad in ((), [0.5, 0], [1.5], 0.5, ["a"], [float("nan")], [True])],
+                *[(name, bad) for name in ("nb_epochs", "n_steps") for bad in (0, 1.5, "a")],
+                *[("learning_rate", bad) for bad in (0, "a", float("inf"))],
+                *[("batch_size", bad) for bad in (1, 1.5)],
+                *[("random_state", bad) for bad in (-1, 1.5)],
+            ),
+        ),
+        id="confusion_training",
     ),
     pytest.param(Case(perfect, SHAPES["image"], looks_at_data=False), id="perfect"),
     pytest.param(

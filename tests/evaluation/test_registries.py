@@ -115,3 +115,6 @@ def test_filters_that_take_hours_are_measured_by_name_only() -> None:
     assert "cognitive_distillation" not in [one.name for one in installed_filters()]
     made: Any = filter_named("cognitive_distillation").make(None, X, Y, 3)
     assert (made.detector, made.detector_params) == ("cognitive_distillation", {"fpr": ONE_SIGMA})
+    assert "confusion_training" not in [one.name for one in installed_filters()]
+    made = filter_named("confusion_training").make(None, X, Y, 3)
+    assert (type(made).__name__, made.random_state) == ("ConfusionTraining", 3)

@@ -77,6 +77,7 @@ class Strangers:
             "LabelIssues": {"n_folds": 2},
             "AGPD": {"x_val": self.x, "y_val": self.y},
             "PSBD": {"x_val": self.x, "y_val": self.y},
+            "ConfusionTraining": {"x_val": self.x, "y_val": self.y, "nb_epochs": 1, "n_steps": 2},
             "FLARE": {"n_neighbors": 8, "min_cluster_size": 8},
             "LayerwiseFeatureDefence": {"mode_params": {"n_folds": 2}},
             "LayerwiseFeatureDetector": {"mode_params": {"n_folds": 2}},
