@@ -73,7 +73,7 @@ def test_class_that_is_not_judged_loses_no_sample_whatever_the_threshold(mode, t
     assert report["classes_not_judged"] == [1]
     assert report["Class_1"]["n_removed"] == 0
     assert np.asarray(is_clean)[y == 1].all()
-    if threshold.get("tau") == -50:
+    if threshold.get("tau") == -50 and mode == "paper":  # the other mode asks whether more are odd than by chance
         assert not np.asarray(is_clean)[y != 1].any()
     detector = LayerwiseFeatureDetector(perfect(3), **options)
     detector.fit(x_val[known], y_val[known])
