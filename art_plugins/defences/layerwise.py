@@ -20,7 +20,6 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.input_checks import check_trusted
 from art_plugins.groups.verdict import clearness_limit
-from art_plugins.statistics.benign_threshold import threshold_at_fdr
 from art_plugins.statistics.labels import class_labels
 
 __all__ = ["LayerwiseFeatureDefence", "LayerwiseFeatureDetector"]
@@ -35,8 +34,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     see :func:`~art_plugins.groups.find.find_groups`. A trigger is something of its own. What sets a sub-population of a
     class apart is what classes differ in, so that samples of other classes lie between and beside it. A second question is
     whether the content of the group is that of many other classes, see :class:`~art_plugins.groups.content.Contents`. It
-    needs no visible trigger. Of the two sides of a split the poison is the one that varies as a mixture of classes does, by
-    what the samples show before any network, see :class:`~art_plugins.groups.mixture.Mixtures`. A group is removed if its
+    needs no visible trigger. Of the two sides of a split of a class without trusted samples, the poison is the one that
+    varies as a mixture of classes does, by what the samples show before any network, see
+    :func:`~art_plugins.groups.mixture.with_sides_told`. A group is removed if its
     p-value is at most ``fpr``. A group that stands apart but is not removed is in the report as ``"look here"``. The share
     of poison does not matter, up to nine tenths of a class.
 
@@ -55,9 +55,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     benign samples, at most 6 at a layer. The five largest layers count for each question, and the four answers have equal
     weight. Scores are shifted by how much the typical class scores above its trusted samples, since the network knows the
     samples that it was trained on better. Of the samples that are in no group that goes, those go whose scores are higher
-    than those of a share ``fpr`` of benign samples, if they are too many for chance: at most a tenth of them may be benign
-    (false-discovery rate, see :func:`~art_plugins.statistics.benign_threshold.threshold_at_fdr`). So a clean set keeps its
-    odd samples.
+    than those of a share ``fpr`` of benign samples, if they are too many for chance: a tenth of them is expected to be
+    benign (false-discovery rate, see :func:`~art_plugins.statistics.benign_threshold.threshold_at_fdr`). So the odd samples
+    of a clean set stay, but for a chance of a tenth that one goes.
 
     ``mode="paper"`` is the published rule. It judges single samples only, and shifts nothing.
 
@@ -81,7 +81,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     fewer than four classes, where there is little to compare with. Trusted samples that were not drawn as the training
     samples were: a kind that only the training set has looks like poison, unless it is of near copies. Few or no
     trusted samples: faint triggers on samples of one class; one class that alone has wrong labels of all classes; two very
-    different things under one label, such as the digits 0 and 1, stand apart as poison does.
+    different things under one label, such as the digits 0 and 1, stand apart as poison does; a class that is a collection
+    of different things, with poison that is one thing and more than a third of it. With 20 and more: odd poison without a
+    group that is a few samples in a large set.
 
     There are twelve parameters: three are the model and the data in ART's contract, two are the trusted data, and the
     others are those of the detector, whose ``fit`` takes the batch size. The old names ``quantile``, ``pooled``,
@@ -109,8 +111,8 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         to learn from.
 
     :ivar layers_: The layers that were looked at.
-    :ivar threshold_: Samples with a higher score are poison. With trusted samples it is at least as high as the
-        false-discovery rate asks, also if ``tau`` is given.
+    :ivar threshold_: Samples with a higher score are poison. Where single samples are judged in mode ``"mahalanobis"``, it
+        is at least as high as the false-discovery rate asks, also if ``tau`` is given.
     :ivar joined_: Samples that go for their group alone, though not by their score, (n,), bool.
     :ivar outlier_scores_: Scores in standard deviations of benign samples, (n,). They are 0 in classes that are not judged.
         Where only groups are sought, a half is the border of a group, and 1 is its median. They are infinite, and the
@@ -202,9 +204,9 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
         return model
 
     def _call_outliers(self, model: LayerwiseModel, labels: np.ndarray, in_group: np.ndarray) -> None:
-        """Call the single samples that are too many for chance among those that stay, see ``threshold_at_fdr``."""
+        """Call the single samples that are too many for chance among those that stay."""
         judged = ~in_group & np.isfinite(self.outlier_scores_) & (model.rule.n_benign[labels] > 0)
-        self.threshold_ = max(self.threshold_, threshold_at_fdr(self.outlier_scores_[judged], model.benign_scores))
+        self.threshold_ = max(self.threshold_, model.fdr_threshold(self.outlier_scores_[judged]))
         self.is_clean_ = (~model.suspects(self.outlier_scores_, labels, self.threshold_)).astype(np.int64)
 
     def _find_groups(self, labels: np.ndarray, nb_classes: int, y_val: np.ndarray | None, fpr: float) -> GroupFindings:

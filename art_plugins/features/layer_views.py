@@ -34,7 +34,8 @@ SAMPLES_PER_DIM = 10  # at least, of all views together: a discriminant of more 
 # Of samples before any network:
 CELLS = 16  # along each side, to which an image is averaged: they keep what it shows, not its texture
 MOST_VALUES = 1_024  # of a sample; longer vectors are shortened at random
-MOST_AT_ONCE = 2**24  # values that are shortened together: 64 MB
+MOST_AT_ONCE = 2**22  # values that are shortened together: 16 MB
+MOST_TIMES = 1e6  # as large as the typical sample's values: such a sample would be an axis by itself
 
 
 class LayerViews(NamedTuple):
@@ -168,27 +169,42 @@ def input_view(x: np.ndarray, rows: np.ndarray, random_state: int = 0) -> np.nda
     """
     Give up to 64 principal components of the samples. No label has shaped them, as labels shape a network's layers.
 
-    Images are averaged to 16 x 16 cells before. The principal axes are those of at most 2,000 samples. The samples may lie
-    on the disk; a part of them is read at a time.
+    Of samples with three axes, such as images, the last two are averaged to 16 cells before. The principal axes are those
+    of at most 2,000 samples. The samples may lie on the disk; a part of them is read at a time. Samples whose values are a
+    million times those of the typical sample, or are not finite, are put in the middle.
 
     :param x: Samples, (n, C, H, W) or (n, ...).
-    :param rows: Which of them are looked at, (m,), m at least 1; these are finite.
+    :param rows: Which of them are looked at, (m,), m at least 1.
     :param random_state: Random seed of the samples on which the axes are learned, and of the signs by which long vectors
         are shortened.
     :return: (m, d), float32, d at most 64.
     """
     n_at_once = max(1, MOST_AT_ONCE // max(1, int(np.prod(x.shape[1:]))))
-    parts = [_shortened(x[rows[start : start + n_at_once]], random_state) for start in range(0, len(rows), n_at_once)]
-    short = np.concatenate(parts)
-    chosen = np.sort(np.random.default_rng(random_state).permutation(len(rows))[:N_REFERENCE])
-    mean, axes = principal_axes(short[chosen].astype(np.float64), MAX_DIMS)
-    view: np.ndarray = project(short, mean, axes).astype(np.float32)
+
+    def shortened_rows(chosen: np.ndarray) -> np.ndarray:
+        starts = range(0, len(chosen), n_at_once)
+        return np.concatenate([_shortened(x[chosen[start : start + n_at_once]], random_state) for start in starts])
+
+    def bounded(short: np.ndarray) -> np.ndarray:
+        fits = np.abs(short).max(axis=1, initial=0).astype(np.float64) <= most
+        return np.where(fits[:, None], short, middle)
+
+    reference = shortened_rows(rows[np.sort(np.random.default_rng(random_state).permutation(len(rows))[:N_REFERENCE])])
+    finite = reference[np.isfinite(reference).all(axis=1)].astype(np.float64)
+    middle = np.median(finite, axis=0) if len(finite) else np.zeros(reference.shape[1])
+    most = MOST_TIMES * float(np.median(np.abs(finite).max(axis=1, initial=0))) if len(finite) else 0.0
+    mean, axes = principal_axes(bounded(reference).astype(np.float64), MAX_DIMS)
+    view = np.empty((len(rows), axes.shape[1]), dtype=np.float32)
+    for start in range(0, len(rows), n_at_once):
+        part = slice(start, start + n_at_once)
+        view[part] = project(bounded(shortened_rows(rows[part])), mean, axes)
     return view
 
 
 def _shortened(x: np.ndarray, random_state: int) -> np.ndarray:
-    """A block of samples as vectors of at most 1,024 values, (b, D)."""
-    values = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    """A part of the samples as vectors of at most 1,024 values, (b, D)."""
+    with np.errstate(over="ignore"):
+        values = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
     if values.ndim == 4:
         height, width = values.shape[2:]
         values = functional.adaptive_avg_pool2d(values, (min(CELLS, height), min(CELLS, width)))

@@ -167,13 +167,6 @@ def _other_side(group: Group, rows: np.ndarray) -> Group:
     return group._replace(members=members, places=1 - group.places, cut=1 - group.cut, evidence=nothing, within=nothing)
 
 
-def is_rest(one: Group, other: Group, labels: np.ndarray) -> bool:
-    """Whether a group is all of a class that another one of this class leaves."""
-    if one.classes != [other.label] or other.classes != [other.label]:
-        return False
-    return bool((one.members[labels == other.label] ^ other.members[labels == other.label]).all())
-
-
 def _bordered(places: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, float]:
     """Draw the border of a group with heavy tails, so that outliers of the others stay out; its members, and the border."""
     cut = bayes_cut(places, members, HEAVY)

@@ -8,14 +8,18 @@ import numpy as np
 from scipy.stats import norm
 
 from art_plugins.groups.among_classes import AmongClasses
+from art_plugins.groups.cuts import LEAST_MEMBERS
 from art_plugins.groups.evidence import CONFIDENCE
-from art_plugins.groups.find import Group, is_rest
+from art_plugins.groups.find import Group
 from art_plugins.groups.space import Scatters
 from art_plugins.statistics.labels import indices_by_class
 
 SOFTENING = 0.01  # of the largest variance, that is added before a direction is brought to unit variance
 MOST_AXES = 0.5  # of all directions, that may be what classes differ in; with the rest they are compared
-FEWEST = 2  # samples that vary
+RATE = 0.01  # probability with which a side is taken for a mixture in a data set without any
+# Share of a class that a side has at most which is taken in place of the other one: where the other one is less than half
+# as large, its size speaks against it as well, and a class that is a collection of kinds is a mixture by itself.
+MOST_TURNED = 2 / 3
 ONE_SIDED = float(norm.ppf(CONFIDENCE))
 TINY = 1e-300
 
@@ -60,11 +64,11 @@ class Mixtures:
     How far the groups of a data set are mixtures of classes.
 
     The score of a group in a class is the lower limit of the logarithm of the ratio, at a confidence of .95, less the
-    logarithm for the rest of the class where this is above 0: a class that is a collection of everything has no group that
+    logarithm for the rest of the class where this is above 0: a class that is a collection of everything has no part that
     is more of one.
 
-    When this breaks: poison of one source class, or whose labels fit; classes that the features do not tell apart; more
-    than a third of the classes are poisoned.
+    When this breaks: poison of one source class, or whose labels fit; a class that is a collection of kinds, beside poison
+    that is one kind; classes that the features do not tell apart; more than a third of the classes are poisoned.
 
     :param groups: Groups of the data set.
     :param x: Features of all samples that no label has shaped, such as those of
@@ -76,63 +80,76 @@ class Mixtures:
     def __init__(self, groups: Sequence[Group], x: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
         self._x, self._labels = x.astype(np.float64), labels
         self._axes: dict[int, ClassAxes] = {}
-        members = indices_by_class(labels, nb_classes)
-        self._scatters, self._members = Scatters(self._x, members), members
-        self._groups = groups
-        self._scores = [[self._score(group.members, label) for label in group.classes] for group in groups]
-        self._among = AmongClasses(groups, self._scores, nb_classes)
+        self._members = indices_by_class(labels, nb_classes)
+        self._scatters = Scatters(self._x, self._members)
+        self._counted = [label for label, rows in enumerate(self._members) if len(rows) >= LEAST_MEMBERS]
+        self._centres = {label: self._x[self._members[label]].mean(axis=0) for label in self._counted}
+        scores = [[self._score(group.members, label) for label in group.classes] for group in groups]
+        self._among = AmongClasses(groups, scores, nb_classes)
 
-    def p_value(self, index: int) -> float:
-        """
-        Give the probability that any of the classes has a group that is as much of a mixture, if none is poisoned.
-
-        :param index: Place of the group among all groups.
-        """
-        return self._among.p_value(self._groups[index], self._scores[index])
+    def p_value(self, group: Group) -> float:
+        """Give the probability that any class has a group that is as much of a mixture, if none is poisoned."""
+        return self._among.p_value(group, [self._score(group.members, label) for label in group.classes])
 
     def _score(self, members: np.ndarray, label: int) -> float:
         own = self._labels == label
         of_group, of_rest = self._x[own & members], self._x[own & ~members]
         axes = self._axes_beside(label)
-        if axes is None or len(of_group) < FEWEST:
+        if axes is None or len(of_group) < LEAST_MEMBERS:
             return float("nan")
         value, error = axes.log_ratio(of_group)
-        rest = axes.log_ratio(of_rest)[0] if len(of_rest) >= FEWEST else 0.0
+        rest = axes.log_ratio(of_rest)[0] if len(of_rest) >= LEAST_MEMBERS else 0.0
         return value - ONE_SIDED * error - max(0.0, rest)
 
     def _axes_beside(self, label: int) -> ClassAxes | None:
-        """The axes of all classes but one; ``None`` where fewer than two others have samples that vary."""
-        others = [rows for other, rows in enumerate(self._members) if other != label and len(rows) >= FEWEST]
+        """The axes of all classes but one; ``None`` where fewer than two others have samples enough."""
+        others = [self._centres[other] for other in self._counted if other != label]
         if len(others) < 2 or self._x.shape[1] < 2:
             return None
         if label not in self._axes:
-            centres = np.stack([self._x[rows].mean(axis=0) for rows in others])
-            self._axes[label] = ClassAxes(self._scatters.covariance_elsewhere(label), centres)
+            self._axes[label] = ClassAxes(self._scatters.covariance_elsewhere(label), np.stack(others))
         return self._axes[label]
 
 
 def with_sides_told(
-    groups: Sequence[Group], x: np.ndarray, labels: np.ndarray, nb_classes: int, rate: float
+    groups: Sequence[Group], x: np.ndarray, labels: np.ndarray, nb_classes: int, least: float, trusted: np.ndarray
 ) -> list[Group]:
     """
     Tell which side of a split is the group that stands apart.
 
     A split is equally clear from either side. :func:`~art_plugins.groups.find.find_groups` takes the smaller side, or the
     one that nobody else is like. If the rest of the class is a mixture of classes and the side that was taken is not, the
-    rest is the group: half of a class may be poison, and a trigger that leaves its content to be seen lies among the other
-    classes. The two then change their evidence. No further split is called by this.
+    rest takes its place, with the same evidence: half of a class may be poison, and a trigger that leaves its content to be
+    seen lies among the other classes. No further split is called by this.
+
+    When this breaks: see :class:`Mixtures`; poison of more than two thirds of a class.
 
     :param groups: Groups, as ``find_groups`` gives them.
     :param x: Features of all samples, as :class:`Mixtures` takes them, (n, d).
     :param labels: Class of each sample, (n,).
     :param nb_classes: Number of classes, K.
-    :param rate: Probability with which a side is taken for a mixture in a data set without any.
+    :param least: Clearness of the groups that are asked.
+    :param trusted: Which samples are known to be clean, (n,), bool. Where a class has some, these tell its sides apart.
     """
-    told, mixtures = list(groups), Mixtures(groups, x, labels, nb_classes)
-    for index, group in enumerate(groups):
-        rests = [other for other, one in enumerate(groups) if is_rest(one, group, labels)]
-        if group.evidence.clearness > 0 and rests and mixtures.p_value(rests[0]) <= rate < mixtures.p_value(index):
-            rest = groups[rests[0]]
-            told[index] = group._replace(evidence=rest.evidence, within=rest.within)
-            told[rests[0]] = rest._replace(evidence=group.evidence, within=group.within)
-    return told
+    known = set(np.unique(labels[trusted]).tolist())
+    asked = [len(one.classes) == 1 and one.evidence.clearness >= least and one.label not in known for one in groups]
+    if not any(asked):
+        return list(groups)
+    mixtures = Mixtures(groups, x, labels, nb_classes)
+
+    def told(group: Group) -> Group:
+        rest = turned(group, labels)
+        may_turn = rest.evidence.share <= MOST_TURNED and mixtures.p_value(rest) <= RATE < mixtures.p_value(group)
+        return rest if may_turn else group
+
+    return [told(group) if is_asked else group for group, is_asked in zip(groups, asked, strict=True)]
+
+
+def turned(group: Group, labels: np.ndarray) -> Group:
+    """Give the rest of the class of a group as a group, with the same evidence."""
+    own = labels == group.classes[0]
+    members = own & ~group.members
+    n_members, share = int(members.sum()), float(members[own].mean())
+    evidence = group.evidence._replace(n_members=n_members, share=share)
+    within = group.within._replace(n_members=n_members, share=share)
+    return group._replace(members=members, places=1 - group.places, cut=1 - group.cut, evidence=evidence, within=within)

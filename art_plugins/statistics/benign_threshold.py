@@ -35,7 +35,8 @@ def threshold_at_fdr(scores: np.ndarray, benign: np.ndarray, rate: float = FALSE
     Their mean is that of few scores, j, so that it is the predictive distribution that counts: the excess over this mean
     has Fisher's distribution of 2 and 2 j degrees of freedom, with a chance of ``(1 + excess / (j mean)) ** -j``.
 
-    When this breaks: benign scores with a heavier tail; samples that score higher than the benign ones for another reason.
+    When this breaks: benign scores with a heavier tail; a tenth of the benign scores or more are the same, and the highest:
+    nothing is called then; samples that score higher than the benign ones for another reason.
 
     :param scores: Scores of samples, (n,), finite.
     :param benign: Scores of benign samples on which the model of the scores was not fitted, (m,), finite, m at least 1.
@@ -43,13 +44,14 @@ def threshold_at_fdr(scores: np.ndarray, benign: np.ndarray, rate: float = FALSE
     """
     border = float(np.quantile(benign, 1 - TAIL))
     above = benign[benign > border] - border
-    n_above, mean = max(1, len(above)), float(above.mean()) if len(above) else 0.0
+    if not len(scores) or not len(above):  # there is nobody to call, or no tail to learn from
+        return max(border, float(scores.max(initial=border)))
     ordered, ranks = np.sort(scores)[::-1], np.arange(1, len(scores) + 1)
     share = (len(above) + 1) / (len(benign) + 1)
     times = np.maximum(share * len(scores) / (rate * ranks), 1)  # that a benign score is likelier beyond the border
-    limits = border + n_above * mean * (times ** (1 / n_above) - 1)
+    limits = border + len(above) * above.mean() * (times ** (1 / len(above)) - 1)
     reached = np.flatnonzero(ordered > limits)
-    return float(limits[reached[-1] if len(reached) else 0]) if len(scores) else border
+    return float(limits[reached[-1] if len(reached) else 0])
 
 
 def check_terms(tau: float | None, fpr: float | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from art_plugins.features import layer_views as module
-from art_plugins.features.layer_views import MOST_VALUES
 from art_plugins.features.views import MAX_DIMS
 
 
@@ -43,7 +45,7 @@ def test_images_are_averaged_to_cells() -> None:
 
 def test_long_samples_keep_their_distances_nearly() -> None:
     random = np.random.default_rng(0)
-    x = (random.normal(size=(200, 20)) @ random.normal(size=(20, 8 * MOST_VALUES))).astype(np.float32)
+    x = (random.normal(size=(200, 20)) @ random.normal(size=(20, 8_192))).astype(np.float32)
     view = input_view(x)
     pairs = random.integers(200, size=(300, 2))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
@@ -64,5 +66,30 @@ def test_a_part_is_read_at_a_time_with_the_same_result(monkeypatch: pytest.Monke
     rows = np.flatnonzero(np.arange(70) % 3)
     whole = module.input_view(x, rows)
     monkeypatch.setattr(module, "MOST_AT_ONCE", 5 * 1_200)
-    assert (module.input_view(x, rows) == whole).all()
+    np.testing.assert_allclose(module.input_view(x, rows), whole, atol=1e-5)
     np.testing.assert_allclose(np.abs(whole), np.abs(input_view(x[rows])), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [3e38, 1e300, np.inf, np.nan])
+def test_a_sample_beyond_measure_lies_in_the_middle_and_moves_no_other(value: float) -> None:
+    random = np.random.default_rng(0)
+    for shape in ((1, 20, 20), (3_000,)):
+        x = random.random((60, *shape))
+        odd = x.copy()
+        odd[7] = value
+        view = input_view(odd)
+        assert np.isfinite(view).all()
+        assert np.linalg.norm(view[7]) <= np.linalg.norm(view, axis=1).max()
+        others = np.arange(60) != 7
+        np.testing.assert_allclose(np.abs(view[others]).max(), np.abs(input_view(x)[others]).max(), rtol=0.3)
+    assert np.isfinite(input_view(np.full((4, 3, 8, 8), value))).all()
+
+
+def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.uint8, shape=(20_000, 3, 40, 40))
+    tracemalloc.start()
+    view = input_view(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert view.nbytes < 6e6
+    assert peak < 80e6  # the data are 96 MB as bytes, and four times as much as numbers

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from art_plugins.groups.evidence import Evidence
-from art_plugins.groups.find import Group, is_rest
-from art_plugins.groups.mixture import ClassAxes, Mixtures, with_sides_told
+from art_plugins.groups.find import Group
+from art_plugins.groups.mixture import MOST_TURNED, ClassAxes, Mixtures, turned, with_sides_told
 
 K, SIZE, D = 10, 120, 20
 APART = 3.0
@@ -36,8 +36,13 @@ def split(labels: np.ndarray, members: np.ndarray, clearness: float) -> list[Gro
     found = []
     for who, valley in ((members, float(np.exp(-clearness))), ((labels == 0) & ~members, 1.0)):
         evidence = Evidence(1.0, valley, int(who.sum()), float(who[labels == 0].mean()))
-        found.append(Group(who, who.astype(float), 0.5, evidence, evidence, 0, [0]))
+        found.append(Group(who, who.astype(float), 0.5, evidence, evidence._replace(separation=2.0), 0, [0]))
     return found
+
+
+def told(groups: list[Group], x: np.ndarray, labels: np.ndarray, trusted: np.ndarray | None = None) -> list[Group]:
+    trusted = np.zeros(len(labels), dtype=bool) if trusted is None else trusted
+    return with_sides_told(groups, x, labels, K, 10.0, trusted)
 
 
 def others(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> list[Group]:
@@ -82,8 +87,8 @@ def test_poison_of_many_classes_is_a_mixture_and_the_clean_half_is_none() -> Non
     x, labels, who = poisoned()
     groups = [*split(labels, who, 20.0), *others(x, labels)]
     mixtures = Mixtures(groups, x, labels, K)
-    assert mixtures.p_value(0) < 1e-3
-    assert mixtures.p_value(1) == 1 or mixtures.p_value(1) > 0.05
+    assert mixtures.p_value(groups[0]) < 1e-3
+    assert mixtures.p_value(groups[1]) > 0.05
 
 
 @pytest.mark.parametrize("poison_was_taken", [True, False])
@@ -91,12 +96,49 @@ def test_the_side_that_is_a_mixture_is_the_group(poison_was_taken: bool) -> None
     x, labels, who = poisoned()
     clean = (labels == 0) & ~who
     groups = [*split(labels, who if poison_was_taken else clean, 20.0), *others(x, labels)]
-    told = with_sides_told(groups, x, labels, K, 0.01)
-    clear = [one for one in told if one.evidence.clearness > 0]
+    found = told(groups, x, labels)
+    clear = [one for one in found if one.evidence.clearness > 0]
     assert len(clear) == 1
     assert (clear[0].members == who).all()
-    assert clear[0].evidence == groups[0].evidence
-    assert len(told) == len(groups)
+    assert clear[0].evidence.clearness == groups[0].evidence.clearness
+    assert len(found) == len(groups)
+
+
+def test_the_rest_of_a_group_has_its_evidence_and_the_turned_places() -> None:
+    _, labels, who = poisoned()
+    group = split(labels, who, 20.0)[0]
+    rest = turned(group, labels)
+    assert (rest.members == ((labels == 0) & ~who)).all()
+    assert (rest.places == 1 - group.places).all()
+    assert rest.cut == 1 - group.cut
+    assert rest.evidence.clearness == group.evidence.clearness
+    assert rest.within.separation == group.within.separation
+    assert (rest.evidence.n_members, rest.within.n_members) == (SIZE, SIZE)
+    assert rest.evidence.share == pytest.approx(1 - group.evidence.share)
+
+
+def test_only_clear_groups_of_one_class_without_trusted_samples_are_asked() -> None:
+    x, labels, who = poisoned()
+    clean = (labels == 0) & ~who
+    groups = [*split(labels, clean, 20.0), *others(x, labels)]
+    for less in (
+        [*split(labels, clean, 9.0), *groups[2:]],  # below the least clearness
+        [groups[0]._replace(classes=[0, 1]), *groups[1:]],
+    ):
+        assert told(less, x, labels) == less
+    one, elsewhere = np.zeros((2, len(labels)), dtype=bool)
+    one[np.flatnonzero(clean)[0]] = elsewhere[np.flatnonzero(labels == 3)[0]] = True
+    assert told(groups, x, labels, one) == groups
+    assert (told(groups, x, labels, elsewhere)[0].members == who).all()
+
+
+@pytest.mark.parametrize("n_each", [16, 40])
+def test_poison_is_taken_up_to_two_thirds_of_a_class(n_each: int) -> None:
+    x, labels, who = poisoned(n_each=n_each)
+    groups = [*split(labels, (labels == 0) & ~who, 20.0), *others(x, labels)]
+    (first, *_) = told(groups, x, labels)
+    assert (who[labels == 0].mean() <= MOST_TURNED) == (n_each == 16)
+    assert (first.members == who).all() == (n_each == 16)
 
 
 def test_poison_of_one_source_class_leaves_the_sides_as_they_were() -> None:
@@ -104,7 +146,55 @@ def test_poison_of_one_source_class_leaves_the_sides_as_they_were() -> None:
     who = (y == 3) & (np.arange(len(y)) % SIZE < 60)
     labels = np.where(who, 0, y)
     groups = [*split(labels, who, 20.0), *others(x, labels)]
-    assert with_sides_told(groups, x, labels, K, 0.01) == groups
+    assert told(groups, x, labels) == groups
+
+
+def test_poison_of_one_kind_in_a_class_of_several_kinds_is_not_given_up_for_the_class() -> None:
+    """The class is the mixture here, and the poison is none; its size says that it is the poison."""
+    for seed in range(5):
+        x, y = classes(seed)
+        collection, who = np.isin(y, [0, 1, 2, 3]), (y == 4) & (np.arange(len(y)) % SIZE < 60)
+        x = np.where(who[:, None], x + 3.0, x)
+        labels = np.where(collection | who, 0, y - 3 * (y > 3))
+        groups = [*split(labels, who, 20.0), *[one for one in others(x, labels) if one.members.any()]]
+        assert told(groups, x, labels) == groups
+
+
+def test_what_few_samples_prove_is_less() -> None:
+    """Ten samples of a class vary along the classes' directions by chance, as much as a mixture of faint classes does."""
+    called = 0
+    for seed in range(40):
+        x, y = classes(seed, apart=0.7)
+        few = (y == 0) & (np.arange(len(y)) < 10)
+        groups = [*split(y, few, 20.0), *others(x, y, seed)]
+        called += Mixtures(groups, x, y, K).p_value(groups[0]) <= 0.05
+    assert called <= 3
+
+
+def test_a_class_is_compared_with_what_the_others_differ_in() -> None:
+    """What only sets this class apart from the others is no direction in which a mixture varies."""
+    random = np.random.default_rng(0)
+    x, y = classes()
+    x[y == 0, 10] += 50.0
+    wide = (y == 0) & (np.arange(len(y)) % 2 == 0)
+    x[wide, 10] += 5 * random.normal(size=wide.sum())
+    groups = [*split(y, wide, 20.0), *others(x, y)]
+    assert Mixtures(groups, x, y, K).p_value(groups[0]) > 0.05
+
+
+def test_directions_count_by_how_far_the_classes_lie_apart_in_them() -> None:
+    random = np.random.default_rng(0)
+    centres = np.zeros((6, 8))
+    centres[:, 0], centres[:, 1] = [-9, -6, -3, 3, 6, 9], [1, -1, 1, -1, 1, -1]
+    axes = ClassAxes(np.eye(8), centres)
+    base = random.normal(size=(20_000, 8))
+    found = []
+    for axis in (0, 1):
+        wider = base.copy()
+        wider[:, axis] *= 3.0
+        found.append(axes.log_ratio(wider)[0])
+    shares = (centres**2).sum(axis=0) / (centres**2).sum()
+    assert np.exp(found) == pytest.approx(1 + 8 * shares[:2], rel=0.1)
 
 
 @pytest.mark.slow
@@ -115,7 +205,7 @@ def test_clean_classes_are_mixtures_no_more_often_than_the_rate_says() -> None:
         half = (labels == 0) & (np.random.default_rng(seed).random(len(x)) < 0.5)
         groups = [*split(labels, half, 20.0), *others(x, labels, seed)]
         mixtures = Mixtures(groups, x, labels, K)
-        alarms += min(mixtures.p_value(index) for index in range(len(groups))) <= 0.05
+        alarms += min(mixtures.p_value(one) for one in groups) <= 0.05
     assert alarms <= 10  # 5 are expected; 11 and more have a chance of .01
 
 
@@ -124,7 +214,8 @@ def test_a_class_that_is_a_collection_of_everything_has_no_group_that_is_a_mixtu
     x, labels = x[(labels > 0) | who], labels[(labels > 0) | who]
     half = (labels == 0) & (np.random.default_rng(3).random(len(x)) < 0.5)
     groups = [*split(labels, half, 20.0), *others(x, labels)]
-    assert with_sides_told(groups, x, labels, K, 0.01) == groups
+    assert told(groups, x, labels) == groups
+    assert min(Mixtures(groups, x, labels, K).p_value(one) for one in groups[:2]) > 0.5
 
 
 @pytest.mark.parametrize("n_classes", [1, 2, 3])
@@ -132,22 +223,11 @@ def test_with_few_classes_no_side_is_told(n_classes: int) -> None:
     x, labels, who = poisoned()
     kept = labels < n_classes
     groups = split(labels[kept], who[kept], 20.0)
-    assert with_sides_told(groups, x[kept], labels[kept], K, 0.01) == groups
+    assert told(groups, x[kept], labels[kept]) == groups
 
 
 def test_features_that_do_not_vary_tell_nothing() -> None:
     _, labels, who = poisoned()
     groups = split(labels, who, 20.0)
-    assert with_sides_told(groups, np.ones((len(labels), 3), np.float32), labels, K, 0.01) == groups
-    assert with_sides_told(groups, np.ones((len(labels), 1), np.float32), labels, K, 0.01) == groups
-
-
-def test_a_rest_is_all_that_a_group_leaves_of_its_class() -> None:
-    _, labels, who = poisoned()
-    group, rest = split(labels, who, 1.0)
-    assert is_rest(rest, group, labels)
-    assert is_rest(group, rest, labels)
-    assert not is_rest(group, group, labels)
-    fewer = rest._replace(members=rest.members & (np.arange(len(labels)) != np.flatnonzero(rest.members)[0]))
-    assert not is_rest(fewer, group, labels)
-    assert not is_rest(rest._replace(classes=[0, 1]), group, labels)
+    for n_dims in (1, 3):
+        assert told(groups, np.ones((len(labels), n_dims), np.float32), labels) == groups

@@ -60,6 +60,7 @@ def test_one_score_far_above_all_is_called_and_equal_scores_are_not() -> None:
     scores = np.append(np.zeros(500), 100.0)
     assert (scores > threshold_at_fdr(scores, benign)).nonzero()[0].tolist() == [500]
     assert not (np.zeros(5) > threshold_at_fdr(np.zeros(5), np.zeros(5))).any()
+    assert not (np.append(np.zeros(99), 1e-9) > threshold_at_fdr(np.append(np.zeros(99), 1e-9), np.zeros(20))).any()
     assert threshold_at_fdr(np.zeros(0), benign) == np.quantile(benign, 1 - TAIL)
 
 

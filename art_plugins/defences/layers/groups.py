@@ -14,7 +14,7 @@ from art_plugins.features.layer_views import input_view, layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
 from art_plugins.groups.find import Group, find_groups
 from art_plugins.groups.mixture import with_sides_told
-from art_plugins.groups.verdict import JudgedGroup, clearest_by_class, judge_groups
+from art_plugins.groups.verdict import JudgedGroup, clearest_by_class, clearness_limit, judge_groups
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.outlying import LEAST
 
@@ -112,8 +112,10 @@ def find_poison(
     random_state = how.get("random_state", 0)
     groups = find_groups(views, labels[rows], nb_classes, random_state, rows >= n) if views else []
     of_content = [name for name in views if name.rpartition(" ")[0] in content_layers]
-    if groups and not (rows >= n).any():  # trusted samples tell the sides apart by themselves
-        groups = with_sides_told(groups, input_view(x, rows, random_state), labels[rows], nb_classes, fpr)
+    least = clearness_limit(n_classes, fpr) if fpr > 0 else np.inf
+    if any(one.evidence.clearness >= least for one in groups):
+        inputs = input_view(x, rows, random_state)
+        groups = with_sides_told(groups, inputs, labels[rows], nb_classes, least, rows >= n)
     judged = judge_groups(groups, views, labels[rows], n_classes, fpr, rows >= n, of_content)
     scores = np.full(len(x), np.inf)
     scores[rows] = _scores(judged, labels[rows])

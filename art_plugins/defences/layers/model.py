@@ -10,7 +10,7 @@ import numpy as np
 
 from art_plugins.defences.layers.options import RULES, given_terms
 from art_plugins.defences.layers.rules import Judgement, LayerRule
-from art_plugins.statistics.benign_threshold import benign_threshold
+from art_plugins.statistics.benign_threshold import benign_threshold, threshold_at_fdr
 from art_plugins.statistics.labels import indices_by_class
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,24 @@ class LayerwiseModel:
         classes does not raise it.
         """
         terms = given_terms(tau, fpr) or self.rule.terms
-        known = np.isin(self.benign_classes, self.not_judged, invert=True)
+        known = self._known()
         scores, classes = self.benign_scores[known], self.benign_classes[known]
         if self.trusted:
             return benign_threshold(scores, **terms)
         members = [rows for rows in indices_by_class(classes, self.rule.nb_classes) if len(rows)]
         return float(np.median([benign_threshold(scores[rows], **terms) for rows in members]))
+
+    def fdr_threshold(self, scores: np.ndarray) -> float:
+        """
+        The threshold at a false-discovery rate, see :func:`~art_plugins.statistics.benign_threshold.threshold_at_fdr`.
+
+        :param scores: Scores of samples in classes that are judged, (n,), finite.
+        """
+        return threshold_at_fdr(scores, self.benign_scores[self._known()])
+
+    def _known(self) -> np.ndarray:
+        """Which benign samples are of classes that are judged, (n,), bool."""
+        return np.isin(self.benign_classes, self.not_judged, invert=True)
 
     def suspects(self, scores: np.ndarray, classes: np.ndarray, threshold: float) -> np.ndarray:
         """
