@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from art_plugins.arrays import check_finite_features
 from art_plugins.baselines.confusion_rounds import Confused, ConfusionRounds, Samples, with_new_weights
 from art_plugins.baselines.fine_tuning import copyable_network
 from art_plugins.baselines.trusted_filter import TrustedFilter
 from art_plugins.errors import ArtPluginsError, InvalidInputError
-from art_plugins.features.activations import penultimate_activations
+from art_plugins.features.activations import collect_outputs, penultimate_activations
 from art_plugins.features.vae.training import seeded
 from art_plugins.parameters import check_count, check_learning_rate, is_number, shown
 from art_plugins.statistics.labels import indices_by_class
@@ -50,9 +51,9 @@ class ConfusionTraining(TrustedFilter):
     Classes with fewer than three samples in one of the two groups are not called. The learning rates of the confusion are
     shares of ``learning_rate``, with the authors' values where it is 0.01. Batches have nearly equal sizes.
 
-    The classifier itself is neither trained nor asked for predictions; only its architecture, its preprocessing and its
-    device are used. New weights come from the ``reset_parameters`` of its modules. Parameters of modules that have no such
-    method keep their values, and the report counts them.
+    The classifier itself is not trained; only its architecture, its preprocessing and its device are used, and it must give
+    finite outputs for all samples. New weights come from the ``reset_parameters`` of its modules. Parameters of modules that
+    have no such method keep their values, and the report counts them.
 
     When this breaks: small sets, where the confused network predicts the label of some clean samples by chance, and where
     the tenth around the median is so few samples that their Gaussian is narrow. Clean classes are then called, and lose
@@ -121,6 +122,7 @@ class ConfusionTraining(TrustedFilter):
             raise InvalidInputError("Confusion training needs at least two trusted samples; received one.")
 
     def _detect(self, labels: np.ndarray, nb_classes: int) -> dict[str, Any]:
+        check_finite_features(collect_outputs(self.classifier, self.x_train), "outputs")
         confused, n_kept = self._confused(labels, nb_classes)
         is_fitted = confused.outputs.argmax(axis=1) == labels
         features = self._features(confused)

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from art_plugins.baselines import confusion_training
 from art_plugins.baselines.confusion_rounds import label_losses, with_new_weights
 from art_plugins.baselines.confusion_training import ConfusionTraining
 from art_plugins.baselines.fine_tuning import training_step
@@ -216,3 +217,18 @@ def test_confusion_training_needs_two_trusted_samples_and_their_labels(digits: A
         ConfusionTraining(classifier, *data, digits.x_clean[:1], digits.y_clean[:1]).detect_poison()
     with pytest.raises(InvalidInputError, match="give x_val and y_val"):
         ConfusionTraining(classifier, *data, digits.x_clean).detect_poison()
+
+
+def test_a_sample_for_which_the_model_gives_no_finite_outputs_is_refused_before_any_training(
+    monkeypatch: pytest.MonkeyPatch, digits: Any
+) -> None:
+    x = np.array(digits.x_train[:60])
+    x[7] = 3e38
+    with seeded(0):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    classifier = PyTorchClassifier(network, nn.CrossEntropyLoss(), (1, 8, 8), 10, device_type="cpu")
+    nn.init.constant_(network[1].weight, 1.0)
+    monkeypatch.setattr(confusion_training, "ConfusionRounds", None)
+    defence = ConfusionTraining(classifier, x, digits.y_train[:60], digits.x_clean[:20], digits.y_clean[:20], **QUICK)
+    with pytest.raises(InvalidInputError, match="its outputs for 1 of the 60 samples, the first in row 7"):
+        defence.detect_poison()
