@@ -52,8 +52,8 @@ class ConfusionTraining(TrustedFilter):
     shares of ``learning_rate``, with the authors' values where it is 0.01. Batches have nearly equal sizes.
 
     The classifier itself is not trained; only its architecture, its preprocessing and its device are used, and it must give
-    finite outputs for all samples. New weights come from the ``reset_parameters`` of its modules. Parameters of modules that
-    have no such method keep their values, and the report counts them.
+    finite outputs for all samples. New weights come from the ``reset_parameters`` of its modules. Parameters of modules
+    that have no such method keep their values, and the report counts them.
 
     When this breaks: small sets, where the confused network predicts the label of some clean samples by chance, and where
     the tenth around the median is so few samples that their Gaussian is narrow. Clean classes are then called, and lose
