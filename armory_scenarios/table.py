@@ -144,7 +144,7 @@ def filters(dataset: Config, autoencoder: Config) -> dict[str, Config | None]:
 def peers(dataset: Config, batch_norm: bool) -> dict[str, Config]:
     """
     The ``defense`` block of other authors' filters, and of the layer-wise filter that trusts nothing, which stands beside
-    them. Cognitive Distillation and Confusion Training are left out, since they take hours.
+    them. Cognitive Distillation and Confusion Training are left out, since they take long.
 
     :param dataset: As in :func:`filters`.
     :param batch_norm: Whether the network has batch normalisation, which some of them need.
