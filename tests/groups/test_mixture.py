@@ -171,6 +171,44 @@ def test_what_few_samples_prove_is_less() -> None:
     assert called <= 3
 
 
+def test_fewer_samples_of_the_same_poison_prove_less() -> None:
+    for seed in range(5):
+        p_values = []
+        for n_each in (1, 12):
+            x, labels, who = poisoned(seed, n_each)
+            groups = [*split(labels, who, 20.0), *others(x, labels, seed)]
+            p_values.append(Mixtures(groups, x, labels, K).p_value(groups[0]))
+        assert p_values[0] > 5 * p_values[1]
+
+
+def test_a_part_is_no_mixture_because_the_rest_of_its_class_varies_little() -> None:
+    random = np.random.default_rng(0)
+    x, y = classes()
+    half = (y == 0) & (np.arange(len(y)) % 2 == 0)
+    rest = (y == 0) & ~half
+    x[rest, :8] = x[y == 0, :8].mean(axis=0) + 0.1 * random.normal(size=(rest.sum(), 8))
+    groups = [*split(y, half, 20.0), *others(x, y)]
+    assert Mixtures(groups, x, y, K).p_value(groups[0]) > 0.05
+
+
+def test_the_scale_of_the_features_changes_nothing() -> None:
+    x, labels, who = poisoned(n_each=3)
+    scales = np.where(np.arange(D) % 2, 4.0, 1.0)
+    found = []
+    for features in (x, x * scales):
+        groups = [*split(labels, who, 20.0), *others(x, labels)]
+        found.append(np.log(Mixtures(groups, features, labels, K).p_value(groups[0])))
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
+def test_two_mixtures_stay_as_they_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, labels, who = poisoned()
+    groups = [*split(labels, (labels == 0) & ~who, 20.0), *others(x, labels)]
+    assert (told(groups, x, labels)[0].members == who).all()
+    monkeypatch.setattr(Mixtures, "p_value", lambda *_: 1e-3)
+    assert told(groups, x, labels) == groups
+
+
 def test_a_class_is_compared_with_what_the_others_differ_in() -> None:
     """What only sets this class apart from the others is no direction in which a mixture varies."""
     random = np.random.default_rng(0)
