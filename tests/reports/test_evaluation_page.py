@@ -151,7 +151,7 @@ def test_page_in_a_browser_has_no_error_nothing_broken_and_fits(written, tmp_pat
     file = tmp_path / "page.html"
     file.write_text((written / "report.html").read_text(encoding="utf-8").replace("</body>", COUNTER), encoding="utf-8")
     command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
-    command += ["--enable-logging=stderr", "--virtual-time-budget=20000", "--dump-dom", file.as_uri()]
+    command += ["--enable-logging=stderr", "--virtual-time-budget=120000", "--dump-dom", file.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr
     counted = json.loads(re.search(r'id="counted">(.*?)</p>', done.stdout)[1])
