@@ -11,11 +11,13 @@ from sklearn.neighbors import NearestNeighbors
 
 from art_plugins.groups.among_classes import AmongClasses
 from art_plugins.groups.find import Group
+from art_plugins.groups.sources import SourceMixtures, discriminant_is_better
 
 # A usual number for this rule, without a derivation. Attacks of seed 0 on MNIST, Fashion-MNIST and EMNIST letters were in
 # view when it was set, so only the figures of other seeds are reports. docs/results.md says which those are.
 N_NEIGHBOURS = 10
 MOST_ASKED = 200  # members, and samples of the rest of their class: a share has a standard error of .035 at most
+MOST_OF_REST = 1 - 1 / MOST_ASKED  # share of the other classes; beyond it 200 samples show no difference
 MOST_COMPARED = 5_000  # samples among which the neighbours are looked for; a bound on the time
 FEWEST_COMPARED = 2 * N_NEIGHBOURS  # of a class: with fewer, a class could hardly win a vote; a round number
 
@@ -67,8 +69,13 @@ def content_of(
         for rows in (asked, _drawn(outside[own[outside]], MOST_ASKED, random))
     ]
     (foreign, spread), rest = found
-    of_group, of_rest = foreign * spread * len(asked) / (len(asked) + 1), min(rest[0] * rest[1], 1 - 1 / MOST_ASKED)
-    return Content(foreign, spread, max(0.0, float(np.log1p(-of_rest) - np.log1p(-of_group))))
+    of_group, of_rest = foreign * spread * len(asked) / (len(asked) + 1), min(rest[0] * rest[1], MOST_OF_REST)
+    return Content(foreign, spread, by_how_much(of_group, of_rest))
+
+
+def by_how_much(of_group: float, of_rest: float) -> float:
+    """Give by how much more of the other classes a group might be drawn from than the rest of its class, in nats."""
+    return max(0.0, float(np.log1p(-of_rest) - np.log1p(-of_group)))
 
 
 def _balanced(rows: np.ndarray, labels: np.ndarray, n_own: int, random: np.random.Generator) -> np.ndarray:
@@ -118,6 +125,11 @@ class Contents:
     """
     The content of groups, and how far it is beside that of the other classes' groups.
 
+    The neighbours of a group are asked, see :func:`content_of`. In some features nearly everything has neighbours of other
+    classes, as in those of speech. Where a linear discriminant tells the classes apart better than neighbours do, a mixture
+    of classes takes the place of the neighbours' votes in the score, see
+    :class:`~art_plugins.groups.sources.SourceMixtures`. Which of both does is asked of all samples, whatever the groups.
+
     When this breaks: poison of one source class, or of a label that fits (clean-label), or whose trigger hides the content
     from the features; more than a third of the classes are poisoned; a class into which wrong labels of all classes went by
     a mistake, which is called poison.
@@ -133,6 +145,8 @@ class Contents:
     ) -> None:
         self._labels = labels
         self._x = np.concatenate(list(views.values()), axis=1) if groups else np.zeros((len(labels), 0))
+        is_linear = bool(groups) and discriminant_is_better(self._x, labels, N_NEIGHBOURS)
+        self._mixtures = SourceMixtures(self._x, labels, nb_classes) if is_linear else None
         nobody = np.zeros(len(labels), dtype=bool)
         self._parts = [self._of_classes(group, nobody) for group in groups]
         self._among = AmongClasses(groups, [_scores(parts) for parts in self._parts], nb_classes)
@@ -153,7 +167,18 @@ class Contents:
         return self._among.p_value(group, _scores(parts))
 
     def _of_classes(self, group: Group, aside: np.ndarray) -> list[Content]:
-        return [content_of(self._x, self._labels, group.members, label, aside) for label in group.classes]
+        found = [content_of(self._x, self._labels, group.members, label, aside) for label in group.classes]
+        if self._mixtures is None:
+            return found
+        parts = zip(found, group.classes, strict=True)
+        return [part._replace(score=self._mixed(group.members, label, aside)) for part, label in parts]
+
+    def _mixed(self, members: np.ndarray, label: int, aside: np.ndarray) -> float:
+        """The score of a group in one class, by mixtures."""
+        own = (self._labels == label) & ~aside
+        sides = (np.flatnonzero(own & side) for side in (members, ~members))
+        of_group, of_rest = (self._mixtures.share(rows, label) if self._mixtures else 0.0 for rows in sides)
+        return by_how_much(of_group, min(of_rest, MOST_OF_REST))
 
 
 def _scores(parts: Sequence[Content]) -> list[float]:

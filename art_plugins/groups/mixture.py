@@ -8,55 +8,36 @@ import numpy as np
 from scipy.stats import norm
 
 from art_plugins.groups.among_classes import AmongClasses
+from art_plugins.groups.class_axes import TINY, AxesOfOthers, ClassAxes
 from art_plugins.groups.cuts import LEAST_MEMBERS
 from art_plugins.groups.evidence import CONFIDENCE
 from art_plugins.groups.find import Group
-from art_plugins.groups.space import Scatters
-from art_plugins.statistics.labels import indices_by_class
 
-SOFTENING = 0.01  # of the largest variance, that is added before a direction is brought to unit variance
-MOST_AXES = 0.5  # of all directions, that may be what classes differ in; with the rest they are compared
 RATE = 0.01  # probability with which a side is taken for a mixture in a data set without any
 # Share of a class that a side has at most which is taken in place of the other one: where the other one is less than half
 # as large, its size speaks against it as well, and a class that is a collection of kinds is a mixture by itself.
 MOST_TURNED = 2 / 3
 ONE_SIDED = float(norm.ppf(CONFIDENCE))
-TINY = 1e-300
 
 
-class ClassAxes:
+def log_ratio(x: np.ndarray, axes: ClassAxes) -> tuple[float, float]:
     """
-    What some classes differ in: directions of unit variance within them, of which the first are those of Fisher's linear
-    discriminant analysis.
+    Give how much samples vary along what the classes differ in, over how much they vary otherwise.
 
-    :param covariance: Covariance within these classes, (d, d).
-    :param centres: Means of these classes, (K, d), at least two.
+    A direction counts by how far the classes lie apart in it. The samples of one class give a ratio of about 1, those of
+    all classes give one plus the weighted mean of the variance between the classes. Neither a shift of all samples nor a
+    factor changes it, so that a blended trigger does not hide where the samples come from.
+
+    :param x: Features, (m, d), m at least 2.
+    :param axes: What the classes differ in.
+    :return: The logarithm of the ratio, and its standard error by the delta method.
     """
-
-    def __init__(self, covariance: np.ndarray, centres: np.ndarray) -> None:
-        variances, axes = np.linalg.eigh(covariance)
-        whitening = axes / np.sqrt(np.maximum(variances, 0) + max(SOFTENING * variances[-1], TINY))
-        _, apart, turned = np.linalg.svd((centres - centres.mean(axis=0)) @ whitening, full_matrices=True)
-        self._n_apart = max(1, min(len(centres) - 1, int(MOST_AXES * len(covariance))))
-        self._directions, self._weights = whitening @ turned.T, apart[: self._n_apart] ** 2
-
-    def log_ratio(self, x: np.ndarray) -> tuple[float, float]:
-        """
-        How much samples vary along what the classes differ in, over how much they vary otherwise.
-
-        A direction counts by how far the classes lie apart in it. The samples of one class give a ratio of about 1, those
-        of all classes give one plus the weighted mean of the variance between the classes. Neither a shift of all samples
-        nor a factor changes it, so that a blended trigger does not hide where the samples come from.
-
-        :param x: Features, (m, d), m at least 2.
-        :return: The logarithm of the ratio, and its standard error by the delta method.
-        """
-        squares = ((x - x.mean(axis=0)) @ self._directions) ** 2
-        total = max(float(self._weights.sum()), TINY)
-        along, otherwise = squares[:, : self._n_apart] @ self._weights / total, squares[:, self._n_apart :].mean(axis=1)
-        means = max(float(along.mean()), TINY), max(float(otherwise.mean()), TINY)
-        error = float((along / means[0] - otherwise / means[1]).std() / np.sqrt(len(x)))
-        return float(np.log(means[0] / means[1])), error
+    squares = ((x - x.mean(axis=0)) @ axes.directions) ** 2
+    total, n_apart = max(float(axes.weights.sum()), TINY), len(axes.weights)
+    along, otherwise = squares[:, :n_apart] @ axes.weights / total, squares[:, n_apart:].mean(axis=1)
+    means = max(float(along.mean()), TINY), max(float(otherwise.mean()), TINY)
+    error = float((along / means[0] - otherwise / means[1]).std() / np.sqrt(len(x)))
+    return float(np.log(means[0] / means[1])), error
 
 
 class Mixtures:
@@ -78,12 +59,7 @@ class Mixtures:
     """
 
     def __init__(self, groups: Sequence[Group], x: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
-        self._x, self._labels = x.astype(np.float64), labels
-        self._axes: dict[int, ClassAxes] = {}
-        self._members = indices_by_class(labels, nb_classes)
-        self._scatters = Scatters(self._x, self._members)
-        self._counted = [label for label, rows in enumerate(self._members) if len(rows) >= LEAST_MEMBERS]
-        self._centres = {label: self._x[self._members[label]].mean(axis=0) for label in self._counted}
+        self._others, self._labels = AxesOfOthers(x, labels, nb_classes), labels
         scores = [[self._score(group.members, label) for label in group.classes] for group in groups]
         self._among = AmongClasses(groups, scores, nb_classes)
 
@@ -93,22 +69,13 @@ class Mixtures:
 
     def _score(self, members: np.ndarray, label: int) -> float:
         own = self._labels == label
-        of_group, of_rest = self._x[own & members], self._x[own & ~members]
-        axes = self._axes_beside(label)
+        of_group, of_rest = self._others.x[own & members], self._others.x[own & ~members]
+        axes = self._others.beside(label)
         if axes is None or len(of_group) < LEAST_MEMBERS:
             return float("nan")
-        value, error = axes.log_ratio(of_group)
-        rest = axes.log_ratio(of_rest)[0] if len(of_rest) >= LEAST_MEMBERS else 0.0
+        value, error = log_ratio(of_group, axes)
+        rest = log_ratio(of_rest, axes)[0] if len(of_rest) >= LEAST_MEMBERS else 0.0
         return value - ONE_SIDED * error - max(0.0, rest)
-
-    def _axes_beside(self, label: int) -> ClassAxes | None:
-        """The axes of all classes but one; ``None`` where fewer than two others have samples enough."""
-        others = [self._centres[other] for other in self._counted if other != label]
-        if len(others) < 2 or self._x.shape[1] < 2:
-            return None
-        if label not in self._axes:
-            self._axes[label] = ClassAxes(self._scatters.covariance_elsewhere(label), np.stack(others))
-        return self._axes[label]
 
 
 def with_sides_told(

@@ -1,0 +1,123 @@
+"""From how many other classes a group was taken: a mixture of classes that one change of all members has shifted."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import entr, logsumexp
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from art_plugins.groups.class_axes import AxesOfOthers
+from art_plugins.groups.cuts import LEAST_MEMBERS
+
+RATE = 0.01  # probability with which something is taken for a mixture in a data set without any
+MOST_FITTED = 500  # samples: a share of a tenth has a standard error of .013
+MOST_ROUNDS, SETTLED = 200, 1e-5  # of the fit, and the gain in nats a sample at which it ends
+LEAST_VARIANCE = 1e-6  # of what one crowd has: samples that lie on the centres have none
+N_FOLDS = 4
+MOST_JUDGED = 4_000  # samples by which the discriminant and the neighbours are compared: a standard error of .008 at most
+
+
+class SourceMixtures:
+    """
+    Groups as mixtures of other classes.
+
+    Samples that were taken from other classes, changed in one way, and labelled anew lie where those classes do, but for
+    one shift. So a group is fitted by normal distributions about the centres of all classes but its own, with a share for
+    each, one shift for all, and one variance, along what these classes differ in
+    (:class:`~art_plugins.groups.class_axes.ClassAxes`). Expectation and maximisation (Dempster, Laird, Rubin 1977) begin
+    with equal shares. A sub-population of a class is one crowd: the shift takes it to any place, and one share is left.
+
+    The mixture must explain the group better than one crowd does, by the difference of the Bayesian information criterion
+    (Schwarz 1978), and so much that K classes, each with a chance of ``RATE / K``, do not bring it about.
+
+    When this breaks: poison of one source class or of few; labels that fit; a trigger that shifts the content of each class
+    in another way, such as a warp; classes that a linear discriminant does not tell apart; a class that is a collection of
+    all others.
+
+    :param x: Features of all samples, (n, d), finite.
+    :param labels: Class of each sample, (n,).
+    :param nb_classes: Number of classes, K.
+    """
+
+    def __init__(self, x: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
+        self._others, self._least = AxesOfOthers(x, labels, nb_classes), float(np.log(max(1, nb_classes) / RATE))
+
+    def share(self, rows: np.ndarray, label: int, random_state: int = 0) -> float:
+        """
+        Give the share of the other classes that some samples of a class might be drawn from.
+
+        It is the number of equal shares that have the entropy of those of the mixture, over the number of the other
+        classes. One member is counted as if it were of its own class, so that a few members prove little.
+
+        :param rows: The samples, (m,).
+        :param label: Their class.
+        :param random_state: Random seed of the 500 samples that are fitted where there are more.
+        :return: 0 to below 1; 0 where one crowd explains the samples as well, or there are too few samples or classes.
+        """
+        axes = self._others.beside(label)
+        if axes is None or len(rows) < LEAST_MEMBERS:
+            return 0.0
+        if len(rows) > MOST_FITTED:
+            rows = np.random.default_rng(random_state).choice(rows, MOST_FITTED, replace=False)
+        shares, gain = fit_sources(self._others.x[rows] @ axes.along, axes.centres)
+        if gain <= self._least:
+            return 0.0
+        return float(np.exp(entr(shares).sum())) / len(shares) * len(rows) / (len(rows) + 1)
+
+
+def fit_sources(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, float]:
+    """
+    Fit a mixture of crowds about given centres, but for one shift of all.
+
+    :param x: Samples, (m, q), m at least 1.
+    :param centres: Centres of the classes, (K, q).
+    :return: The share of each class, (K,), and by how many nats the mixture explains the samples better than one crowd
+        does, less half the logarithm of m for each share that is free.
+    """
+    n, n_dims = x.shape
+    mean = x.mean(axis=0)
+    z = x - mean
+    alone = float((z**2).mean())
+    if not alone > 0:
+        return np.full(len(centres), 1 / len(centres)), 0.0
+    shares, variance, gain = np.full(len(centres), 1 / len(centres)), alone, -np.inf
+    for _ in range(MOST_ROUNDS):
+        places = centres - shares @ centres  # the shift brings the mean of the mixture to that of the samples
+        squares = np.maximum((z**2).sum(axis=1)[:, None] - 2 * z @ places.T + (places**2).sum(axis=1), 0)
+        with np.errstate(divide="ignore"):
+            log_shares = np.log(shares)
+        joint = log_shares - squares / (2 * variance) - n_dims / 2 * np.log(variance / alone)
+        likelihood = logsumexp(joint, axis=1)
+        before, gain = gain, float(likelihood.mean()) + n_dims / 2  # one crowd has -n_dims / 2
+        if gain - before < SETTLED:
+            break
+        belongs = np.exp(joint - likelihood[:, None])
+        shares = belongs.mean(axis=0)
+        variance = max(float((belongs * squares).sum()) / (n * n_dims), LEAST_VARIANCE * alone)
+    return shares, n * gain - (len(centres) - 1) / 2 * float(np.log(n))
+
+
+def discriminant_is_better(x: np.ndarray, labels: np.ndarray, n_neighbors: int, random_state: int = 0) -> bool:
+    """
+    Tell whether a linear discriminant tells the classes apart better than the nearest neighbours do, by cross-validation.
+
+    In features of which most do not depend on the class, as of speech, the neighbours are of any class. Where classes are
+    crowds of several kinds, as many pictures are, the neighbours are the better judges.
+
+    :param x: Features, (n, d), finite.
+    :param labels: Class of each sample, (n,); classes with fewer than 8 samples are left out.
+    :param n_neighbors: Number of neighbours that vote.
+    :param random_state: Random seed of the samples that are drawn and of the folds.
+    """
+    random = np.random.default_rng(random_state)
+    rows = random.permutation(len(x))[:MOST_JUDGED]
+    rows = rows[np.bincount(labels[rows])[labels[rows]] >= LEAST_MEMBERS]
+    if len(np.unique(labels[rows])) < 2:
+        return False
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=random_state)
+    linear = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    neighbours = KNeighborsClassifier(n_neighbors, algorithm="brute")
+    judged = [cross_val_score(one, x[rows], labels[rows], cv=folds).mean() for one in (linear, neighbours)]
+    return bool(judged[0] > judged[1])

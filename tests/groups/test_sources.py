@@ -1,0 +1,201 @@
+"""Groups as mixtures of other classes: the fit by hand, one crowd, and what neighbours cannot tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from art_plugins.groups.content import N_NEIGHBOURS, Contents
+from art_plugins.groups.evidence import Evidence
+from art_plugins.groups.find import Group
+from art_plugins.groups.sources import MOST_FITTED, RATE, SourceMixtures, discriminant_is_better, fit_sources
+
+K, SIZE, D = 10, 100, 40
+
+
+def classes(seed: int = 0, apart: float = 3.0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Ten crowds whose centres differ in eight of forty directions; in the others, samples vary by ``noise``, so that with
+    much of it the nearest samples are of any class.
+    """
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(K), SIZE)
+    centres = np.zeros((K, D))
+    centres[:, :8] = apart * random.normal(size=(K, 8))
+    spread = np.where(np.arange(D) < 8, 1.0, noise)
+    return centres[labels] + spread * random.normal(size=(K * SIZE, D)), labels
+
+
+def poisoned(seed: int = 0, n_each: int = 8, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some samples of every other class, all shifted alike, get the label 0; samples, labels, and who they are."""
+    x, y = classes(seed, noise=noise)
+    who = (y > 0) & (np.arange(len(y)) % SIZE < n_each)
+    x[who] += 4 * np.random.default_rng([seed, 1]).normal(size=D)
+    return x, np.where(who, 0, y), who
+
+
+def group(members: np.ndarray, label: int) -> Group:
+    nothing = Evidence(0.0, 1.0, int(members.sum()), 0.5)
+    return Group(members, members.astype(float), 0.5, nothing, nothing, label, [label])
+
+
+def halves(labels: np.ndarray, seed: int = 0) -> list[Group]:
+    """A half of each class but the first, drawn at random."""
+    drawn = np.random.default_rng([seed, 2]).random(len(labels)) < 0.5
+    return [group((labels == label) & drawn, label) for label in range(1, K)]
+
+
+def test_shares_and_gain_of_crowds_that_lie_far_apart_are_those_by_hand() -> None:
+    random = np.random.default_rng(0)
+    centres = 100 * np.eye(4)[:, :3]
+    counts = np.array([10, 20, 30, 40])
+    x = centres[np.repeat(np.arange(4), counts)] + random.normal(size=(100, 3)) + [5, -7, 9]
+    shares, gain = fit_sources(x, centres)
+    assert shares == pytest.approx(counts / 100, abs=1e-6)
+    residuals = x - centres[np.repeat(np.arange(4), counts)]
+    variance, alone = (residuals - residuals.mean(axis=0)).var(), ((x - x.mean(axis=0)) ** 2).mean()
+    by_hand = (shares * np.log(shares)).sum() - 3 / 2 * np.log(variance / alone)
+    assert gain == pytest.approx(100 * by_hand - 3 / 2 * np.log(100), rel=1e-3)
+
+
+def test_a_shift_of_all_samples_changes_nothing() -> None:
+    x, y = classes(1)
+    centres = np.stack([x[y == label].mean(axis=0) for label in range(K)])
+    chosen = x[np.arange(len(x)) % SIZE < 9]
+    one, other = fit_sources(chosen, centres), fit_sources(chosen + 50, centres)
+    assert one[0] == pytest.approx(other[0])
+    assert one[1] == pytest.approx(other[1])
+
+
+def test_a_crowd_at_any_place_is_no_mixture() -> None:
+    x, y = classes(2)
+    sources = SourceMixtures(x, y, K)
+    random = np.random.default_rng(3)
+    for label in range(K):
+        rows = np.flatnonzero(y == label)
+        assert sources.share(rows, label) == 0
+        assert sources.share(random.choice(rows, 30, replace=False), label) == 0
+
+
+@pytest.mark.parametrize("n_classes", [3, 6, 9])
+def test_share_is_that_of_the_classes_drawn_from(n_classes: int) -> None:
+    x, y = classes(4)
+    who = (y > 0) & (y <= n_classes) & (np.arange(len(y)) % SIZE < 20)
+    x[who] += 3.0
+    labels = np.where(who, 0, y)
+    n = who.sum()
+    found = SourceMixtures(x, labels, K).share(np.flatnonzero(who), 0)
+    assert found == pytest.approx(n_classes / 9 * n / (n + 1), abs=0.06)
+
+
+def test_a_few_samples_do_not_prove_a_mixture() -> None:
+    x, labels, who = poisoned(5)
+    sources = SourceMixtures(x, labels, K)
+    assert sources.share(np.flatnonzero(who)[:7], 0) == 0
+    assert sources.share(np.flatnonzero(who)[::9][:8], 0) < sources.share(np.flatnonzero(who), 0)
+
+
+def test_what_is_no_mixture_by_more_than_chance_has_no_share() -> None:
+    """Fewer and fewer of the same samples: the share is 0 where the gain is no more than that of K classes by chance."""
+    x, labels, who = poisoned(6)
+    sources = SourceMixtures(x, labels, K)
+    axes = sources._others.beside(0)
+    assert axes is not None
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(who))
+    sizes = range(8, len(rows) + 1, 4)
+    gains = [fit_sources(sources._others.x[rows[:n]] @ axes.along, axes.centres)[1] for n in sizes]
+    shares = [sources.share(rows[:n], 0) for n in sizes]
+    assert [share > 0 for share in shares] == [gain > np.log(K / RATE) for gain in gains]
+    assert shares[-1] > 0
+
+
+def test_samples_that_are_all_alike_or_lie_on_the_centres_give_finite_figures() -> None:
+    x, labels, _ = poisoned(7)
+    centres = np.stack([x[labels == label].mean(axis=0) for label in range(K)])
+    assert fit_sources(np.ones((20, D)), centres)[1] == 0
+    shares, gain = fit_sources(np.repeat(centres, 3, axis=0), centres)
+    assert np.isfinite(gain)
+    assert shares == pytest.approx(np.full(K, 1 / K), abs=1e-6)
+
+
+def test_two_classes_beside_are_needed() -> None:
+    x, labels = classes(8)
+    few = labels < 2
+    assert SourceMixtures(x[few], labels[few], 2).share(np.flatnonzero(labels[few] == 0), 0) == 0
+
+
+def test_large_groups_are_drawn_from_by_a_seed() -> None:
+    random = np.random.default_rng(9)
+    labels = np.repeat(np.arange(4), 600)
+    x = (4 * np.eye(4, 8)[labels] + random.normal(size=(2_400, 8))).astype(np.float32)
+    who = (labels > 0) & (np.arange(len(x)) % 600 < 300)
+    assert who.sum() > MOST_FITTED
+    sources = SourceMixtures(x, np.where(who, 0, labels), 4)
+    first, same, other = (sources.share(np.flatnonzero(who), 0, seed) for seed in (0, 0, 1))
+    assert first == same
+    assert first != other
+    assert first == pytest.approx(other, abs=0.05)
+
+
+def test_neighbours_are_of_any_class_where_most_directions_say_nothing() -> None:
+    assert discriminant_is_better(*classes(noise=4.0), N_NEIGHBOURS)
+
+
+def test_classes_of_several_kinds_are_told_by_their_neighbours() -> None:
+    random = np.random.default_rng(10)
+    corners = random.integers(2, size=(800, 2))
+    x = 6.0 * corners + random.normal(size=(800, 2))
+    assert not discriminant_is_better(x, corners.sum(axis=1) % 2, N_NEIGHBOURS)
+
+
+def test_classes_too_small_to_be_told_are_left_out() -> None:
+    x, labels = classes(11)
+    labels = labels.copy()
+    labels[:3] = K
+    assert discriminant_is_better(x[:300], labels[:300], N_NEIGHBOURS) in (True, False)
+    assert not discriminant_is_better(x[:100], np.zeros(100, dtype=np.int64), N_NEIGHBOURS)
+    assert not discriminant_is_better(x[:20], np.arange(20), N_NEIGHBOURS)
+
+
+def test_poison_of_all_classes_is_proven_where_neighbours_see_nothing() -> None:
+    x, labels, who = poisoned(12, noise=4.0)
+    clean = (labels == 0) & ~who
+    groups = [group(who, 0), group(clean, 0), *halves(labels)]
+    contents = Contents(groups, {"all": x}, labels, K)
+    assert contents.p_value(0, groups[0]) < 1e-4
+    assert min(contents.p_value(index, one) for index, one in enumerate(groups) if index) > 0.2
+    by_neighbours = Contents(groups, {"all": x}, labels, K)
+    by_neighbours._mixtures = None
+    assert by_neighbours.p_value(0, groups[0], np.zeros(len(x), dtype=bool)) > 0.01
+
+
+def test_what_is_put_aside_is_in_neither_side() -> None:
+    x, labels, who = poisoned(13, noise=4.0)
+    groups = [group(who, 0), *halves(labels)]
+    contents = Contents(groups, {"all": x}, labels, K)
+    most = who & (np.cumsum(who) > 8)
+    assert contents.p_value(0, groups[0], most) > 100 * contents.p_value(0, groups[0])
+    assert contents.p_value(0, groups[0], who) > 0.9  # no one is left to ask
+
+
+def test_clean_classes_are_proven_no_more_often_than_the_rate_says() -> None:
+    alarms = 0
+    for seed in range(40):
+        x, labels = classes(100 + seed, noise=4.0)
+        drawn = np.random.default_rng(seed).random(len(x)) < 0.3
+        groups = [group((labels == label) & drawn, label) for label in range(K)]
+        contents = Contents(groups, {"all": x}, labels, K)
+        assert contents._mixtures is not None
+        alarms += min(contents.p_value(index, one) for index, one in enumerate(groups)) <= 0.05
+    assert alarms <= 5
+
+
+def test_a_class_that_is_a_collection_of_all_others_has_no_group_that_is_proven() -> None:
+    x, y = classes(14, noise=4.0)
+    taken = (y > 0) & (np.arange(len(y)) % SIZE < 22)
+    labels = np.where(y == 0, 1, np.where(taken, 0, y))  # class 0 holds samples of all others, and nothing of its own
+    part = (labels == 0) & (np.arange(len(y)) % 3 == 0)
+    groups = [group(part, 0), *halves(labels)]
+    contents = Contents(groups, {"all": x}, labels, K)
+    assert contents._mixtures is not None
+    assert contents.p_value(0, groups[0]) > 0.2
