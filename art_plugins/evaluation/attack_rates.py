@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import product
 from typing import Any
 
 from art_plugins.attacks.cases import RECIPES, SHORT, Folders, ModelCase
 from art_plugins.attacks.datasets.images import image_data
-from art_plugins.attacks.datasets.labelled import LabelledData, drawn, raised
-from art_plugins.attacks.datasets.speech_commands import SAMPLE_RATE_HZ, speech_commands
+from art_plugins.attacks.datasets.labelled import LabelledData, drawn
 from art_plugins.attacks.image_models import train_backdoored, train_image_classifier
 from art_plugins.attacks.model_cache import load_or_train
 from art_plugins.attacks.poisoning import PoisonedData
+from art_plugins.attacks.speech_cases import NETWORK, SPEECH, TARGET, TITLE, SpeechCase, speech_attack, speech_data
 from art_plugins.attacks.success import attack_success
 from art_plugins.attacks.training_loop import ImageTraining, Training
 from art_plugins.attacks.waveform_models import train_classifier
-from art_plugins.attacks.zoo.attack import Attack, attack_data
+from art_plugins.attacks.zoo.attack import attack_data
 from art_plugins.attacks.zoo.registry import IMAGE_ATTACKS, SOUND_ATTACKS, Published
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
 from art_plugins.parameters import check_choice, check_number
 from art_plugins.reports.record_files import ATTACK_RATES
 
-SPEECH = "speech_commands"
-SPEECH_TARGET = "left"  # Armory's
-WIDE_BAND_HZ = 44_100  # rate to which speech is raised for the ultrasonic tone, that of the authors
 DATASETS = (*SHORT, SPEECH)
 
 
@@ -114,14 +111,14 @@ def measure(
     """
     dataset, name, share, seed = run
     published, clean = attacks_on(dataset)[name], data(dataset, seed)
-    title = f"{SHORT.get(dataset, 'Speech Commands')}, {plan.network if dataset in SHORT else 'cnn'}, {published.title}"
+    title = f"{SHORT.get(dataset, TITLE)}, {plan.network if dataset in SHORT else NETWORK}, {published.title}"
     row: dict[str, Any] = {"title": f"{title}, {100 * share:g} %", "paper": published.paper, "attack": name, "seed": seed}
     row |= {"dataset": dataset, "share": share, "n_train": len(clean.y_train), "data_notes": clean.notes, "note": None}
     start = time.perf_counter()
     try:
         if dataset == SPEECH:
-            clean, attack = _of_speech(name, published, clean)
-            target = clean.class_names.index(SPEECH_TARGET)
+            clean, attack = speech_attack(name, clean)
+            target = clean.class_names.index(TARGET)
         else:
             attack = published.make(dataset, clean.x_train.shape[1:])
             target = _target(dataset, published)
@@ -139,21 +136,9 @@ def measure(
 
 def _data(plan: AttackPlan, folders: Folders, dataset: str, seed: int) -> LabelledData:
     if dataset == SPEECH:
-        data = speech_commands(folders.root, cap=plan.n_clips or plan.n_train, random_state=seed)
-        if SPEECH_TARGET not in data.class_names:
-            raise InvalidInputError(
-                f"The target {SPEECH_TARGET!r} has too few clips in {folders.root}; unpack the whole set."
-            )
-        return data
+        return speech_data(folders.root, plan.n_clips or plan.n_train, seed)
     data = image_data(dataset, folders.root, folders.download)
     return data if plan.n_train is None or plan.n_train >= len(data.y_train) else drawn(data, plan.n_train, seed)
-
-
-def _of_speech(name: str, published: Published, data: LabelledData) -> tuple[LabelledData, Attack]:
-    """The attack on speech, and the data at the sample rate that it needs."""
-    if name != "ultrasonic":
-        return data, published.make(SAMPLE_RATE_HZ)
-    return raised(data, SAMPLE_RATE_HZ, WIDE_BAND_HZ), published.make(WIDE_BAND_HZ)
 
 
 def _target(dataset: str, published: Published) -> int:
@@ -163,8 +148,7 @@ def _target(dataset: str, published: Published) -> int:
 
 def _training(plan: AttackPlan, dataset: str, seed: int) -> Training:
     if dataset == SPEECH:
-        training = Training(random_state=seed)
-        return training if plan.nb_epochs is None else replace(training, nb_epochs=plan.nb_epochs)
+        return SpeechCase("none", nb_epochs=plan.nb_epochs, seed=seed).training()
     recipe = ModelCase(dataset, "none", network=plan.network, nb_epochs=plan.nb_epochs).recipe()
     return ImageTraining(network=plan.network, random_state=seed, **recipe)
 

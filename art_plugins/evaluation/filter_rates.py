@@ -22,16 +22,18 @@ from art_plugins.attacks.cases import (
 )
 from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.poisoning import PoisonedData, unpoisoned
+from art_plugins.attacks.speech_cases import SPEECH, SpeechCase, attacked_speech, speech_data
 from art_plugins.attacks.success import attack_success
 from art_plugins.attacks.tasks import Task
-from art_plugins.attacks.zoo.registry import ZOO
+from art_plugins.attacks.zoo.registry import SOUND_ATTACKS, ZOO
 from art_plugins.errors import ArtPluginsError, InvalidInputError
 from art_plugins.evaluation.filters import FILTERS, filter_named, trusted_samples
 from art_plugins.evaluation.metrics import filter_metrics, measured
 from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_name
+from art_plugins.parameters import check_choice
 from art_plugins.reports.record_files import FILTER_RATES
 
-LEAST_SUCCESS = 0.8  # a filter is not judged on an attack that works on fewer of the triggered test images
+LEAST_SUCCESS = 0.8  # a filter is not judged on an attack that works on fewer of the triggered test samples
 BATCH_SIZE = 128  # of the forward pass that the filter's time is compared with
 CLEAN = "none"
 # Trigger and sources of each attack, as ModelCase names them.
@@ -61,15 +63,19 @@ class Grid:
     """
     What is combined with what. A clean set is measured once, whatever the shares.
 
-    :param datasets: Names of data sets, as :class:`~art_plugins.attacks.cases.ModelCase` names them.
-    :param attacks: Names in ``ATTACKS``; ``"none"``: a clean set.
+    :param datasets: Names of data sets, as :class:`~art_plugins.attacks.cases.ModelCase` names them, or
+        ``"speech_commands"``.
+    :param attacks: Names in ``ATTACKS``, or in ``SOUND_ATTACKS`` for speech; ``"none"``: a clean set.
     :param shares: Shares of poison, of the whole training set, above 0 and below 1.
-    :param networks: Names of networks; ``"none"``: no model is trained, and only filters that need none are measured.
+    :param networks: Names of networks for images; ``"none"``: no model is trained, and only filters that need none are
+        measured. Speech has the small convolutional network.
     :param filters: Names of filters in the registry.
     :param seeds: Random seeds of the draw of the images, the poison, the training and the filter.
-    :param n_train: Number of training images that are drawn; ``None``: all.
+    :param n_train: Number of training images that are drawn; ``None``: all. For speech it is the most clips of each class,
+        unless ``n_clips`` says otherwise.
     :param nb_epochs: Number of training epochs; ``None``: by network.
     :param width: Channels of the network's first stage; ``None``: the network's default.
+    :param n_clips: For speech: the most clips of each class.
     """
 
     datasets: Sequence[str]
@@ -81,6 +87,7 @@ class Grid:
     n_train: int | None = None
     nb_epochs: int | None = None
     width: int | None = None
+    n_clips: int | None = None
 
 
 class Cell(NamedTuple):
@@ -88,7 +95,7 @@ class Cell(NamedTuple):
 
     attack: str
     share: float | None
-    case: ModelCase
+    case: ModelCase | SpeechCase
 
     @property
     def title(self) -> str:
@@ -133,25 +140,41 @@ def cells(grid: Grid, lengths: dict[str, int]) -> list[Cell]:
 
     :param lengths: Number of training images of each data set.
     """
+    found: list[Cell] = []
+    for seed, dataset in product(grid.seeds, grid.datasets):
+        found += _of_speech(grid, seed) if dataset == SPEECH else _of_images(grid, seed, dataset, lengths[dataset])
+    return found
+
+
+def _of_images(grid: Grid, seed: int, dataset: str, length: int) -> list[Cell]:
     found = []
-    for seed, dataset, network, attack in product(grid.seeds, grid.datasets, grid.networks, grid.attacks):
+    for network, attack in product(grid.networks, grid.attacks):
         trigger, sources = ATTACKS[attack]
-        n_train = lengths[dataset] if grid.n_train is None else min(grid.n_train, lengths[dataset])
+        n_train = length if grid.n_train is None else min(grid.n_train, length)
         for share in [None] if attack == CLEAN else grid.shares:
             n_poison = None if share is None else round(share * n_train)
-            drawn = None if n_train == lengths[dataset] else n_train
+            drawn = None if n_train == length else n_train
             case = ModelCase(dataset, trigger, sources, network, n_poison, grid.width, grid.nb_epochs, seed, drawn)
             found.append(Cell(attack, share, case))
     return found
 
 
-def open_model(case: ModelCase, folders: Folders, verbose: bool = True) -> Opened:
+def _of_speech(grid: Grid, seed: int) -> list[Cell]:
+    return [
+        Cell(attack, share, SpeechCase(attack, share, grid.n_clips or grid.n_train, grid.nb_epochs, seed))
+        for attack in grid.attacks
+        for share in ([None] if attack == CLEAN else grid.shares)
+    ]
+
+
+def open_model(case: ModelCase | SpeechCase, folders: Folders, verbose: bool = True) -> Opened:
     """
     Train the model of a case, or read it; measure its accuracy, its backdoor and one forward pass over its training set.
 
-    :raises InvalidInputError: If the data set has too few images for the attack.
+    :raises InvalidInputError: If the data set has too few samples for the attack.
     """
-    model: AttackedModel = attacked_model(case, folders, verbose)
+    make = attacked_speech if isinstance(case, SpeechCase) else attacked_model
+    model: AttackedModel = make(case, folders, verbose)  # type: ignore[arg-type]
     attack = unpoisoned(model.data) if model.attack is None else model.attack
     if model.classifier is None:
         return Opened(None, attack, {"clean_accuracy": None, "attack_success": None}, None)
@@ -165,7 +188,7 @@ def open_model(case: ModelCase, folders: Folders, verbose: bool = True) -> Opene
     return Opened(model.classifier, attack, figures, time.perf_counter() - start)
 
 
-def measure(cell: Cell, filter_name: str, opened: Callable[[ModelCase], Opened], n_trusted: int = 0) -> dict[str, Any]:
+def measure(cell: Cell, filter_name: str, opened: Callable[[Any], Opened], n_trusted: int = 0) -> dict[str, Any]:
     """
     Filter the training set of one attacked model.
 
@@ -187,7 +210,7 @@ def measure(cell: Cell, filter_name: str, opened: Callable[[ModelCase], Opened],
     run |= {"model": model, "n_train": len(attack.y_train), "n_poison": int(attack.is_poison.sum())}
     run |= {"n_cover": int(attack.is_cover.sum()), "forward_seconds": forward_seconds, "data_notes": attack.clean.notes}
     if model["attack_success"] is not None and model["attack_success"] < LEAST_SUCCESS:
-        return run | {"note": f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test images"}
+        return run | {"note": f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test samples"}
     task = Task(cell.title, cell.title, attack, {}, cell.case.seed)
     settings = dict(one.of_task(task))
     if n_trusted and one.takes_trusted:
@@ -225,22 +248,25 @@ def _check(grid: Grid, folders: Folders, n_trusted: int) -> dict[str, int]:
     :return: Number of training images of each data set.
     :raises InvalidInputError: As :func:`run_filters` does.
     """
-    names = [one.name for one in FILTERS]
-    for what, values, known in (("attack", grid.attacks, list(ATTACKS)), ("filter", grid.filters, names)):
-        for value in values:
-            if value not in known:
-                raise InvalidInputError(f"{what} must be one of {', '.join(known)}; received {value!r}.")
+    for value in grid.filters:
+        check_choice("filter", value, [one.name for one in FILTERS])
+    for dataset, attack in product(grid.datasets, grid.attacks):
+        check_choice("attack", attack, [CLEAN, *SOUND_ATTACKS] if dataset == SPEECH else ATTACKS)
     for share in grid.shares:
         if not 0 < share < 1:
             raise InvalidInputError(f"share must be above 0 and below 1, such as .05; received {share}.")
     if n_trusted < 0:
         raise InvalidInputError(f"n_trusted must be at least 0; received {n_trusted}.")
     for cell in cells(grid, dict.fromkeys(grid.datasets, 1_000_000)):
-        check_case(cell.case, needs_network=False)
+        if isinstance(cell.case, ModelCase):
+            check_case(cell.case, needs_network=False)
     needing = [name for name in grid.filters if filter_named(name).needs_model]
     if NO_NETWORK in grid.networks and needing:
         raise InvalidInputError(
             f"{', '.join(needing)} looks at a model, so a network is needed. Without one, "
             f"{', '.join(one.name for one in FILTERS if not one.needs_model)} can be measured."
         )
-    return {name: len(image_data(name, folders.root, folders.download).y_train) for name in grid.datasets}
+    if SPEECH in grid.datasets:
+        speech_data(folders.root, grid.n_clips or grid.n_train, grid.seeds[0])
+    images = [name for name in grid.datasets if name != SPEECH]
+    return {name: len(image_data(name, folders.root, folders.download).y_train) for name in images}

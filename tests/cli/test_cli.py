@@ -271,8 +271,7 @@ def test_quick_attacks_are_small_for_images_and_for_speech(monkeypatch: pytest.M
     (plan,) = plans
     assert (plan.n_train, plan.n_clips, plan.nb_epochs) == (2_000, 100, 30)
     caps: list[int] = []
-    monkeypatch.setattr(attack_rates, "speech_commands", lambda root, cap, random_state: caps.append(cap) or data)
-    monkeypatch.setattr(attack_rates, "SPEECH_TARGET", data.class_names[0])
+    monkeypatch.setattr(attack_rates, "speech_data", lambda root, n_clips, random_state: caps.append(n_clips) or data)
     attack_rates._data(plan, Folders(tmp_path), "speech_commands", 0)
     assert caps == [100]
 

@@ -87,7 +87,7 @@ def test_a_clean_set_has_no_tpr_and_its_fpr_is_the_share_removed() -> None:
 
 def test_a_weak_attack_is_listed_and_no_filter_runs() -> None:
     run = measure(cell(), "layerwise", opened(poison_images(digits(), BOX, None, 9, 5), 0.79))
-    assert run["note"] == "not judged: the attack works on less than 0.8 of the triggered test images"
+    assert run["note"] == "not judged: the attack works on less than 0.8 of the triggered test samples"
     assert "tpr" not in run
 
 
