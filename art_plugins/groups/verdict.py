@@ -184,6 +184,9 @@ def _in_order(groups: Sequence[Group], first: Sequence[_Answers], foreign: Seque
     A split is equally clear from either side. If one side is the content of many classes, and the other one, left out,
     mostly resembles others (``foreign``, a share for each group) without being the content of many, the latter is the clean
     side. A side whose members resemble the other side has the same content, and keeps its place.
+
+    Several splits of a class may have the content of many classes. How clearly a group stands apart from the rest of its
+    class is more evidence then, since it says where the border is.
     """
     is_proven = [as_p_value(one.content) <= fpr for one in first]
 
@@ -194,7 +197,11 @@ def _in_order(groups: Sequence[Group], first: Sequence[_Answers], foreign: Seque
         rivals = [other for other, proven in zip(groups, is_proven, strict=True) if proven and other.classes == own.classes]
         return any((own.members & other.members).sum() <= NEARLY_ALIKE * own.members.sum() for other in rivals)
 
-    return sorted(range(len(groups)), key=lambda place: (is_clean_side(place), -max(first[place])))
+    def strength(place: int) -> float:
+        border = groups[place].within.clearness / NULL_SCALE if is_proven[place] else 0.0
+        return max(first[place]) + border
+
+    return sorted(range(len(groups)), key=lambda place: (is_clean_side(place), -strength(place)))
 
 
 class _Tests:
