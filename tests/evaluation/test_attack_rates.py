@@ -72,7 +72,7 @@ def test_a_run_on_speech_raises_the_sample_rate_for_ultrasound_alone(
     y = np.arange(24) % 3
     x = (0.2 * np.sin(2 * np.pi * 300 * (1 + y[:, None]) * times_s)).astype(np.float32)
     data = LabelledData(x, y, x[:9], y[:9], ("down", "left", "no"))
-    monkeypatch.setattr(attack_rates, "speech_commands", lambda *_, **__: data)
+    monkeypatch.setattr(attack_rates, "speech_data", lambda *_, **__: data)
     lengths: list[Any] = []
     train = attack_rates.train_classifier
     monkeypatch.setattr(

@@ -13,14 +13,19 @@ import pytest
 from sklearn.datasets import load_digits
 
 from art_plugins.attacks import cases as cases_module
+from art_plugins.attacks import speech_cases
 from art_plugins.attacks.cases import Folders, ModelCase, check_case
 from art_plugins.attacks.datasets.digits import digits
+from art_plugins.attacks.datasets.labelled import raised
+from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
 from art_plugins.attacks.image_poisoning import poison_images, poison_with_cover
 from art_plugins.attacks.poisoning import unpoisoned
+from art_plugins.attacks.speech_cases import SpeechCase
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import filter_rates
 from art_plugins.evaluation.filter_rates import ATTACKS, Cell, Grid, Opened, cells, measure, run_filters
 from art_plugins.evaluation.running.runs import Recording
+from art_plugins.evaluation.sound_detectors import padded
 from art_plugins.reports.record_files import FILTER_RATES
 from art_plugins.reports.records import record_markdown
 from art_plugins.reports.studies.filter_tables import filter_rate_tables
@@ -54,6 +59,37 @@ def test_cells_are_every_combination_and_a_clean_set_is_there_once() -> None:
     assert {one.case.n_train for one in found} == {100}
     whole = cells(replace(GRID, n_train=None), {"mnist": 2_000})
     assert [(one.case.n_poison, one.case.n_train) for one in whole[:2]] == [(100, None), (200, None)]
+
+
+def test_cells_of_speech_have_its_network_once_and_attacks_on_sounds() -> None:
+    grid = Grid(["speech_commands", "mnist"], ["none"], [0.05, 0.1], ["lenet5", "vit"], seeds=[0, 1], n_train=100)
+    assert [(one.case.dataset, one.case.network) for one in cells(grid, {"mnist": 60_000})][:3] == [
+        ("speech_commands", "cnn"), ("mnist", "lenet5"), ("mnist", "vit")
+    ]  # fmt: skip
+    speech = replace(grid, datasets=["speech_commands"], attacks=["tempo", "none"])
+    found = cells(speech, {})
+    assert [(one.attack, one.share, one.case.seed) for one in found] == [
+        ("tempo", 0.05, 0), ("tempo", 0.1, 0), ("none", None, 0), ("tempo", 0.05, 1), ("tempo", 0.1, 1), ("none", None, 1)
+    ]  # fmt: skip
+    assert found[0].title == "Speech Commands, cnn, Tempo, 5 %"
+    assert {one.case.n_clips for one in found if isinstance(one.case, SpeechCase)} == {100}
+    assert {one.case.n_clips for one in cells(replace(speech, n_clips=30), {}) if isinstance(one.case, SpeechCase)} == {30}
+
+
+def test_speech_is_attacked_and_filtered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("torchaudio")
+    data = raised(synthetic_speech(n_per_class=40), SAMPLE_RATE_HZ, speech_cases.SAMPLE_RATE_HZ)
+    data = padded(data, speech_cases.SAMPLE_RATE_HZ)
+    data = data._replace(class_names=(speech_cases.TARGET, *data.class_names[1:]))
+    monkeypatch.setattr(speech_cases, "speech_commands", lambda *arguments, **settings: data)
+    monkeypatch.setattr(filter_rates, "LEAST_SUCCESS", 0.0)
+    grid = Grid(["speech_commands"], ["chord", "none"], [0.1], ["lenet5"], ["perfect_filter"], n_train=40, nb_epochs=1)
+    record = run_filters(grid, Folders(tmp_path), Recording(tmp_path / "out", "art-plugins filters", verbose=False))
+    poisoned, clean = record["runs"]
+    assert (poisoned["title"], clean["title"]) == ("Speech Commands, cnn, Chord, 10 %", "Speech Commands, cnn, no attack")
+    assert (poisoned["tpr"], poisoned["n_poison"], poisoned["n_train"]) == (1.0, 24, 240)
+    assert (clean["tpr"], clean["fpr"], clean["forward_seconds"] > 0) == (None, 0.0, True)
+    assert len(poisoned["removed_by_class"]) == len(data.class_names)
 
 
 def test_a_row_has_counts_of_the_whole_set_and_of_every_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,6 +243,8 @@ def test_run_filters_writes_record_and_table_goes_on_where_it_stopped_and_trains
     ("changes", "message"),
     [
         ({"attacks": ["patch", "other"]}, r"attack must be one of none, patch, .*received 'other'"),
+        ({"datasets": ["speech_commands"]}, r"attack must be one of none, clapping, .*received 'patch'"),
+        ({"datasets": ["speech_commands"], "attacks": ["none"]}, r"SpeechCommands"),
         ({"filters": ["other"]}, r"filter must be one of vae_latent, .*received 'other'"),
         ({"shares": [0.1, 5]}, "share must be above 0 and below 1, such as .05; received 5"),
         ({"networks": ["other"]}, r"network must be one of .*received 'other'"),
