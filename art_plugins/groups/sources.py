@@ -52,7 +52,7 @@ class SourceMixtures:
         classes. One member is counted as if it were of its own class, so that a few members prove little.
 
         :param rows: The samples, (m,).
-        :param label: Their class.
+        :param label: The class of these samples.
         :param random_state: Random seed of the 500 samples that are fitted where there are more.
         :return: 0 to below 1; 0 where one crowd explains the samples as well, or there are too few samples or classes.
         """
