@@ -7,6 +7,7 @@ import numpy as np
 from art_plugins.groups.cuts import LEAST_MEMBERS
 from art_plugins.groups.space import Scatters
 from art_plugins.statistics.labels import indices_by_class
+from art_plugins.statistics.moments import winsorised
 
 SOFTENING = 0.01  # of the largest variance, that is added before a direction is brought to unit variance
 MOST_AXES = 0.5  # of all directions, that may be what classes differ in; with the rest they are compared
@@ -46,15 +47,16 @@ class AxesOfOthers:
     :param nb_classes: Number of classes, K.
 
     :ivar x: The features, (n, d), float64.
+    :ivar nb_classes: Number of the classes with 8 samples or more, which alone are looked at.
     """
 
     def __init__(self, x: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
         self.x = x.astype(np.float64)
         members = indices_by_class(labels, nb_classes)
         self._scatters = Scatters(self.x, members)
-        self._centres = {
-            label: self.x[rows].mean(axis=0) for label, rows in enumerate(members) if len(rows) >= LEAST_MEMBERS
-        }
+        counted = [label for label, rows in enumerate(members) if len(rows) >= LEAST_MEMBERS]
+        self._centres = {label: centre_of(self.x[members[label]]) for label in counted}
+        self.nb_classes = len(counted)
         self._axes: dict[int, ClassAxes] = {}
 
     def beside(self, label: int) -> ClassAxes | None:
@@ -65,3 +67,16 @@ class AxesOfOthers:
         if label not in self._axes:
             self._axes[label] = ClassAxes(self._scatters.covariance_elsewhere(label), np.stack(others))
         return self._axes[label]
+
+
+def drawn_in(x: np.ndarray) -> np.ndarray:
+    """Move the farthest 2 % of some samples, (m, d), towards their median, so that no sample alone decides."""
+    middle = np.median(x, axis=0)
+    found: np.ndarray = middle + winsorised(x - middle)
+    return found
+
+
+def centre_of(x: np.ndarray) -> np.ndarray:
+    """Give the mean of some samples, (m, d), the farthest of them drawn in, (d,)."""
+    found: np.ndarray = drawn_in(x).mean(axis=0)
+    return found

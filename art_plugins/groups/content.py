@@ -175,10 +175,11 @@ class Contents:
 
     def _mixed(self, members: np.ndarray, label: int, aside: np.ndarray) -> float:
         """The score of a group in one class, by mixtures."""
+        if self._mixtures is None:
+            return 0.0
         own = (self._labels == label) & ~aside
-        sides = (np.flatnonzero(own & side) for side in (members, ~members))
-        of_group, of_rest = (self._mixtures.share(rows, label) if self._mixtures else 0.0 for rows in sides)
-        return by_how_much(of_group, min(of_rest, MOST_OF_REST))
+        excess = self._mixtures.excess(np.flatnonzero(own & members), np.flatnonzero(own & ~members), label)
+        return by_how_much(excess, 0.0)
 
 
 def _scores(parts: Sequence[Content]) -> list[float]:

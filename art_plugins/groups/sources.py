@@ -8,12 +8,13 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from art_plugins.groups.class_axes import AxesOfOthers
+from art_plugins.groups.class_axes import AxesOfOthers, drawn_in
 from art_plugins.groups.cuts import LEAST_MEMBERS
 
 RATE = 0.01  # probability with which something is taken for a mixture in a data set without any
 MOST_FITTED = 500  # samples: a share of a tenth has a standard error of .013
 MOST_ROUNDS, SETTLED = 200, 1e-5  # of the fit, and the gain in nats a sample at which it ends
+WITHIN = 1.0  # variance within the classes along their axes, from which the fit begins
 LEAST_VARIANCE = 1e-6  # of what one crowd has: samples that lie on the centres have none
 N_FOLDS = 4
 MOST_JUDGED = 4_000  # samples by which the discriminant and the neighbours are compared: a standard error of .008 at most
@@ -42,9 +43,27 @@ class SourceMixtures:
     """
 
     def __init__(self, x: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
-        self._others, self._least = AxesOfOthers(x, labels, nb_classes), float(np.log(max(1, nb_classes) / RATE))
+        self._others = AxesOfOthers(x, labels, nb_classes)
+        self._least = float(np.log(max(1, self._others.nb_classes) / RATE))
 
-    def share(self, rows: np.ndarray, label: int, random_state: int = 0) -> float:
+    def excess(self, members: np.ndarray, rest: np.ndarray, label: int) -> float:
+        """
+        Give the share of the other classes that a group might be drawn from, times one less that of the rest of its class.
+
+        Parts of a class that is a collection of others are alike, but a small one proves less than a large one. So the
+        mixture need only be the better explanation of the rest, not by more than chance, and no more members are fitted
+        than the rest has samples.
+
+        :param members: Rows of the group, (m,).
+        :param rest: Rows of the rest of the class.
+        :param label: The class of both.
+        :return: 0 to below 1; 0 for a rest of fewer than 8 samples, with which nothing can be compared.
+        """
+        if len(rest) < LEAST_MEMBERS:
+            return 0.0
+        return self.share(_drawn(members, len(rest)), label) * (1 - self.share(rest, label, least=0.0))
+
+    def share(self, rows: np.ndarray, label: int, random_state: int = 0, least: float | None = None) -> float:
         """
         Give the share of the other classes that some samples of a class might be drawn from.
 
@@ -54,17 +73,21 @@ class SourceMixtures:
         :param rows: The samples, (m,).
         :param label: The class of these samples.
         :param random_state: Random seed of the 500 samples that are fitted where there are more.
+        :param least: Gain in nats that the mixture must exceed; ``None``: what K classes do not bring about by chance.
         :return: 0 to below 1; 0 where one crowd explains the samples as well, or there are too few samples or classes.
         """
         axes = self._others.beside(label)
         if axes is None or len(rows) < LEAST_MEMBERS:
             return 0.0
-        if len(rows) > MOST_FITTED:
-            rows = np.random.default_rng(random_state).choice(rows, MOST_FITTED, replace=False)
-        shares, gain = fit_sources(self._others.x[rows] @ axes.along, axes.centres)
-        if gain <= self._least:
+        rows = _drawn(rows, MOST_FITTED, random_state)
+        shares, gain = fit_sources(drawn_in(self._others.x[rows] @ axes.along), axes.centres)
+        if gain <= (self._least if least is None else least):
             return 0.0
         return float(np.exp(entr(shares).sum())) / len(shares) * len(rows) / (len(rows) + 1)
+
+
+def _drawn(rows: np.ndarray, most: int, random_state: int = 0) -> np.ndarray:
+    return rows if len(rows) <= most else np.random.default_rng(random_state).choice(rows, most, replace=False)
 
 
 def fit_sources(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, float]:
@@ -82,7 +105,7 @@ def fit_sources(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, float]:
     alone = float((z**2).mean())
     if not alone > 0:
         return np.full(len(centres), 1 / len(centres)), 0.0
-    shares, variance, gain = np.full(len(centres), 1 / len(centres)), alone, -np.inf
+    shares, variance, gain = np.full(len(centres), 1 / len(centres)), min(alone, WITHIN), -np.inf
     for _ in range(MOST_ROUNDS):
         places = centres - shares @ centres  # the shift brings the mean of the mixture to that of the samples
         squares = np.maximum((z**2).sum(axis=1)[:, None] - 2 * z @ places.T + (places**2).sum(axis=1), 0)

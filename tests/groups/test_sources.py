@@ -194,8 +194,39 @@ def test_a_class_that_is_a_collection_of_all_others_has_no_group_that_is_proven(
     x, y = classes(14, noise=4.0)
     taken = (y > 0) & (np.arange(len(y)) % SIZE < 22)
     labels = np.where(y == 0, 1, np.where(taken, 0, y))  # class 0 holds samples of all others, and nothing of its own
-    part = (labels == 0) & (np.arange(len(y)) % 3 == 0)
-    groups = [group(part, 0), *halves(labels)]
-    contents = Contents(groups, {"all": x}, labels, K)
-    assert contents._mixtures is not None
-    assert contents.p_value(0, groups[0]) > 0.2
+    drawn = np.random.default_rng(15).random(len(y))
+    for size in (0.3, 0.5, 0.8):
+        groups = [group((labels == 0) & (drawn < size), 0), *halves(labels)]
+        contents = Contents(groups, {"all": x}, labels, K)
+        assert contents._mixtures is not None
+        assert contents.p_value(0, groups[0]) > 0.2
+
+
+def test_a_group_without_a_rest_to_compare_with_proves_nothing() -> None:
+    x, labels, who = poisoned(16)
+    mixtures = SourceMixtures(x, labels, K)
+    clean = np.flatnonzero((labels == 0) & ~who)
+    members = np.flatnonzero(who)
+    assert mixtures.excess(members, clean[:7], 0) == 0.0
+    assert mixtures.excess(members, clean, 0) == mixtures.share(members, 0) > 0.5
+    collected = np.flatnonzero(labels > 0)[::9]
+    of_rest = mixtures.share(collected, 0)
+    assert of_rest > 0.5
+    assert mixtures.excess(members, collected, 0) == pytest.approx(mixtures.share(members, 0) * (1 - of_rest))
+    contents = Contents([group(labels == 0, 0), *halves(labels)], {"all": x}, labels, K)
+    assert contents.p_value(0, group(labels == 0, 0)) > 0.5
+
+
+@pytest.mark.parametrize("is_member", [True, False])
+def test_one_sample_far_away_does_not_hide_the_others(is_member: bool) -> None:
+    x, labels, who = poisoned(17)
+    before = SourceMixtures(x, labels, K).share(np.flatnonzero(who), 0)
+    x[np.flatnonzero(who if is_member else labels == 4)[0]] += 1_000
+    assert SourceMixtures(x, labels, K).share(np.flatnonzero(who), 0) == pytest.approx(before, abs=0.1)
+
+
+def test_labels_with_gaps_prove_as_much() -> None:
+    x, labels, who = poisoned(18)
+    few = np.flatnonzero(who)[::6]
+    assert SourceMixtures(x, 100 * labels, 100 * K)._least == SourceMixtures(x, labels, K)._least
+    assert SourceMixtures(x, 100 * labels, 100 * K).share(few, 0) == SourceMixtures(x, labels, K).share(few, 0)
