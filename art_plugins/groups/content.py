@@ -46,7 +46,7 @@ def content_of(
     that were taken from all classes, stamped and labelled anew, resemble all classes. The product of ``foreign`` and
     ``spread`` is the share of all other classes that the group might be drawn from. The score is by how much the logarithm
     of one minus that share is lower than for the rest of the class, in nats, so that features that hardly tell classes
-    apart, or any part of a class that is a collection of everything, give no score. One member is counted as if it were of its label,
+    apart, or a class that is a collection of everything, give no score. One member is counted as if it were of its label,
     so that a few members prove little.
 
     :param x: Features of all samples, (n, d), finite.
