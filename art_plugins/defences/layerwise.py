@@ -34,7 +34,7 @@ class LayerwiseFeatureDefence(LayerwiseParameters, PoisonFilter):
     see :func:`~art_plugins.groups.find.find_groups`. A trigger is something of its own. What sets a sub-population of a
     class apart is what classes differ in, so that samples of other classes lie between and beside it. A second question is
     whether the content of the group is that of many other classes, see :class:`~art_plugins.groups.content.Contents`. It
-    needs no visible trigger, so that it also finds what changes a whole clip of speech. A split of a class has two sides.
+    needs no visible trigger, so that it finds some changes of whole clips of speech too. A split of a class has two sides.
     If one of them varies as a mixture of classes does, by what the samples show before any network, and the other one does
     not, the former is the group, see :func:`~art_plugins.groups.mixture.with_sides_told`; this is not asked in classes with
     trusted samples. A group is removed if its p-value is at most ``fpr``. A group that stands apart but is not removed is

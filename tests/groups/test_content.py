@@ -12,7 +12,7 @@ from art_plugins.groups import content
 from art_plugins.groups.content import FEWEST_COMPARED, MOST_ASKED, Contents, content_of
 from art_plugins.groups.evidence import Evidence
 from art_plugins.groups.find import Group, find_groups
-from art_plugins.groups.verdict import NULL_SCALE, clearness_limit, judge_groups, n_questions
+from art_plugins.groups.verdict import NULL_SCALE, _Answers, _in_order, clearness_limit, judge_groups, n_questions
 
 K, SIZE, D = 8, 60, 12
 NOBODY = np.zeros(K * SIZE, dtype=bool)
@@ -350,3 +350,21 @@ def test_a_clear_group_without_a_rival_on_the_other_side_keeps_its_place() -> No
     judged = judge_groups(groups, {"all": x}, labels, K, 0.01)
     assert judged[0].content.foreign == 1
     assert [one.group.evidence for one in judged[:2]] == [clear, less]
+
+
+def test_of_the_groups_whose_content_is_proven_the_one_with_the_clearest_border_comes_first() -> None:
+    _, y = classes()
+    nothing, clear, clearer = (Evidence(20.0, np.exp(-nats), 20, 0.3) for nats in (0, 1, 2))
+    parts = [group_of((y == 0) & (np.arange(len(y)) % 3 == part), y) for part in range(3)]
+    borders = [nothing, clear, clearer]
+    groups = [part._replace(evidence=nothing, within=border) for part, border in zip(parts, borders, strict=True)]
+    proven, unproven = _Answers(-1.0, 8.0), _Answers(8.0, -1.0)
+    foreign = [0.0, 0.0, 0.0]
+    assert _in_order(groups, [proven] * 3, foreign, 0.01) == [2, 1, 0]
+    assert _in_order(groups, [unproven] * 3, foreign, 0.01) == [0, 1, 2]
+    in_scales = (clearer.clearness - clear.clearness) / NULL_SCALE
+    for more, first in ((0.9, 2), (1.1, 1)):
+        answers = [proven, _Answers(-1.0, 8.0 + more * in_scales), proven]
+        assert _in_order(groups, answers, foreign, 0.01)[0] == first
+    also_apart = _Answers(30.0, 8.0)
+    assert _in_order(groups, [also_apart, proven, proven], foreign, 0.01) == [0, 2, 1]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedKFold
 
-from art_plugins.groups.content import N_NEIGHBOURS, Contents
+from art_plugins.groups import content, sources
+from art_plugins.groups.content import N_NEIGHBOURS, Contents, content_of
 from art_plugins.groups.evidence import Evidence
 from art_plugins.groups.find import Group
-from art_plugins.groups.sources import MOST_FITTED, RATE, SourceMixtures, discriminant_is_better, fit_sources
+from art_plugins.groups.sources import (
+    LEAST_VARIANCE,
+    MOST_FITTED,
+    RATE,
+    SourceMixtures,
+    discriminant_is_better,
+    fit_sources,
+)
 
 K, SIZE, D = 10, 100, 40
 
@@ -69,12 +80,12 @@ def test_a_shift_of_all_samples_changes_nothing() -> None:
 
 def test_a_crowd_at_any_place_is_no_mixture() -> None:
     x, y = classes(2)
-    sources = SourceMixtures(x, y, K)
+    mixtures = SourceMixtures(x, y, K)
     random = np.random.default_rng(3)
     for label in range(K):
         rows = np.flatnonzero(y == label)
-        assert sources.share(rows, label) == 0
-        assert sources.share(random.choice(rows, 30, replace=False), label) == 0
+        assert mixtures.share(rows, label) == 0
+        assert mixtures.share(random.choice(rows, 30, replace=False), label) == 0
 
 
 @pytest.mark.parametrize("n_classes", [3, 6, 9])
@@ -90,21 +101,21 @@ def test_share_is_that_of_the_classes_drawn_from(n_classes: int) -> None:
 
 def test_a_few_samples_do_not_prove_a_mixture() -> None:
     x, labels, who = poisoned(5)
-    sources = SourceMixtures(x, labels, K)
-    assert sources.share(np.flatnonzero(who)[:7], 0) == 0
-    assert sources.share(np.flatnonzero(who)[::9][:8], 0) < sources.share(np.flatnonzero(who), 0)
+    mixtures = SourceMixtures(x, labels, K)
+    assert mixtures.share(np.flatnonzero(who)[:7], 0) == 0
+    assert mixtures.share(np.flatnonzero(who)[::9][:8], 0) < mixtures.share(np.flatnonzero(who), 0)
 
 
 def test_what_is_no_mixture_by_more_than_chance_has_no_share() -> None:
     """Fewer and fewer of the same samples: the share is 0 where the gain is no more than that of K classes by chance."""
     x, labels, who = poisoned(6)
-    sources = SourceMixtures(x, labels, K)
-    axes = sources._others.beside(0)
+    mixtures = SourceMixtures(x, labels, K)
+    axes = mixtures._others.beside(0)
     assert axes is not None
     rows = np.random.default_rng(0).permutation(np.flatnonzero(who))
     sizes = range(8, len(rows) + 1, 4)
-    gains = [fit_sources(sources._others.x[rows[:n]] @ axes.along, axes.centres)[1] for n in sizes]
-    shares = [sources.share(rows[:n], 0) for n in sizes]
+    gains = [fit_sources(mixtures._others.x[rows[:n]] @ axes.along, axes.centres)[1] for n in sizes]
+    shares = [mixtures.share(rows[:n], 0) for n in sizes]
     assert [share > 0 for share in shares] == [gain > np.log(K / RATE) for gain in gains]
     assert shares[-1] > 0
 
@@ -130,8 +141,8 @@ def test_large_groups_are_drawn_from_by_a_seed() -> None:
     x = (4 * np.eye(4, 8)[labels] + random.normal(size=(2_400, 8))).astype(np.float32)
     who = (labels > 0) & (np.arange(len(x)) % 600 < 300)
     assert who.sum() > MOST_FITTED
-    sources = SourceMixtures(x, np.where(who, 0, labels), 4)
-    first, same, other = (sources.share(np.flatnonzero(who), 0, seed) for seed in (0, 0, 1))
+    mixtures = SourceMixtures(x, np.where(who, 0, labels), 4)
+    first, same, other = (mixtures.share(np.flatnonzero(who), 0, seed) for seed in (0, 0, 1))
     assert first == same
     assert first != other
     assert first == pytest.approx(other, abs=0.05)
@@ -152,7 +163,9 @@ def test_classes_too_small_to_be_told_are_left_out() -> None:
     x, labels = classes(11)
     labels = labels.copy()
     labels[:3] = K
-    assert discriminant_is_better(x[:300], labels[:300], N_NEIGHBOURS) in (True, False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of folds without samples of a class
+        discriminant_is_better(x[:300], labels[:300], N_NEIGHBOURS)
     assert not discriminant_is_better(x[:100], np.zeros(100, dtype=np.int64), N_NEIGHBOURS)
     assert not discriminant_is_better(x[:20], np.arange(20), N_NEIGHBOURS)
 
@@ -230,3 +243,102 @@ def test_labels_with_gaps_prove_as_much() -> None:
     few = np.flatnonzero(who)[::6]
     assert SourceMixtures(x, 100 * labels, 100 * K)._least == SourceMixtures(x, labels, K)._least
     assert SourceMixtures(x, 100 * labels, 100 * K).share(few, 0) == SourceMixtures(x, labels, K).share(few, 0)
+
+
+@pytest.mark.parametrize("excess", [-1e-6, 1e-6])
+def test_share_is_by_entropy_where_the_gain_is_more_than_that_of_all_classes_by_chance(
+    excess: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = np.array([0.5, 0.25, 0.25, *np.zeros(K - 4)])
+    monkeypatch.setattr(sources, "fit_sources", lambda x, centres: (shares, np.log(K / RATE) + excess))
+    found = SourceMixtures(*classes(15), K).share(np.arange(20), 0)
+    assert found == pytest.approx(2**1.5 / (K - 1) * 20 / 21 if excess > 0 else 0)
+
+
+def test_seven_samples_prove_nothing_however_far_the_classes_lie_apart() -> None:
+    x, labels = classes(16, apart=1_000.0)
+    one_of_each = np.arange(K - 1) * SIZE + SIZE
+    mixtures = SourceMixtures(x, labels, K)
+    assert mixtures.share(one_of_each[:7], 0) == 0
+    assert mixtures.share(one_of_each[:8], 0) == pytest.approx(8 / (K - 1) * 8 / 9, abs=0.01)
+
+
+def test_samples_exactly_on_the_centres_have_the_least_variance() -> None:
+    centres = 64.0 * np.eye(4)[:, :3]
+    shares, gain = fit_sources(np.repeat(centres, 16, axis=0), centres)
+    assert shares == pytest.approx(np.full(4, 1 / 4))
+    by_hand = 64 * (np.log(1 / 4) - 3 / 2 * np.log(LEAST_VARIANCE) + 3 / 2) - 3 / 2 * np.log(64)
+    assert gain == pytest.approx(by_hand)
+
+
+def test_fit_goes_on_until_it_hardly_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(17)
+    centres = 0.7 * random.normal(size=(K, K - 1))
+    x = centres[random.integers(4, size=200)] + random.normal(size=(200, K - 1))
+    gain = fit_sources(x, centres)[1]
+    monkeypatch.setattr(sources, "MOST_ROUNDS", 5_000)
+    monkeypatch.setattr(sources, "SETTLED", 1e-10)
+    assert gain == pytest.approx(fit_sources(x, centres)[1], abs=0.5)
+
+
+def test_where_both_tell_all_samples_the_neighbours_are_asked() -> None:
+    assert not discriminant_is_better(*classes(18, apart=30.0), N_NEIGHBOURS)
+
+
+def test_discriminant_and_neighbours_are_compared_on_samples_of_all_classes_in_four_folds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def score(one: object, x: np.ndarray, labels: np.ndarray, cv: StratifiedKFold) -> np.ndarray:
+        asked.append((len(x), len(np.unique(labels)), cv.get_n_splits()))
+        return np.zeros(1)
+
+    monkeypatch.setattr(sources, "cross_val_score", score)
+    discriminant_is_better(*classes(19), N_NEIGHBOURS)
+    monkeypatch.setattr(sources, "MOST_JUDGED", 500)
+    discriminant_is_better(*classes(19), N_NEIGHBOURS)
+    assert asked == 2 * [(K * SIZE, K, 4)] + 2 * [(500, K, 4)]
+
+
+def test_discriminant_is_the_better_judge_also_of_fewer_samples_than_directions() -> None:
+    x, labels = classes(20, noise=4.0)
+    few = np.arange(len(x)) % SIZE < 8
+    few &= labels < 5
+    assert few.sum() == D
+    assert discriminant_is_better(x[few], labels[few], N_NEIGHBOURS)
+
+
+def test_so_many_neighbours_vote_as_are_asked_for() -> None:
+    """A quarter of the labels are wrong: ten neighbours outvote them, and one does not."""
+    random = np.random.default_rng(21)
+    kinds = np.repeat([0, 1, 2], [400, 450, 150])
+    x = 10.0 * kinds[:, None] + random.normal(size=(1_000, 2))
+    labels = np.where(random.random(1_000) < 0.25, kinds % 2 == 0, kinds % 2).astype(np.int64)
+    assert not discriminant_is_better(x, labels, N_NEIGHBOURS)
+    assert discriminant_is_better(x, labels, 1)
+
+
+@pytest.mark.parametrize("is_linear", [False, True])
+def test_the_better_judges_are_asked(is_linear: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "discriminant_is_better", lambda x, labels, n_neighbors: is_linear)
+    x, labels, who = poisoned(22, noise=4.0)
+    found = Contents([group(who, 0)], {"all": x}, labels, K).of(0)
+    by_neighbours = content_of(x, labels, who, 0, np.zeros(len(labels), dtype=bool))
+    assert found[:2] == by_neighbours[:2]
+    mixtures = SourceMixtures(x, labels, K)
+    assert mixtures.share(np.flatnonzero((labels == 0) & ~who), 0) == 0
+    by_mixtures = -np.log1p(-mixtures.share(np.flatnonzero(who), 0))
+    assert found.score == pytest.approx(by_mixtures if is_linear else by_neighbours.score)
+    assert by_mixtures > by_neighbours.score + 0.5
+
+
+@pytest.mark.parametrize(("n", "expected"), [(7, 1.0), (8, 2 / 3)])
+def test_of_the_other_classes_those_with_eight_samples_count(n: int, expected: float) -> None:
+    """Two classes from which the samples are drawn are enough; a third one, with few samples, is beside them."""
+    x, y = classes(24, apart=8.0)
+    kept = (y < 3) | ((y == 3) & (np.arange(len(y)) % SIZE < n))
+    who = ((y == 1) | (y == 2)) & (np.arange(len(y)) % SIZE < 20)
+    labels = np.where(who, 0, y)[kept]
+    rows = np.flatnonzero(who[kept])
+    assert SourceMixtures(x[kept], labels, 4).share(rows, 0) == pytest.approx(expected * 40 / 41, abs=1e-3)
