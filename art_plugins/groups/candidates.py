@@ -1,17 +1,22 @@
-"""Where a class may fall in two: directions in which it varies more than the other classes do, each cut once."""
+"""
+Where a class may fall in two: along directions in which it varies more than the other classes do, and where its samples
+begin to look like another class. Each is cut once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import cho_factor, cho_solve, eigh
 
 from art_plugins.groups.cuts import minimum_error_cut
 from art_plugins.groups.evidence import separation
 
 ALIKE = 0.01  # share of the samples in which two cuts may differ and still be taken for one
 N_DIRECTIONS = 6  # of each view: a trigger takes one, a class's own kinds take others
+SHRINKAGE = 0.01  # of the mean variance, that is added to every direction's for the discriminant of all classes
 RIDGE = 1e-3  # of the mean variance, so that a view of lower rank than it has axes can be used
 
 
@@ -52,3 +57,30 @@ def candidate_groups(x: np.ndarray, elsewhere: np.ndarray) -> list[Candidate]:
         if 0 < members.sum() < len(members):
             found.append(Candidate(members, separation(values, members)))
     return found
+
+
+def content_cut(x: np.ndarray, members: Sequence[np.ndarray], label: int, elsewhere: np.ndarray) -> np.ndarray | None:
+    """
+    Cut a class where its samples begin to look like another class, by the linear discriminant of all classes.
+
+    A faint trigger varies less than the content of the samples, so that no direction of the largest variance shows it. The
+    samples still differ from their class in that they came from others. Of a clean class these are its odd samples.
+
+    :param x: Features of all samples, (n, d).
+    :param members: Rows of each class; those without any are left out.
+    :param label: The class.
+    :param elsewhere: Covariance of the other classes about their own centres, (d, d).
+    :return: Which samples of the class look like another one, (m,), bool; ``None`` without another class, or where the
+        class cannot be cut.
+    """
+    others = [rows for other, rows in enumerate(members) if other != label and len(rows)]
+    if not others:
+        return None
+    d = len(elsewhere)
+    factor = cho_factor(elsewhere + np.eye(d) * max(SHRINKAGE * np.trace(elsewhere) / d, 1e-12))
+    centres = np.stack([np.median(x[rows], axis=0) for rows in (members[label], *others)]).astype(np.float64)
+    weights = cho_solve(factor, centres.T)
+    scores = x[members[label]] @ weights - (centres.T * weights).sum(axis=0) / 2
+    of_another = scores[:, 1:].max(axis=1) - scores[:, 0]
+    cut = minimum_error_cut(of_another)
+    return None if cut is None else of_another > cut

@@ -125,10 +125,11 @@ class Contents:
     """
     The content of groups, and how far it is beside that of the other classes' groups.
 
-    The neighbours of a group are asked, see :func:`content_of`. In some features nearly everything has neighbours of other
-    classes, as in those of speech. Where a linear discriminant tells the classes apart better than neighbours do, a mixture
-    of classes takes the place of the neighbours' votes in the score, see
-    :class:`~art_plugins.groups.sources.SourceMixtures`. Which of both does is asked of all samples, whatever the groups.
+    A mixture of classes is fitted to every group, see :class:`~art_plugins.groups.sources.SourceMixtures`. The neighbours
+    of its members are asked as well, see :func:`content_of`, where they tell the classes apart better than a linear
+    discriminant does. In some features nearly everything has neighbours of other classes, as in those of speech, so that
+    their votes say nothing. Which of both is better is asked of all samples, whatever the groups. The lower p-value counts,
+    times the number of those that were asked (Bonferroni's bound).
 
     When this breaks: poison of one source class, or of a label that fits (clean-label), or whose trigger hides the content
     from the features; more than a third of the classes are poisoned; a class into which wrong labels of all classes went by
@@ -145,11 +146,13 @@ class Contents:
     ) -> None:
         self._labels = labels
         self._x = np.concatenate(list(views.values()), axis=1) if groups else np.zeros((len(labels), 0))
-        is_linear = bool(groups) and discriminant_is_better(self._x, labels, N_NEIGHBOURS)
-        self._mixtures = SourceMixtures(self._x, labels, nb_classes) if is_linear else None
+        self._are_asked = bool(groups) and not discriminant_is_better(self._x, labels, N_NEIGHBOURS)
+        self._mixtures = SourceMixtures(self._x, labels, nb_classes)
         nobody = np.zeros(len(labels), dtype=bool)
-        self._parts = [self._of_classes(group, nobody) for group in groups]
-        self._among = AmongClasses(groups, [_scores(parts) for parts in self._parts], nb_classes)
+        self._parts = [self._of_neighbours(group, nobody) for group in groups]
+        self._votes = AmongClasses(groups, [_scores(parts) for parts in self._parts], nb_classes)
+        self._mixed = [self._of_mixtures(group, nobody) for group in groups]
+        self._among = AmongClasses(groups, self._mixed, nb_classes)
 
     def of(self, index: int) -> Content:
         """Give the content of a group; of several classes' groups that of the class with the lowest score."""
@@ -163,23 +166,23 @@ class Contents:
         :param group: The same group.
         :param aside: Samples to leave out, (n,), bool.
         """
-        parts = self._parts[index] if aside is None else self._of_classes(group, aside)
-        return self._among.p_value(group, _scores(parts))
+        p = self._among.p_value(group, self._mixed[index] if aside is None else self._of_mixtures(group, aside))
+        if not self._are_asked:
+            return p
+        parts = self._parts[index] if aside is None else self._of_neighbours(group, aside)
+        return min(1.0, 2 * min(p, self._votes.p_value(group, _scores(parts))))
 
-    def _of_classes(self, group: Group, aside: np.ndarray) -> list[Content]:
-        found = [content_of(self._x, self._labels, group.members, label, aside) for label in group.classes]
-        if self._mixtures is None:
-            return found
-        parts = zip(found, group.classes, strict=True)
-        return [part._replace(score=self._mixed(group.members, label, aside)) for part, label in parts]
+    def _of_neighbours(self, group: Group, aside: np.ndarray) -> list[Content]:
+        return [content_of(self._x, self._labels, group.members, label, aside) for label in group.classes]
 
-    def _mixed(self, members: np.ndarray, label: int, aside: np.ndarray) -> float:
-        """The score of a group in one class, by mixtures."""
-        if self._mixtures is None:
-            return 0.0
-        own = (self._labels == label) & ~aside
-        excess = self._mixtures.excess(np.flatnonzero(own & members), np.flatnonzero(own & ~members), label)
-        return by_how_much(excess, 0.0)
+    def _of_mixtures(self, group: Group, aside: np.ndarray) -> list[float]:
+        """The scores of a group in each of its classes, by mixtures."""
+        found = []
+        for label in group.classes:
+            own = (self._labels == label) & ~aside
+            excess = self._mixtures.excess(np.flatnonzero(own & group.members), np.flatnonzero(own & ~group.members), label)
+            found.append(by_how_much(excess, 0.0))
+        return found
 
 
 def _scores(parts: Sequence[Content]) -> list[float]:

@@ -51,6 +51,7 @@ def find_groups(
     Find the groups that stand apart from everyone.
 
     1. In every class, every view gives candidates: cuts in the directions in which the class varies more than the others.
+       One more is the cut where its samples begin to look like another class.
     2. From each candidate, a discriminant on all views learns and judges in turn until it settles on a split of the class.
     3. The suspect side of a split is the smaller one, unless the other classes are like that one; where a class has trusted
        samples, it is the side that these speak against. For it there are two questions. How clearly does it stand apart, if
@@ -113,13 +114,22 @@ def evidence_without(group: Group, labels: np.ndarray, known: np.ndarray) -> Evi
 
 
 def _splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Settled]:
-    """The splits of a class at which self-training comes to rest, the clearest first."""
+    """
+    The splits of a class at which self-training comes to rest: the clearest, and the one that begins with what its samples
+    look like, since poison with a faint trigger does not stand apart clearly.
+    """
     found: list[Settled] = []
-    for candidate in space.candidates(label):
-        settled = own.settle(candidate.members)
+
+    def add(start: np.ndarray | None) -> None:
+        settled = None if start is None else own.settle(start)
         if settled is not None and not any(alike(settled.members, one.members) for one in found):
             found.append(settled)
-    return sorted(found, key=lambda one: -evidence_of(one.places, one.members).clearness)[:MOST_SPLITS]
+
+    for candidate in space.candidates(label):
+        add(candidate.members)
+    found = sorted(found, key=lambda one: -evidence_of(one.places, one.members).clearness)[:MOST_SPLITS]
+    add(space.cut_by_content(label))
+    return found
 
 
 def _of_one_class(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import entr, logsumexp
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -11,6 +13,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from art_plugins.groups.class_axes import AxesOfOthers, drawn_in
 from art_plugins.groups.cuts import LEAST_MEMBERS
 
+# Factor of the centres: half of what the classes differ in. If less could be left, clean classes that vary somewhat more
+# along the classes' axes than across them would be mixtures too; MNIST was in view when it was set.
+LEAST_CONTRAST = 0.5
 RATE = 0.01  # probability with which something is taken for a mixture in a data set without any
 MOST_FITTED = 500  # samples: a share of a tenth has a standard error of .013
 MOST_ROUNDS, SETTLED = 200, 1e-5  # of the fit, and the gain in nats a sample at which it ends
@@ -30,12 +35,16 @@ class SourceMixtures:
     (:class:`~art_plugins.groups.class_axes.ClassAxes`). Expectation and maximisation (Dempster, Laird, Rubin 1977) begin
     with equal shares. A sub-population of a class is one crowd: the shift takes it to any place, and one share is left.
 
+    A trigger may also hide a part of what the classes differ in, as a filter of frequencies does. So the centres of a group
+    may lie closer together than those of the classes, by one factor of a half to 1 for all, the contrast, if this explains
+    the group better. The rest of a class has no trigger, so that its contrast is 1.
+
     The mixture must explain the group better than one crowd does, by the difference of the Bayesian information criterion
     (Schwarz 1978), and so much that K classes, each with a chance of ``RATE / K``, do not bring it about.
 
     When this breaks: poison of one source class or of few; labels that fit; a trigger that shifts the content of each class
-    in another way, such as a warp; classes that a linear discriminant does not tell apart; a class that is a collection of
-    all others.
+    in another way, or hides most of it; classes that a linear discriminant does not tell apart; a class that is a mixture
+    of all others.
 
     :param x: Features of all samples, (n, d), finite.
     :param labels: Class of each sample, (n,).
@@ -61,9 +70,18 @@ class SourceMixtures:
         """
         if len(rest) < LEAST_MEMBERS:
             return 0.0
-        return self.share(_drawn(members, len(rest)), label) * (1 - self.share(rest, label, least=0.0))
+        of_rest = self.share(rest, label, least=0.0)
+        return self.share(_drawn(members, len(rest)), label, is_changed=True) * (1 - of_rest)
 
-    def share(self, rows: np.ndarray, label: int, random_state: int = 0, least: float | None = None) -> float:
+    def share(
+        self,
+        rows: np.ndarray,
+        label: int,
+        random_state: int = 0,
+        *,
+        is_changed: bool = False,
+        least: float | None = None,
+    ) -> float:
         """
         Give the share of the other classes that some samples of a class might be drawn from.
 
@@ -73,6 +91,7 @@ class SourceMixtures:
         :param rows: The samples, (m,).
         :param label: The class of these samples.
         :param random_state: Random seed of the 500 samples that are fitted where there are more.
+        :param is_changed: Whether a trigger may have lowered the contrast of the samples.
         :param least: Gain in nats that the mixture must exceed; ``None``: what K classes do not bring about by chance.
         :return: 0 to below 1; 0 where one crowd explains the samples as well, or there are too few samples or classes.
         """
@@ -80,34 +99,63 @@ class SourceMixtures:
         if axes is None or len(rows) < LEAST_MEMBERS:
             return 0.0
         rows = _drawn(rows, MOST_FITTED, random_state)
-        shares, gain = fit_sources(drawn_in(self._others.x[rows] @ axes.along), axes.centres)
-        if gain <= (self._least if least is None else least):
+        fit = fit_sources(drawn_in(self._others.x[rows] @ axes.along), axes.centres, is_changed=is_changed)
+        if fit.gain <= (self._least if least is None else least):
             return 0.0
-        return float(np.exp(entr(shares).sum())) / len(shares) * len(rows) / (len(rows) + 1)
+        return float(np.exp(entr(fit.shares).sum())) / len(fit.shares) * len(rows) / (len(rows) + 1)
 
 
 def _drawn(rows: np.ndarray, most: int, random_state: int = 0) -> np.ndarray:
     return rows if len(rows) <= most else np.random.default_rng(random_state).choice(rows, most, replace=False)
 
 
-def fit_sources(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, float]:
+class SourceFit(NamedTuple):
     """
-    Fit a mixture of crowds about given centres, but for one shift of all.
+    A mixture of crowds about given centres.
+
+    ``shares``: of each class, (K,). ``contrast``: by which factor the centres lie closer together than given, a half to 1.
+    ``gain``: by how many nats the mixture explains the samples better than one crowd does, less half the logarithm of their
+    number for each parameter that is free.
+    """
+
+    shares: np.ndarray
+    contrast: float
+    gain: float
+
+
+def fit_sources(x: np.ndarray, centres: np.ndarray, *, is_changed: bool = False) -> SourceFit:
+    """
+    Fit a mixture of crowds about given centres, but for one shift of all, and for one contrast if this explains more.
 
     :param x: Samples, (m, q), m at least 1.
     :param centres: Centres of the classes, (K, q).
-    :return: The share of each class, (K,), and by how many nats the mixture explains the samples better than one crowd
-        does, less half the logarithm of m for each share that is free.
+    :param is_changed: Whether the contrast may be below 1.
+    :return: The better one of the fits with a contrast of 1 and with any, by their gain.
     """
-    n, n_dims = x.shape
-    mean = x.mean(axis=0)
-    z = x - mean
+    z = x - x.mean(axis=0)
     alone = float((z**2).mean())
     if not alone > 0:
-        return np.full(len(centres), 1 / len(centres)), 0.0
-    shares, variance, gain = np.full(len(centres), 1 / len(centres)), min(alone, WITHIN), -np.inf
+        return SourceFit(np.full(len(centres), 1 / len(centres)), 1.0, 0.0)
+    whole = _fitted(z, centres, alone, is_free=False)
+    if not is_changed:
+        return whole
+    faint = _fitted(z, centres, alone, is_free=True)
+    return faint if faint.gain > whole.gain else whole
+
+
+def _fitted(z: np.ndarray, centres: np.ndarray, alone: float, *, is_free: bool) -> SourceFit:
+    """
+    Expectation and maximisation, of shares, contrast and variance in turn.
+
+    :param z: Samples about their mean, (m, q).
+    :param alone: Variance of one crowd, above 0.
+    :param is_free: Whether the contrast is fitted.
+    """
+    n, n_dims = z.shape
+    shares, contrast, gain = np.full(len(centres), 1 / len(centres)), 1.0, -np.inf
+    variance = min(alone, WITHIN)
     for _ in range(MOST_ROUNDS):
-        places = centres - shares @ centres  # the shift brings the mean of the mixture to that of the samples
+        places = contrast * (centres - shares @ centres)  # the shift brings the mean of the mixture to that of the samples
         squares = np.maximum((z**2).sum(axis=1)[:, None] - 2 * z @ places.T + (places**2).sum(axis=1), 0)
         with np.errstate(divide="ignore"):
             log_shares = np.log(shares)
@@ -119,7 +167,20 @@ def fit_sources(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, float]:
         belongs = np.exp(joint - likelihood[:, None])
         shares = belongs.mean(axis=0)
         variance = max(float((belongs * squares).sum()) / (n * n_dims), LEAST_VARIANCE * alone)
-    return shares, n * gain - (len(centres) - 1) / 2 * float(np.log(n))
+        if is_free:
+            contrast = _contrast(z, belongs, centres - shares @ centres)
+    return SourceFit(shares, contrast, n * gain - (len(centres) - 1 + is_free) / 2 * float(np.log(n)))
+
+
+def _contrast(z: np.ndarray, belongs: np.ndarray, centres: np.ndarray) -> float:
+    """
+    The factor of the centres that explains the samples best, a half to 1: a regression without a constant.
+
+    :param belongs: Probability with which each sample is of each class, (m, K).
+    :param centres: Centres of the classes about the mean of the mixture, (K, q).
+    """
+    explained = float((belongs @ (centres**2).sum(axis=1)).sum())
+    return float(np.clip(((belongs @ centres) * z).sum() / explained, LEAST_CONTRAST, 1)) if explained > 0 else 1.0
 
 
 def discriminant_is_better(x: np.ndarray, labels: np.ndarray, n_neighbors: int, random_state: int = 0) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from art_plugins.groups.candidates import Candidate, alike, candidate_groups
+from art_plugins.groups.candidates import Candidate, alike, candidate_groups, content_cut
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.moments import winsorised
 
@@ -76,3 +76,7 @@ class Space:
             if len(distinct) < MOST_CANDIDATES and not any(alike(one.members, other.members) for other in distinct):
                 distinct.append(one)
         return distinct
+
+    def cut_by_content(self, label: int) -> np.ndarray | None:
+        """Cut a class by what its samples look like, see :func:`~art_plugins.groups.candidates.content_cut`; all views."""
+        return content_cut(self.x, self.members, label, self.scatters.covariance_elsewhere(label))
