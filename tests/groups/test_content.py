@@ -244,7 +244,11 @@ def test_with_four_classes_content_is_judged() -> None:
     few = y < 4
     groups = [group_of((y[few] == label) & (np.arange(few.sum()) % 3 == 0), y[few]) for label in range(4)]
     contents = Contents(groups, {"all": x[few]}, y[few], 4)
-    assert contents.p_value(0, groups[0]) < 1
+    assert contents._among.are_judged
+    assert contents._votes.are_judged
+    labels, poison = relabelled(y[few], [1, 2, 3], 12)
+    groups[0] = group_of(poison, labels)
+    assert Contents(groups, {"all": x[few]}, labels, 4).p_value(0, groups[0]) < 0.2
 
 
 def test_with_three_classes_there_is_one_question_and_content_tells_nothing() -> None:

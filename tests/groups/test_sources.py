@@ -9,13 +9,16 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 
 from art_plugins.groups import content, sources
+from art_plugins.groups.among_classes import AmongClasses
 from art_plugins.groups.content import N_NEIGHBOURS, Contents, content_of
 from art_plugins.groups.evidence import Evidence
 from art_plugins.groups.find import Group
 from art_plugins.groups.sources import (
+    LEAST_CONTRAST,
     LEAST_VARIANCE,
     MOST_FITTED,
     RATE,
+    SourceFit,
     SourceMixtures,
     discriminant_is_better,
     fit_sources,
@@ -61,8 +64,9 @@ def test_shares_and_gain_of_crowds_that_lie_far_apart_are_those_by_hand() -> Non
     centres = 100 * np.eye(4)[:, :3]
     counts = np.array([10, 20, 30, 40])
     x = centres[np.repeat(np.arange(4), counts)] + random.normal(size=(100, 3)) + [5, -7, 9]
-    shares, gain = fit_sources(x, centres)
+    shares, contrast, gain = fit_sources(x, centres)
     assert shares == pytest.approx(counts / 100, abs=1e-6)
+    assert contrast == 1
     residuals = x - centres[np.repeat(np.arange(4), counts)]
     variance, alone = (residuals - residuals.mean(axis=0)).var(), ((x - x.mean(axis=0)) ** 2).mean()
     by_hand = (shares * np.log(shares)).sum() - 3 / 2 * np.log(variance / alone)
@@ -74,8 +78,8 @@ def test_a_shift_of_all_samples_changes_nothing() -> None:
     centres = np.stack([x[y == label].mean(axis=0) for label in range(K)])
     chosen = x[np.arange(len(x)) % SIZE < 9]
     one, other = fit_sources(chosen, centres), fit_sources(chosen + 50, centres)
-    assert one[0] == pytest.approx(other[0])
-    assert one[1] == pytest.approx(other[1])
+    assert one.shares == pytest.approx(other.shares)
+    assert one.gain == pytest.approx(other.gain)
 
 
 def test_a_crowd_at_any_place_is_no_mixture() -> None:
@@ -114,7 +118,7 @@ def test_what_is_no_mixture_by_more_than_chance_has_no_share() -> None:
     assert axes is not None
     rows = np.random.default_rng(0).permutation(np.flatnonzero(who))
     sizes = range(8, len(rows) + 1, 4)
-    gains = [fit_sources(mixtures._others.x[rows[:n]] @ axes.along, axes.centres)[1] for n in sizes]
+    gains = [fit_sources(mixtures._others.x[rows[:n]] @ axes.along, axes.centres).gain for n in sizes]
     shares = [mixtures.share(rows[:n], 0) for n in sizes]
     assert [share > 0 for share in shares] == [gain > np.log(K / RATE) for gain in gains]
     assert shares[-1] > 0
@@ -123,8 +127,9 @@ def test_what_is_no_mixture_by_more_than_chance_has_no_share() -> None:
 def test_samples_that_are_all_alike_or_lie_on_the_centres_give_finite_figures() -> None:
     x, labels, _ = poisoned(7)
     centres = np.stack([x[labels == label].mean(axis=0) for label in range(K)])
-    assert fit_sources(np.ones((20, D)), centres)[1] == 0
-    shares, gain = fit_sources(np.repeat(centres, 3, axis=0), centres)
+    for is_changed in (False, True):
+        assert fit_sources(np.ones((20, D)), centres, is_changed=is_changed)[1:] == (1.0, 0.0)
+    shares, _, gain = fit_sources(np.repeat(centres, 3, axis=0), centres)
     assert np.isfinite(gain)
     assert shares == pytest.approx(np.full(K, 1 / K), abs=1e-6)
 
@@ -177,9 +182,7 @@ def test_poison_of_all_classes_is_proven_where_neighbours_see_nothing() -> None:
     contents = Contents(groups, {"all": x}, labels, K)
     assert contents.p_value(0, groups[0]) < 1e-4
     assert min(contents.p_value(index, one) for index, one in enumerate(groups) if index) > 0.2
-    by_neighbours = Contents(groups, {"all": x}, labels, K)
-    by_neighbours._mixtures = None
-    assert by_neighbours.p_value(0, groups[0], np.zeros(len(x), dtype=bool)) > 0.01
+    assert contents._votes.p_value(groups[0], [contents.of(0).score]) > 0.01
 
 
 def test_what_is_put_aside_is_in_neither_side() -> None:
@@ -250,7 +253,8 @@ def test_share_is_by_entropy_where_the_gain_is_more_than_that_of_all_classes_by_
     excess: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares = np.array([0.5, 0.25, 0.25, *np.zeros(K - 4)])
-    monkeypatch.setattr(sources, "fit_sources", lambda x, centres: (shares, np.log(K / RATE) + excess))
+    fit = SourceFit(shares, 1.0, float(np.log(K / RATE)) + excess)
+    monkeypatch.setattr(sources, "fit_sources", lambda x, centres, *, is_changed: fit)
     found = SourceMixtures(*classes(15), K).share(np.arange(20), 0)
     assert found == pytest.approx(2**1.5 / (K - 1) * 20 / 21 if excess > 0 else 0)
 
@@ -265,7 +269,7 @@ def test_seven_samples_prove_nothing_however_far_the_classes_lie_apart() -> None
 
 def test_samples_exactly_on_the_centres_have_the_least_variance() -> None:
     centres = 64.0 * np.eye(4)[:, :3]
-    shares, gain = fit_sources(np.repeat(centres, 16, axis=0), centres)
+    shares, _, gain = fit_sources(np.repeat(centres, 16, axis=0), centres)
     assert shares == pytest.approx(np.full(4, 1 / 4))
     by_hand = 64 * (np.log(1 / 4) - 3 / 2 * np.log(LEAST_VARIANCE) + 3 / 2) - 3 / 2 * np.log(64)
     assert gain == pytest.approx(by_hand)
@@ -275,10 +279,56 @@ def test_fit_goes_on_until_it_hardly_gains(monkeypatch: pytest.MonkeyPatch) -> N
     random = np.random.default_rng(17)
     centres = 0.7 * random.normal(size=(K, K - 1))
     x = centres[random.integers(4, size=200)] + random.normal(size=(200, K - 1))
-    gain = fit_sources(x, centres)[1]
+    gains = [fit_sources(x, centres, is_changed=is_changed).gain for is_changed in (False, True)]
     monkeypatch.setattr(sources, "MOST_ROUNDS", 5_000)
     monkeypatch.setattr(sources, "SETTLED", 1e-10)
-    assert gain == pytest.approx(fit_sources(x, centres)[1], abs=0.5)
+    assert gains == pytest.approx(
+        [fit_sources(x, centres, is_changed=is_changed).gain for is_changed in (False, True)], abs=0.5
+    )
+
+
+@pytest.mark.parametrize(("contrast", "expected"), [(1.0, 1.0), (0.75, 0.75), (0.55, 0.55), (0.45, LEAST_CONTRAST)])
+def test_contrast_of_what_was_changed_is_found_but_for_less_than_a_half(contrast: float, expected: float) -> None:
+    random = np.random.default_rng(30)
+    centres = 6.0 * np.eye(5)[:, :4]
+    x = contrast * centres[random.integers(5, size=400)] + random.normal(size=(400, 4)) + 9.0
+    fit = fit_sources(x, centres, is_changed=True)
+    assert fit.contrast == pytest.approx(expected, abs=0.02)
+    unchanged = fit_sources(x, centres)
+    assert unchanged.contrast == 1
+    assert fit.gain >= unchanged.gain
+    assert (fit.gain > unchanged.gain + 10) == (contrast < 1)
+
+
+def test_a_contrast_costs_one_parameter() -> None:
+    """Where the contrast is 1 it explains no more, so that the fit without it is the better one."""
+    centres = 64.0 * np.eye(4)[:, :3]
+    x = np.repeat(centres, 16, axis=0)
+    z = x - x.mean(axis=0)
+    alone = float((z**2).mean())
+    whole, faint = (sources._fitted(z, centres, alone, is_free=is_free) for is_free in (False, True))
+    assert whole.gain - faint.gain == pytest.approx(np.log(64) / 2)
+    assert fit_sources(x, centres, is_changed=True).gain == whole.gain
+
+
+def test_only_the_group_may_have_lost_contrast() -> None:
+    """Faint samples of all classes are a mixture if a trigger may have made them faint, and not as the rest of a class."""
+    random = np.random.default_rng(31)
+    x, labels, who = poisoned(31, n_each=16)
+    mixtures = SourceMixtures(x, labels, K)
+    axes = mixtures._others.beside(0)
+    assert axes is not None
+    back = np.linalg.pinv(axes.along)
+    n = int(who.sum())
+    x = x.copy()
+    x[who] = (0.6 * axes.centres[random.integers(K - 1, size=n)] + random.normal(size=(n, back.shape[0]))) @ back
+    faint = SourceMixtures(x, labels, K)
+    members, rest = np.flatnonzero(who), np.flatnonzero((labels == 0) & ~who)
+    of_unchanged, of_changed = (faint.share(members, 0, is_changed=changed, least=0.0) for changed in (False, True))
+    assert of_changed > of_unchanged + 0.02
+    few = members[:: -(-n // len(rest))]
+    assert faint.excess(few, rest, 0) == pytest.approx(faint.share(few, 0, is_changed=True))
+    assert faint.excess(members, few, 0) <= 1 - faint.share(few, 0, least=0.0)
 
 
 def test_where_both_tell_all_samples_the_neighbours_are_asked() -> None:
@@ -320,17 +370,29 @@ def test_so_many_neighbours_vote_as_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("is_linear", [False, True])
-def test_the_better_judges_are_asked(is_linear: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixtures_are_always_asked_and_neighbours_where_they_are_good_judges(
+    is_linear: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(content, "discriminant_is_better", lambda x, labels, n_neighbors: is_linear)
     x, labels, who = poisoned(22, noise=4.0)
-    found = Contents([group(who, 0)], {"all": x}, labels, K).of(0)
+    groups = [group(who, 0), *halves(labels)]
+    contents = Contents(groups, {"all": x}, labels, K)
     by_neighbours = content_of(x, labels, who, 0, np.zeros(len(labels), dtype=bool))
-    assert found[:2] == by_neighbours[:2]
+    assert contents.of(0) == by_neighbours
     mixtures = SourceMixtures(x, labels, K)
-    assert mixtures.share(np.flatnonzero((labels == 0) & ~who), 0) == 0
-    by_mixtures = -np.log1p(-mixtures.share(np.flatnonzero(who), 0))
-    assert found.score == pytest.approx(by_mixtures if is_linear else by_neighbours.score)
-    assert by_mixtures > by_neighbours.score + 0.5
+    scores = []
+    for one in groups:
+        own = labels == one.label
+        excess = mixtures.excess(np.flatnonzero(own & one.members), np.flatnonzero(own & ~one.members), one.label)
+        scores.append([-np.log1p(-excess)])
+    by_mixtures = AmongClasses(groups, scores, K).p_value(groups[0], scores[0])
+    assert contents.p_value(0, groups[0]) == pytest.approx(by_mixtures if is_linear else 2 * by_mixtures)
+    votes = contents._votes.p_value(groups[0], [by_neighbours.score])
+    assert by_mixtures < votes / 10
+    monkeypatch.setattr(contents, "_mixed", [[0.0]] * len(groups))
+    assert contents.p_value(0, groups[0]) == pytest.approx(
+        contents._among.p_value(groups[0], [0.0]) if is_linear else 2 * votes
+    )
 
 
 @pytest.mark.parametrize(("n", "expected"), [(7, 1.0), (8, 2 / 3)])
