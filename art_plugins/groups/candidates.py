@@ -59,28 +59,29 @@ def candidate_groups(x: np.ndarray, elsewhere: np.ndarray) -> list[Candidate]:
     return found
 
 
-def content_cut(x: np.ndarray, members: Sequence[np.ndarray], label: int, elsewhere: np.ndarray) -> np.ndarray | None:
+def content_cut(
+    x: np.ndarray, centre: np.ndarray, others: Sequence[np.ndarray], elsewhere: np.ndarray
+) -> np.ndarray | None:
     """
     Cut a class where its samples begin to look like another class, by the linear discriminant of all classes.
 
     A faint trigger varies less than the content of the samples, so that no direction of the largest variance shows it. The
     samples still differ from their class in that they came from others. Of a clean class these are its odd samples.
 
-    :param x: Features of all samples, (n, d).
-    :param members: Rows of each class; those without any are left out.
-    :param label: The class.
+    :param x: Features of the samples of the class, (m, d).
+    :param centre: Where the class lies, (d,).
+    :param others: Where each other class lies, (d,).
     :param elsewhere: Covariance of the other classes about their own centres, (d, d).
     :return: Which samples of the class look like another one, (m,), bool; ``None`` without another class, or where the
         class cannot be cut.
     """
-    others = [rows for other, rows in enumerate(members) if other != label and len(rows)]
     if not others:
         return None
     d = len(elsewhere)
     factor = cho_factor(elsewhere + np.eye(d) * max(SHRINKAGE * np.trace(elsewhere) / d, 1e-12))
-    centres = np.stack([np.median(x[rows], axis=0) for rows in (members[label], *others)]).astype(np.float64)
+    centres = np.stack([centre, *others]).astype(np.float64)
     weights = cho_solve(factor, centres.T)
-    scores = x[members[label]] @ weights - (centres.T * weights).sum(axis=0) / 2
+    scores = x @ weights - (centres.T * weights).sum(axis=0) / 2
     of_another = scores[:, 1:].max(axis=1) - scores[:, 0]
     cut = minimum_error_cut(of_another)
     return None if cut is None else of_another > cut

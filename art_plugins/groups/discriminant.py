@@ -50,6 +50,7 @@ class SelfTrainedDiscriminant:
         self.x = (x - x.mean(axis=0)).astype(np.float32)
         self.folds = np.random.default_rng(random_state).permutation(len(x)) % N_FOLDS
         self._n_in_fold = np.bincount(self.folds, minlength=N_FOLDS)
+        self._by_folds, self._starts = np.argsort(self.folds, kind="stable"), np.append(0, np.cumsum(self._n_in_fold))
         parts = [self.x[self.folds == fold].astype(np.float64) for fold in range(N_FOLDS)]
         self._sums = np.array([part.sum(axis=0) for part in parts])  # (4, d)
         products = [part.T @ part for part in parts]
@@ -85,12 +86,18 @@ class SelfTrainedDiscriminant:
         differences = of_group - (rest.sum(axis=0) - rest) / n_rest[:, None]
         directions = [cho_solve(factor, one) for factor, one in zip(self._factors, differences, strict=True)]
         projected = self.x @ np.stack(directions, axis=1).astype(np.float32)
+        inside = group[self._by_folds]  # one fold after the other, so that all others are two slices
+        rows = [self._by_folds[inside], self._by_folds[~inside]]
+        starts = [np.append(0, np.cumsum(n)) for n in (n_inside, self._n_in_fold - n_inside)]
         found = np.empty(len(group))
         for fold, values in enumerate(projected.T):
-            judged = self.folds == fold
-            lower, upper = quick_median(values[~group & ~judged]), quick_median(values[group & ~judged])
+            upper, lower = (
+                quick_median(values[np.concatenate([side[: at[fold]], side[at[fold + 1] :]])])
+                for side, at in zip(rows, starts, strict=True)
+            )
             if not upper > lower:
                 return None
+            judged = self._by_folds[self._starts[fold] : self._starts[fold + 1]]
             found[judged] = (values[judged] - lower) / (upper - lower)
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,11 +83,12 @@ def find_groups(
         if len(rows) < FEWEST_IN_CLASS:
             continue
         own = SelfTrainedDiscriminant(space.x[rows], space.scatters.scatter_elsewhere(label), random_state)
-        for split in _splits(own, space, label):
+        clearest = _clearest_splits(own, space, label)
+        for index, split in enumerate([*clearest, *_split_by_content(own, space, label, clearest)]):
             of_class = _of_one_class(own, space, label, split.members, trusted[rows])
             if of_class is not None:
                 found += [of_class, _other_side(of_class, rows)]
-                for dof in (NORMAL, HEAVY):
+                for dof in (NORMAL, HEAVY) if index < len(clearest) else ():
                     found += _of_all_classes(everyone, space, label, of_class.members, dof)
     found.sort(key=lambda group: -group.evidence.clearness)
     distinct: list[Group] = []
@@ -113,23 +114,36 @@ def evidence_without(group: Group, labels: np.ndarray, known: np.ndarray) -> Evi
     return Evidence(of_class.separation, valley_bound(group.places[~known], places), of_class.n_members, of_class.share)
 
 
-def _splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Settled]:
+def _clearest_splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> list[Settled]:
     """
-    The splits of a class at which self-training comes to rest: the clearest, and the one that begins with what its samples
-    look like, since poison with a faint trigger does not stand apart clearly.
+    The splits of a class at which self-training comes to rest, the clearest first.
+
+    What comes near to one that is there would come to rest at it, and is given up at once.
     """
     found: list[Settled] = []
 
-    def add(start: np.ndarray | None) -> None:
-        settled = None if start is None else own.settle(start)
-        if settled is not None and not any(alike(settled.members, one.members) for one in found):
-            found.append(settled)
+    def is_there(members: np.ndarray) -> bool:
+        return any(alike(members, one.members) for one in found)
 
     for candidate in space.candidates(label):
-        add(candidate.members)
-    found = sorted(found, key=lambda one: -evidence_of(one.places, one.members).clearness)[:MOST_SPLITS]
-    add(space.cut_by_content(label))
-    return found
+        settled = own.settle(candidate.members, is_hopeless=is_there)
+        if settled is not None:
+            found.append(settled)
+    return sorted(found, key=lambda one: -evidence_of(one.places, one.members).clearness)[:MOST_SPLITS]
+
+
+def _split_by_content(own: SelfTrainedDiscriminant, space: Space, label: int, others: Sequence[Settled]) -> list[Settled]:
+    """
+    The split of a class that begins with what its samples look like, if it is another one than those that are there.
+
+    Poison with a faint trigger does not stand apart clearly, so it is not among the clearest. In the samples of all classes
+    it would be lost; only its own class is asked.
+    """
+    start = space.cut_by_content(label)
+    if start is None:
+        return []
+    settled = own.settle(start, is_hopeless=lambda members: any(alike(members, one.members) for one in others))
+    return [] if settled is None else [settled]
 
 
 def _of_one_class(

@@ -20,13 +20,16 @@ class Scatters:
 
     :param x: Features, (n, d).
     :param members: Rows of each class.
+
+    :ivar centres: Median of each class, (d,); of a class without samples that of all.
     """
 
     def __init__(self, x: np.ndarray, members: list[np.ndarray]) -> None:
         centre, self.sizes = np.median(x, axis=0), [len(rows) for rows in members]
-        self.within, self.about_all = [], []
+        self.within, self.about_all, self.centres = [], [], []
         for rows in members:
             own = np.median(x[rows], axis=0) if len(rows) else centre
+            self.centres.append(own)
             centred = winsorised(x[rows] - own).astype(np.float64) if len(rows) else np.zeros((0, x.shape[1]))
             moved = centred + (own - centre)
             self.within.append(centred.T @ centred)
@@ -79,4 +82,6 @@ class Space:
 
     def cut_by_content(self, label: int) -> np.ndarray | None:
         """Cut a class by what its samples look like, see :func:`~art_plugins.groups.candidates.content_cut`; all views."""
-        return content_cut(self.x, self.members, label, self.scatters.covariance_elsewhere(label))
+        centres = self.scatters.centres
+        others = [centres[other] for other, rows in enumerate(self.members) if other != label and len(rows)]
+        return content_cut(self.x[self.members[label]], centres[label], others, self.scatters.covariance_elsewhere(label))

@@ -15,6 +15,12 @@ from art_plugins.statistics.labels import indices_by_class
 K, N, D = 6, 150, 20
 
 
+def cut_of(x: np.ndarray, labels: np.ndarray, label: int, elsewhere: np.ndarray) -> np.ndarray | None:
+    """The cut of one class, by the medians of all."""
+    own, *others = (np.median(x[labels == one], axis=0) for one in sorted(set(labels), key=lambda one: one != label))
+    return content_cut(x[labels == label], own, others, elsewhere)
+
+
 def faint(seed: int, n_each: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Some samples of every other class get the label 0, and nothing else; one direction shows it by one deviation."""
     random = np.random.default_rng(seed)
@@ -32,7 +38,7 @@ def test_cut_by_content_is_that_of_the_discriminant_by_hand() -> None:
     labels = np.repeat([0, 1, 2], 40)
     x = (random.normal(size=(120, 2)) + 6.0 * np.array([[0, 0], [1, 0], [0, 1]])[labels]).astype(np.float32)
     x[:12] += [6.0, 0.0]  # of class 0, but like class 1
-    found = content_cut(x, indices_by_class(labels, 3), 0, np.eye(2))
+    found = cut_of(x, labels, 0, np.eye(2))
     assert found is not None
     assert (found == (np.arange(40) < 12)).all()
     medians = np.stack([np.median(x[labels == label], axis=0) for label in range(3)])
@@ -47,10 +53,10 @@ def test_a_direction_in_which_all_classes_vary_says_little_about_the_class() -> 
     x, labels, poison = faint(1)
     members = indices_by_class(labels, K)
     elsewhere = np.diag(np.where((np.arange(D) >= 8) & (np.arange(D) < 12), 36.0, 1.0))
-    found = content_cut(x, members, 0, elsewhere)
+    found = cut_of(x, labels, 0, elsewhere)
     assert found is not None
     assert (found == poison[members[0]]).mean() > 0.95
-    blind = content_cut(x, members, 0, np.diag(1 / np.diag(elsewhere)))
+    blind = cut_of(x, labels, 0, np.diag(1 / np.diag(elsewhere)))
     assert blind is not None
     assert (blind == poison[members[0]]).mean() < 0.8
 
@@ -60,17 +66,18 @@ def test_without_another_class_there_is_no_content_to_cut_by(n_classes: int) -> 
     random = np.random.default_rng(2)
     labels = np.repeat(np.arange(n_classes), 40)
     x = random.normal(size=(len(labels), 3)).astype(np.float32)
-    members = [*indices_by_class(labels, n_classes), np.zeros(0, dtype=np.int64)]  # the last class has no samples
-    assert (content_cut(x, members, 0, np.eye(3)) is None) == (n_classes == 1)
+    assert (cut_of(x, labels, 0, np.eye(3)) is None) == (n_classes == 1)
+    space = Space({"all": x}, labels, n_classes + 1)  # the last class has no samples
+    assert (space.cut_by_content(0) is None) == (n_classes == 1)
 
 
 def test_a_class_of_equal_samples_or_of_a_few_is_not_cut() -> None:
     x = np.zeros((50, 3), dtype=np.float32)
     labels = np.repeat([0, 1], 25)
-    assert content_cut(x, indices_by_class(labels, 2), 0, np.zeros((3, 3))) is None
+    assert cut_of(x, labels, 0, np.zeros((3, 3))) is None
     x = np.random.default_rng(3).normal(size=(40, 3)).astype(np.float32)
     labels = np.repeat([0, 1], [15, 25])
-    assert content_cut(x, indices_by_class(labels, 2), 0, np.eye(3)) is None
+    assert cut_of(x, labels, 0, np.eye(3)) is None
 
 
 @pytest.mark.parametrize("n_sources", [1, K - 1])
