@@ -84,4 +84,5 @@ def content_cut(
     scores = x @ weights - (centres.T * weights).sum(axis=0) / 2
     of_another = scores[:, 1:].max(axis=1) - scores[:, 0]
     cut = minimum_error_cut(of_another)
-    return None if cut is None else of_another > cut
+    found = None if cut is None else of_another > cut
+    return found if found is not None and found.any() else None

@@ -87,6 +87,8 @@ def find_groups(
         for index, split in enumerate([*clearest, *_split_by_content(own, space, label, clearest)]):
             of_class = _of_one_class(own, space, label, split.members, trusted[rows])
             if of_class is not None:
+                if index >= len(clearest):  # only what it looks like is asked of it
+                    of_class = of_class._replace(evidence=_nothing(of_class.evidence))
                 found += [of_class, _other_side(of_class, rows)]
                 for dof in (NORMAL, HEAVY) if index < len(clearest) else ():
                     found += _of_all_classes(everyone, space, label, of_class.members, dof)
@@ -118,7 +120,7 @@ def _clearest_splits(own: SelfTrainedDiscriminant, space: Space, label: int) -> 
     """
     The splits of a class at which self-training comes to rest, the clearest first.
 
-    What comes near to one that is there would come to rest at it, and is given up at once.
+    What comes near to one that is there mostly comes to rest at it, and is given up at once.
     """
     found: list[Settled] = []
 
@@ -186,9 +188,13 @@ def _other_side(group: Group, rows: np.ndarray) -> Group:
     """The rest of a group's class; nothing says that it stands apart."""
     members = np.zeros(len(group.members), dtype=bool)
     members[rows] = ~group.members[rows]
-    n_members, share = int(members.sum()), float(members[rows].mean())
-    nothing = Evidence(0.0, 1.0, n_members, share)
+    nothing = Evidence(0.0, 1.0, int(members.sum()), float(members[rows].mean()))
     return group._replace(members=members, places=1 - group.places, cut=1 - group.cut, evidence=nothing, within=nothing)
+
+
+def _nothing(evidence: Evidence) -> Evidence:
+    """The evidence on as large a group that does not stand apart."""
+    return evidence._replace(separation=0.0, valley=1.0)
 
 
 def _bordered(places: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import entr
@@ -37,7 +37,8 @@ class SourceMixtures:
 
     A trigger may also hide a part of what the classes differ in, as a filter of frequencies does. So the centres of a group
     may lie closer together than those of the classes, by one factor of a half to 1 for all, the contrast, if this explains
-    the group better. The rest of a class has no trigger, so that its contrast is 1.
+    the group better. The rest of the class is fitted with a contrast of 1 and with that of the group: a class that lies
+    between all others, like a faint mixture of them, has no part that is more of one.
 
     The mixture must explain the group better than one crowd does, by the difference of the Bayesian information criterion
     (Schwarz 1978), and so much that K classes, each with a chance of ``RATE / K``, do not bring it about.
@@ -70,8 +71,11 @@ class SourceMixtures:
         """
         if len(rest) < LEAST_MEMBERS:
             return 0.0
-        of_group = self.share(_drawn(members, len(rest)), label, is_changed=True)
-        return of_group * (1 - self.share(rest, label, least=0.0)) if of_group > 0 else 0.0
+        of_group, contrast = self._share_and_contrast(_drawn(members, len(rest)), label, is_changed=True)
+        if of_group == 0:
+            return 0.0
+        of_rest = [self._share_and_contrast(rest, label, least=0.0, contrast=one)[0] for one in {1.0, contrast}]
+        return of_group * (1 - max(of_rest))
 
     def share(
         self,
@@ -95,14 +99,20 @@ class SourceMixtures:
         :param least: Gain in nats that the mixture must exceed; ``None``: what K classes do not bring about by chance.
         :return: 0 to below 1; 0 where one crowd explains the samples as well, or there are too few samples or classes.
         """
+        return self._share_and_contrast(rows, label, random_state, is_changed=is_changed, least=least)[0]
+
+    def _share_and_contrast(
+        self, rows: np.ndarray, label: int, random_state: int = 0, least: float | None = None, **how: Any
+    ) -> tuple[float, float]:
+        """The share, and the contrast of the fit; ``how`` is handed to :func:`fit_sources`."""
         axes = self._others.beside(label)
         if axes is None or len(rows) < LEAST_MEMBERS:
-            return 0.0
+            return 0.0, 1.0
         rows = _drawn(rows, MOST_FITTED, random_state)
-        fit = fit_sources(drawn_in(self._others.x[rows] @ axes.along), axes.centres, is_changed=is_changed)
+        fit = fit_sources(drawn_in(self._others.x[rows] @ axes.along), axes.centres, **how)
         if fit.gain <= (self._least if least is None else least):
-            return 0.0
-        return float(np.exp(entr(fit.shares).sum())) / len(fit.shares) * len(rows) / (len(rows) + 1)
+            return 0.0, 1.0
+        return float(np.exp(entr(fit.shares).sum())) / len(fit.shares) * len(rows) / (len(rows) + 1), fit.contrast
 
 
 def _drawn(rows: np.ndarray, most: int, random_state: int = 0) -> np.ndarray:
@@ -123,36 +133,39 @@ class SourceFit(NamedTuple):
     gain: float
 
 
-def fit_sources(x: np.ndarray, centres: np.ndarray, *, is_changed: bool = False) -> SourceFit:
+def fit_sources(x: np.ndarray, centres: np.ndarray, *, is_changed: bool = False, contrast: float = 1.0) -> SourceFit:
     """
     Fit a mixture of crowds about given centres, but for one shift of all, and for one contrast if this explains more.
 
     :param x: Samples, (m, q), m at least 1.
     :param centres: Centres of the classes, (K, q).
-    :param is_changed: Whether the contrast may be below 1.
-    :return: The better one of the fits with a contrast of 1 and with any, by their gain.
+    :param is_changed: Whether the contrast may be another one than the one given.
+    :param contrast: The contrast, a half to 1.
+    :return: The fit; of those with the contrast that is given and with any, the better one by its gain.
     """
     z = x - x.mean(axis=0)
     alone = float((z**2).mean())
     if not alone > 0:
         return SourceFit(np.full(len(centres), 1 / len(centres)), 1.0, 0.0)
-    whole = _fitted(z, centres, alone, is_free=False)
+    whole = _fitted(z, centres, alone, contrast, is_free=False)
     if not is_changed:
         return whole
-    faint = _fitted(z, centres, alone, is_free=True)
+    faint = _fitted(z, centres, alone, contrast, is_free=True)
     return faint if faint.gain > whole.gain else whole
 
 
-def _fitted(z: np.ndarray, centres: np.ndarray, alone: float, *, is_free: bool) -> SourceFit:
+def _fitted(z: np.ndarray, centres: np.ndarray, alone: float, contrast: float, *, is_free: bool) -> SourceFit:
     """
-    Expectation and maximisation, of shares, contrast and variance in turn.
+    Expectation and maximisation. After each expectation the shares are set first, then the variance, by the contrast of the
+    round before, and then the contrast.
 
     :param z: Samples about their mean, (m, q).
     :param alone: Variance of one crowd, above 0.
-    :param is_free: Whether the contrast is fitted.
+    :param contrast: Where the contrast begins.
+    :param is_free: Whether it is fitted.
     """
     n, n_dims = z.shape
-    shares, contrast, gain = np.full(len(centres), 1 / len(centres)), 1.0, -np.inf
+    shares, gain = np.full(len(centres), 1 / len(centres)), -np.inf
     variance = min(alone, WITHIN)
     for _ in range(MOST_ROUNDS):
         places = contrast * (centres - shares @ centres)  # the shift brings the mean of the mixture to that of the samples

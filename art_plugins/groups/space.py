@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from art_plugins.groups.candidates import Candidate, alike, candidate_groups, content_cut
+from art_plugins.groups.cuts import LEAST_MEMBERS
 from art_plugins.statistics.labels import indices_by_class
 from art_plugins.statistics.moments import winsorised
 
@@ -83,5 +84,7 @@ class Space:
     def cut_by_content(self, label: int) -> np.ndarray | None:
         """Cut a class by what its samples look like, see :func:`~art_plugins.groups.candidates.content_cut`; all views."""
         centres = self.scatters.centres
-        others = [centres[other] for other, rows in enumerate(self.members) if other != label and len(rows)]
+        others = [
+            centres[other] for other, rows in enumerate(self.members) if other != label and len(rows) >= LEAST_MEMBERS
+        ]
         return content_cut(self.x[self.members[label]], centres[label], others, self.scatters.covariance_elsewhere(label))

@@ -71,6 +71,25 @@ def test_without_another_class_there_is_no_content_to_cut_by(n_classes: int) -> 
     assert (space.cut_by_content(0) is None) == (n_classes == 1)
 
 
+def test_a_class_whose_outermost_samples_are_equal_is_not_cut_into_all_and_none() -> None:
+    x = np.zeros((64, 2), dtype=np.float32)
+    x[4:34] = 1
+    x[34:] = [5, 0]
+    found = cut_of(x, np.repeat([0, 1], [34, 30]), 0, np.eye(2))
+    assert found is None or 0 < found.sum() < 34
+
+
+def test_classes_of_a_few_samples_are_no_content() -> None:
+    x, labels, _ = faint(7)
+    few = np.flatnonzero(labels == 0)[:7]
+    beside = np.append(labels, np.full(7, K))
+    with_few = Space({"all": np.concatenate([x, x[few]])}, beside, K + 1).cut_by_content(0)
+    without = Space({"all": x}, labels, K).cut_by_content(0)
+    assert with_few is not None
+    assert without is not None
+    assert (with_few == without).mean() > 0.98
+
+
 def test_a_class_of_equal_samples_or_of_a_few_is_not_cut() -> None:
     x = np.zeros((50, 3), dtype=np.float32)
     labels = np.repeat([0, 1], 25)

@@ -306,13 +306,13 @@ def test_a_contrast_costs_one_parameter() -> None:
     x = np.repeat(centres, 16, axis=0)
     z = x - x.mean(axis=0)
     alone = float((z**2).mean())
-    whole, faint = (sources._fitted(z, centres, alone, is_free=is_free) for is_free in (False, True))
+    whole, faint = (sources._fitted(z, centres, alone, 1.0, is_free=is_free) for is_free in (False, True))
     assert whole.gain - faint.gain == pytest.approx(np.log(64) / 2)
     assert fit_sources(x, centres, is_changed=True).gain == whole.gain
 
 
 def test_only_the_group_may_have_lost_contrast() -> None:
-    """Faint samples of all classes are a mixture if a trigger may have made them faint, and not as the rest of a class."""
+    """Faint samples of all classes are a mixture if a trigger may have made them faint; so is a rest that is as faint."""
     random = np.random.default_rng(31)
     x, labels, who = poisoned(31, n_each=16)
     mixtures = SourceMixtures(x, labels, K)
@@ -328,7 +328,27 @@ def test_only_the_group_may_have_lost_contrast() -> None:
     assert of_changed > of_unchanged + 0.02
     few = members[:: -(-n // len(rest))]
     assert faint.excess(few, rest, 0) == pytest.approx(faint.share(few, 0, is_changed=True))
-    assert faint.excess(members, few, 0) <= 1 - faint.share(few, 0, least=0.0)
+    half, other = members[::2], members[1::2]
+    contrast = faint._share_and_contrast(half, 0, is_changed=True)[1]
+    assert LEAST_CONTRAST < contrast < 0.8
+    of_rest = [faint._share_and_contrast(other, 0, least=0.0, contrast=one)[0] for one in (1.0, contrast)]
+    expected = faint.share(half, 0, is_changed=True) * (1 - max(of_rest))
+    assert faint.excess(half, other, 0) == pytest.approx(expected)
+    assert expected < 0.2
+
+
+@pytest.mark.parametrize("contrast", [0.5, 0.6, 0.8])
+def test_a_class_that_lies_between_all_others_has_no_part_that_is_proven(contrast: float) -> None:
+    for seed in range(3):
+        random = np.random.default_rng([40, seed])
+        x, labels = classes(40 + seed, apart=2.0)
+        centres = np.stack([x[labels == label].mean(axis=0) for label in range(1, K)])
+        own = labels == 0
+        kinds = random.integers(K - 1, size=own.sum())
+        x[own] = contrast * (centres - centres.mean(axis=0))[kinds] + centres.mean(axis=0) + random.normal(size=(SIZE, D))
+        part = own & (random.random(len(x)) < 1 / 3)
+        groups = [group(part, 0), *halves(labels, seed)]
+        assert Contents(groups, {"all": x}, labels, K).p_value(0, groups[0]) > 0.01
 
 
 def test_where_both_tell_all_samples_the_neighbours_are_asked() -> None:
