@@ -154,6 +154,11 @@ class Contents:
         self._mixed = [self._of_mixtures(group, nobody) for group in groups]
         self._among = AmongClasses(groups, self._mixed, nb_classes)
 
+    @property
+    def are_asked(self) -> bool:
+        """Whether the neighbours of the groups' members are asked; else their votes say nothing."""
+        return self._are_asked
+
     def of(self, index: int) -> Content:
         """Give the content of a group; of several classes' groups that of the class with the lowest score."""
         return min(self._parts[index], key=lambda part: part.score)
@@ -166,11 +171,28 @@ class Contents:
         :param group: The same group.
         :param aside: Samples to leave out, (n,), bool.
         """
-        p = self._among.p_value(group, self._mixed[index] if aside is None else self._of_mixtures(group, aside))
-        if not self._are_asked:
-            return p
-        parts = self._parts[index] if aside is None else self._of_neighbours(group, aside)
-        return min(1.0, 2 * min(p, self._votes.p_value(group, _scores(parts))))
+        answers = self._answers(index, group, aside)
+        return min(1.0, len(answers) * min(answers)[0])
+
+    def drawn_from(self, index: int, group: Group) -> float:
+        """
+        Give the share of all other classes, 0 to 1, that a group might be drawn from and the rest of its class might not.
+
+        The mixtures or the neighbours say it, whichever are surer.
+
+        :param index: Place of the group among all groups.
+        :param group: The same group.
+        """
+        return float(-np.expm1(-min(self._answers(index, group))[1]))
+
+    def _answers(self, index: int, group: Group, aside: np.ndarray | None = None) -> list[tuple[float, float]]:
+        """The p-value and the score of each question: of the mixtures, and of the neighbours, if they are asked."""
+        mixed = self._mixed[index] if aside is None else self._of_mixtures(group, aside)
+        answers = [(self._among.p_value(group, mixed), min(mixed))]
+        if self._are_asked:
+            parts = self._parts[index] if aside is None else self._of_neighbours(group, aside)
+            answers.append((self._votes.p_value(group, _scores(parts)), min(_scores(parts))))
+        return answers
 
     def _of_neighbours(self, group: Group, aside: np.ndarray) -> list[Content]:
         return [content_of(self._x, self._labels, group.members, label, aside) for label in group.classes]

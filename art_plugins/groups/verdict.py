@@ -29,7 +29,8 @@ Verdict = Literal["poison", "look here", "nothing"]
 class JudgedGroup(NamedTuple):
     """
     A group, its p-value among the classes of the data set, the verdict on it, what trusted samples say of it, what its
-    members resemble, and whether it is called poison by this content alone.
+    members resemble, whether it is called poison by this content alone, and the share of the other classes that it might be
+    drawn from (:meth:`~art_plugins.groups.content.Contents.drawn_from`).
     """
 
     group: Group
@@ -38,6 +39,7 @@ class JudgedGroup(NamedTuple):
     trusted: TrustedEvidence = NOTHING
     content: Content = Content(0.0, 0.0, 0.0)
     by_content: bool = False
+    drawn_from: float = 0.0
 
     def summary(self) -> dict[str, Any]:
         """Give what a report says of the group, JSON-safe."""
@@ -50,6 +52,7 @@ class JudgedGroup(NamedTuple):
             "separation": self.group.evidence.separation,
             "valley": self.group.evidence.valley,
             "by_content": self.by_content,
+            "drawn_from": self.drawn_from,
             "foreign": self.content.foreign,
             "spread": self.content.spread,
             "n_trusted": self.trusted.n,
@@ -142,7 +145,9 @@ def judge_groups(
     pairs = enumerate(zip(groups, evidence, strict=True))
     first = [tests.answers(index, group, group.evidence, of_trusted.log_ratio) for index, (group, of_trusted) in pairs]
     judged, poison = [], np.zeros(len(labels), dtype=bool)
-    for index in _in_order(groups, first, [tests.contents.of(index).foreign for index in range(len(groups))], fpr):
+    # Where the neighbours are no judges, nothing says that an unproven side is the clean one's like.
+    foreign = [tests.contents.of(index).foreign if tests.contents.are_asked else 1.0 for index in range(len(groups))]
+    for index in _in_order(groups, first, foreign, fpr):
         group, of_trusted, answers = groups[index], evidence[index], first[index]
         p, within = as_p_value(max(answers)), p_value(group.within, n_questions(nb_classes) * nb_classes)
         verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
@@ -157,7 +162,9 @@ def judge_groups(
         if p <= fpr and p < 1 and not of_trusted.acquits and _may_go(group, united, views, labels):
             verdict, poison = "poison", united
         by_content = verdict == "poison" and as_p_value(answers.apart) > fpr
-        judged.append(JudgedGroup(group, p, verdict, of_trusted, tests.contents.of(index), by_content))
+        contents = tests.contents
+        drawn_from = contents.drawn_from(index, group)
+        judged.append(JudgedGroup(group, p, verdict, of_trusted, contents.of(index), by_content, drawn_from))
     return judged
 
 

@@ -277,6 +277,7 @@ def test_poison_of_all_classes_that_does_not_stand_apart_is_called_by_its_conten
         assert said["by_content"]
         assert said["foreign"] > 0.8
         assert said["spread"] > 0.8
+        assert said["drawn_from"] > 0.8
 
 
 def test_poison_that_the_later_views_know_by_its_label_is_called_by_the_views_of_content_alone() -> None:

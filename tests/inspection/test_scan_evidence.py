@@ -48,8 +48,7 @@ GROUP = {
     "p_value": 0.1,
     "classes": [1],
     "by_content": False,
-    "foreign": 0.2,
-    "spread": 0.5,
+    "drawn_from": 0.2,
     "n_trusted": 0,
     "n_trusted_inside": 0,
 }
@@ -139,15 +138,14 @@ def test_network_findings_group_of_two_classes_has_a_row_in_each_and_the_rate_of
 
 
 def test_network_findings_say_that_a_group_is_called_by_its_content() -> None:
-    group = GROUP | {"by_content": True, "foreign": 0.9, "spread": 0.75, "n_trusted": 4}
+    group = GROUP | {"by_content": True, "drawn_from": 0.75, "n_trusted": 4}
     members = np.arange(20) < 5
     (one,) = network_findings(
         LayerFindings([group], members[None], np.zeros(20), ~members), np.repeat([1, 0], 10), 1, "the network"
     )
     assert one.evidence == (
-        "One of 5 samples of the class that show what other classes show. At the layers of the network, 90% of them "
-        "resemble other classes more than their own, and those are spread over 75% of the other classes. 0 of 4 trusted "
-        "samples are among them.",
+        "One of 5 samples of the class that show what other classes show. At the layers of the network, they look as if "
+        "they were drawn from 75% of the other classes. 0 of 4 trusted samples are among them.",
     )
 
 
@@ -316,8 +314,8 @@ def test_scan_model_or_trusted_folder_that_cannot_work_is_refused_before_anythin
         {"groups": [GROUP | {"classes": [7]}]},
         {"groups": [GROUP | {"p_value": 2.0}]},
         {"groups": [GROUP | {"by_content": 1}]},
-        {"groups": [GROUP | {"foreign": 1.5}]},
-        {"groups": [GROUP | {"spread": None}]},
+        {"groups": [GROUP | {"drawn_from": 1.5}]},
+        {"groups": [GROUP | {"drawn_from": None}]},
         {"scores": np.array([np.nan, 0.0])},
         {"members": np.zeros((3, 2), dtype=bool)},
         {"is_clean": np.ones(5, dtype=bool)},

@@ -96,9 +96,8 @@ def _words(group: Mapping[str, Any], n_members: int, whose: str) -> str:
     text = f"One of {n_members} samples of the class that stand apart at the layers of {whose}"
     if group["by_content"]:
         text = (
-            f"One of {n_members} samples of the class that show what other classes show. At the layers of {whose}, "
-            f"{group['foreign']:.0%} of them resemble other classes more than their own, and those are spread over "
-            f"{group['spread']:.0%} of the other classes."
+            f"One of {n_members} samples of the class that show what other classes show. At the layers of {whose}, they "
+            f"look as if they were drawn from {group['drawn_from']:.0%} of the other classes."
         )
     elif group["verdict"] == "poison":
         text += ", from the rest of the class and from all other classes."

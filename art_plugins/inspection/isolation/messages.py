@@ -136,8 +136,7 @@ def unpack_findings(message: Message, n: int, nb_classes: int) -> LayerFindings:
                 "p_value": float(number(one.get("p_value"), 0, 1)),
                 "classes": [int(number(label, 0, nb_classes - 1)) for label in classes],
                 "by_content": one["by_content"],
-                "foreign": float(number(one.get("foreign"), 0, 1)),
-                "spread": float(number(one.get("spread"), 0, 1)),
+                "drawn_from": float(number(one.get("drawn_from"), 0, 1)),
                 "n_trusted": int(number(one.get("n_trusted"), 0, 2**40)),
                 "n_trusted_inside": int(number(one.get("n_trusted_inside"), 0, 2**40)),
             }
