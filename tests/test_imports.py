@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up. A room may import from itself, and from the rooms of the floors below its own.
 STOREYS = [
     {"errors", "locks"},
-    {"optional", "storage", "arrays", "parameters", "file_rules", "disk_room"},
+    {"optional", "storage", "arrays", "parameters", "file_rules", "disk_room", "at_once"},
     {"statistics"},
     {"features"},
     {"groups"},
@@ -40,6 +40,7 @@ FORBIDDEN = {
     "parameters": HEAVY,
     "file_rules": HEAVY,
     "disk_room": HEAVY,
+    "at_once": HEAVY,
     "statistics": HEAVY,
     "groups": HEAVY,
     "features": {"art", "armory", "tensorflow"},

@@ -28,11 +28,14 @@ class Content(NamedTuple):
 
     ``foreign``: share of the members most of whose nearest samples are of another class than their label says. ``spread``:
     over how many of the other classes these are spread, as a share, 0 to 1. ``score``: see :func:`content_of`.
+    ``drawn_from``: share of all other classes, 0 to 1, that the group might be drawn from and the rest of its class might
+    not, as the mixtures or the neighbours say, whichever are surer; 0 where nobody has asked.
     """
 
     foreign: float
     spread: float
     score: float
+    drawn_from: float = 0.0
 
 
 def content_of(
@@ -144,7 +147,7 @@ class Contents:
     def __init__(
         self, groups: Sequence[Group], views: Mapping[str, np.ndarray], labels: np.ndarray, nb_classes: int
     ) -> None:
-        self._labels = labels
+        self._groups, self._labels = groups, labels
         self._x = np.concatenate(list(views.values()), axis=1) if groups else np.zeros((len(labels), 0))
         self._are_asked = bool(groups) and not discriminant_is_better(self._x, labels, N_NEIGHBOURS)
         self._mixtures = SourceMixtures(self._x, labels, nb_classes)
@@ -154,14 +157,18 @@ class Contents:
         self._mixed = [self._of_mixtures(group, nobody) for group in groups]
         self._among = AmongClasses(groups, self._mixed, nb_classes)
 
-    @property
-    def are_asked(self) -> bool:
-        """Whether the neighbours of the groups' members are asked; else their votes say nothing."""
-        return self._are_asked
+    def resemble_others(self) -> list[bool]:
+        """
+        Tell of each group whether its members mostly resemble other classes, if the group is left out. Where the neighbours
+        are no judges, every group may do so.
+        """
+        return [not self._are_asked or self.of(index).foreign > 0.5 for index in range(len(self._groups))]
 
     def of(self, index: int) -> Content:
         """Give the content of a group; of several classes' groups that of the class with the lowest score."""
-        return min(self._parts[index], key=lambda part: part.score)
+        surest = min(self._answers(index, self._groups[index]))
+        of_class = min(self._parts[index], key=lambda part: part.score)
+        return of_class._replace(drawn_from=float(-np.expm1(-surest[1])))
 
     def p_value(self, index: int, group: Group, aside: np.ndarray | None = None) -> float:
         """
@@ -173,17 +180,6 @@ class Contents:
         """
         answers = self._answers(index, group, aside)
         return min(1.0, len(answers) * min(answers)[0])
-
-    def drawn_from(self, index: int, group: Group) -> float:
-        """
-        Give the share of all other classes, 0 to 1, that a group might be drawn from and the rest of its class might not.
-
-        The mixtures or the neighbours say it, whichever are surer.
-
-        :param index: Place of the group among all groups.
-        :param group: The same group.
-        """
-        return float(-np.expm1(-min(self._answers(index, group))[1]))
 
     def _answers(self, index: int, group: Group, aside: np.ndarray | None = None) -> list[tuple[float, float]]:
         """The p-value and the score of each question: of the mixtures, and of the neighbours, if they are asked."""

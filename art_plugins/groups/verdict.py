@@ -29,8 +29,7 @@ Verdict = Literal["poison", "look here", "nothing"]
 class JudgedGroup(NamedTuple):
     """
     A group, its p-value among the classes of the data set, the verdict on it, what trusted samples say of it, what its
-    members resemble, whether it is called poison by this content alone, and the share of the other classes that it might be
-    drawn from (:meth:`~art_plugins.groups.content.Contents.drawn_from`).
+    members resemble, and whether it is called poison by this content alone.
     """
 
     group: Group
@@ -39,7 +38,6 @@ class JudgedGroup(NamedTuple):
     trusted: TrustedEvidence = NOTHING
     content: Content = Content(0.0, 0.0, 0.0)
     by_content: bool = False
-    drawn_from: float = 0.0
 
     def summary(self) -> dict[str, Any]:
         """Give what a report says of the group, JSON-safe."""
@@ -52,7 +50,7 @@ class JudgedGroup(NamedTuple):
             "separation": self.group.evidence.separation,
             "valley": self.group.evidence.valley,
             "by_content": self.by_content,
-            "drawn_from": self.drawn_from,
+            "drawn_from": self.content.drawn_from,
             "foreign": self.content.foreign,
             "spread": self.content.spread,
             "n_trusted": self.trusted.n,
@@ -145,9 +143,7 @@ def judge_groups(
     pairs = enumerate(zip(groups, evidence, strict=True))
     first = [tests.answers(index, group, group.evidence, of_trusted.log_ratio) for index, (group, of_trusted) in pairs]
     judged, poison = [], np.zeros(len(labels), dtype=bool)
-    # Where the neighbours are no judges, nothing says that an unproven side is the clean one's like.
-    foreign = [tests.contents.of(index).foreign if tests.contents.are_asked else 1.0 for index in range(len(groups))]
-    for index in _in_order(groups, first, foreign, fpr):
+    for index in _in_order(groups, first, tests.contents.resemble_others(), fpr):
         group, of_trusted, answers = groups[index], evidence[index], first[index]
         p, within = as_p_value(max(answers)), p_value(group.within, n_questions(nb_classes) * nb_classes)
         verdict: Verdict = "look here" if min(within, p) <= fpr else "nothing"
@@ -162,9 +158,7 @@ def judge_groups(
         if p <= fpr and p < 1 and not of_trusted.acquits and _may_go(group, united, views, labels):
             verdict, poison = "poison", united
         by_content = verdict == "poison" and as_p_value(answers.apart) > fpr
-        contents = tests.contents
-        drawn_from = contents.drawn_from(index, group)
-        judged.append(JudgedGroup(group, p, verdict, of_trusted, contents.of(index), by_content, drawn_from))
+        judged.append(JudgedGroup(group, p, verdict, of_trusted, tests.contents.of(index), by_content))
     return judged
 
 
@@ -184,12 +178,12 @@ class _Answers(NamedTuple):
     content: float
 
 
-def _in_order(groups: Sequence[Group], first: Sequence[_Answers], foreign: Sequence[float], fpr: float) -> list[int]:
+def _in_order(groups: Sequence[Group], first: Sequence[_Answers], resemble_others: Sequence[bool], fpr: float) -> list[int]:
     """
     Give the places of the groups, the strongest evidence first, but last those that are the clean side of a split.
 
     A split is equally clear from either side. If one side is the content of many classes, and the other one, left out,
-    mostly resembles others (``foreign``, a share for each group) without being the content of many, the latter is the clean
+    mostly resembles others (``resemble_others``, for each group) without being the content of many, the latter is the clean
     side. A side whose members resemble the other side has the same content, and keeps its place.
 
     Several splits of a class may have the content of many classes. How clearly a group stands apart from the rest of its
@@ -199,7 +193,7 @@ def _in_order(groups: Sequence[Group], first: Sequence[_Answers], foreign: Seque
 
     def is_clean_side(place: int) -> bool:
         own = groups[place]
-        if is_proven[place] or foreign[place] <= 0.5:
+        if is_proven[place] or not resemble_others[place]:
             return False
         rivals = [other for other, proven in zip(groups, is_proven, strict=True) if proven and other.classes == own.classes]
         return any((own.members & other.members).sum() <= NEARLY_ALIKE * own.members.sum() for other in rivals)

@@ -159,7 +159,7 @@ def _workers(settings: ScanSettings) -> Workers:
 
 
 def _splitting_in(jobs: int) -> Any:
-    """Inside it, ``jobs`` processes split the classes (:func:`~art_plugins.statistics.latents.at_once.at_once`)."""
+    """Inside it, ``jobs`` processes split the classes (:func:`~art_plugins.at_once.at_once`)."""
     return parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1) if jobs > 1 else nullcontext()
 
 

@@ -60,7 +60,7 @@ def test_content_of_one_source_class_is_spread_over_one_of_the_others() -> None:
 def test_content_of_a_part_of_the_class_is_its_own() -> None:
     x, y = classes()
     part = (y == 2) & (np.arange(len(y)) % 3 == 0)
-    assert content_of(x, y, part, 2, NOBODY) == (0.0, 0.0, 0.0)
+    assert content_of(x, y, part, 2, NOBODY) == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_what_is_put_aside_is_neither_asked_nor_compared() -> None:
@@ -72,7 +72,7 @@ def test_what_is_put_aside_is_neither_asked_nor_compared() -> None:
     n = (foreign | part).sum()
     assert both.score == pytest.approx(-np.log1p(-both.foreign * both.spread * n / (n + 1)))  # the rest resembles its class
     assert content_of(x, labels, foreign | part, 0, foreign).foreign == 0
-    assert content_of(x, labels, foreign, 0, foreign) == (0.0, 0.0, 0.0)  # no one is left to ask
+    assert content_of(x, labels, foreign, 0, foreign) == (0.0, 0.0, 0.0, 0.0)  # no one is left to ask
 
 
 def test_where_that_lies_which_is_put_aside_changes_nothing() -> None:
@@ -121,7 +121,7 @@ def test_a_class_all_of_whose_samples_resemble_another_one_has_no_score_and_no_s
     x, labels = line(*(crowd for pair in crowds for crowd in pair), (1_000.0, 1, 3), (1_001.0, 0, 12))
     with np.errstate(all="raise"):
         found = content_of(x, labels, x[:, 0] == 1_000, 1, np.zeros(len(x), dtype=bool))
-    assert found == (1.0, 1.0, 0.0)
+    assert found == (1.0, 1.0, 0.0, 0.0)
 
 
 def test_large_group_leaves_few_of_its_class_and_is_compared_with_as_few_of_the_others() -> None:
@@ -364,7 +364,7 @@ def test_of_the_groups_whose_content_is_proven_the_one_with_the_clearest_border_
     borders = [nothing, clear, clearer]
     groups = [part._replace(evidence=nothing, within=border) for part, border in zip(parts, borders, strict=True)]
     proven, unproven = _Answers(-1.0, 8.0), _Answers(8.0, -1.0)
-    foreign = [0.0, 0.0, 0.0]
+    foreign = [False] * 3
     assert _in_order(groups, [proven] * 3, foreign, 0.01) == [2, 1, 0]
     assert _in_order(groups, [unproven] * 3, foreign, 0.01) == [0, 1, 2]
     in_scales = (clearer.clearness - clear.clearness) / NULL_SCALE

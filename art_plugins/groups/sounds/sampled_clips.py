@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from art_plugins.at_once import at_once
 from art_plugins.groups.sounds.window_crowding import window_crowding
 from art_plugins.groups.sounds.windows import WindowAxes, principal_window_axes, project_windows, sliding_windows
 from art_plugins.statistics.copies import first_of_copies
@@ -35,8 +37,14 @@ class SampledClips(NamedTuple):
 
     def windows_of_others(self, label: int, most: int, random: np.random.Generator) -> np.ndarray:
         """Windows of clips of the other classes, drawn at random; shape (at most ``most``, W, d)."""
-        others = np.concatenate([windows for other, windows in enumerate(self.windows) if other != label])
-        return others[random.permutation(len(others))[:most]]
+        others = [windows for other, windows in enumerate(self.windows) if other != label]
+        starts = np.cumsum([0, *map(len, others)])
+        chosen = random.permutation(starts[-1])[:most]
+        drawn = np.empty((len(chosen), *self.windows[label].shape[1:]), dtype=self.windows[label].dtype)
+        for windows, start in zip(others, starts, strict=False):  # one class after the other, which takes little memory
+            inside = (chosen >= start) & (chosen < start + len(windows))
+            drawn[inside] = windows[chosen[inside] - start]
+        return drawn
 
 
 def sample_clips(
@@ -67,17 +75,23 @@ def sample_clips(
     )
 
 
-def class_crowding(clips: SampledClips, label: int, n_neighbours: int, random: np.random.Generator) -> np.ndarray:
+def crowding_by_class(
+    clips: SampledClips, labels: Sequence[int], n_neighbours: int, random: np.random.Generator
+) -> Iterator[np.ndarray]:
     """
-    Crowding of every window of the sampled clips of a class (:func:`~.window_crowding.window_crowding`); shape (m, W).
+    Give the crowding of every window of the sampled clips of some classes (:func:`~.window_crowding.window_crowding`), one
+    class after the other; shape (m, W). Several processes may compute it (:func:`~art_plugins.at_once.at_once`).
 
     :param random: Generator that draws the clips of the other classes.
     """
-    own = clips.windows[label]
-    place = np.arange(len(own))
-    place[clips.n_reference :] = -1
-    others = clips.windows_of_others(label, clips.n_reference, random)
-    return window_crowding(own, own[: clips.n_reference], place, others, n_neighbours)
+    calls = []
+    for label in labels:
+        own = clips.windows[label]
+        place = np.arange(len(own))
+        place[clips.n_reference :] = -1
+        others = clips.windows_of_others(label, clips.n_reference, random)
+        calls.append(partial(window_crowding, own, own[: clips.n_reference], place, others, n_neighbours))
+    return at_once(calls)
 
 
 def describe_clips(frames_of: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, axes: WindowAxes) -> np.ndarray:

@@ -17,7 +17,7 @@ from art_plugins.groups.sounds.sampled_clips import (
     STRIDE_FRAMES,
     WINDOW_FRAMES,
     SampledClips,
-    class_crowding,
+    crowding_by_class,
     describe_clips,
     sample_clips,
 )
@@ -102,11 +102,14 @@ def find_shared_sounds(
     clips = sample_clips(frames_of, labels, nb_classes, random)
     scores, coherence = (np.full((2, nb_classes), np.nan)) if known is None else np.stack([known.scores, known.coherence])
     found: dict[int, tuple[np.ndarray, Candidates]] = {}
-    for label, rows in enumerate(clips.rows):
-        if len(rows) <= 2 * N_PARTNERS or len(rows) == len(labels) or (known is not None and label not in changed):
-            continue
-        crowding = class_crowding(clips, label, N_PARTNERS, random)
-        candidates = candidates_of(sounds, rows, crowding, _centres(crowding.shape[1], sounds.sample_rate_hz))
+    searched = [
+        label
+        for label, rows in enumerate(clips.rows)
+        if 2 * N_PARTNERS < len(rows) < len(labels) and (known is None or label in changed)
+    ]
+    for label, crowding in zip(searched, crowding_by_class(clips, searched, N_PARTNERS, random), strict=True):
+        centres, rows = _centres(crowding.shape[1], sounds.sample_rate_hz), clips.rows[label]
+        candidates = candidates_of(sounds, rows, crowding, centres)
         coherence[label] = candidates.score
         scores[label] = class_score(crowding.max(axis=1)[~np.isin(rows, candidates.repeats)], candidates.score)
         found[label] = crowding, candidates
@@ -117,10 +120,7 @@ def find_shared_sounds(
     matches = np.full(len(labels), np.nan)
     for label in [*called, *to_hear]:
         own = np.flatnonzero(labels == label)
-        others = random.permutation(np.concatenate([rows for other, rows in enumerate(clips.rows) if other != label]))
-        coherent = clips_with_sound(sounds, found[label][1], own, others[:MOST_OTHERS])
-        alike = _grown(clips, frames_of, label, own, found[label][0], random)
-        matches[own] = alike if 2 * (coherent > 1).sum() < (alike > 1).sum() else coherent
+        matches[own] = _matches(sounds, frames_of, clips, label, own, *found[label], random)
     return confirmed(SharedSounds(scores, judged.p_values, coherence, called, to_hear, matches), labels)
 
 
@@ -164,6 +164,23 @@ def _centres(n_windows: int, sample_rate_hz: int) -> np.ndarray:
         (np.arange(n_windows) * STRIDE_FRAMES + WINDOW_FRAMES / 2) * FRAME_HOP_S * sample_rate_hz
     )
     return middles.astype(int)
+
+
+def _matches(
+    sounds: Sounds,
+    frames_of: Callable[[np.ndarray], np.ndarray],
+    clips: SampledClips,
+    label: int,
+    own: np.ndarray,
+    crowding: np.ndarray,
+    candidates: Candidates,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """How well each clip of a class, (m,), matches what the first suspects share, sample by sample or by its windows."""
+    others = random.permutation(np.concatenate([rows for other, rows in enumerate(clips.rows) if other != label]))
+    coherent = clips_with_sound(sounds, candidates, own, others[:MOST_OTHERS])
+    alike = _grown(clips, frames_of, label, own, crowding, random)
+    return alike if 2 * (coherent > 1).sum() < (alike > 1).sum() else coherent
 
 
 def _grown(

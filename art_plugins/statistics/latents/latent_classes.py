@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from art_plugins.at_once import at_once
 from art_plugins.statistics.labels import indices_by_class
-from art_plugins.statistics.latents.at_once import at_once
 from art_plugins.statistics.latents.class_verdicts import judge_scores
 from art_plugins.statistics.latents.scoring_settings import ScoringSettings
 from art_plugins.statistics.latents.scorings import ALL_EQUAL, NotJudged, make_scoring

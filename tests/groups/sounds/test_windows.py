@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art_plugins.groups.sounds.sampled_clips import class_crowding, sample_clips
+from art_plugins.groups.sounds.sampled_clips import crowding_by_class, sample_clips
 from art_plugins.groups.sounds.window_crowding import SOFTENING, clip_distances, window_crowding
 from art_plugins.groups.sounds.windows import principal_window_axes, project_windows, sliding_windows
 
@@ -81,9 +81,9 @@ def planted(random: np.random.Generator, n_with: int) -> tuple[np.ndarray, np.nd
 def test_class_crowding_ranks_the_clips_that_share_a_pattern_at_any_place_first(random: np.random.Generator) -> None:
     frames, labels = planted(random, 12)
     clips = sample_clips(lambda rows: frames[rows], labels, 3, random)
-    scores = class_crowding(clips, 0, 5, random).max(axis=1)
+    scores = next(crowding_by_class(clips, [0], 5, random)).max(axis=1)
     assert set(clips.rows[0][np.argsort(-scores)[:12]]) == set(range(12))
-    clean = class_crowding(clips, 1, 5, random).max(axis=1)
+    clean = next(crowding_by_class(clips, [1], 5, random)).max(axis=1)
     assert np.sort(scores)[-12] > clean.max() + 0.5
 
 
@@ -91,7 +91,7 @@ def test_class_crowding_of_a_sound_that_all_classes_have_is_none(random: np.rand
     frames, labels = planted(random, 12)
     frames[60:72], frames[120:132] = frames[:12], frames[:12]
     clips = sample_clips(lambda rows: frames[rows], labels, 3, random)
-    assert class_crowding(clips, 0, 5, random).max() < 0.7
+    assert next(crowding_by_class(clips, [0], 5, random)).max() < 0.7
 
 
 def test_sample_of_a_large_class_is_bounded_and_its_queries_are_compared_with_the_reference(
@@ -103,7 +103,7 @@ def test_sample_of_a_large_class_is_bounded_and_its_queries_are_compared_with_th
     clips = sample_clips(lambda rows: frames[rows], labels, 3, random)
     assert [len(rows) for rows in clips.rows] == [40, 40, 40]
     assert clips.n_reference == 20
-    scores = class_crowding(clips, 0, 5, random).max(axis=1)
+    scores = next(crowding_by_class(clips, [0], 5, random)).max(axis=1)
     assert scores.shape == (40,)
     with_pattern = clips.rows[0] < 30
     assert scores[with_pattern].min() > scores[~with_pattern].max()

@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 import pytest
 
-from art_plugins.statistics.latents.at_once import at_once
+from art_plugins.at_once import at_once
 from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
 from art_plugins.statistics.latents.scoring_settings import ScoringSettings
 
