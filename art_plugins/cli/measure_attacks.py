@@ -25,7 +25,9 @@ from art_plugins.cli.shown import _show, _show_attack_run
 
 @app.command("attacks")
 def attacks(
-    root: Annotated[Path, typer.Option(help="Folder that holds the data sets, each a file such as mnist.npz.")],
+    root: Annotated[
+        Path, typer.Option(help="Folder that holds the data sets, each a file such as mnist.npz, or SpeechCommands.")
+    ],
     dataset: Annotated[
         list[str],
         typer.Option(help="mnist, fashion_mnist, emnist_letters, cifar10, gtsrb32 or speech_commands; repeat for several."),
@@ -38,7 +40,10 @@ def attacks(
         list[float] | None,
         typer.Option(help="Share of the whole training set that is poison; repeat. Default: that of each attack."),
     ] = None,
-    network: Annotated[str, typer.Option(help="Network for images: lenet5, plain_cnn or resnet18_cifar.")] = "lenet5",
+    network: Annotated[
+        str,
+        typer.Option(help="Network for images: lenet5, plain_cnn, vit, resnet18_cifar, mobilenet_v2 or vgg16."),
+    ] = "lenet5",
     n_train: Annotated[
         int | None, typer.Option(min=20, help="Number of training images; of speech, at most so many of each class.")
     ] = None,

@@ -85,7 +85,8 @@ def layerwise(
         list[str], typer.Option(help="A pattern, warp, or input_aware (each image has its own trigger); repeat.")
     ] = ["white_box", "chessboard"],  # noqa: B006
     network: Annotated[
-        str, typer.Option(help="The network that is attacked: lenet5, resnet18_cifar, mobilenet_v2 or vgg16.")
+        str,
+        typer.Option(help="The network that is attacked: lenet5, plain_cnn, vit, resnet18_cifar, mobilenet_v2 or vgg16."),
     ] = "lenet5",
     width: Width = None,
     n_poison: Annotated[

@@ -40,7 +40,7 @@ class LayerRule(abc.ABC):
     Base of the rules. A rule calls :meth:`observe` and :meth:`learn` on benign samples, then :meth:`judge` on others.
 
     A new rule sets ``name``, ``terms`` and ``attributes``, adds its own settings as fields and checks them in
-    :meth:`check_settings`, implements the abstract methods, and is added to ``RULES`` in ``layerwise_options.py``.
+    :meth:`check_settings`, implements the abstract methods, and is added to ``RULES`` in ``options.py``.
 
     :param layers: Names of layers in the order in which they run.
     :param nb_classes: Number of classes K.
