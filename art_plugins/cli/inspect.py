@@ -71,6 +71,10 @@ def scan(
     seconds: Annotated[
         float | None, typer.Option(help="Length of a clip; default: the 95th percentile of the folder, at most 10.")
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Size that all images are brought to, such as 64x64; default: the most common one."),
+    ] = None,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Accepted chance that a folder without poison has any class called poisoned.")
     ] = 0.05,
@@ -160,7 +164,7 @@ def scan(
     if demo and autoencoder is None and save_autoencoder is None and "latents" in (only or ["latents"]):
         autoencoder = AUTOENCODER
     settings = ScanSettings(
-        kind, split, seconds, None, autoencoder, save_autoencoder, apply_to, max_listed, accepted, fail_on
+        kind, split, seconds, _size(size), autoencoder, save_autoencoder, apply_to, max_listed, accepted, fail_on
     )
     settings = replace(settings, path_column=path_column, label_column=label_column, rate_hz=rate)
     settings = replace(settings, only=tuple(only or ()), fast=fast, model=model, trusted=trusted, cache=cache)

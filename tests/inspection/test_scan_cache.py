@@ -282,7 +282,7 @@ def test_workers_of_every_backend_leave_nothing_to_decode(
 
 
 def test_workers_without_a_cache_are_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="name a folder for it, with cache"):
+    with pytest.raises(InvalidInputError, match="name a folder for it with cache"):
         scan(tmp_path, out=tmp_path / "out", settings=ScanSettings(jobs=2))
     with pytest.raises(InvalidInputError, match="needs an address"):
         scan(tmp_path, out=tmp_path / "out", settings=ScanSettings(backend="dask", cache=tmp_path))

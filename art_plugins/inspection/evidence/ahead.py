@@ -43,7 +43,7 @@ def check_ahead(workers: Workers, cache: object) -> None:
     if workers == THIS_PROCESS:
         return
     if cache is None:
-        raise InvalidInputError("Workers put what they compute into the cache; name a folder for it, with cache.")
+        raise InvalidInputError("Workers put what they compute into the cache; name a folder for it with cache (--cache).")
     check_backend(workers.backend, workers.address, workers.jobs)
 
 
