@@ -157,7 +157,7 @@ def fit_sources(x: np.ndarray, centres: np.ndarray, *, is_changed: bool = False,
 def _fitted(z: np.ndarray, centres: np.ndarray, alone: float, contrast: float, *, is_free: bool) -> SourceFit:
     """
     Expectation and maximisation. After each expectation the shares are set first, then the variance, by the contrast of the
-    round before, and then the contrast.
+    round before, and then the contrast. A round may so explain less than the one before; the best one counts.
 
     :param z: Samples about their mean, (m, q).
     :param alone: Variance of one crowd, above 0.
@@ -166,7 +166,7 @@ def _fitted(z: np.ndarray, centres: np.ndarray, alone: float, contrast: float, *
     """
     n, n_dims = z.shape
     shares, gain = np.full(len(centres), 1 / len(centres)), -np.inf
-    variance = min(alone, WITHIN)
+    variance, best = min(alone, WITHIN), SourceFit(shares, contrast, -np.inf)
     for _ in range(MOST_ROUNDS):
         places = contrast * (centres - shares @ centres)  # the shift brings the mean of the mixture to that of the samples
         squares = np.maximum((z**2).sum(axis=1)[:, None] - 2 * z @ places.T + (places**2).sum(axis=1), 0)
@@ -178,6 +178,7 @@ def _fitted(z: np.ndarray, centres: np.ndarray, alone: float, contrast: float, *
             np.exp(joint - highest[:, None]).sum(axis=1)
         )  # a fifth of the time of SciPy's function
         before, gain = gain, float(likelihood.mean()) + n_dims / 2  # one crowd has -n_dims / 2
+        best = max(best, SourceFit(shares, contrast, gain), key=lambda fit: fit.gain)
         if gain - before < SETTLED:
             break
         belongs = np.exp(joint - likelihood[:, None])
@@ -185,7 +186,7 @@ def _fitted(z: np.ndarray, centres: np.ndarray, alone: float, contrast: float, *
         variance = max(float((belongs * squares).sum()) / (n * n_dims), LEAST_VARIANCE * alone)
         if is_free:
             contrast = _contrast(z, belongs, centres - shares @ centres)
-    return SourceFit(shares, contrast, n * gain - (len(centres) - 1 + is_free) / 2 * float(np.log(n)))
+    return best._replace(gain=n * best.gain - (len(centres) - 1 + is_free) / 2 * float(np.log(n)))
 
 
 def _contrast(z: np.ndarray, belongs: np.ndarray, centres: np.ndarray) -> float:
