@@ -398,7 +398,7 @@ def test_mixtures_are_always_asked_and_neighbours_where_they_are_good_judges(
     groups = [group(who, 0), *halves(labels)]
     contents = Contents(groups, {"all": x}, labels, K)
     by_neighbours = content_of(x, labels, who, 0, np.zeros(len(labels), dtype=bool))
-    assert contents.of(0) == by_neighbours
+    assert contents.of(0)._replace(drawn_from=0.0) == by_neighbours
     mixtures = SourceMixtures(x, labels, K)
     scores = []
     for one in groups:
@@ -424,3 +424,22 @@ def test_of_the_other_classes_those_with_eight_samples_count(n: int, expected: f
     labels = np.where(who, 0, y)[kept]
     rows = np.flatnonzero(who[kept])
     assert SourceMixtures(x[kept], labels, 4).share(rows, 0) == pytest.approx(expected * 40 / 41, abs=1e-3)
+
+
+def test_share_that_a_group_is_drawn_from_is_that_of_whoever_is_surer(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, labels, who = poisoned(noise=4.0)
+    groups = [group(who, 0), *halves(labels)]
+    mixtures = SourceMixtures(x, labels, K)
+    excess = mixtures.excess(np.flatnonzero(who), np.flatnonzero((labels == 0) & ~who), 0)
+    assert excess > 0.5
+    of_noise = Contents(groups, {"all": x}, labels, K)  # in which the neighbours are no judges
+    assert of_noise.of(0).drawn_from == pytest.approx(excess)
+    assert [of_noise.of(index).drawn_from for index in range(1, K)] == pytest.approx([0] * (K - 1), abs=0.5)
+    assert of_noise.resemble_others() == [True] * K
+    x, labels, who = poisoned(noise=0.1)
+    monkeypatch.setattr(content, "discriminant_is_better", lambda *_: False)
+    monkeypatch.setattr(SourceMixtures, "excess", lambda *_: 0.1)
+    of_all = Contents(groups, {"all": x}, labels, K)
+    by_votes = content_of(x, labels, who, 0, np.zeros(len(x), dtype=bool))
+    assert of_all.of(0) == by_votes._replace(drawn_from=pytest.approx(-np.expm1(-by_votes.score)))
+    assert of_all.resemble_others() == [True] + [False] * (K - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import pytest
 
@@ -107,3 +108,22 @@ def test_sample_of_a_large_class_is_bounded_and_its_queries_are_compared_with_th
     assert scores.shape == (40,)
     with_pattern = clips.rows[0] < 30
     assert scores[with_pattern].min() > scores[~with_pattern].max()
+
+
+def test_windows_of_other_classes_are_drawn_as_from_all_of_them_in_a_row(random: np.random.Generator) -> None:
+    frames, labels = planted(random, 0)
+    clips = sample_clips(lambda rows: frames[rows], labels, 3, random)
+    others = np.concatenate([clips.windows[0], clips.windows[2]])
+    for most in (1, 50, 1_000):
+        drawn = clips.windows_of_others(1, most, np.random.default_rng(most))
+        np.testing.assert_array_equal(drawn, others[np.random.default_rng(most).permutation(len(others))[:most]])
+
+
+def test_several_processes_give_the_crowding_of_one(random: np.random.Generator) -> None:
+    frames, labels = planted(random, 12)
+    clips = sample_clips(lambda rows: frames[rows], labels, 3, random)
+    alone = list(crowding_by_class(clips, [0, 1, 2], 5, np.random.default_rng(1)))
+    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=1):
+        together = list(crowding_by_class(clips, [0, 1, 2], 5, np.random.default_rng(1)))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
