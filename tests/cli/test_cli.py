@@ -174,6 +174,16 @@ def test_scan_prints_the_ranking_and_writes_its_files(
     assert any("high, low, mid" in note for note in record["notes"])  # not by number
 
 
+def test_scan_brings_all_images_to_the_size_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for row in range(36):
+        write_png(tmp_path / "in" / "abc"[row % 3] / f"{row}.png", random.uniform(size=(1, 12, 8)).astype(np.float32))
+    options = ["--size", "6x10", "--nb-epochs", "1", "--fast", "--out", str(tmp_path / "out")]
+    assert main_with(monkeypatch, "scan", str(tmp_path / "in"), *options) == 2  # none of three classes can be judged
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["settings"]["sample_shape"] == [10, 6]
+
+
 def test_scan_by_default_trains_as_long_as_the_training_needs() -> None:
     parameters = {one.name: one for one in typer.main.get_command(cli.app).commands["scan"].params}
     assert parameters["nb_epochs"].default is None
