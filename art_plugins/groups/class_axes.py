@@ -46,16 +46,16 @@ class AxesOfOthers:
     :param labels: Class of each sample, (n,).
     :param nb_classes: Number of classes, K.
 
-    :ivar x: The features, (n, d), float64.
+    :ivar x: The features, (n, d), as they were given.
     :ivar nb_classes: Number of the classes with 8 samples or more, which alone are looked at.
     """
 
     def __init__(self, x: np.ndarray, labels: np.ndarray, nb_classes: int) -> None:
-        self.x = x.astype(np.float64)
+        self.x = x
         members = indices_by_class(labels, nb_classes)
-        self._scatters = Scatters(self.x, members)
+        self._scatters = Scatters(x, members)
         counted = [label for label, rows in enumerate(members) if len(rows) >= LEAST_MEMBERS]
-        self._centres = {label: centre_of(self.x[members[label]]) for label in counted}
+        self._centres = {label: centre_of(x[members[label]].astype(np.float64)) for label in counted}
         self.nb_classes = len(counted)
         self._axes: dict[int, ClassAxes] = {}
 

@@ -45,6 +45,7 @@ from art_plugins.inspection.suspect_rows import suspect_rows, suspects_csv
 from art_plugins.optional import import_optional
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
+LONGEST_TRAINING_S = 10**6
 FROM_THE_FOLDER = ("sample_rate_hz", "channels_first")
 
 
@@ -160,7 +161,10 @@ def _workers(settings: ScanSettings) -> Workers:
 
 def _splitting_in(jobs: int) -> Any:
     """Inside it, ``jobs`` processes split the classes (:func:`~art_plugins.at_once.at_once`)."""
-    return parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1) if jobs > 1 else nullcontext()
+    if jobs == 1:
+        return nullcontext()
+    # A training may come between two splits, and joblib warns where processes have ended in the meantime.
+    return parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1, idle_worker_timeout=LONGEST_TRAINING_S)
 
 
 def _groups(examined: Examined, decoded: FolderData, hash_of: Callable[[int], str], decisions: Decisions) -> list[Group]:

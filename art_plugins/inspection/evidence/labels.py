@@ -65,7 +65,7 @@ def doubt_labels(
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=how.get("random_state", 0))
     for number, (seen, unseen) in enumerate(folds.split(rows, given), start=1):
         title = f"network for labels, {number} of {N_FOLDS}"
-        network = train_on(pictures[rows[seen]], given[seen], len(judged), FOR_LABELS, title, **how)
+        network = train_on(pictures, given[seen], len(judged), FOR_LABELS, title, rows[seen], **how)
         probabilities[np.ix_(rows[unseen], judged)] = probabilities_by(network, pictures, rows[unseen])
         if len(others):
             probabilities[np.ix_(others, judged)] += probabilities_by(network, pictures, others) / N_FOLDS

@@ -44,30 +44,35 @@ def train_on(
     nb_classes: int,
     training: ImageTraining,
     title: str,
-    *,
-    precision: str = "32-true",
-    random_state: int = 0,
-    verbose: bool = True,
+    rows: np.ndarray | None = None,
+    **how: Any,
 ) -> Any:
     """
     Train the network, in so many epochs that about 60,000 samples are seen, at most 30.
 
-    Of more than 60,000 samples, or more than half a gigabyte of pictures, so many are drawn at random.
+    Of more than 60,000 samples, or more than half a gigabyte of pictures, so many are drawn at random. No others are held
+    in memory.
 
-    :param pictures: (n, C, H, W), 0 to 1.
-    :param labels: (n,).
+    :param pictures: (n, C, H, W), 0 to 1; may be a ``numpy.memmap``.
+    :param labels: Of the pictures of ``rows``, (m,).
     :param training: Network and learning rate.
     :param title: What the training is for, for the progress.
+    :param rows: Which pictures it may see, (m,); ``None``: all.
+    :param how: ``precision``, ``random_state`` and ``verbose`` of the training.
     :return: An ART ``PyTorchClassifier``.
     """
+    seed, verbose = how.get("random_state", 0), how.get("verbose", True)
+    rows = np.arange(len(pictures)) if rows is None else rows
     most = min(MOST_SEEN, max(1, MOST_BYTES // pictures[0].nbytes))
-    rows = np.sort(np.random.default_rng(random_state).permutation(len(pictures))[:most])
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
+    rows, labels = rows[drawn], labels[drawn]
     nb_epochs = int(np.clip(MOST_SEEN // len(rows), 1, MOST_EPOCHS))
     if verbose and sys.stderr.isatty():
         sys.stderr.write(f"{title}: {nb_epochs} epochs of {len(rows):,} samples\n")
     augment = training.augment if min(pictures.shape[2:]) >= LEAST_CROPPED else False
-    training = replace(training, augment=augment, nb_epochs=nb_epochs, precision=precision, random_state=random_state)
-    return train_image_classifier(np.asarray(pictures[rows]), labels[rows], nb_classes, training, verbose=verbose)
+    training = replace(training, augment=augment, nb_epochs=nb_epochs)
+    training = replace(training, precision=how.get("precision", training.precision), random_state=seed)
+    return train_image_classifier(np.asarray(pictures[rows]), labels, nb_classes, training, verbose=verbose)
 
 
 def probabilities_by(network: Any, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
