@@ -73,9 +73,7 @@ def scan(
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(
-            metavar="WxH", help="Size to which all images are brought, such as 64x64; default: the most common."
-        ),
+        typer.Option(metavar="WxH", help="Size to which all images are brought, such as 64x64; default: the most common."),
     ] = None,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Accepted chance that a folder without poison has any class called poisoned.")
