@@ -11,11 +11,12 @@ from scipy.special import softmax
 
 from art_plugins.attacks.image_models import train_image_classifier
 from art_plugins.attacks.training_loop import ImageTraining
+from art_plugins.disk_room import scratch_array
 
 MOST_SEEN = 60_000  # samples in one training, each epoch counted: about a minute on one core for images of 28 x 28
 MOST_EPOCHS = 30
-MOST_BYTES = 512 * 2**20  # of the pictures of one training, which are held in memory
-AT_ONCE = 4_096  # pictures that are judged together
+MOST_BYTES = 512 * 2**20  # of the pictures of one training, which are read in random order
+AT_ONCE = 4_096  # pictures that are copied, or judged, together
 N_FOLDS = 3  # of the cross-validation: as few as leave two thirds of the samples for each training
 LEAST_TYPICAL = 30  # samples of the typical class: the false alarms of groups were measured from there on, NULL_SCALE
 LEAST_CROPPED = 24  # pixels of the shorter side: shifts by up to 4 pixels would move most of a smaller picture out of sight
@@ -50,8 +51,8 @@ def train_on(
     """
     Train the network, in so many epochs that about 60,000 samples are seen, at most 30.
 
-    Of more than 60,000 samples, or more than half a gigabyte of pictures, so many are drawn at random. No others are held
-    in memory.
+    Of more than 60,000 samples, or more than half a gigabyte of pictures, so many are drawn at random. Many of them lie on
+    the disk, in a temporary file.
 
     :param pictures: (n, C, H, W), 0 to 1; may be a ``numpy.memmap``.
     :param labels: Of the pictures of ``rows``, (m,).
@@ -72,7 +73,10 @@ def train_on(
     augment = training.augment if min(pictures.shape[2:]) >= LEAST_CROPPED else False
     training = replace(training, augment=augment, nb_epochs=nb_epochs)
     training = replace(training, precision=how.get("precision", training.precision), random_state=seed)
-    return train_image_classifier(np.asarray(pictures[rows]), labels, nb_classes, training, verbose=verbose)
+    seen = scratch_array((len(rows), *pictures.shape[1:]), np.float32, "The pictures that a network learns from need")
+    for start in range(0, len(rows), AT_ONCE):
+        seen[start : start + AT_ONCE] = pictures[rows[start : start + AT_ONCE]]
+    return train_image_classifier(seen, labels, nb_classes, training, verbose=verbose)
 
 
 def probabilities_by(network: Any, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
