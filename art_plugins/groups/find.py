@@ -28,7 +28,8 @@ class Group(NamedTuple):
     ``members``: (n,), bool. ``places``: (n,), how far each sample is on the way from the median of the rest (0) to that of
     the group (1). ``cut``: members have a larger place. ``evidence``: how clearly the group stands apart from everyone,
     also from the samples of all other classes. ``within``: how clearly it stands apart from the rest of its class alone.
-    ``label``: the class in which it was found first. ``classes``: those of its members, in order.
+    ``label``: the class in which it was found first. ``classes``: those of its members, in order. ``border``: how clearly it
+    and the rest of its class lie apart, in nats, whichever of both is the group.
     """
 
     members: np.ndarray
@@ -38,6 +39,7 @@ class Group(NamedTuple):
     within: Evidence
     label: int
     classes: list[int]
+    border: float = 0.0
 
 
 def find_groups(
@@ -181,7 +183,7 @@ def _of_one_class(
     members[rows[inside]] = True
     alone = evidence_of(within, inside)
     clear = Evidence(alone.separation, valley_bound(places, within), alone.n_members, alone.share)
-    return Group(members, places, cut, clear, alone, label, [label])
+    return Group(members, places, cut, clear, alone, label, [label], alone.clearness)
 
 
 def _other_side(group: Group, rows: np.ndarray) -> Group:
@@ -244,4 +246,4 @@ def _of_all_classes(
     alone = evidence_of(places[rows], members[rows])
     if len(classes) == 1 and alone.clearness < clear.clearness:  # what is of one class must stand apart from that class too
         clear = alone
-    return [Group(members, places, cut, clear, alone, label, classes)]
+    return [Group(members, places, cut, clear, alone, label, classes, alone.clearness)]

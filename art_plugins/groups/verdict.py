@@ -199,7 +199,7 @@ def _in_order(groups: Sequence[Group], first: Sequence[_Answers], resemble_other
         return any((own.members & other.members).sum() <= NEARLY_ALIKE * own.members.sum() for other in rivals)
 
     def strength(place: int) -> float:
-        border = groups[place].within.clearness / NULL_SCALE if is_proven[place] else 0.0
+        border = groups[place].border / NULL_SCALE if is_proven[place] else 0.0
         return max(first[place]) + border
 
     return sorted(range(len(groups)), key=lambda place: (is_clean_side(place), -strength(place)))

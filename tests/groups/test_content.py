@@ -362,7 +362,7 @@ def test_of_the_groups_whose_content_is_proven_the_one_with_the_clearest_border_
     nothing, clear, clearer = (Evidence(20.0, np.exp(-nats), 20, 0.3) for nats in (0, 1, 2))
     parts = [group_of((y == 0) & (np.arange(len(y)) % 3 == part), y) for part in range(3)]
     borders = [nothing, clear, clearer]
-    groups = [part._replace(evidence=nothing, within=border) for part, border in zip(parts, borders, strict=True)]
+    groups = [part._replace(evidence=nothing, border=one.clearness) for part, one in zip(parts, borders, strict=True)]
     proven, unproven = _Answers(-1.0, 8.0), _Answers(8.0, -1.0)
     foreign = [False] * 3
     assert _in_order(groups, [proven] * 3, foreign, 0.01) == [2, 1, 0]
