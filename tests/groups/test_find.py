@@ -71,6 +71,17 @@ def test_poison_of_a_single_source_never_costs_the_clean_side(share):
         assert np.delete(caught, rows).mean() < 0.002
 
 
+def test_both_sides_of_a_split_have_one_border():
+    x, y = classes()
+    rows = np.flatnonzero(y == 3)[: N // 2]
+    x, own = poisoned(x, rows), y == 3
+    found = [group for group in find_groups({"all": x}, y, K) if group.classes == [3]]
+    sides = [(one, other) for one in found for other in found if (one.members == own & ~other.members).all()]
+    assert sides
+    assert all(one.border == other.border > 0 for one, other in sides)
+    assert {one.within.clearness for pair in sides for one in pair} >= {0.0, sides[0][0].border}
+
+
 def test_two_triggers_in_two_classes_are_both_found():
     x, y = classes(2)
     one, other = np.flatnonzero(y == 1)[:60], np.flatnonzero(y == 5)[:60]
