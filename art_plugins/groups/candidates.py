@@ -14,7 +14,7 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 from art_plugins.groups.cuts import minimum_error_cut
 from art_plugins.groups.evidence import separation
 
-ALIKE = 0.01  # share of the samples in which two cuts may differ at most and still be taken for one
+ALIKE = 0.01  # share of the samples in which two cuts may differ and still be taken for one
 N_DIRECTIONS = 6  # of each view: a trigger takes one, a class's own kinds take others
 SHRINKAGE = 0.01  # of the mean variance, that is added to every direction's for the discriminant of all classes
 RIDGE = 1e-3  # of the mean variance, so that a view of lower rank than it has axes can be used
@@ -28,19 +28,8 @@ class Candidate(NamedTuple):
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """
-    Tell whether two cuts of a class divide it in about the same way.
-
-    They differ in at most 1 % of the samples then, and in fewer than their smaller sides have in common: two small groups
-    of a large class are not one. Which side of a cut is called the group does not count.
-
-    :param one: One side of a cut, (m,), bool.
-    :param other: One side of the other cut, (m,), bool.
-    """
-    few = one if 2 * one.sum() <= len(one) else ~one
-    like_few = other if 2 * (few != other).sum() <= len(one) else ~other
-    n_differing, n_common = int((few != like_few).sum()), int((few & like_few).sum())
-    return n_differing <= ALIKE * len(one) and n_differing <= n_common
+    """Whether two cuts of a class, (m,), bool, differ in at most 1 % of the samples, or are each other's rest."""
+    return bool(min((one != other).mean(), (one == other).mean()) <= ALIKE)
 
 
 def candidate_groups(x: np.ndarray, elsewhere: np.ndarray) -> list[Candidate]:

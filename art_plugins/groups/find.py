@@ -68,7 +68,8 @@ def find_groups(
     When this breaks: a trigger that the views do not show; a group of fewer than 8 samples, and mostly one of fewer
     than thirty, which can prove little (:func:`~art_plugins.groups.evidence.valley_bound`); poison whose only common trait
     is the content of another class, which is then a wrong label, and looks like any other wrong label; two very different
-    things under one label, such as two digits, which stand apart like poison.
+    things under one label, such as two digits, which stand apart like poison; two groups of a class that differ in fewer
+    than 1 % of its samples, of which the one that lies farther apart is found.
 
     :param views: Name -> features of all samples, (n, d), finite, each with about unit variance within the classes.
     :param labels: Class of each sample, (n,), 0 to K - 1.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from art_plugins.groups import find
-from art_plugins.groups.candidates import SHRINKAGE, alike, content_cut
+from art_plugins.groups.candidates import SHRINKAGE, content_cut
 from art_plugins.groups.cuts import minimum_error_cut
 from art_plugins.groups.find import find_groups
 from art_plugins.groups.space import Space
@@ -118,39 +118,3 @@ def test_the_split_by_content_is_kept_beside_the_clearest_ones(monkeypatch: pyte
     monkeypatch.setattr(find, "MOST_SPLITS", 0)
     found = find_groups({"all": x}, labels, K)
     assert max((one.members & poison).sum() / (one.members | poison).sum() for one in found) > 0.9
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "are_one"),
-    [
-        ((0, 40), (0, 45), True),
-        ((0, 40), (20, 60), False),  # 40 differ, 20 are common
-        ((0, 20), (30, 50), False),
-        ((0, 10), (0, 20), True),  # 10 and 10
-        ((0, 10), (0, 21), False),
-        ((0, 3_000), (0, 3_060), True),  # 1 % of all
-        ((0, 3_000), (0, 3_061), False),
-        ((0, 3_000), (3_000, 6_000), True),
-    ],
-)
-def test_cuts_are_one_that_differ_in_few_samples_beside_all_and_beside_what_they_share(
-    one: tuple[int, int], other: tuple[int, int], are_one: bool
-) -> None:
-    rows = np.arange(6_000)
-    first, second = ((rows >= start) & (rows < end) for start, end in (one, other))
-    for a, b in ((first, second), (second, first), (first, ~second), (~first, second), (~first, ~second)):
-        assert alike(a, b) == are_one
-
-
-def test_two_small_groups_of_a_large_class_are_both_found() -> None:
-    random = np.random.default_rng(0)
-    labels = np.repeat(np.arange(3), 4_000)
-    x = random.normal(size=(len(labels), 8)).astype(np.float32)
-    x[:, :2] += 8 * np.eye(3, 2)[labels]
-    for group, direction, shift in ((slice(0, 15), 4, 30), (slice(15, 30), 5, 15)):
-        x[group, direction] += shift
-    found = find_groups({"all": x}, labels, 3)
-    for group in (slice(0, 15), slice(15, 30)):
-        members = np.zeros(len(x), dtype=bool)
-        members[group] = True
-        assert any((one.members == members).all() for one in found)
