@@ -28,8 +28,8 @@ class Group(NamedTuple):
     ``members``: (n,), bool. ``places``: (n,), how far each sample is on the way from the median of the rest (0) to that of
     the group (1). ``cut``: members have a larger place. ``evidence``: how clearly the group stands apart from everyone,
     also from the samples of all other classes. ``within``: how clearly it stands apart from the rest of its class alone.
-    ``label``: the class in which it was found first. ``classes``: those of its members, in order. ``border``: how clearly it
-    and the rest of its class lie apart, in nats, whichever of both is the group.
+    ``label``: the class in which it was found first. ``classes``: those of its members, in order. ``border``: how clearly
+    it and the rest of its class lie apart, in nats, whichever of both is the group.
     """
 
     members: np.ndarray
