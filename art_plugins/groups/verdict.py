@@ -187,7 +187,7 @@ def _in_order(groups: Sequence[Group], first: Sequence[_Answers], resemble_other
     side. A side whose members resemble the other side has the same content, and keeps its place.
 
     Several splits of a class may have the content of many classes. How clearly a group stands apart from the rest of its
-    class is more evidence then, since it says where the border is.
+    class is more evidence then, since it says where the border is. Content that is proven says no more by being surer.
     """
     is_proven = [as_p_value(one.content) <= fpr for one in first]
 
@@ -199,8 +199,9 @@ def _in_order(groups: Sequence[Group], first: Sequence[_Answers], resemble_other
         return any((own.members & other.members).sum() <= NEARLY_ALIKE * own.members.sum() for other in rivals)
 
     def strength(place: int) -> float:
-        border = groups[place].border / NULL_SCALE if is_proven[place] else 0.0
-        return max(first[place]) + border
+        if not is_proven[place]:
+            return max(first[place])
+        return max(first[place].apart, -float(np.log(fpr))) + groups[place].border / NULL_SCALE
 
     return sorted(range(len(groups)), key=lambda place: (is_clean_side(place), -strength(place)))
 

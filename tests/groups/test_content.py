@@ -367,9 +367,11 @@ def test_of_the_groups_whose_content_is_proven_the_one_with_the_clearest_border_
     foreign = [False] * 3
     assert _in_order(groups, [proven] * 3, foreign, 0.01) == [2, 1, 0]
     assert _in_order(groups, [unproven] * 3, foreign, 0.01) == [0, 1, 2]
+    surer = _Answers(-1.0, 100.0)  # its content is no more than proven
+    assert _in_order(groups, [surer, surer, proven], foreign, 0.01)[0] == 2
     in_scales = (clearer.clearness - clear.clearness) / NULL_SCALE
     for more, first in ((0.9, 2), (1.1, 1)):
-        answers = [proven, _Answers(-1.0, 8.0 + more * in_scales), proven]
-        assert _in_order(groups, answers, foreign, 0.01)[0] == first
+        apart = _Answers(-np.log(0.01) + more * in_scales, 8.0)
+        assert _in_order(groups, [proven, apart, proven], foreign, 0.01)[0] == first
     also_apart = _Answers(30.0, 8.0)
     assert _in_order(groups, [also_apart, proven, proven], foreign, 0.01) == [0, 2, 1]
