@@ -186,8 +186,9 @@ def _in_order(groups: Sequence[Group], first: Sequence[_Answers], resemble_other
     mostly resembles others (``resemble_others``, for each group) without being the content of many, the latter is the clean
     side. A side whose members resemble the other side has the same content, and keeps its place.
 
-    Several splits of a class may have the content of many classes. How clearly a group stands apart from the rest of its
-    class is more evidence then, since it says where the border is. Content that is proven says no more by being surer.
+    Several splits of a class may have the content of many classes. They come together, in the place of the one with the
+    most evidence, and the one with the clearest border first: it says best where the poison ends. Content that is proven
+    says no more of it by being surer.
     """
     is_proven = [as_p_value(one.content) <= fpr for one in first]
 
@@ -199,11 +200,16 @@ def _in_order(groups: Sequence[Group], first: Sequence[_Answers], resemble_other
         return any((own.members & other.members).sum() <= NEARLY_ALIKE * own.members.sum() for other in rivals)
 
     def strength(place: int) -> float:
-        if not is_proven[place]:
-            return max(first[place])
-        return max(first[place].apart, -float(np.log(fpr))) + groups[place].border / NULL_SCALE
+        return max(first[place]) + (groups[place].within.clearness / NULL_SCALE if is_proven[place] else 0.0)
 
-    return sorted(range(len(groups)), key=lambda place: (is_clean_side(place), -strength(place)))
+    def key(place: int) -> tuple[bool, float, float]:
+        if not is_proven[place]:
+            return is_clean_side(place), -strength(place), 0.0
+        own = groups[place].classes
+        rivals = [one for one, proven in enumerate(is_proven) if proven and groups[one].classes == own]
+        return False, -max(map(strength, rivals)), -groups[place].border
+
+    return sorted(range(len(groups)), key=key)
 
 
 class _Tests:

@@ -362,16 +362,17 @@ def test_of_the_groups_whose_content_is_proven_the_one_with_the_clearest_border_
     nothing, clear, clearer = (Evidence(20.0, np.exp(-nats), 20, 0.3) for nats in (0, 1, 2))
     parts = [group_of((y == 0) & (np.arange(len(y)) % 3 == part), y) for part in range(3)]
     borders = [nothing, clear, clearer]
-    groups = [part._replace(evidence=nothing, border=one.clearness) for part, one in zip(parts, borders, strict=True)]
+    groups = [
+        part._replace(evidence=nothing, within=one, border=one.clearness) for part, one in zip(parts, borders, strict=True)
+    ]
     proven, unproven = _Answers(-1.0, 8.0), _Answers(8.0, -1.0)
     foreign = [False] * 3
     assert _in_order(groups, [proven] * 3, foreign, 0.01) == [2, 1, 0]
     assert _in_order(groups, [unproven] * 3, foreign, 0.01) == [0, 1, 2]
     surer = _Answers(-1.0, 100.0)  # its content is no more than proven
-    assert _in_order(groups, [surer, surer, proven], foreign, 0.01)[0] == 2
-    in_scales = (clearer.clearness - clear.clearness) / NULL_SCALE
-    for more, first in ((0.9, 2), (1.1, 1)):
-        apart = _Answers(-np.log(0.01) + more * in_scales, 8.0)
-        assert _in_order(groups, [proven, apart, proven], foreign, 0.01)[0] == first
-    also_apart = _Answers(30.0, 8.0)
-    assert _in_order(groups, [also_apart, proven, proven], foreign, 0.01) == [0, 2, 1]
+    assert _in_order(groups, [surer, proven, proven], foreign, 0.01) == [2, 1, 0]
+    among = clearer.clearness / NULL_SCALE + 8  # the evidence of the last group
+    for apart, order in ((among - 0.1, [2, 1, 0]), (among + 0.1, [0, 2, 1])):
+        assert _in_order(groups, [_Answers(apart, -1.0), proven, proven], foreign, 0.01) == order
+    others = [groups[0]._replace(classes=[1]), *groups[1:]]
+    assert _in_order(others, [surer, proven, proven], foreign, 0.01) == [0, 2, 1]

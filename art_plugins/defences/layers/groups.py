@@ -108,8 +108,7 @@ def find_poison(
             "missed more easily here. A filter that takes trusted samples is the better one, if you have some.",
             n_classes,
         )
-    # All rows at once would be a copy.
-    views = dict(seen.views) if len(rows) == len(x) else {name: view[rows] for name, view in seen.views.items()}
+    views = {name: view if len(rows) == len(x) else view[rows] for name, view in seen.views.items()}
     random_state = how.get("random_state", 0)
     groups = find_groups(views, labels[rows], nb_classes, random_state, rows >= n) if views else []
     of_content = [name for name in views if name.rpartition(" ")[0] in content_layers]

@@ -55,10 +55,10 @@ def train_on(
     the disk, in a temporary file.
 
     :param pictures: (n, C, H, W), 0 to 1; may be a ``numpy.memmap``.
-    :param labels: Of the pictures of ``rows``, (m,).
+    :param labels: Labels of the pictures of ``rows``, (m,).
     :param training: Network and learning rate.
     :param title: What the training is for, for the progress.
-    :param rows: Which pictures it may see, (m,); ``None``: all.
+    :param rows: Rows of the pictures that it may see, (m,); ``None``: all.
     :param how: ``precision``, ``random_state`` and ``verbose`` of the training.
     :return: An ART ``PyTorchClassifier``.
     """
