@@ -18,9 +18,9 @@ from art_plugins.statistics.outlying import LEAST
 # network of three convolutions without normalisation, narrow residual networks), the clearest groups had a clearness of
 # 12.3, 12.3, 9.8, 7.6, 6.6, ... The first three are of Fashion-MNIST; the 9.8 is a half of the bags. The scale was chosen
 # when that was the largest of 230 classes of Fashion-MNIST: one of them in 230 reaches it with a scale of 9.8 / ln(230) =
-# 1.8, and the scale is a little more. Both 12.3 came afterwards. The smallest scale at which none of them is improbable (.05)
-# is 1.52, on Fashion-MNIST alone 1.88; the other data sets need 1.04 at most. tests/groups/test_null.py prints these, and
-# holds draws of 30 to 500 samples.
+# 1.8, and the scale is a little more. Both 12.3 came afterwards. The smallest scale at which none of them is improbable
+# (.05) is 1.52, on Fashion-MNIST alone 1.88; the other data sets need 1.04 at most. tests/groups/test_null.py prints these,
+# and holds draws of 30 to 500 samples.
 NULL_SCALE = 1.9
 TINY = 1e-300
 
