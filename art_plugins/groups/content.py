@@ -162,13 +162,12 @@ class Contents:
         Tell of each group whether its members mostly resemble other classes, if the group is left out. Where the neighbours
         are no judges, every group may do so.
         """
-        return [not self._are_asked or self.of(index).foreign > 0.5 for index in range(len(self._groups))]
+        return [not self._are_asked or _least(parts).foreign > 0.5 for parts in self._parts]
 
     def of(self, index: int) -> Content:
         """Give the content of a group; of several classes' groups that of the class with the lowest score."""
         surest = min(self._answers(index, self._groups[index]))
-        of_class = min(self._parts[index], key=lambda part: part.score)
-        return of_class._replace(drawn_from=float(-np.expm1(-surest[1])))
+        return _least(self._parts[index])._replace(drawn_from=float(-np.expm1(-surest[1])))
 
     def p_value(self, index: int, group: Group, aside: np.ndarray | None = None) -> float:
         """
@@ -201,6 +200,10 @@ class Contents:
             excess = self._mixtures.excess(np.flatnonzero(own & group.members), np.flatnonzero(own & ~group.members), label)
             found.append(by_how_much(excess, 0.0))
         return found
+
+
+def _least(parts: Sequence[Content]) -> Content:
+    return min(parts, key=lambda part: part.score)
 
 
 def _scores(parts: Sequence[Content]) -> list[float]:

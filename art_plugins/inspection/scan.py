@@ -45,7 +45,7 @@ from art_plugins.inspection.suspect_rows import suspect_rows, suspects_csv
 from art_plugins.optional import import_optional
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
-LONGEST_TRAINING_S = 10**6
+LONGEST_TRAINING_S = 10**6  # longer than any, so that no process ends while it waits for one
 FROM_THE_FOLDER = ("sample_rate_hz", "channels_first")
 
 

@@ -46,6 +46,8 @@ def train_on(
     training: ImageTraining,
     title: str,
     rows: np.ndarray | None = None,
+    *,
+    verbose: bool = True,
     **how: Any,
 ) -> Any:
     """
@@ -59,20 +61,19 @@ def train_on(
     :param training: Network and learning rate.
     :param title: What the training is for, for the progress.
     :param rows: Rows of the pictures that it may see, (m,); ``None``: all.
-    :param how: ``precision``, ``random_state`` and ``verbose`` of the training.
+    :param how: ``precision`` and ``random_state`` of the training.
     :return: An ART ``PyTorchClassifier``.
     """
-    seed, verbose = how.get("random_state", 0), how.get("verbose", True)
+    training = replace(training, **how)
     rows = np.arange(len(pictures)) if rows is None else rows
     most = min(MOST_SEEN, max(1, MOST_BYTES // pictures[0].nbytes))
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
+    drawn = np.sort(np.random.default_rng(training.random_state).permutation(len(rows))[:most])
     rows, labels = rows[drawn], labels[drawn]
     nb_epochs = int(np.clip(MOST_SEEN // len(rows), 1, MOST_EPOCHS))
     if verbose and sys.stderr.isatty():
         sys.stderr.write(f"{title}: {nb_epochs} epochs of {len(rows):,} samples\n")
     augment = training.augment if min(pictures.shape[2:]) >= LEAST_CROPPED else False
     training = replace(training, augment=augment, nb_epochs=nb_epochs)
-    training = replace(training, precision=how.get("precision", training.precision), random_state=seed)
     seen = scratch_array((len(rows), *pictures.shape[1:]), np.float32, "The pictures that a network learns from need")
     for start in range(0, len(rows), AT_ONCE):
         seen[start : start + AT_ONCE] = pictures[rows[start : start + AT_ONCE]]
