@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from art_plugins.defences.layerwise import LayerwiseFeatureDefence
     from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
     from art_plugins.features.autoencoder import Autoencoder
-    from art_plugins.features.autoencoder_settings import AutoencoderSettings
+    from art_plugins.features.vae.settings import AutoencoderSettings
     from art_plugins.triggers.found import Inversion
     from art_plugins.triggers.inversion import invert_triggers
 
@@ -82,7 +82,7 @@ _HOMES = {
     "TED": "art_plugins.baselines.detectors.ted",
     "ActivationClustering": "art_plugins.baselines.art_filters",
     "Autoencoder": "art_plugins.features.autoencoder",
-    "AutoencoderSettings": "art_plugins.features.autoencoder_settings",
+    "AutoencoderSettings": "art_plugins.features.vae.settings",
     "BaDExpert": "art_plugins.baselines.detectors.bad_expert",
     "Beatrix": "art_plugins.baselines.detectors.beatrix",
     "CognitiveDistillation": "art_plugins.baselines.detectors.cognitive_distillation",

@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 from art_plugins import Autoencoder, VAELatentDefence
 from art_plugins.attacks.poisoning import PoisonedData
 from art_plugins.attacks.tasks import speech_commands_task
-from art_plugins.features.vae.training import make_fabric
+from art_plugins.features.devices import make_fabric
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from art_plugins.attacks.networks import NETWORKS
 from art_plugins.attacks.poisoning import PoisonedData
 from art_plugins.attacks.training_loop import IMAGE_TRAINING, ImageTraining, run_epochs
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.vae.training import make_fabric, seeded
+from art_plugins.features.devices import make_fabric
+from art_plugins.features.vae.training import seeded
 from art_plugins.statistics.labels import class_labels
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from art_plugins.attacks.poisoning import PoisonedData, all_to_one
 from art_plugins.attacks.training_loop import IMAGE_TRAINING, ImageTraining, run_epochs
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import torch_module
-from art_plugins.features.vae.training import make_fabric, seeded
+from art_plugins.features.devices import make_fabric
+from art_plugins.features.vae.training import seeded
 from art_plugins.triggers.input_aware import InputAwareTrigger, TriggerGenerator, stamp
 
 if TYPE_CHECKING:

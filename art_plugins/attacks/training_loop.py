@@ -30,7 +30,7 @@ class Training:
     :param nb_epochs: Number of training epochs; 0 gives an untrained network.
     :param learning_rate: Highest learning rate of the schedule, see :func:`rate_factor`.
     :param precision: Number format of the training, ``"32-true"`` or ``"bf16-mixed"`` (2.5 times faster where the CPU has
-        it); the trained classifier itself has 32 bits.
+        it, and the same as ``"32-true"`` where not); the trained classifier itself has 32 bits.
     :param random_state: Random seed of the weights, the order of the samples and the augmentation. The global generators
         are not touched.
     """

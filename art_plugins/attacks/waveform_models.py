@@ -11,7 +11,8 @@ from torch.nn import functional
 from art_plugins.attacks.networks import NETWORKS, Compression, STFTMagnitude
 from art_plugins.attacks.training_loop import WAVEFORM_TRAINING, Training, run_epochs
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.vae.training import make_fabric, seeded
+from art_plugins.features.devices import make_fabric
+from art_plugins.features.vae.training import seeded
 from art_plugins.statistics.labels import class_labels
 
 

@@ -216,7 +216,7 @@ def ablation(
     from art_plugins.evaluation.running.runs import Recording
     from art_plugins.evaluation.running.workers import Workers
     from art_plugins.evaluation.sweep import SweepPlan, check_sweep
-    from art_plugins.features.vae.training import make_fabric
+    from art_plugins.features.devices import make_fabric
     from art_plugins.reports.studies.ablation_tables import ablation_tables
     from art_plugins.triggers.sounds import armory_sound
 

@@ -52,7 +52,12 @@ Cap = Annotated[int, typer.Option(min=1, help="Use at most so many training samp
 Seeds = Annotated[
     list[int], typer.Option("--seed", min=0, help="Number that fixes the random draws; repeat the option for several runs.")
 ]
-Precision = Annotated[str, typer.Option(help="Number format of the autoencoder's training: 32-true or bf16-mixed.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Number format of the autoencoder's training: 32-true or bf16-mixed (32 bits where the processor lacks it)."
+    ),
+]
 Width = Annotated[int | None, typer.Option(min=1, help="Channels of the network's first stage; default: by network.")]
 NetworkEpochs = Annotated[int | None, typer.Option(min=1, help="Training epochs of the network; default: by network.")]
 Download = Annotated[bool, typer.Option("--download", help="Download MNIST or CIFAR-10 to --root where they are missing.")]

@@ -46,7 +46,7 @@ def pretrain(
         raise InvalidInputError(f"--out {out} must be the path of a file that does not end in .json; the card does.")
     from art_plugins.attacks.datasets.speech_commands import pretraining_clips
     from art_plugins.features.autoencoder import Autoencoder
-    from art_plugins.features.autoencoder_settings import AutoencoderSettings
+    from art_plugins.features.vae.settings import AutoencoderSettings
     from art_plugins.optional import import_optional
     from art_plugins.storage import write_json
 

@@ -16,12 +16,13 @@ from art_plugins.defences.latents.report import json_value, latent_report
 from art_plugins.defences.latents.sounds import evidence_of, search_sounds, united
 from art_plugins.errors import InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import KINDS, AutoencoderSettings
+from art_plugins.features.devices import PRECISIONS, make_fabric
 from art_plugins.features.encodings import Memory
 from art_plugins.features.resampling import resample_clips
 from art_plugins.features.sample_shapes import infer_kind, spectrogram_notice
+from art_plugins.features.vae.settings import KINDS, AutoencoderSettings
 from art_plugins.features.vae.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
-from art_plugins.features.vae.training import PRECISIONS, SETTLED, check_training, make_fabric
+from art_plugins.features.vae.training import SETTLED, check_training
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
 from art_plugins.groups.sounds.sound_search import SharedSounds
@@ -114,7 +115,8 @@ class VAELatentDefence(PoisonFilter):
         they have not settled.
     :param batch_size: Number of samples in a training batch.
     :param learning_rate: Learning rate of Adam (Table 1: 1e-3).
-    :param precision: Precision by its name in Lightning, such as ``"32-true"`` or ``"bf16-mixed"``.
+    :param precision: Precision by its name in Lightning, such as ``"32-true"`` or ``"bf16-mixed"``; the latter in 32 bits
+        on a processor that would only imitate bfloat16.
     :param checkpoint: File that keeps the state of the training, so that an interrupted training can continue.
     :param scoring: ``"contrastive"``: each class is compared with the others. ``"paper"``: each class is looked at alone.
     :param nb_dims: Largest number of directions that describe a class (section 4.2: 24).

@@ -15,8 +15,8 @@ from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_na
 from art_plugins.evaluation.running.workers import LOCAL_WORKERS, Workers
 from art_plugins.evaluation.sweep import SweepPlan, run_sweep
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
-from art_plugins.features.vae.training import make_fabric
+from art_plugins.features.devices import make_fabric
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.files.outputs import file_stem
 from art_plugins.reports.record_files import ABLATION
 

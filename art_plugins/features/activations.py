@@ -45,7 +45,8 @@ def stream_activations(
     :param x: Inputs as the classifier takes them, shape (n, ...).
     :param layers: Names from ``classifier.model.named_modules()``; ``""`` is the whole model.
     :param batch_size: Number of inputs in one pass, at least 1.
-    :param precision: ``"32-true"``, or ``"bf16-mixed"`` to run the pass under PyTorch's autocast in bfloat16.
+    :param precision: ``"32-true"``, or ``"bf16-mixed"`` to run the pass under PyTorch's autocast in bfloat16 (in 32
+        bits on a processor that would only imitate it).
     :param of_inputs: Whether the first inputs of the modules are given instead of their outputs.
     :return: The batches. Values that are not finite are given unchanged; a caller must not call such samples clean.
     :raises InvalidInputError: At once for an unknown layer, a bad batch size or precision; in the first batch for a module

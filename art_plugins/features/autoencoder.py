@@ -12,7 +12,7 @@ import torch
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features.autoencoder_settings import KINDS, AutoencoderSettings
+from art_plugins.features.devices import first_device, make_fabric
 from art_plugins.features.sample_shapes import image_shape, infer_kind
 from art_plugins.features.vae import training
 from art_plugins.features.vae.convergence import has_settled, settled_words, steps_per_epoch
@@ -20,6 +20,7 @@ from art_plugins.features.vae.front_end import FrontEnd, batches
 from art_plugins.features.vae.network import AutoencoderNetwork, make_network
 from art_plugins.features.vae.saved import check_front_end, check_state, weight_rules
 from art_plugins.features.vae.sequential import SequentialAutoencoder
+from art_plugins.features.vae.settings import KINDS, AutoencoderSettings
 from art_plugins.file_rules import check_arrays, reading
 from art_plugins.parameters import check_count, plain, shown
 from art_plugins.storage import load_arrays, save_arrays, target_file
@@ -91,7 +92,7 @@ class Autoencoder:
         self.history_, self.steps_per_epoch_ = [], None
         with training.seeded(random_state):
             front_end, network = self._build(x.shape[1:])
-        fabric = fabric or training.make_fabric()
+        fabric = fabric or make_fabric()
         front_end.measure_scale(x, batch_size, fabric.device)
         self.history_ = training.train(
             network,
@@ -167,7 +168,7 @@ class Autoencoder:
                 "Pad, crop or resample the data, or fit another autoencoder."
             )
         check_count("batch_size", plain(batch_size))
-        device = training.first_device()
+        device = first_device()
         network.to(device).eval()
         latents, steps = [], []
         with torch.inference_mode():

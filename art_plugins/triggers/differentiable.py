@@ -17,6 +17,7 @@ from art_plugins.features.classifiers import (
     in_evaluation_mode,
     torch_module,
 )
+from art_plugins.features.devices import computes_mixed
 
 
 class DifferentiableClassifier:
@@ -36,7 +37,7 @@ class DifferentiableClassifier:
                 "use the PyTorch form of that defence."
             )
         self._classifier, self._network = classifier, torch_module(classifier)
-        self.device, self._is_mixed = classifier.device, precision == "bf16-mixed"
+        self.device, self._is_mixed = classifier.device, computes_mixed(precision, classifier.device)
         self.channels_first = bool(classifier.channels_first)
         low, high = classifier.clip_values if classifier.clip_values is not None else (x.min(), x.max())
         self.low, self.range = float(np.min(low)), float(np.max(high)) - float(np.min(low))

@@ -96,7 +96,8 @@ def invert_triggers(
     :param batch_size: Number of images for each class in one step.
     :param threshold: Index above which a class is called a backdoor's target if it also stands apart from the next one.
     :param min_success: Success rate on all clean images that the pattern of a target must reach.
-    :param precision: ``"32-true"``, or ``"bf16-mixed"``: bfloat16, which is faster for larger convolutional networks.
+    :param precision: ``"32-true"``, or ``"bf16-mixed"``: bfloat16, which is faster for larger convolutional networks; 32
+        bits on a processor that would only imitate it.
     :param random_state: Random seed of the trigger inversion.
     :param verbose: Whether progress bars are shown.
     :return: The patterns, indices and decision.

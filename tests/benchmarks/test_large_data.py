@@ -15,8 +15,8 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.encodings import encode_all
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.features.vae.shipped import load_autoencoder
 from art_plugins.files.class_folders import find_class_folders
 from art_plugins.files.folder_data import read_folder

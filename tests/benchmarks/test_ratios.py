@@ -18,9 +18,9 @@ from torch import nn
 from art_plugins.attacks.networks import ResidualBlock, resnet
 from art_plugins.features.activations import collect_activations
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.classifiers import torch_module
 from art_plugins.features.vae.sequential import SequentialAutoencoder
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
 from art_plugins.statistics.peers.quantum_entropy import principal_projections
 from art_plugins.statistics.peers.spectral import spectral_scores

@@ -37,7 +37,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise import LayerwiseFeatureDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.features.vae.training import seeded
 
 pytestmark = pytest.mark.usefixtures("global_generators_untouched")

@@ -17,9 +17,9 @@ from art_plugins.baselines.art_filters import seeded_numpy
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.vae import training
 from art_plugins.features.vae.front_end import FrontEnd
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.features.vae.training import seeded
 from art_plugins.storage import load_arrays, save_arrays
 

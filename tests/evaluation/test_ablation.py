@@ -13,7 +13,7 @@ from art_plugins.evaluation.ablation import VARIANTS, AutoencoderTraining, run_a
 from art_plugins.evaluation.running.runs import Recording
 from art_plugins.evaluation.running.workers import Workers
 from art_plugins.evaluation.sweep import SweepPlan
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.reports.record_files import ABLATION
 from art_plugins.reports.records import record_markdown
 from art_plugins.reports.studies.ablation_tables import ablation_tables

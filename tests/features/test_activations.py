@@ -12,6 +12,7 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.features import devices
 from art_plugins.features.activations import (
     collect_activations,
     hidden_layers,
@@ -354,8 +355,9 @@ def test_stream_activations_batches_are_those_of_the_modules_run_by_hand(classif
 
 
 def test_stream_activations_bfloat16_is_handed_out_as_float32_and_near_the_exact_values(
-    classifier: Any, x: np.ndarray
+    classifier: Any, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(devices, "processor_has_bfloat16", lambda: True)
     exact = next(stream_activations(classifier, x, ["features.0"]))
     rounded = next(stream_activations(classifier, x, ["features.0"], precision="bf16-mixed"))
     for a, b in ((exact.outputs, rounded.outputs), (exact.activations["features.0"], rounded.activations["features.0"])):
@@ -365,7 +367,10 @@ def test_stream_activations_bfloat16_is_handed_out_as_float32_and_near_the_exact
     assert torch.equal(bits, bits.bfloat16().float())
 
 
-def test_stream_activations_bfloat16_is_not_left_on_for_the_caller(classifier: Any, x: np.ndarray) -> None:
+def test_stream_activations_bfloat16_is_not_left_on_for_the_caller(
+    classifier: Any, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "processor_has_bfloat16", lambda: True)
     for batch in stream_activations(classifier, x, ["features.0"], batch_size=4, precision="bf16-mixed"):
         assert not torch.is_autocast_enabled("cpu")
         assert torch.is_grad_enabled()

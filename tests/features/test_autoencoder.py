@@ -9,9 +9,9 @@ import torch
 from art_plugins.arrays import check_samples
 from art_plugins.errors import ArtPluginsError, FileFormatError, InvalidInputError, NotFittedError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import KINDS, AutoencoderSettings
 from art_plugins.features.sample_shapes import image_shape, infer_kind
 from art_plugins.features.vae.front_end import FrontEnd
+from art_plugins.features.vae.settings import KINDS, AutoencoderSettings
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 from art_plugins.storage import load_arrays, save_arrays
 

@@ -8,8 +8,8 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features import encodings
 from art_plugins.features import views as views_module
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.encodings import encode_all, frames
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.features.views import (
     MAX_DIMS,
     MAX_WINDOWS,

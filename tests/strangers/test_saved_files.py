@@ -23,7 +23,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
 from art_plugins.errors import ArtPluginsError, FileFormatError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.storage import load_arrays, save_arrays
 from art_plugins.triggers.stamps import AdditiveTrigger, MaskedTrigger
 

@@ -13,9 +13,9 @@ from art_plugins.attacks.poisoning import poison
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.vae import training
 from art_plugins.features.vae.convergence import has_settled
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 from art_plugins.features.vae.training import SETTLED
 from art_plugins.storage import load_arrays

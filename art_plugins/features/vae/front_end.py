@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.sample_shapes import has_channels_first, image_shape, without_lone_channel
 from art_plugins.features.vae.sequential import SHRINK
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 
 LARGEST = 1e30  # of a value: squares of some of them are still numbers of single precision when they have been scaled

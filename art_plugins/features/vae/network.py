@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
 from art_plugins.features.vae.convolutional import ConvolutionalAutoencoder
 from art_plugins.features.vae.front_end import FrontEnd
 from art_plugins.features.vae.sequential import SHRINK, SequentialAutoencoder
+from art_plugins.features.vae.settings import AutoencoderSettings
 
 AutoencoderNetwork = SequentialAutoencoder | ConvolutionalAutoencoder
 

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.features.devices import make_fabric
 from art_plugins.features.vae.convergence import has_settled, leaves_one_out, most_epochs, steps_per_epoch
-from art_plugins.parameters import check_choice, check_count, check_learning_rate, shown
+from art_plugins.parameters import check_count, check_learning_rate, shown
 from art_plugins.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 SETTLED = "settled"
 MOST_EPOCHS = 10**6  # what nb_epochs may be; more is a mistake
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
 
 
 class Rows(Dataset[Tensor]):
@@ -51,25 +51,6 @@ def seeded(random_state: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(random_state)
         yield
-
-
-def make_fabric(precision: str = "32-true") -> Fabric:
-    """
-    One device: the first accelerator that is there, else the CPU.
-
-    :raises InvalidInputError: For an unknown precision.
-    """
-    from lightning.fabric import Fabric  # it takes a second, and who trains nothing has no use for it
-
-    check_choice("precision", precision, PRECISIONS)
-    return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
-
-
-def first_device() -> torch.device:
-    """Give the device that :func:`make_fabric` chooses, without the seconds that the import of Lightning takes."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", 0)
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def train(

@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_images
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.latents.images import N_IMAGE_VERDICTS, patch_reports, patch_warnings
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.triggers.patterns import random_patch
 

@@ -13,7 +13,7 @@ from art_plugins.attacks.datasets.synthetic_speech import CONSONANTS, SAMPLE_RAT
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.defences.latents.sounds import N_VERDICTS, evidence_of, sound_reports, sound_warnings, united
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.statistics.latents.latent_classes import LatentClasses
 from art_plugins.triggers.sound_styles import Echo

@@ -14,7 +14,7 @@ import safetensors
 
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.features.autoencoder import Autoencoder
-from art_plugins.features.autoencoder_settings import AutoencoderSettings
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.features.vae.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
 
 MOST_BYTES = 3e6
