@@ -85,8 +85,9 @@ class Inversion(NamedTuple):
 
     If a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the target.
     Their indices compare the norms relative to :func:`~art_plugins.triggers.searching.distances.source_distances`.
-    ``source_class`` is the class whose pattern is far smaller than those of the other sources, or ``None`` if the backdoor
-    works for all classes. If there is such a class, ``kind``, ``success_rate`` and ``trigger`` belong to its pattern.
+    ``source_class`` is the class whose pattern is far smaller than those of the other sources, and further out than the
+    target's pattern for all classes is; or ``None`` if the backdoor works for all classes. If there is such a class,
+    ``kind``, ``success_rate`` and ``trigger`` belong to its pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]

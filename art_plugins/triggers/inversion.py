@@ -59,7 +59,7 @@ KINDS = ("patch", "additive")
 INVERSION_PRECISIONS = ("32-true", "bf16-mixed")
 MIN_CLASSES = 2
 MOST_BATCH = 100_000  # largest number of images for each class in one step
-SOURCE_THRESHOLD = 4.2  # index above which a backdoor is said to work for one source class only
+SOURCE_THRESHOLD = 4.2  # least index from which a backdoor is said to work for one source class only
 
 
 def invert_triggers(
@@ -123,8 +123,14 @@ def invert_triggers(
 
 
 def _with_trigger(found: Inversion) -> Inversion:
-    """Add the source class, if the backdoor has a single one, and the kind and success rate of the best pattern."""
-    source_class = highest(combined_index([one.anomaly_index for one in found.by_source]), SOURCE_THRESHOLD)
+    """
+    Add the source class, if the backdoor has a single one, and the kind and success rate of the best pattern.
+
+    If the pattern that works for all classes is further out than that of any single one, the backdoor works for all.
+    """
+    of_sources = combined_index([one.anomaly_index for one in found.by_source])
+    of_all = found.anomaly_index[found.target_class]
+    source_class = highest(of_sources, max(SOURCE_THRESHOLD, float(of_all)))
     if source_class is None:
         chosen, row = found.inverted, found.target_class
     else:

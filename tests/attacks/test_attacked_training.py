@@ -105,9 +105,9 @@ def test_a_vision_transformer_is_trained_by_adam_and_every_other_network_by_mome
     assert optimiser.defaults["momentum"] == 0.9
 
 
-# Trigger, sources, share of the whole set, and the least success that is asserted. The adversarial clean-label attack
-# reaches .73 on half of a class of 1,000 images; its authors have 5,000. The adaptive patch reaches .75 to .81, as the
-# arithmetic of one processor or another rounds.
+# Trigger, sources, share of the whole set, and the least success that is asserted. Two attacks hang on how the arithmetic of
+# a processor rounds: with 80 % of a class of 1,000 images (its authors have 5,000) the adversarial clean-label attack reached
+# .55 and .94 with two seeds, and the adaptive patch .92 and .88. A model that saw no trigger gives at most a tenth.
 WORKING = [
     ("white_box", "multi", 0.05, 0.8),
     ("random_patch", "multi", 0.05, 0.8),
@@ -118,9 +118,9 @@ WORKING = [
     ("sig", "multi", 0.05, 0.8),
     ("blended", "multi", 0.05, 0.8),
     ("warp", "multi", 0.10, 0.8),
-    ("four_corners", "adversarial", 0.05, 0.6),
+    ("four_corners", "adversarial", 0.08, 0.3),
     ("adaptive_blend", "multi", 0.05, 0.8),
-    ("adaptive_patch", "multi", 0.05, 0.65),
+    ("adaptive_patch", "multi", 0.08, 0.7),
 ]
 
 
