@@ -274,7 +274,7 @@ class Autoencoder:
             autoencoder.history_ = [dict(losses) for losses in state["history"]]
             steps = state.get("steps_per_epoch")  # files of earlier releases have none
             autoencoder.steps_per_epoch_ = None if steps is None else max(1, int(steps))
-            network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+            network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in arrays.items()})
             network.eval()
         return autoencoder
 
