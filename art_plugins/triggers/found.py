@@ -85,9 +85,10 @@ class Inversion(NamedTuple):
 
     If a backdoor was found, ``by_source`` holds for each kind the patterns that send one source class alone to the target.
     Their indices compare the norms relative to :func:`~art_plugins.triggers.searching.distances.source_distances`.
-    ``source_class`` is the class whose pattern is far smaller than those of the other sources, and further out than the
-    target's pattern for all classes is; or ``None`` if the backdoor works for all classes. If there is such a class,
-    ``kind``, ``success_rate`` and ``trigger`` belong to its pattern.
+    ``source_class`` is the class whose pattern is far smaller than those of the other sources, or ``None`` if the backdoor
+    works for all classes. It is ``None`` too if the pattern for all classes is far out by itself (:func:`is_far_out`): then
+    the backdoor needs no single source. If there is such a class, ``kind``, ``success_rate`` and ``trigger`` belong to its
+    pattern.
     """
 
     inverted: tuple[InvertedTriggers, ...]
@@ -198,10 +199,14 @@ def accused_class(index: np.ndarray, threshold: float) -> int | None:
     label = highest(index, threshold)
     if label is None:
         return None
-    is_alone = index[label] >= NULL_SCALE * np.log(len(index) / ALONE_RATE)
     n_above = min(int((index > threshold).sum()), _most_together(len(index)))
     stand_apart = gaps_below(index)[:n_above] >= GAP_SCALE * np.log(1 / GAP_RATE)
-    return label if is_alone or stand_apart.any() else None
+    return label if is_far_out(index, label) or stand_apart.any() else None
+
+
+def is_far_out(index: np.ndarray, label: int) -> bool:
+    """Say whether the index of a class is so high that at most 1 in 100 clean models has such an index."""
+    return bool(index[label] >= NULL_SCALE * np.log(len(index) / ALONE_RATE))
 
 
 def _most_together(nb_classes: int) -> int:

@@ -47,7 +47,7 @@ from art_plugins.parameters import check_choice, check_count, check_number, plai
 from art_plugins.statistics.labels import class_labels
 from art_plugins.statistics.outliers import combined_index, highest, strongest_index
 from art_plugins.triggers.differentiable import DifferentiableClassifier
-from art_plugins.triggers.found import THRESHOLD, Inversion, InvertedTriggers, accused_class
+from art_plugins.triggers.found import THRESHOLD, Inversion, InvertedTriggers, accused_class, is_far_out
 from art_plugins.triggers.searching.distances import expected_distances, source_distances
 from art_plugins.triggers.searching.inverted import invert_patterns
 from art_plugins.triggers.searching.screening import screen
@@ -59,7 +59,7 @@ KINDS = ("patch", "additive")
 INVERSION_PRECISIONS = ("32-true", "bf16-mixed")
 MIN_CLASSES = 2
 MOST_BATCH = 100_000  # largest number of images for each class in one step
-SOURCE_THRESHOLD = 4.2  # least index from which a backdoor is said to work for one source class only
+SOURCE_THRESHOLD = 4.2  # index above which a backdoor is said to work for one source class only
 
 
 def invert_triggers(
@@ -119,20 +119,16 @@ def invert_triggers(
         if target_class is None:
             return Inversion(inverted, expected, index, None, None, None)
         by_source = _by_source(model, kinds, images, labels, target_class, len(expected), settings)
-    return _with_trigger(Inversion(inverted, expected, index, target_class, None, None, by_source))
+    return _with_trigger(Inversion(inverted, expected, index, target_class, None, None, by_source), target_class)
 
 
-def _with_trigger(found: Inversion) -> Inversion:
-    """
-    Add the source class, if the backdoor has a single one, and the kind and success rate of the best pattern.
-
-    If the pattern that works for all classes is further out than that of any single one, the backdoor works for all.
-    """
-    of_sources = combined_index([one.anomaly_index for one in found.by_source])
-    of_all = found.anomaly_index[found.target_class]
-    source_class = highest(of_sources, max(SOURCE_THRESHOLD, float(of_all)))
+def _with_trigger(found: Inversion, target: int) -> Inversion:
+    """Add the source class, if the backdoor has a single one, and the kind and success rate of the best pattern."""
+    source_class = highest(combined_index([one.anomaly_index for one in found.by_source]), SOURCE_THRESHOLD)
+    if is_far_out(found.anomaly_index, target):
+        source_class = None  # the pattern for all classes is small, as none is where the backdoor needs its source
     if source_class is None:
-        chosen, row = found.inverted, found.target_class
+        chosen, row = found.inverted, target
     else:
         chosen, row = found.by_source, source_class
     best = max(chosen, key=lambda one: float(np.nan_to_num(one.anomaly_index[row], nan=-np.inf)))
