@@ -11,6 +11,7 @@ import torch
 
 from armory_scenarios import models
 from art_plugins.errors import FileFormatError, InvalidInputError
+from art_plugins.features import devices
 
 IMAGES: dict[str, Any] = {"network": "lenet5", "input_shape": [1, 28, 28], "nb_classes": 3}
 
@@ -62,7 +63,8 @@ def test_fit_again_starts_anew(cache: Path) -> None:
     np.testing.assert_array_equal(weights(classifier), first)
 
 
-def test_fit_in_bfloat16_is_another_training(cache: Path) -> None:
+def test_fit_in_bfloat16_is_another_training(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "processor_has_bfloat16", lambda: True)
     classifier = models.get_art_model(IMAGES, {"learning_rate": 0.05, "precision": "bf16-mixed"})
     classifier.fit(*small_set(), batch_size=10, nb_epochs=2)
     other = models.get_art_model(IMAGES, {"learning_rate": 0.05})
