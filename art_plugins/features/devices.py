@@ -25,7 +25,7 @@ def make_fabric(precision: str = "32-true") -> Fabric:
     from lightning.fabric import Fabric  # it takes a second, and who trains nothing has no use for it
 
     check_choice("precision", precision, PRECISIONS)
-    # Of half precision Lightning computes in bfloat16 on a CPU.
+    # On a CPU, Lightning computes "16-mixed" in bfloat16 too.
     if precision in ("16-mixed", MIXED) and not computes_mixed(MIXED, first_device()):
         precision = "32-true"
     return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
@@ -42,11 +42,12 @@ def computes_mixed(precision: str, device: torch.device) -> bool:
     """
     Whether a device computes in bfloat16 where that is asked for.
 
-    A processor without instructions for it imitates bfloat16, which takes about ten times as long as 32 bits and gives less
-    exact results. So it computes in 32 bits.
+    A processor without instructions for it imitates bfloat16. That takes several times as long as 32 bits, and the results
+    are less exact. So such a processor computes in 32 bits.
 
     :param precision: Name of a number format; only ``"bf16-mixed"`` asks for it.
-    :param device: Where it is computed.
+    :param device: The device that computes.
+    :return: ``False`` means that it computes in 32 bits.
     """
     return precision == MIXED and (device.type != "cpu" or processor_has_bfloat16())
 

@@ -105,9 +105,9 @@ def test_a_vision_transformer_is_trained_by_adam_and_every_other_network_by_mome
     assert optimiser.defaults["momentum"] == 0.9
 
 
-# Trigger, sources, share of the whole set, and the least success that is asserted. Two attacks hang on how a processor
-# rounds: with 80 % of a class of 1,000 images (its authors have 5,000) the adversarial clean-label attack reached .55 and
-# .94 with two seeds, and with 8 % of the set the adaptive patch reached .92 and .88.
+# Trigger, sources, share of the whole set, and the least success that is asserted. Less is asked of two attacks, because
+# the rounding of a processor changes their success much: the adversarial clean-label attack, which has 80 % of a class of
+# 1,000 images where its authors have 5,000, and the adaptive patch.
 WORKING = [
     ("white_box", "multi", 0.05, 0.8),
     ("random_patch", "multi", 0.05, 0.8),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ def test_autoencoder_saved_and_loaded_encodes_equally(make, data, kind, tmp_path
     assert loaded.settings == autoencoder.settings
     assert loaded.history_ == autoencoder.history_
     assert loaded.is_fitted
+
+
+def test_autoencoder_of_arrays_that_cannot_be_written_says_nothing_of_it(make, data):
+    """Worker processes get such arrays."""
+    autoencoder = make("spectrogram").fit(data["spectrogram"], **FAST)
+    arrays, settings = autoencoder.state_arrays(), autoencoder.state_settings()
+    for array in arrays.values():
+        array.setflags(write=False)
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read = Autoencoder.from_state(arrays, settings)
+    finally:
+        torch.set_warn_always(False)
+    assert read.is_fitted
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from art_plugins.triggers.found import (
     THRESHOLD,
     accused_class,
     false_alarm_rate,
+    is_far_out,
 )
 from art_plugins.triggers.searching.forms import FORMS
 
@@ -91,6 +92,16 @@ def test_gap_does_not_grow_with_the_number_of_classes_as_the_theory_says():
     for n_classes in (5, 50, 500):
         gaps = np.array([gaps_below(random.exponential(size=n_classes))[:3] for _ in range(2_000)])
         np.testing.assert_allclose(gaps.mean(axis=0), [1, 1 / 2, 1 / 3], rtol=0.1)
+
+
+def test_true_single_sources_of_the_records_keep_theirs():
+    """A pattern for all classes that is far out by itself rules a single source out; of these models none is."""
+    runs = [run for _, run in (one.values for one in inversions()) if run["case"]["sources"] == "single"]
+    named = [run for run in runs if run["inversion"]["source_class"] is not None]
+    assert len(named) >= 2
+    for run in named:
+        assert run["inversion"]["source_class"] == 0
+        assert not is_far_out(index_of(run), run["target"])
 
 
 def test_gaps_by_hand():
