@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import layer_modules, torch_module
-from art_plugins.features.forward_pass import PRECISIONS, hooks, run_batch
+from art_plugins.features.devices import PASS_PRECISIONS
+from art_plugins.features.forward_pass import hooks, run_batch
 from art_plugins.features.watched_modules import ActivationBatch, checked_batch_size, store_rows, watch
+from art_plugins.parameters import check_choice
 
 __all__ = [
     "ActivationBatch",
@@ -54,8 +56,7 @@ def stream_activations(
     """
     watched = _modules(classifier, layers)
     checked_batch_size(batch_size)
-    if precision not in PRECISIONS:
-        raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}; received {precision!r}.")
+    check_choice("precision", precision, PASS_PRECISIONS)
     return watch(classifier, x, watched, batch_size, precision, of_inputs)
 
 

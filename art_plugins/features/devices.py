@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
 MIXED = "bf16-mixed"
+PASS_PRECISIONS = ("32-true", MIXED)  # of a pass through a trained network
 
 
 def make_fabric(precision: str = "32-true") -> Fabric:

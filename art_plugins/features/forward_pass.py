@@ -14,8 +14,6 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.classifiers import evaluating, forward, preprocessed, torch_module
 from art_plugins.features.devices import computes_mixed
 
-PRECISIONS = ("32-true", "bf16-mixed")
-
 
 @contextmanager
 def hooks(handles: list[Any]) -> Iterator[None]:
@@ -33,7 +31,7 @@ def run_batch(classifier: Any, x: np.ndarray, precision: str = "32-true") -> Any
 
     :param x: Inputs as the classifier takes them, (B, ...), of any real type. The preprocessing of ART and the processor of
         Hugging Face are applied.
-    :param precision: One of ``PRECISIONS``. A processor that would only imitate bfloat16 computes in 32 bits.
+    :param precision: One of ``PASS_PRECISIONS``. A processor that would only imitate bfloat16 computes in 32 bits.
     :return: The output of the network, as its ``forward`` gives it.
     """
     network = torch_module(classifier)

@@ -26,7 +26,7 @@ class DifferentiableClassifier:
 
     :param classifier: ART ``PyTorchClassifier``.
     :param x: Images, which give the range if the classifier has no clip values.
-    :param precision: A name in ``INVERSION_PRECISIONS``.
+    :param precision: A name in ``PASS_PRECISIONS``.
     :raises InvalidInputError: If a preprocessing step is not written in PyTorch, or the range is empty or not finite.
     """
 

@@ -41,6 +41,7 @@ from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes, torch_module
+from art_plugins.features.devices import PASS_PRECISIONS
 from art_plugins.features.input_checks import accuracy_warning, check_input_range
 from art_plugins.features.vae.training import seeded
 from art_plugins.parameters import check_choice, check_count, check_number, plain, shown
@@ -56,7 +57,6 @@ from art_plugins.triggers.searching.search import Search, SearchSettings
 logger = logging.getLogger(__name__)
 
 KINDS = ("patch", "additive")
-INVERSION_PRECISIONS = ("32-true", "bf16-mixed")
 MIN_CLASSES = 2
 MOST_BATCH = 100_000  # largest number of images for each class in one step
 SOURCE_THRESHOLD = 4.2  # index above which a backdoor is said to work for one source class only
@@ -229,6 +229,6 @@ def _check(
         raise InvalidInputError(f"kinds must be one or more of {KINDS}, each once; received {shown(kinds)}.")
     check_count("nb_steps", settings.nb_steps)
     check_count("batch_size", settings.batch_size, most=MOST_BATCH)
-    check_choice("precision", precision, INVERSION_PRECISIONS)
+    check_choice("precision", precision, PASS_PRECISIONS)
     check_number("threshold", threshold, above=0)
     check_number("min_success", settings.min_success, above=0, most=1)
