@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 Result = TypeVar("Result")
@@ -23,12 +23,21 @@ def at_once(calls: Iterable[Callable[[], Result]]) -> Iterator[Result]:
     kept = list(calls)
     n_given = 0
     try:
-        for result in _parallel()(delayed(call)() for call in kept):
+        for result in _parallel()(delayed(_alone)(call) for call in kept):
             yield result
             n_given += 1
     except TerminatedWorkerError as error:
         warnings.warn(f"Processes died, so that one computes the rest ({error.__class__.__name__}).", stacklevel=2)
         yield from (call() for call in kept[n_given:])
+
+
+def _alone(call: Callable[[], Result]) -> Result:
+    """
+    Compute a call in this process alone. A worker of Dask or Ray would otherwise hand the small steps inside it, which ask
+    joblib as well, to the cluster once more.
+    """
+    with parallel_config("sequential"):
+        return call()
 
 
 def _parallel() -> Parallel:
