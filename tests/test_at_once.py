@@ -51,13 +51,9 @@ def test_classes_that_two_processes_split_are_those_of_one(random, n_windows, se
     assert alone.poisoned_classes == together.poisoned_classes
 
 
-def n_jobs_of_a_step() -> int:
-    return joblib.effective_n_jobs(None)
-
-
-def test_a_call_hands_none_of_its_own_steps_to_the_workers_again():
-    with joblib.parallel_config("threading", n_jobs=2):
-        assert joblib.effective_n_jobs(None) == 2
-        assert list(at_once([n_jobs_of_a_step] * 3)) == [1, 1, 1]
-    with joblib.parallel_config("loky", n_jobs=2):
-        assert list(at_once([partial(joblib.effective_n_jobs, None)] * 3)) == [1, 1, 1]
+def test_a_worker_of_dask_hands_none_of_its_own_steps_to_the_cluster_again():
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(processes=False, n_workers=1, threads_per_worker=3, dashboard_address=None):
+        with joblib.parallel_config("dask"):
+            assert joblib.effective_n_jobs(None) == 3
+            assert list(at_once([partial(joblib.effective_n_jobs, None)] * 2)) == [1, 1]
