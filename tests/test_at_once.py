@@ -53,7 +53,7 @@ def test_classes_that_two_processes_split_are_those_of_one(random, n_windows, se
 
 def test_a_worker_of_dask_hands_none_of_its_own_steps_to_the_cluster_again():
     distributed = pytest.importorskip("distributed")
-    with distributed.Client(processes=False, n_workers=1, threads_per_worker=3, dashboard_address=None):
-        with joblib.parallel_config("dask"):
-            assert joblib.effective_n_jobs(None) == 3
-            assert list(at_once([partial(joblib.effective_n_jobs, None)] * 2)) == [1, 1]
+    cluster = distributed.Client(processes=False, n_workers=1, threads_per_worker=3, dashboard_address=None)
+    with cluster, joblib.parallel_config("dask"):
+        assert joblib.effective_n_jobs(None) == 3
+        assert list(at_once([partial(joblib.effective_n_jobs, None)] * 2)) == [1, 1]

@@ -25,6 +25,7 @@ from art_plugins.statistics.latents.latent_classes import cluster_latent_classes
 
 N_CLASSES, N_DIMS = 10, 64
 BLOCK = 100_000
+TRIMMING = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 
 
 def features(n: int, n_windows: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray, np.ndarray]:
@@ -49,11 +50,13 @@ def working(backend: str, n_workers: int) -> Iterator[None]:
     if not n_workers:
         yield
     elif backend == "dask":
+        import dask
         from distributed import Client, LocalCluster
 
-        cluster = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
-        with cluster, Client(cluster), parallel_config("dask"):
-            yield
+        with dask.config.set({TRIMMING: None}):  # as docs/how_to/run_on_a_cluster.md advises
+            cluster = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
+            with cluster, Client(cluster), parallel_config("dask"):
+                yield
     elif backend == "ray":
         import ray
         from ray.util.joblib import register_ray
