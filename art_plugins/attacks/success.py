@@ -10,6 +10,8 @@ from art_plugins.attacks.poisoning import UNTARGETED, PoisonedData
 from art_plugins.errors import InvalidInputError
 from art_plugins.triggers.input_aware import InputAwareTrigger
 
+LEAST_SUCCESS = 0.8  # a defence is not judged on an attack that works on fewer of the triggered test samples
+
 
 def ratio(numerator: int, denominator: int) -> float | None:
     """The quotient, or ``None`` for a denominator of 0."""

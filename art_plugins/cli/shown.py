@@ -139,10 +139,14 @@ def _show_comparison(task: dict[str, Any]) -> None:
 
 
 def _show_in_flight_run(run: dict[str, Any]) -> None:
+    line = f"{run['title']}, seed {run['seed']}: clean {_cell(run['model']['clean_accuracy'])}, "
+    line += f"attack {_cell(run['model']['attack_success'])}; "
+    if run.get("note"):
+        console.print(line + run["note"], markup=False, highlight=False)
+        return
     found = run["inversion"]
     verdict = "no backdoor found" if found["target_class"] is None else f"backdoor towards class {found['target_class']}"
-    line = f"{run['title']}, seed {run['seed']}: clean {_cell(run['model']['clean_accuracy'])}, "
-    line += f"attack {_cell(run['model']['attack_success'])}; {verdict} ({found['seconds']:.0f} s)"
+    line += f"{verdict} ({found['seconds']:.0f} s)"
     if "detectors" in run:
         default = run["detectors"][-1]
         line += f"; TPR {_cell(default['tpr'])}, FPR {_cell(default['fpr'])}, SIA {_cell(default['sia'])}"

@@ -23,7 +23,7 @@ from art_plugins.attacks.cases import (
 from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.poisoning import PoisonedData, unpoisoned
 from art_plugins.attacks.speech_cases import SPEECH, SpeechCase, attacked_speech, speech_data
-from art_plugins.attacks.success import attack_success
+from art_plugins.attacks.success import LEAST_SUCCESS, attack_success
 from art_plugins.attacks.tasks import Task
 from art_plugins.attacks.zoo.registry import SOUND_ATTACKS, ZOO
 from art_plugins.errors import ArtPluginsError, InvalidInputError
@@ -33,7 +33,6 @@ from art_plugins.evaluation.running.runs import Recording, recorded_runs, run_na
 from art_plugins.parameters import check_choice
 from art_plugins.reports.record_files import FILTER_RATES
 
-LEAST_SUCCESS = 0.8  # a filter is not judged on an attack that works on fewer of the triggered test samples
 BATCH_SIZE = 128  # of the forward pass that the filter's time is compared with
 CLEAN = "none"
 # Trigger and sources of each attack, as ModelCase names them.

@@ -15,7 +15,7 @@ import numpy as np
 
 from art_plugins.attacks.cases import Folders, ModelCase, attacked_model
 from art_plugins.attacks.poisoning import SEVERAL
-from art_plugins.attacks.success import assert_attack_works
+from art_plugins.attacks.success import LEAST_SUCCESS, assert_attack_works
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row
@@ -24,7 +24,6 @@ from art_plugins.reports.record_files import IN_FLIGHT
 from art_plugins.triggers.inversion import invert_triggers
 
 SOURCES = ("multi", "single", "all_to_all")  # with other sources, no class or several are the right answer
-LEAST_SUCCESS = 0.94  # of an attack that is judged; the weakest of Li et al., Table 1, has .94
 
 
 def run_in_flight(
@@ -74,12 +73,19 @@ def run_case(
     verbose: bool = True,
 ) -> dict[str, Any]:
     """
-    Train the attacked model of a case, make sure that the attack works, and measure the defences on it.
+    Train the attacked model of a case, and measure the defences on it if the attack works.
 
-    :raises InvalidInputError: If a name is unknown, or if the attack works on less than 94 % of the images.
+    :return: JSON-safe. ``note`` says why nothing is measured: the attack works on too few of the triggered test images.
+    :raises InvalidInputError: If a name is unknown.
     """
     classifier, data, attack, seconds = attacked_model(case, folders, verbose=verbose)
-    run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
+    run: dict[str, Any] = {
+        "title": case.title,
+        "seed": case.seed,
+        "case": asdict(case),
+        "recipe": case.recipe(),
+        "note": None,
+    }
     options: dict[str, Any] = {"nb_steps": nb_steps, "random_state": case.seed, "verbose": verbose}
     options["precision"] = case.recipe().get("precision", "32-true")
     n_clean = int(min(n_clean, np.bincount(data.y_test).min() // 2))
@@ -91,7 +97,11 @@ def run_case(
         run["model"] = {"clean_accuracy": accuracy, "attack_success": None, "n_clean_test": len(data.y_test)}
     else:
         run["n_poison"] = int(attack.is_poison.sum())
-        run["model"] = assert_attack_works(classifier, attack, least=0.0 if attack.target == SEVERAL else LEAST_SUCCESS)
+        run["model"] = assert_attack_works(classifier, attack, least=0.0)
+        if attack.target != SEVERAL and run["model"]["attack_success"] < LEAST_SUCCESS:
+            return run | {
+                "note": f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test images"
+            }
     if attack is None or attack.target == SEVERAL:  # no single target to guard
         split = split_test_set(data.x_test, data.y_test, lambda x: x, [], n_clean, case.seed)
         start = time.perf_counter()

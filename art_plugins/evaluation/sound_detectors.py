@@ -14,7 +14,7 @@ import torch
 from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.attacks.model_cache import load_or_train
 from art_plugins.attacks.poisoning import poison_classes
-from art_plugins.attacks.success import attack_metrics
+from art_plugins.attacks.success import LEAST_SUCCESS, attack_metrics
 from art_plugins.attacks.training_loop import Training
 from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
@@ -27,7 +27,6 @@ from art_plugins.features.vae.spectrogram import LogMelSpectrogram
 from art_plugins.reports.record_files import SOUND_DETECTORS
 from art_plugins.triggers.named_sounds import named_sound, sound_triggers
 
-LEAST_SUCCESS = 0.8  # detectors are not judged on an attack that works on fewer of the triggered test clips
 VIEWS = ("waveform", "spectrogram")
 N_MELS = 40  # of the spectrograms that a classifier of spectrograms takes
 DARKEST, BRIGHTEST = -7.0, 5.0  # logarithm of power that becomes 0 and 1 there; the floor of the spectrogram is at -6.9

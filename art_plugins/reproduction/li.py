@@ -50,7 +50,8 @@ def _attacked(records: Records, dataset: str, sources: str, trigger: str) -> lis
     """The runs of one attack, over the seeds."""
     wanted = (dataset, sources, trigger)
     found = runs_of(records, "in_flight", *CIFAR)
-    return [run for run in found if tuple(run["case"][key] for key in ("dataset", "sources", "trigger")) == wanted]
+    keys = ("dataset", "sources", "trigger")
+    return [run for run in found if tuple(run["case"][key] for key in keys) == wanted and not run.get("note")]
 
 
 def table1(records: Records) -> list[Row]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from art_plugins.attacks.cases import Folders, ModelCase, check_case
+from art_plugins.cli.shown import _show_in_flight_run
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation import in_flight_run
 from art_plugins.evaluation.held_out import split_test_set
@@ -135,6 +136,24 @@ def test_in_flight_report_has_the_papers_figures_for_its_own_cases_only() -> Non
     lines = record_markdown({"kind": IN_FLIGHT, "runs": runs}).splitlines()
     reported = [line for line in lines if "reported by the paper" in line]
     assert reported == ["| MNIST, lenet5, white box | reported by the paper | 1.0000 | 0.0022 | 0.9764 " + "| — " * 5 + "|"]
+
+
+def test_table_has_attacks_that_fail_and_counts_only_the_others() -> None:
+    weak = {"title": "weak", "seed": 0, "model": {"clean_accuracy": 0.9, "attack_success": 0.5}, "note": "not judged: ..."}
+    half = {**weak, "title": CASE.title, "seed": 1}
+    lines = record_markdown({"kind": IN_FLIGHT, "runs": [weak, fake_run(CASE), half]}).splitlines()
+    assert "| weak | 0 | 0.900 | 0.500 | attack fails | — | — | — |" in lines
+    assert f"| {CASE.title} | 0, 1 | 0.900 | 0.750 (0.500 to 1.000) | 1 of 1 | 7.00 | 1.00 | 0.990 |" in lines
+    assert sum(line.startswith("| weak") for line in lines) == 1
+
+
+def test_attack_that_works_too_seldom_is_not_judged(data_root, capsys) -> None:
+    run = in_flight_run.run_case(replace(CASE, nb_epochs=1, n_train=400, n_poison=9), Folders(data_root), verbose=False)
+    assert run["model"]["attack_success"] < 0.8
+    assert run["note"] == "not judged: the attack works on less than 0.8 of the triggered test images"
+    assert "inversion" not in run
+    _show_in_flight_run(run)
+    assert run["note"] in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow
