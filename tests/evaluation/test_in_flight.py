@@ -147,10 +147,10 @@ def test_table_has_attacks_that_fail_and_counts_only_the_others() -> None:
     assert sum(line.startswith("| weak") for line in lines) == 1
 
 
-def test_attack_that_works_too_seldom_is_not_judged(data_root, capsys) -> None:
+def test_attack_that_works_too_seldom_is_not_judged(data_root, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(in_flight_run, "LEAST_SUCCESS", 1.5)
     run = in_flight_run.run_case(replace(CASE, nb_epochs=1, n_train=400, n_poison=9), Folders(data_root), verbose=False)
-    assert run["model"]["attack_success"] < 0.8
-    assert run["note"] == "not judged: the attack works on less than 0.8 of the triggered test images"
+    assert run["note"] == "not judged: the attack works on less than 1.5 of the triggered test images"
     assert "inversion" not in run
     _show_in_flight_run(run)
     assert run["note"] in " ".join(capsys.readouterr().out.split())
