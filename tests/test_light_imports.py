@@ -40,6 +40,7 @@ print("a filter that trains:", imported("lightning", "soundfile", "torchaudio", 
 """
 
 
+@pytest.mark.slow
 def test_detectors_import_neither_lightning_nor_sound_and_a_filter_of_images_lightning_to_train() -> None:
     done = subprocess.run([sys.executable, "-c", LINES], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -75,6 +75,7 @@ def test_guard_of_a_clean_model_writes_nothing_and_says_so(folder):
     assert not list(folder.glob("out.pt2*"))
 
 
+@pytest.mark.slow
 def test_guard_by_the_layers_needs_no_backdoor(digits, folder):
     facts = guard_model("clean.pt", "clean", "out.pt2", settings(folder), layers=True, verbose=False)
     assert facts["outputs"] == ["logits", "layer_score"]

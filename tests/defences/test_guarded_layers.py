@@ -101,7 +101,7 @@ def runner(path: Path) -> Any:
 
 
 # An export takes seconds: the fast tests have every format and every form of the features, the slow ones all pairs.
-SLOW_PAIRS = {(".pt2", 20), (".onnx", 512)}
+SLOW_PAIRS = {(".pt2", 20), (".onnx", 512), (".onnx", 20)}
 
 
 @pytest.mark.parametrize(

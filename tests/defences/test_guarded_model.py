@@ -118,6 +118,7 @@ def test_one_forward_pass_of_the_network_and_no_hooks_left(guard, digits):
     assert not guard.train().training
 
 
+@pytest.mark.slow
 def test_files_run_without_this_package_and_agree(guard, digits, mixed, tmp_path):
     try:
         check_guard_path("guard.onnx")

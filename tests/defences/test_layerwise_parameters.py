@@ -66,7 +66,10 @@ def test_detector_old_names_give_the_verdicts_of_the_new_ones(classifier, digits
         np.testing.assert_array_equal(verdict, expected.detect(digits.x_test[:40])[1])
 
 
-@every_old
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [pytest.param(*one, marks=[pytest.mark.slow] if number in (0, 2, 5) else []) for number, one in enumerate(OLD)],
+)
 def test_filter_old_names_give_the_verdict_of_the_new_ones(classifier, digits, old, new):
     some = np.flatnonzero(digits.y_train < 3)[:120]  # groups of three classes take less time than those of ten
     data = digits.x_train[some], digits.y_train[some], digits.x_clean, digits.y_clean

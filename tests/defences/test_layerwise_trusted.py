@@ -41,7 +41,7 @@ def trusted(digits: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     return first(x, y, n)
 
 
-@pytest.mark.parametrize("n", [1, 5, 19, 20])
+@pytest.mark.parametrize("n", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 19, 20))])
 def test_poison_goes_with_trusted_samples_in_any_number(digits, n):
     x, y, is_poison = poisoned(digits)
     data = (x, y, *trusted(digits, n))

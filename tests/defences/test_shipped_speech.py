@@ -61,6 +61,7 @@ def test_poison_in_clips_of_half_a_second_at_8_khz_is_found(
     assert judged.report_["autoencoder"]["settled"]
 
 
+@pytest.mark.slow
 def test_clips_are_judged_as_they_are_after_resampling(
     judged: VAELatentDefence, drawn: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -71,6 +72,7 @@ def test_clips_are_judged_as_they_are_after_resampling(
     np.testing.assert_array_equal(resampled.is_clean_, judged.is_clean_)
 
 
+@pytest.mark.slow
 def test_a_saved_defence_resamples_again(
     judged: VAELatentDefence, drawn: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_group_of_all_classes_is_not_hidden_by_a_small_class_of_poison(n):
     assert np.delete(caught, rows).mean() < 0.002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.35])
 def test_poison_of_a_single_source_never_costs_the_clean_side(share):
     """Its content is that of the source class, so that the other classes lie between both sides, or beyond."""

@@ -194,6 +194,7 @@ def test_what_is_put_aside_is_in_neither_side() -> None:
     assert contents.p_value(0, groups[0], who) > 0.9  # no one is left to ask
 
 
+@pytest.mark.slow
 def test_clean_classes_are_proven_no_more_often_than_the_rate_says() -> None:
     alarms = 0
     for seed in range(40):

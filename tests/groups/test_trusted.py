@@ -152,6 +152,7 @@ def test_poison_is_removed_with_trusted_samples_in_any_number():
         assert caught[~poison].mean() < 0.002
 
 
+@pytest.mark.slow
 def test_clean_classes_lose_nothing_whatever_number_is_trusted():
     for seed, n_trusted in itertools.product(range(40, 43), (1, 5, 20)):
         x, y = classes(seed)

@@ -238,6 +238,7 @@ def test_detect_page_shows_untrusted_names_as_text(handed, found, monkeypatch, r
     assert EVIL_NAME in page.text
 
 
+@pytest.mark.slow
 def test_detect_same_seed_gives_the_same_results(handed, found, tmp_path):
     again = handed.detect("white_square", tmp_path / "again")
     for key in ("classes", "suspects", "finding", "counts"):

@@ -124,6 +124,7 @@ def write_clip(root: Path, name: str, seed: int) -> None:
     soundfile.write(path, random.normal(0, 0.1, 8_000) * random.uniform(0.2, 1), 16_000)
 
 
+@pytest.mark.slow
 def test_cache_features_of_a_fitted_autoencoder_are_computed_for_new_clips_only_and_the_answer_is_that_of_a_whole_scan(
     tmp_path: Path, encoded: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:

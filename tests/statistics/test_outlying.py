@@ -32,6 +32,7 @@ def test_outlying_scores_limit_is_where_a_class_is_just_called(random):
         assert found.p_values[0] == pytest.approx(0.05, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nb_classes", [5, 11, 30])
 def test_outlying_scores_false_alarms_keep_to_the_rate_where_the_prior_is_true(nb_classes):
     random = np.random.default_rng(0)

@@ -232,6 +232,7 @@ UNSEEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", UNSEEN)
 def test_torchscript_in_a_wrapper_is_judged_by_its_outputs_and_never_looked_into(digits: Any, form: str) -> None:
     network = digits.network("white_square").eval()

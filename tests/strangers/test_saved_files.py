@@ -149,7 +149,9 @@ def verdicts_on(one: Saved, forged: Iterator[tuple[str, Any]], save: Callable[[A
     return wrong, n_refused, n_loaded
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in ("spectrogram", "waveform") else []) for kind in KINDS]
+)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_changed_arrays_are_refused(saved, kind):
     one = saved[kind]

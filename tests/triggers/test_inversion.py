@@ -510,6 +510,7 @@ def test_norm_index_class_that_stands_for_several_counts_as_many_times() -> None
     np.testing.assert_allclose(index, every[[0, 1, 2, 5]])
 
 
+@pytest.mark.slow
 def test_invert_triggers_threshold_decides_on_the_index(digits, classifier):
     options = {"kinds": ["patch"], "nb_steps": STEPS}
     index = quiet(classifier, digits.x_clean, digits.y_clean, **options).anomaly_index

@@ -39,7 +39,17 @@ def test_sound_all_along_has_its_level_and_its_frequencies_in_every_tenth_of_a_c
     assert np.abs(clip).reshape(10, -1).max(axis=1).min() > 0.8 * np.abs(clip).max()
 
 
-@pytest.mark.parametrize("name", [name for name in sound_triggers() if name != "ultrasonic"])
+SLOW = ("style_chain", "flanger")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in sound_triggers()
+        if name != "ultrasonic"
+    ],
+)
 def test_every_named_trigger_changes_each_clip_and_keeps_its_shape(name: str) -> None:
     x = (0.1 * np.random.default_rng(0).normal(size=(3, 16_000))).clip(-1, 1).astype(np.float32)
     changed = named_sound(name)(x)

@@ -130,9 +130,17 @@ def test_rate_figure_without_any_known_rate_is_drawn():
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> dict[str, Path]:
-    """The comparison's page and that of all records, of what was measured."""
-    folder = tmp_path_factory.mktemp("pages")
+def page_of_all(tmp_path_factory) -> Path:
+    """The page of all committed records. Its tables are many, so that it is drawn and read in slow tests alone."""
+    folder = tmp_path_factory.mktemp("all")
+    write_evaluation_report(gather([RECORDS]), folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def page_of_one(tmp_path_factory) -> Path:
+    """The comparison's page, of what was measured."""
+    folder = tmp_path_factory.mktemp("compare")
     record = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))
     marks = np.arange(30) >= 24
     arrays = {"target_latents_2d": np.eye(30, 2), "target_clusters": marks.astype(int), "target_is_poison": marks}
@@ -141,22 +149,24 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     second = {**record["runs"][0], "name": "second", "seed": 1, "defences": [*record["runs"][0]["defences"]]}
     second["defences"] = [{**row, "tpr": row["tpr"] / 2, "seconds": row["seconds"] + 1000} for row in second["defences"]]
     record["runs"].append(second)
-    write_compare_report(folder / "compare", record, {task["name"]: arrays for task in record["runs"]})
-    write_evaluation_report(gather([RECORDS]), folder / "all")
-    return {name: folder / name / "report.html" for name in ("compare", "all")}
+    write_compare_report(folder, record, {task["name"]: arrays for task in record["runs"]})
+    return folder / "report.html"
 
 
-@pytest.mark.parametrize("name", ["compare", "all"])
-def test_pages_show_the_picture_with_its_words(pages, read_page, name):
+PAGES = pytest.mark.parametrize("name", ["page_of_one", pytest.param("page_of_all", marks=pytest.mark.slow)])
+
+
+@PAGES
+def test_pages_show_the_picture_with_its_words(request, read_page, name):
     record = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))
-    shown = {image["alt"]: image["src"] for image in read_page(pages[name]).all("img")}
+    shown = {image["alt"]: image["src"] for image in read_page(request.getfixturevalue(name)).all("img")}
     drawn = rate_picture([record["runs"][1]])
     assert shown[drawn.words] == drawn.uri
     assert base64.b64decode(drawn.uri.partition(",")[2]) == drawn.content
 
 
-def test_page_notes_stand_below_the_table_once_with_the_filters_that_they_are_of(pages, read_page):
-    text = " ".join(read_page(pages["compare"]).text.split())
+def test_page_notes_stand_below_the_table_once_with_the_filters_that_they_are_of(page_of_one, read_page):
+    text = " ".join(read_page(page_of_one).text.split())
     assert "Activation clustering (logits); Spectral signatures (logits): as ART ships it: on logits" in text
     record = json.loads((RECORDS / "default.json").read_text(encoding="utf-8"))
     for task in record["runs"]:
@@ -166,11 +176,11 @@ def test_page_notes_stand_below_the_table_once_with_the_filters_that_they_are_of
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
-@pytest.mark.parametrize("name", ["compare", "all"])
+@PAGES
 def test_page_in_a_browser_is_as_wide_as_the_window_and_wide_tables_scroll_beside_their_names(
-    pages, tmp_path, name, width, scheme
+    request, tmp_path, name, width, scheme
 ):
-    (tmp_path / "page.html").write_text(pages[name].read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "page.html").write_text(request.getfixturevalue(name).read_text(encoding="utf-8"), encoding="utf-8")
     # In a frame, since Chromium's own window is never narrower than 500 pixels.
     frame = f'<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>'
     (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><body>{frame}{MEASURE}</body>", encoding="utf-8")
@@ -184,7 +194,7 @@ def test_page_in_a_browser_is_as_wide_as_the_window_and_wide_tables_scroll_besid
     assert found["tables"] > 8
     assert all(distance <= 1.5 for distance in found["moved"])
     assert found["dark"] == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(22, 24, 27)")
-    if name == "compare":
+    if name == "page_of_one":
         assert found["first"] == "IMG"
         assert found["wide"] == (0 if width == 1200 else len(found["moved"]))
         assert width == 1200 or found["wide"] > 0
