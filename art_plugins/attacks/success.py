@@ -54,6 +54,19 @@ def attack_success(classifier: Any, attack: PoisonedData) -> dict[str, Any]:
     return attack_metrics(classifier, clean.x_test, clean.y_test, attack.x_triggered, attack.y_wanted, attack.y_source)
 
 
+def too_weak(figures: dict[str, Any], what: str = "images") -> str | None:
+    """
+    Say why no defence is judged on an attack; ``None`` if it works, or if there is none.
+
+    :param figures: From :func:`attack_metrics`, or with ``None`` as ``attack_success``.
+    :param what: Name of the test samples.
+    """
+    success = figures["attack_success"]
+    if success is None or success >= LEAST_SUCCESS:
+        return None
+    return f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test {what}"
+
+
 def assert_attack_works(classifier: Any, attack: PoisonedData, least: float = 0.95) -> dict[str, Any]:
     """
     Raise unless the attack works, since a defence that is tested on a failed attack shows nothing.

@@ -154,7 +154,11 @@ def _show_in_flight_run(run: dict[str, Any]) -> None:
 
 
 def _show_layerwise_run(run: dict[str, Any]) -> None:
-    console.print(f"{run['title']}, seed {run['seed']}: attack {_cell(run['model']['attack_success'])}", markup=False)
+    line = f"{run['title']}, seed {run['seed']}: attack {_cell(run['model']['attack_success'])}"
+    if run.get("note"):
+        console.print(f"{line}; {run['note']}", markup=False, highlight=False)
+        return
+    console.print(line, markup=False)
     for row in (*run["detectors"], *run.get("filters", [])):
         line = f"  {row['title']}: TPR {_cell(row['tpr'])}, FPR {_cell(row['fpr'])}"
         console.print(line, markup=False, highlight=False)

@@ -23,7 +23,7 @@ from art_plugins.attacks.cases import (
 from art_plugins.attacks.datasets.images import image_data
 from art_plugins.attacks.poisoning import PoisonedData, unpoisoned
 from art_plugins.attacks.speech_cases import SPEECH, SpeechCase, attacked_speech, speech_data
-from art_plugins.attacks.success import LEAST_SUCCESS, attack_success
+from art_plugins.attacks.success import attack_success, too_weak
 from art_plugins.attacks.tasks import Task
 from art_plugins.attacks.zoo.registry import SOUND_ATTACKS, ZOO
 from art_plugins.errors import ArtPluginsError, InvalidInputError
@@ -208,8 +208,8 @@ def measure(cell: Cell, filter_name: str, opened: Callable[[Any], Opened], n_tru
         return run | {"model": None, "note": f"the attack cannot be made: {error}"}
     run |= {"model": model, "n_train": len(attack.y_train), "n_poison": int(attack.is_poison.sum())}
     run |= {"n_cover": int(attack.is_cover.sum()), "forward_seconds": forward_seconds, "data_notes": attack.clean.notes}
-    if model["attack_success"] is not None and model["attack_success"] < LEAST_SUCCESS:
-        return run | {"note": f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test samples"}
+    if note := too_weak(model, "samples"):
+        return run | {"note": note}
     task = Task(cell.title, cell.title, attack, {}, cell.case.seed)
     settings = dict(one.of_task(task))
     if n_trusted and one.takes_trusted:

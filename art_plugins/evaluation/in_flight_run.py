@@ -15,7 +15,7 @@ import numpy as np
 
 from art_plugins.attacks.cases import Folders, ModelCase, attacked_model
 from art_plugins.attacks.poisoning import SEVERAL
-from art_plugins.attacks.success import LEAST_SUCCESS, assert_attack_works
+from art_plugins.attacks.success import assert_attack_works, too_weak
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.held_out import split_test_set
 from art_plugins.evaluation.in_flight import evaluate_in_flight, inversion_row
@@ -79,29 +79,21 @@ def run_case(
     :raises InvalidInputError: If a name is unknown.
     """
     classifier, data, attack, seconds = attacked_model(case, folders, verbose=verbose)
-    run: dict[str, Any] = {
-        "title": case.title,
-        "seed": case.seed,
-        "case": asdict(case),
-        "recipe": case.recipe(),
-        "note": None,
-    }
+    run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "recipe": case.recipe()}
     options: dict[str, Any] = {"nb_steps": nb_steps, "random_state": case.seed, "verbose": verbose}
     options["precision"] = case.recipe().get("precision", "32-true")
     n_clean = int(min(n_clean, np.bincount(data.y_test).min() // 2))
     if n_clean != 100:
         run["title"] += f", {n_clean} clean images a class"
-    run |= {"n_train": len(data.y_train), "n_clean": n_clean, "training_seconds": seconds}
+    run |= {"n_train": len(data.y_train), "n_clean": n_clean, "training_seconds": seconds, "note": None}
     if attack is None:
         accuracy = float((classifier.predict(data.x_test).argmax(axis=1) == data.y_test).mean())
         run["model"] = {"clean_accuracy": accuracy, "attack_success": None, "n_clean_test": len(data.y_test)}
     else:
         run["n_poison"] = int(attack.is_poison.sum())
         run["model"] = assert_attack_works(classifier, attack, least=0.0)
-        if attack.target != SEVERAL and run["model"]["attack_success"] < LEAST_SUCCESS:
-            return run | {
-                "note": f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test images"
-            }
+        if attack.target != SEVERAL and (note := too_weak(run["model"])):
+            return run | {"note": note}
     if attack is None or attack.target == SEVERAL:  # no single target to guard
         split = split_test_set(data.x_test, data.y_test, lambda x: x, [], n_clean, case.seed)
         start = time.perf_counter()

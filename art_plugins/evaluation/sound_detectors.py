@@ -14,7 +14,7 @@ import torch
 from art_plugins.attacks.datasets.labelled import LabelledData
 from art_plugins.attacks.model_cache import load_or_train
 from art_plugins.attacks.poisoning import poison_classes
-from art_plugins.attacks.success import LEAST_SUCCESS, attack_metrics
+from art_plugins.attacks.success import attack_metrics, too_weak
 from art_plugins.attacks.training_loop import Training
 from art_plugins.attacks.waveform_models import train_classifier
 from art_plugins.defences.layerwise_detector import LayerwiseFeatureDetector
@@ -138,8 +138,7 @@ def judge_case(
     figures = attack_metrics(classifier, seen(data.x_test), data.y_test, seen(attack.x_triggered), case.target)
     run: dict[str, Any] = {"title": case.title, "seed": case.seed, "case": asdict(case), "model": figures}
     run |= {"n_train": len(attack.y_train), "n_poison": int(attack.is_poison.sum()), "data_notes": data.notes}
-    if figures["attack_success"] < LEAST_SUCCESS:
-        note = f"not judged: the attack works on less than {LEAST_SUCCESS:g} of the triggered test clips"
+    if note := too_weak(figures, "clips"):
         return run | {"note": note, "n_trusted": None, "rows": []}
     n_trusted = int(min(n_trusted, np.bincount(data.y_test).min() // 2))
     split = split_test_set(data.x_test, data.y_test, trigger, sources, n_trusted, case.seed)

@@ -12,6 +12,7 @@ from art_plugins.evaluation.peers import PEER_FPR
 from art_plugins.reports.record_files import COMPARISON, FILTER_RATES, IN_FLIGHT, LAYERWISE, SOUND_DETECTORS
 from art_plugins.reports.records import Gathered
 from art_plugins.reports.studies.in_flight_tables import DEFAULT_ROW, PAPER_ROW
+from art_plugins.reports.tables import judged
 
 Run = Mapping[str, Any]
 Kind = Literal["filter", "detector"]
@@ -72,7 +73,13 @@ def results_of(gathered: Sequence[Gathered]) -> list[Result]:
     A filter that needs no model is measured once on a training set. It is compared with the filters of every model that
     was trained on this set.
     """
-    found = [result for one in gathered if one.kind in READERS for run in one.record["runs"] for result in _read(one, run)]
+    found = [
+        result
+        for one in gathered
+        if one.kind in READERS
+        for run in judged(one.record["runs"])
+        for result in _read(one, run)
+    ]
     found = [one for one in found if one.method not in BOUNDS]
     known: dict[tuple[str, str, int], Result] = {}
     for one in [*found, *_with_every_model(found)]:
@@ -83,8 +90,8 @@ def results_of(gathered: Sequence[Gathered]) -> list[Result]:
 
 def n_not_judged(gathered: Sequence[Gathered]) -> int:
     """Count the runs of the records that have no rates, since the attack failed or the method refused."""
-    runs = [run for one in gathered if one.kind in (FILTER_RATES, SOUND_DETECTORS) for run in one.record["runs"]]
-    return sum(run["note"] is not None for run in runs)
+    runs = [run for one in gathered if one.kind in READERS for run in one.record["runs"]]
+    return len(runs) - len(judged(runs))
 
 
 def _with_every_model(found: Iterable[Result]) -> Iterator[Result]:
@@ -101,12 +108,11 @@ def _read(one: Gathered, run: Run) -> Iterator[Result]:
 
 
 def _of_filters(run: Run) -> Iterator[Result]:
-    if run["note"] is None:
-        samples = {key: value for key, value in run["case"].items() if key not in ("seed", "network", "width", "nb_epochs")}
-        title = f"{run['title']}; {run['n_train']:,} samples"
-        key, has_model = _key(FILTER_RATES, run), run["case"]["network"] != NO_NETWORK
-        task = Task(FILTER, _data(run), title, key, json.dumps([samples, run["n_train"]], sort_keys=True), has_model)
-        yield _of_counts(task, _filter_title(run), run["seed"], run)
+    samples = {key: value for key, value in run["case"].items() if key not in ("seed", "network", "width", "nb_epochs")}
+    title = f"{run['title']}; {run['n_train']:,} samples"
+    key, has_model = _key(FILTER_RATES, run), run["case"]["network"] != NO_NETWORK
+    task = Task(FILTER, _data(run), title, key, json.dumps([samples, run["n_train"]], sort_keys=True), has_model)
+    yield _of_counts(task, _filter_title(run), run["seed"], run)
 
 
 def _filter_title(run: Run) -> str:
@@ -145,11 +151,10 @@ def _layerwise_title(title: str) -> str:
 
 
 def _of_sounds(run: Run) -> Iterator[Result]:
-    if run["note"] is None:
-        task = Task(DETECTOR, SOUNDS, run["title"], _key(SOUND_DETECTORS, run))
-        for row in run["rows"]:
-            title = row["title"] if row["title"].startswith(LAYERWISE_TITLE) else _layerwise_title(row["title"])
-            yield _of_rates(task, title, run["seed"], row)
+    task = Task(DETECTOR, SOUNDS, run["title"], _key(SOUND_DETECTORS, run))
+    for row in run["rows"]:
+        title = row["title"] if row["title"].startswith(LAYERWISE_TITLE) else _layerwise_title(row["title"])
+        yield _of_rates(task, title, run["seed"], row)
 
 
 def _of_in_flight(run: Run) -> Iterator[Result]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from art_plugins.reports.pages import Picture
+from art_plugins.reports.tables import judged
 
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]  # by study
@@ -72,8 +73,8 @@ class Item:
 
 
 def runs_of(records: Records, *studies: str) -> list[Record]:
-    """Give the runs of several studies in one list."""
-    return [run for study in studies if study in records for run in records[study]["runs"]]
+    """Give the runs of several studies in one list, without those in which nothing was judged."""
+    return [run for study in studies if study in records for run in judged(records[study]["runs"])]
 
 
 def values(rows: Sequence[Mapping[str, Any] | None], key: str) -> list[float]:

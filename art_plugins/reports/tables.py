@@ -46,6 +46,11 @@ def runs_of_one_task(tasks: Sequence[Mapping[str, Any]]) -> list[list[Mapping[st
     return list(groups.values())
 
 
+def judged(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Give the runs in which a defence was judged. ``note`` says why it was not: the attack does not work, for instance."""
+    return [run for run in runs if not run.get("note")]
+
+
 def runs_by_title(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Group the runs by their title, which does not contain the seed."""
     groups: dict[str, list[Mapping[str, Any]]] = {}

@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from art_plugins.attacks import cases as cases_module
-from art_plugins.attacks import speech_cases
+from art_plugins.attacks import speech_cases, success
 from art_plugins.attacks.cases import Folders, ModelCase, check_case
 from art_plugins.attacks.datasets.digits import digits
 from art_plugins.attacks.datasets.labelled import raised
@@ -82,7 +82,7 @@ def test_speech_is_attacked_and_filtered(monkeypatch: pytest.MonkeyPatch, tmp_pa
     data = padded(data, speech_cases.SAMPLE_RATE_HZ)
     data = data._replace(class_names=(speech_cases.TARGET, *data.class_names[1:]))
     monkeypatch.setattr(speech_cases, "speech_commands", lambda *arguments, **settings: data)
-    monkeypatch.setattr(filter_rates, "LEAST_SUCCESS", 0.0)
+    monkeypatch.setattr(success, "LEAST_SUCCESS", 0.0)
     grid = Grid(["speech_commands"], ["chord", "none"], [0.1], ["lenet5"], ["perfect_filter"], n_train=40, nb_epochs=1)
     record = run_filters(grid, Folders(tmp_path), Recording(tmp_path / "out", "art-plugins filters", verbose=False))
     poisoned, clean = record["runs"]
@@ -210,7 +210,7 @@ def root(tmp_path: Path) -> Path:
 def test_run_filters_writes_record_and_table_goes_on_where_it_stopped_and_trains_each_model_once(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filter_rates, "LEAST_SUCCESS", 0.0)
+    monkeypatch.setattr(success, "LEAST_SUCCESS", 0.0)
     trained = []
     train = cases_module.train_backdoored
     monkeypatch.setattr(cases_module, "train_backdoored", lambda *a, **k: trained.append(1) or train(*a, **k))

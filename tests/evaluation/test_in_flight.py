@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from art_plugins.attacks import success
 from art_plugins.attacks.cases import Folders, ModelCase, check_case
 from art_plugins.cli.shown import _show_in_flight_run
 from art_plugins.errors import InvalidInputError
@@ -148,7 +149,7 @@ def test_table_has_attacks_that_fail_and_counts_only_the_others() -> None:
 
 
 def test_attack_that_works_too_seldom_is_not_judged(data_root, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(in_flight_run, "LEAST_SUCCESS", 1.5)
+    monkeypatch.setattr(success, "LEAST_SUCCESS", 1.5)
     run = in_flight_run.run_case(replace(CASE, nb_epochs=1, n_train=400, n_poison=9), Folders(data_root), verbose=False)
     assert run["note"] == "not judged: the attack works on less than 1.5 of the triggered test images"
     assert "inversion" not in run

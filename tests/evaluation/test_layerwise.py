@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from art_plugins.attacks import success
 from art_plugins.attacks.cases import Folders, ModelCase
+from art_plugins.cli.shown import _show_layerwise_run
 from art_plugins.errors import InvalidInputError
 from art_plugins.evaluation.detectors import LAYERWISE_DETECTORS
 from art_plugins.evaluation.layerwise import TAUS
@@ -70,6 +72,28 @@ def test_layerwise_report_shows_the_cost_where_every_row_has_it_and_what_is_miss
     report = record_markdown({"kind": LAYERWISE, "runs": [{**one, "notes": ["A package is missing"]}]})
     assert "| 8 | 100 | 1.3 | 0.46 | 12 |" in report
     assert "held before. A package is missing\n" in report
+
+
+def test_attacks_that_fail_are_in_the_table_and_in_no_rate_and_no_figure(tmp_path) -> None:
+    weak = {"title": "weak", "seed": 0, "case": {"dataset": "mnist"}, "note": "not judged: too weak"}
+    weak["model"] = {"clean_accuracy": 0.9, "attack_success": 0.5}
+    record = {"kind": LAYERWISE, "runs": [weak, run(0), {**weak, "title": run()["title"], "seed": 1}]}
+    lines = record_markdown(record).splitlines()
+    assert "| weak | 0 | 0.900 | 0.500 | not judged: too weak " + "| — " * 6 + "|" in lines
+    start = "| mnist, net, box | 0, 1 | 0.900 | 0.750 (0.500 to 1.000) | paper, tau 2 | 0.5000 |"
+    assert any(line.startswith(start) for line in lines)
+    assert {file.name.partition("_")[0] for file in draw(record, tmp_path)} == {"mnist"}
+
+
+def test_a_weak_attack_is_recorded_and_not_judged(data_root, monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setattr(success, "LEAST_SUCCESS", 1.5)
+    case = ModelCase("mnist", "white_box", nb_epochs=1, n_train=400, n_poison=9)
+    recording = Recording(tmp_path, "", _show_layerwise_run, verbose=False)
+    record = run_layerwise([case], Folders(data_root), recording, with_filters=False)
+    (one,) = record["runs"]
+    assert one["note"] == "not judged: the attack works on less than 1.5 of the triggered test images"
+    assert "detectors" not in one
+    assert one["note"] in " ".join(capsys.readouterr().out.split())
 
 
 def lines_of(axes) -> dict[str, np.ndarray]:

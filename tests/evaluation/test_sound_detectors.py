@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from art_plugins.attacks import success
 from art_plugins.attacks.datasets.labelled import LabelledData, raised
 from art_plugins.attacks.datasets.synthetic_speech import SAMPLE_RATE_HZ, synthetic_speech
 from art_plugins.errors import InvalidInputError
-from art_plugins.evaluation import detectors, sound_detectors
+from art_plugins.evaluation import detectors
 from art_plugins.evaluation.detectors import DETECTORS
 from art_plugins.evaluation.peers import equal_error_rate
 from art_plugins.evaluation.running.runs import Recording
@@ -83,7 +84,7 @@ def test_every_detector_has_a_row_for_both_views_and_b3d_where_the_trigger_is_on
 
 
 def test_attack_that_works_too_seldom_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sound_detectors, "LEAST_SUCCESS", 1.5)
+    monkeypatch.setattr(success, "LEAST_SUCCESS", 1.5)
     data = synthetic_speech(6, 3)
     (case,) = cases_of(["reverb"], ["waveform"], [0], 6, nb_epochs=1, share=0.2)
     run = judge_case(case, data, SAMPLE_RATE_HZ)

@@ -10,6 +10,7 @@ from art_plugins.reports.tables import (
     Table,
     count,
     fixed,
+    judged,
     rate,
     runs_by_title,
     spread,
@@ -44,7 +45,7 @@ Run = Mapping[str, Any]
 def in_flight_tables(record: Mapping[str, Any]) -> tuple[list[Table], list[Table]]:
     """Give the tables that have rows: first those that are shown at once, then those that are folded."""
     every = runs_by_title(record["runs"])
-    groups = runs_by_title([run for run in record["runs"] if not run.get("note")])
+    groups = runs_by_title(judged(record["runs"]))
     shown, folded = [attack_table(every), detector_table(groups)], [wrong_target_table(groups), family_table(groups)]
     if any("baselines" in run for run in record["runs"]):
         shown.append(baseline_table(groups))
@@ -58,18 +59,18 @@ def attack_table(groups: Mapping[str, Sequence[Run]]) -> Table:
     columns |= {"Index of the target": True, "Highest other index": True, "Estimated pattern's success": True}
     rows = []
     for title, runs in groups.items():
-        judged = [run for run in runs if not run.get("note")]
-        n_right = sum(run["inversion"]["right_target"] for run in judged)
+        done = judged(runs)
+        n_right = sum(run["inversion"]["right_target"] for run in done)
         rows.append(
             [
                 title,
                 ", ".join(str(run["seed"]) for run in runs),
                 _over(runs, lambda run: run["model"]["clean_accuracy"], rate),
                 _over(runs, lambda run: run["model"]["attack_success"], rate),
-                f"{n_right} of {len(judged)}" if judged else "attack fails",
-                _over(judged, _target_index, two_decimals),
-                _over(judged, _highest_other_index, two_decimals),
-                _over(judged, lambda run: run["inversion"].get("estimated_attack_success"), rate),
+                f"{n_right} of {len(done)}" if done else "attack fails",
+                _over(done, _target_index, two_decimals),
+                _over(done, _highest_other_index, two_decimals),
+                _over(done, lambda run: run["inversion"].get("estimated_attack_success"), rate),
             ]
         )
     return Table("Attacked models and trigger inversion; mean over seeds, in brackets lowest to highest", columns, rows)

@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any
 
 from art_plugins.reports.tables import (
+    DASH,
     Table,
     count,
     fixed,
+    judged,
     one_decimal,
     rate,
     runs_by_title,
@@ -40,8 +42,8 @@ Run = Mapping[str, Any]
 
 def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
     """Give the tables of detection, of filters if the record has them, and of published results for CIFAR-10."""
-    groups = runs_by_title(record["runs"])
-    tables = [detector_table(groups)]
+    groups = runs_by_title(judged(record["runs"]))
+    tables = [detector_table(runs_by_title(record["runs"]))]
     if any("filters" in run for run in record["runs"]):
         tables.append(filter_table(groups))
     if any(run["case"]["dataset"] == "cifar10" for run in record["runs"]):
@@ -53,7 +55,7 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
     """Compare both rules and other detectors at test time, with their cost if the record has it."""
     columns = {"Attack": False, "Seeds": False, "Clean accuracy": True, "Attack success": True, "Rule": False}
     columns |= {"TPR": True, "FPR": True, "AUROC": True, "TPR of all": True, "Triggered as target": True, "Clean": True}
-    with_cost = all("peak_memory_mb" in row for runs in groups.values() for run in runs for row in run["detectors"])
+    with_cost = all("peak_memory_mb" in row for runs in groups.values() for run in judged(runs) for row in run["detectors"])
     if with_cost:
         columns |= {"Fitting (s)": True, "An image (ms)": True, "Peak memory (MB)": True}
     notes = sorted({note for runs in groups.values() for run in runs for note in run.get("notes", [])})
@@ -63,13 +65,15 @@ def detector_table(groups: Mapping[str, Sequence[Run]]) -> Table:
             spread([run["model"][key] for run in runs], rate)  # type: ignore[index]
             for key in ("clean_accuracy", "attack_success")
         ]
-        for index, first in enumerate(runs[0]["detectors"]):
-            found = [run["detectors"][index] for run in runs]
+        seeds, done = ", ".join(str(run["seed"]) for run in runs), judged(runs)
+        if not done:
+            rows.append([title, seeds, *model, runs[0]["note"], *[DASH] * (len(columns) - 5)])
+        for index, first in enumerate(done[0]["detectors"] if done else []):
+            found = [run["detectors"][index] for run in done]
             measures = [spread([row[key] for row in found], four_decimals) for key in ("tpr", "fpr", "auroc", "tpr_of_all")]
             sizes = [spread([row[key] for row in found], count) for key in ("n_triggered_as_target", "n_clean")]
             costs = (("fit_seconds", one_decimal), ("milliseconds_per_image", two_decimals), ("peak_memory_mb", count))
             cost = [spread([row[key] for row in found], show) for key, show in costs] if with_cost else []
-            seeds = ", ".join(str(run["seed"]) for run in runs)
             rows.append([title, seeds, *model, first["title"], *measures, *sizes, *cost])
     return Table(
         "At test time. TPR, AUROC: over the triggered images that the model sends to the target; FPR: over all clean test "
