@@ -39,6 +39,7 @@ def index_of(run: dict[str, Any]) -> np.ndarray:
     for kind in run["inversion"]["kinds"]:
         norms, rates, recorded = (np.array(kind[name], float) for name in ("norms", "success_rates", "anomaly_index"))
         known = np.isfinite(recorded) | (np.isfinite(norms) & (rates < 0.9))
+        known[kind.get("not_converged", [])] = False
         counts = None if kind.get("stands_for") is None else np.array(kind["stands_for"])[known]
         sigma, works = FORMS[kind["kind"]].least_sigma, rates[known] >= 0.9
         relative, alone = (norm_index((norms / by)[known], works, sigma, counts) for by in (expected, np.ones_like(norms)))
