@@ -69,6 +69,7 @@ def test_detector_old_names_give_the_verdicts_of_the_new_ones(classifier, digits
 @pytest.mark.parametrize(
     ("old", "new"),
     [pytest.param(*one, marks=[pytest.mark.slow] if number in (0, 2, 5) else []) for number, one in enumerate(OLD)],
+    ids=lambda one: "-".join(one) or "none",
 )
 def test_filter_old_names_give_the_verdict_of_the_new_ones(classifier, digits, old, new):
     some = np.flatnonzero(digits.y_train < 3)[:120]  # groups of three classes take less time than those of ten

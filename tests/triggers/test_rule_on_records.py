@@ -23,6 +23,7 @@ from art_plugins.triggers.found import (
 from art_plugins.triggers.searching.forms import FORMS
 
 RECORDS = sorted((Path(__file__).parents[1] / "records").glob("in_flight*.json"))
+GUIDE = Path(__file__).parents[2] / "docs" / "how_to" / "guard_a_model.md"
 CHOSEN_ON = ("in_flight", "in_flight_cifar10_clean", "in_flight_classes")
 
 
@@ -63,6 +64,17 @@ def test_rule_gives_no_clean_model_an_alarm_and_loses_none_of_a_record(name, run
         assert found is None
     else:
         assert found == run["inversion"]["target_class"]
+
+
+def test_models_that_were_held_out_are_as_many_as_the_how_to_says_and_each_is_told_rightly():
+    runs = [one.values for one in inversions()]
+    held_out = [run for name, run in runs if "held_out" in name or name == "in_flight_92"]
+    n_clean = sum(run["target"] is None for run in held_out)
+    assert (n_clean, len(held_out) - n_clean) == (17, 16)
+    assert all(run["inversion"]["right_target"] for run in held_out)
+    assert f"Of {n_clean} further clean models none is accused, and of 16 with a backdoor" in GUIDE.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_clean_models_of_up_to_92_classes_are_there():

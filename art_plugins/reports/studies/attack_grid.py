@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from art_plugins.reports.studies.filter_tables import with_trusted
-from art_plugins.reports.tables import DASH, Table, rate, spread
+from art_plugins.reports.tables import DASH, Table, judged, rate, spread
 
 Run = Mapping[str, Any]
 FPR_BOUND = 0.01  # the false-positive rate that this package's own filter and detectors are set to by default
@@ -109,10 +109,10 @@ def _row(found: Mapping[str, Sequence[Run]]) -> Row:
 
 
 def _cell(runs: Sequence[Run]) -> Cell:
-    judged = [run for run in runs if run["note"] is None]
-    if not judged:
+    done = judged(runs)
+    if not done:
         return Cell([], [], "attack fails" if runs[0]["note"].startswith("not judged") else "no result")
-    tpr, fpr = ([run[name] for run in judged if run[name] is not None] for name in ("tpr", "fpr"))
+    tpr, fpr = ([run[name] for run in done if run[name] is not None] for name in ("tpr", "fpr"))
     return Cell(tpr, fpr)
 
 

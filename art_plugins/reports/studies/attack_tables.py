@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from art_plugins.reports.tables import Table, count, one_decimal, rate, runs_by_title, spread
+from art_plugins.reports.tables import Table, count, judged, one_decimal, rate, runs_by_title, spread
 
 CAPTION = (
     "Share: poisoned samples of the whole training set. Attack success: share of the triggered test samples of the source "
@@ -28,7 +28,7 @@ def attack_tables(record: Mapping[str, Any]) -> list[Table]:
     columns |= {"Without poison": True, "Clean accuracy": True, "Poison": True, "Set": True, "Triggered": True}
     columns["Seconds"] = True
     rows = []
-    for title, runs in runs_by_title([run for run in record["runs"] if run["note"] is None]).items():
+    for title, runs in runs_by_title(judged(record["runs"])).items():
         seeds = ", ".join(str(run["seed"]) for run in runs)
         figures = [spread([run[key] for run in runs], show) for key, show in FIGURES]
         rows.append([title, runs[0]["paper"], f"{100 * runs[0]['share']:g}", seeds, *figures])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from art_plugins.reports.tables import Table, count, fixed, one_decimal, rate, spread
+from art_plugins.reports.tables import Table, count, fixed, judged, one_decimal, rate, spread
 
 four_decimals = partial(fixed, digits=4)
 Run = Mapping[str, Any]
@@ -33,11 +33,10 @@ def filter_rate_tables(record: Mapping[str, Any]) -> list[Table]:
     groups: dict[tuple[str, str, int], list[Run]] = {}
     for run in record["runs"]:
         groups.setdefault((run["title"], run["filter_title"], run["n_trusted"]), []).append(run)
-    judged = {key: [run for run in runs if run["note"] is None] for key, runs in groups.items()}
     columns = {"Attack": False, "Seeds": False, "Clean accuracy": True, "Attack success": True, "Filter": False}
     columns |= {"TPR": True, "FPR": True, "Poison removed": True, "Poison": True, "Clean removed": True, "Set": True}
     columns |= {"Classes called": True, "Seconds": True, "Forward pass (s)": True}
-    tables = [Table(CAPTION, columns, [_row(*key, runs) for key, runs in judged.items() if runs])]
+    tables = [Table(CAPTION, columns, [_row(*key, done) for key, runs in groups.items() if (done := judged(runs))])]
     left_out = [[*_first_cells(*key, [run]), run["note"]] for key, runs in groups.items() for run in runs if run["note"]]
     if left_out:
         tables.append(Table("Not judged", dict.fromkeys((*list(columns)[:5], "Why"), False), left_out))

@@ -42,8 +42,8 @@ Run = Mapping[str, Any]
 
 def layerwise_tables(record: Mapping[str, Any]) -> list[Table]:
     """Give the tables of detection, of filters if the record has them, and of published results for CIFAR-10."""
-    groups = runs_by_title(judged(record["runs"]))
-    tables = [detector_table(runs_by_title(record["runs"]))]
+    groups = runs_by_title(record["runs"])
+    tables = [detector_table(groups)]
     if any("filters" in run for run in record["runs"]):
         tables.append(filter_table(groups))
     if any(run["case"]["dataset"] == "cifar10" for run in record["runs"]):

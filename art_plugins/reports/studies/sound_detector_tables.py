@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from art_plugins.reports.tables import Table, one_decimal, rate, runs_by_title, spread
+from art_plugins.reports.tables import Table, judged, one_decimal, rate, runs_by_title, spread
 
 CAPTION = (
     "Detectors at test time on classifiers of sounds. AUROC: of triggered clips that the model sends to the target, "
@@ -29,11 +29,11 @@ def sound_detector_tables(record: Mapping[str, Any]) -> list[Table]:
     for title, runs in runs_by_title(record["runs"]).items():
         seeds = ", ".join(str(run["seed"]) for run in runs)
         about = [spread([run["model"][name] for run in runs], rate) for name in ("clean_accuracy", "attack_success")]
-        judged = [run for run in runs if run["note"] is None]
-        if not judged:
+        done = judged(runs)
+        if not done:
             rows.append([title, seeds, *about, runs[0]["note"], *[rate(None)] * 5])
-        for name in dict.fromkeys(row["title"] for run in judged for row in run["rows"]):
-            found = [row for run in judged for row in run["rows"] if row["title"] == name]
+        for name in dict.fromkeys(row["title"] for run in done for row in run["rows"]):
+            found = [row for run in done for row in run["rows"] if row["title"] == name]
             values = [spread([row[key] for row in found], rate) for key in ("auroc", "eer", "tpr", "fpr")]
             time = spread([row["milliseconds_per_image"] for row in found], one_decimal)
             rows.append([title, seeds, *about, name, *values, time])

@@ -28,7 +28,7 @@ def two_gaussians(
     :return: Members of the second component, shape (m,), bool.
     """
     second = first.astype(np.float64)
-    room = (np.empty(x.shape), np.empty(x.shape))  # taken once: new memory for every step costs up to half of the time
+    room = (np.empty(x.shape), np.empty(x.shape))  # taken once, since new memory for every step is slow
     for _ in range(max_steps):
         shares = (1 - second, second)
         if min(share.sum() for share in shares) < 2:
