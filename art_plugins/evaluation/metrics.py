@@ -65,15 +65,18 @@ class Cost:
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure the time and the memory of the block; the resident memory is sampled every 20 ms."""
+    """Measure the time and the memory of the block; the resident memory is sampled every 20 ms, and once at the end."""
     process, cost, done = psutil.Process(), Cost(), threading.Event()
     before = process.memory_info().rss
 
     def sample() -> None:
-        while not done.wait(SAMPLE_EVERY_S):
-            cost.peak_memory_mb = max(cost.peak_memory_mb, (process.memory_info().rss - before) / 1e6)
+        cost.peak_memory_mb = max(cost.peak_memory_mb, (process.memory_info().rss - before) / 1e6)
 
-    sampler = threading.Thread(target=sample, daemon=True)
+    def sample_until_done() -> None:
+        while not done.wait(SAMPLE_EVERY_S):
+            sample()
+
+    sampler = threading.Thread(target=sample_until_done, daemon=True)
     start = time.perf_counter()
     sampler.start()
     try:
@@ -82,3 +85,4 @@ def measured() -> Iterator[Cost]:
         cost.seconds = time.perf_counter() - start
         done.set()
         sampler.join()
+        sample()  # on a busy machine the thread may have had no turn for long

@@ -42,7 +42,9 @@ def test_ratio_with_denominator_zero_is_none() -> None:
     assert ratio(1, 4) == 0.25
 
 
-def test_measured_block_reports_the_memory_that_it_held() -> None:
+@pytest.mark.parametrize("sample_every_s", [0.02, 60.0], ids=["sampled", "sampler_without_a_turn"])
+def test_measured_block_reports_the_memory_that_it_held(sample_every_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("art_plugins.evaluation.metrics.SAMPLE_EVERY_S", sample_every_s)
     with measured() as cost:
         held = [np.ones(8_000_000) for _ in range(4)]  # 256 MB
         for _ in range(20):
