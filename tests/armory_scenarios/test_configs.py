@@ -120,14 +120,11 @@ def test_config_is_valid_by_armorys_schema(path: Path) -> None:
     assert load_config(str(path))["_description"]
 
 
-@every_config
-def test_config_is_sorted_and_indented_by_four(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == config_text(read(path))
-
-
-@every_config
-def test_config_holds_no_absolute_path(path: Path) -> None:
-    assert absolute_paths(path.read_text(encoding="utf-8")) == []
+def test_configs_are_sorted_indented_by_four_and_hold_no_absolute_path() -> None:
+    for path in PATHS:
+        text = path.read_text(encoding="utf-8")
+        assert text == config_text(read(path)), path
+        assert absolute_paths(text) == [], path
 
 
 def absolute_paths(text: str) -> list[str]:

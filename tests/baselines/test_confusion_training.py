@@ -131,6 +131,7 @@ def poisoned(digits: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, np.isin(np.arange(len(y)), rows)
 
 
+@pytest.mark.slow
 def test_confusion_training_finds_the_white_square_and_leaves_the_classifier(digits: Any) -> None:
     x, y, is_poison = poisoned(digits)
     network = copy.deepcopy(digits.network("white_square"))

@@ -189,6 +189,7 @@ def test_scan_by_default_trains_as_long_as_the_training_needs() -> None:
     assert parameters["nb_epochs"].default is None
 
 
+@pytest.mark.slow
 def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], digits: Any
 ) -> None:

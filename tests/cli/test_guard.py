@@ -69,6 +69,7 @@ def test_guard_writes_a_file_that_catches_the_trigger_and_says_how_to_read_it(di
     assert not any(one.drifted for one in monitor.update(class_margins(logits.numpy())))
 
 
+@pytest.mark.slow
 def test_guard_of_a_clean_model_writes_nothing_and_says_so(folder):
     with pytest.raises(InvalidInputError, match=r"No backdoor found.*nothing to guard against"):
         guard_model("clean.pt", "clean", "out.pt2", settings(folder), verbose=False)

@@ -525,6 +525,7 @@ def test_filter_asks_the_earlier_half_of_the_layers_for_the_content_of_groups(di
     assert asked == [(LAYERS, LAYERS[:2])]
 
 
+@pytest.mark.slow
 def test_filter_typical_class_scores_as_its_trusted_samples_do(digits, monkeypatch):
     x, y, is_poison = poisoned(digits)
     x_val, y_val = trusted(digits)

@@ -61,6 +61,7 @@ def test_poison_goes_with_trusted_samples_in_any_number(digits, n):
     json.dumps(report, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_group_brings_in_the_poison_that_no_score_shows(digits):
     x, y, is_poison = poisoned(digits)
     classifier = wrapped(digits.network("white_square"))
@@ -97,6 +98,7 @@ def test_single_samples_go_only_where_they_are_too_many_for_chance(digits, monke
     assert (clean_set.outlier_scores_ > poisoned_set.threshold_).any()
 
 
+@pytest.mark.slow
 def test_clean_training_set_loses_nothing(digits):
     for n in (5, 20):
         data = (digits.x_train, digits.y_train, *trusted(digits, n))

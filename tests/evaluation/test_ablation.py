@@ -58,6 +58,7 @@ def test_variants_are_settings_of_the_autoencoder_and_change_one_thing_each():
         assert (changed == default) == (name == "default")
 
 
+@pytest.mark.slow
 def test_run_ablation_judges_the_same_sets_with_every_variant_and_resumes(data, small, tmp_path, monkeypatch):
     trained = []
     real = ablation._trained

@@ -93,6 +93,7 @@ def test_two_triggers_in_two_classes_are_both_found():
     assert np.delete(caught, np.concatenate([one, other])).mean() < 0.002
 
 
+@pytest.mark.slow
 def test_clean_classes_lose_nothing():
     assert [removed(*classes(seed)).sum() for seed in range(10, 16)] == [0] * 6
 

@@ -131,6 +131,7 @@ def two_kinds(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, np.isin(np.arange(len(y)), rows)
 
 
+@pytest.mark.slow
 def test_natural_kind_that_stands_apart_is_removed_without_trusted_samples_and_stays_with_them():
     x, y, kind = two_kinds(1)
     everyone = np.ones(len(y), bool)
@@ -144,6 +145,7 @@ def test_natural_kind_that_stands_apart_is_removed_without_trusted_samples_and_s
         assert alike[0].summary()["n_trusted_inside"] > 0
 
 
+@pytest.mark.slow
 def test_poison_is_removed_with_trusted_samples_in_any_number():
     x, y, poison = two_kinds(2)
     for n_trusted in (0, 1, 5, 20, 50):

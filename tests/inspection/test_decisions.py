@@ -134,6 +134,7 @@ def test_scan_applies_decisions_also_to_renamed_files_and_to_what_it_did_not_sus
         assert {row["decision"] for row in csv.DictReader(file)} >= {"accept", "reject"}
 
 
+@pytest.mark.slow
 def test_scan_whose_suspects_are_all_accepted_lets_a_pipeline_go_on(folder: Path, tmp_path: Path) -> None:
     planted = [sha256((folder / TARGET / name).read_bytes()).hexdigest() for name in PLANTED]
     group = {"class": TARGET, "decision": "accept", "sha256": planted}

@@ -64,6 +64,7 @@ detect.detect_folder("m.pt", "images", "clean", "out")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals and locks of POSIX")
 def test_a_killed_detection_leaves_nothing_that_blocks_the_next(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, cwd=tmp_path)

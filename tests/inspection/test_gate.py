@@ -82,6 +82,7 @@ def test_gate_table_and_record_share_one_schema_and_hold_the_hash_of_the_content
         assert row["sha256"] == sha256((folder / row["file"]).read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_gate_same_call_gives_the_same_bytes_but_for_times(folder: Path, scanned: tuple[int, str, Path]) -> None:
     out = scanned[2]
     before = {name: (out / name).read_text(encoding="utf-8") for name in OUTPUTS}
@@ -92,6 +93,7 @@ def test_gate_same_call_gives_the_same_bytes_but_for_times(folder: Path, scanned
         assert without_times[0] == without_times[1], name
 
 
+@pytest.mark.slow
 def test_gate_accepted_files_pass_under_new_names_but_not_in_another_class(
     folder: Path, scanned: tuple[int, str, Path], tmp_path: Path
 ) -> None:

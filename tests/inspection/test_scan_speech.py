@@ -48,6 +48,7 @@ def test_the_command_scan_finds_poison_without_training(
     assert any("0.5 s long" in note for note in record["notes"])
 
 
+@pytest.mark.slow
 def test_the_length_of_the_clips_may_be_given(folder: Path, tmp_path: Path) -> None:
     settings = ScanSettings(autoencoder="speech", seconds=0.3, fast=True)
     record = scan_folder(folder, tmp_path / "out", settings, verbose=False)

@@ -399,6 +399,7 @@ def test_judge_process_endless_model_is_ended_in_time(here):
     assert time.monotonic() - start < 200  # most of it for importing torch in the process
 
 
+@pytest.mark.slow
 @needs_sandbox
 def test_judge_process_greedy_model_is_one_sentence(here):
     path = saved(make(Greedy), here / "m.pt")

@@ -242,6 +242,7 @@ def counted(function: Any, calls: list[int]) -> Any:
     return call
 
 
+@pytest.mark.slow
 def test_sentence_numbers_are_those_of_the_rule(digits):
     result = invert_triggers(
         wrapped(digits.network("white_square")), digits.x_clean, digits.y_clean, nb_steps=400, threshold=3.0, verbose=False

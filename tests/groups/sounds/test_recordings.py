@@ -71,6 +71,7 @@ def test_silent_clips_and_no_clips_are_no_recording() -> None:
     assert one_recording(silent[:0], silent[:0], WINDOW).shape == (0,)
 
 
+@pytest.mark.slow
 def test_classes_with_variations_of_one_recording_are_not_called(syllables: Syllables, random: np.random.Generator) -> None:
     """In some classes only, so that they stand out: each time as many variations as an added sound would have carriers."""
     x, labels = syllables(2)

@@ -131,6 +131,7 @@ def write_bombs(root: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_or_read_in_bounded_memory(tmp_path):
     expected = write_bombs(tmp_path)
     done = subprocess.run(
