@@ -30,7 +30,6 @@ from art_plugins.features.batch_norms import has_batch_norms
 N_TRUSTED = 20  # samples of each class
 ONE_SIGMA = 0.159  # share of a normal distribution beyond one standard deviation on one side
 AGPD_TRUSTED, CONFUSION_TRUSTED = 10, 200  # as in their papers
-LAYERWISE_FPR = 0.03  # a filter may cost some clean samples, and with 20 trusted a class a lower rate is a few of them
 AS_SHIPPED = "as ART ships it: on logits"
 PYOD_RULE = "what lies 3.5 robust deviations above the median of its class goes"
 WITHOUT_PYOD = 'PyOD is not installed, so its rows are left out: pip install "art-plugins[peers]"'
@@ -141,12 +140,12 @@ FILTERS = (
     Filter(
         "vae_latent", "VAE latent clustering", VAELatentDefence, {}, "own", lambda task: task.defence, needs_model=False
     ),
-    Filter("layerwise", "Layer-wise features (none trusted)", LayerwiseFeatureDefence, {"fpr": LAYERWISE_FPR}, "own"),
+    Filter("layerwise", "Layer-wise features (none trusted)", LayerwiseFeatureDefence, {}, "own"),
     Filter(
         "layerwise_trusted",
         "Layer-wise features (trusted)",
         LayerwiseFeatureDefence,
-        {"fpr": LAYERWISE_FPR},
+        {},
         "own",
         trusted_samples,
         trusted_note(),
