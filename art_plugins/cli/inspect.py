@@ -248,6 +248,10 @@ def detect(
             help="Length of a clip that a model of sounds gets; default: the 95th percentile of --clean, at most 10."
         ),
     ] = None,
+    fail_on: Annotated[
+        Literal["backdoor", "look", "never"],
+        typer.Option(help="What makes the exit status 1: a backdoor, anything that a person should look at, or nothing."),
+    ] = "backdoor",
 ) -> None:
     """
     Find out whether a classifier has a backdoor, towards which class, and which images or sounds carry the trigger.
@@ -259,17 +263,23 @@ def detect(
     No file is unpickled. A TorchScript file that does more than compute is refused before it runs. A file that runs cannot
     write files, start programs or reach a network, and its time and memory are limited. This needs Linux; on other systems,
     a TorchScript file needs --trust-model.
+
+    The exit status is 0 if no backdoor was found, 1 if there is one, and 2 after an error or if the search or the images do
+    not answer the question.
     """
     numbers = _numbers("--mean", mean), _numbers("--std", std)
     names, sides, arguments = _names(classes), _size(size), _keyword_arguments(factory_args)
     _check_factory(factory, factory_args)
     from art_plugins.inspection.detect import detect_folder
     from art_plugins.inspection.detect_words import files_sentences
+    from art_plugins.inspection.gate import gate_sentence
     from art_plugins.inspection.scan_words import file_rows
     from art_plugins.inspection.settings import DetectSettings
 
     loading = (names, sides, *numbers, factory, arguments, trust_model)
-    settings = DetectSettings(*loading, timeout, save_detector, threshold, nb_steps, seed, false_alarm_rate, kind, seconds)
+    settings = DetectSettings(
+        *loading, timeout, save_detector, threshold, nb_steps, seed, false_alarm_rate, kind, seconds, fail_on
+    )
     # The page and the record name the classes; the detector's own warnings know only their numbers.
     with without_warnings_of("art_plugins.defences"):
         record = detect_folder(model, folder, clean, out, settings, command=_command())
@@ -280,3 +290,5 @@ def detect(
     _show_sentences(files_sentences(record))
     _show_files([*file_rows(record["judged_files"]), *file_rows(record["clean_files"])])
     _show_written(out, ("report.html", "suspects.csv", "record.json"), [save_detector] if record["target_class"] else [])
+    _show_sentences([gate_sentence(record["gate"])])
+    raise typer.Exit(record["gate"]["status"])

@@ -18,6 +18,7 @@ from art_plugins.inspection.detect_inputs import Inputs, find_inputs, fit_reader
 from art_plugins.inspection.detect_page import detect_page
 from art_plugins.inspection.detect_record import Outcome, detect_record, suspects_csv
 from art_plugins.inspection.detect_words import clean_cautions, detector_cautions, screening_note, threshold_note
+from art_plugins.inspection.gate import detection_gate
 from art_plugins.inspection.isolation.judge import Judge, ModelJudge
 from art_plugins.inspection.isolation.process import JudgeProcess
 from art_plugins.inspection.judged import judge_files
@@ -69,7 +70,7 @@ def detect_folder(
     :param old: Fields of the settings as keyword arguments, the form of the release before.
     :return: The record, as written. ``is_backdoored`` is the answer, and ``found_by`` says which question gave it.
         ``classes`` is a ranking, the most suspicious class first; ``target_class`` is a name, or ``None`` if no pattern of
-        a backdoor was found.
+        a backdoor was found. ``gate`` has the exit status of the command.
     :raises InvalidInputError: For bad arguments, a model or folder that cannot be used, an output that exists, or another
         run that writes to ``out``, before any heavy work; for a full disk at the end.
     :raises MissingPackageError: If a package for images or pages is missing, before any heavy work.
@@ -83,11 +84,8 @@ def detect_folder(
         inputs = find_inputs(folder, clean, settings)
         with _judge(Path(model), inputs.reader, settings) as judge:
             outcome = _examine(judge, model, inputs, settings, verbose)
-        record = {
-            "command": command,
-            **detect_record(model, inputs, settings, outcome),
-            "seconds": time.perf_counter() - start,
-        }
+        record = {"command": command, **detect_record(model, inputs, settings, outcome)}
+        record |= {"gate": detection_gate(record, settings.fail_on), "seconds": time.perf_counter() - start}
         _write(Path(out), record, inputs, settings, outcome)
     return record
 

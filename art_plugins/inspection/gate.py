@@ -1,10 +1,11 @@
-"""Whether a scan lets a pipeline go on: its exit status, and the reasons."""
+"""Whether a scan, or a detection, lets a pipeline go on: its exit status, and the reasons."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from art_plugins.inspection.detect_record import NOT_APART
 from art_plugins.inspection.evidence.found import POISON
 from art_plugins.inspection.scan_words import POISONED, is_judged
 from art_plugins.inspection.suspect_rows import is_poison
@@ -40,6 +41,53 @@ def gate_sentence(outcome: Mapping[str, Any]) -> str:
     if outcome["fail_on"] == "never":
         why = "Nothing counts, as you asked."
     return f"Exit status {outcome['status']} (fail on {outcome['fail_on']}): {why}"
+
+
+def detection_gate(record: Mapping[str, Any], fail_on: str) -> dict[str, Any]:
+    """
+    The exit status of a detection, and why.
+
+    :param record: Has ``is_backdoored``, ``classes``, ``undecided_classes``, ``layers``, ``folder``, ``counts`` and
+        ``judged_files``.
+    :param fail_on: ``"backdoor"``: a model with a backdoor fails. ``"look"``: anything that a person should look at fails
+        too: caught files, a class above the threshold that does not stand apart, files that could not be read.
+        ``"never"``: nothing fails.
+    :return: ``fail_on``; ``status``: 0 nothing, 1 found, 2 the question is not answered; ``reasons``: sentences.
+    """
+    if fail_on == "never":
+        return {"fail_on": fail_on, "status": NOTHING, "reasons": []}
+    reasons = ["The model has a backdoor."] if record["is_backdoored"] else []
+    reasons += _to_look_at_beside_the_model(record) if fail_on == "look" else []
+    status = FOUND if reasons else NOTHING
+    unanswered = [] if record["is_backdoored"] else _unanswered(record)
+    if unanswered:
+        status, reasons = NO_ANSWER, [*unanswered, *reasons]
+    return {"fail_on": fail_on, "status": status, "reasons": reasons}
+
+
+def _unanswered(record: Mapping[str, Any]) -> list[str]:
+    """Why it is not known that the model has no backdoor, where none was found."""
+    reasons = []
+    if record["undecided_classes"]:
+        reasons.append(f"A backdoor towards {', '.join(record['undecided_classes'])} cannot be excluded.")
+    elif record["classes"] and all(row["index"] is None for row in record["classes"]):
+        reasons.append("The model could not be judged: no pattern works for any class.")
+    if "verdict" not in record["layers"] and (record["folder"] is not None or not record["classes"]):
+        reasons.append("No file was judged by the layers of the model.")
+    return reasons
+
+
+def _to_look_at_beside_the_model(record: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    n_caught, n_skipped = record["counts"]["caught"], len(record["judged_files"]["skipped_files"])
+    if n_caught:
+        reasons.append(f"{n_caught:,} {'file carries' if n_caught == 1 else 'files carry'} the trigger.")
+    near = [row["name"] for row in record["classes"] if row["verdict"] == NOT_APART]
+    if near:
+        reasons.append(f"{', '.join(near)} is above the threshold, but does not stand apart.")
+    if n_skipped:
+        reasons.append(f"{n_skipped:,} {'file was' if n_skipped == 1 else 'files were'} skipped, so not judged.")
+    return reasons
 
 
 def _poison(record: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -45,6 +46,7 @@ from art_plugins.inspection.suspect_rows import suspect_rows, suspects_csv
 from art_plugins.optional import import_optional
 
 OUTPUTS = ("suspects.csv", "report.html", "record.json")
+CHECKPOINT = ".training-"
 LONGEST_TRAINING_S = 10**6  # longer than any, so that no process ends while it waits for one
 FROM_THE_FOLDER = ("sample_rate_hz", "channels_first")
 
@@ -98,7 +100,7 @@ def scan(
         fitted = load_autoencoder(given) if isinstance(given, (str, Path)) else None
         reader = make_reader(found, settings, fitted)
         decoded, trusted = stack.enter_context(_decoded(found, reader, fitted, settings, verbose))
-        examined = _examined(decoded, reader, settings, params | {"verbose": verbose}, fitted, trusted)
+        examined = _examined(decoded, reader, settings, params | {"verbose": verbose}, fitted, trusted, Path(out))
         origin: dict[str, Any] = {"command": command, "folder": found.origin}
         record = origin | scan_record(found, reader, decoded, examined, settings, params)
         groups = _groups(examined, decoded, hash_of := _hashes(found, decoded), decisions)
@@ -143,12 +145,28 @@ def _examined(
     params: dict[str, Any],
     fitted: Autoencoder | None,
     trusted: Trusted | None,
+    out: Path,
 ) -> Examined:
     """What all evidence says; features of a fitted autoencoder are kept where the user wants that."""
     given = settings.autoencoder
+    params = {"checkpoint": _checkpoint(out, decoded, params, given), **params}
     autoencoder = given if fitted is None or is_shipped(given) else fitted
     with kept_features(fitted, reader.shape, settings.cache) as memory, _splitting_in(settings.jobs):
         return examine(decoded, reader, settings, params, autoencoder, trusted, memory)
+
+
+def _checkpoint(out: Path, decoded: FolderData, params: dict[str, Any], architecture: Any) -> Path:
+    """The file by which the training of this very scan goes on; a scan of other data into the folder has another one."""
+    what = (
+        decoded.x.shape,
+        str(decoded.x.dtype),
+        sorted((name, repr(value)) for name, value in params.items()),
+        architecture,
+    )
+    digest = hashlib.sha256(repr(what).encode())
+    for end in (decoded.x[:1], decoded.x[-1:]):
+        digest.update(np.ascontiguousarray(end).tobytes())
+    return out / f"{CHECKPOINT}{digest.hexdigest()[:12]}"
 
 
 def _reading(settings: ScanSettings) -> Reading:
@@ -205,8 +223,6 @@ def _applied(settings: ScanSettings, work: Work, copies: Copies | None) -> Appli
 def _checked(settings: ScanSettings, params: dict[str, Any], out: Path) -> dict[str, Any]:
     """The parameters of the defence, which are checked, as are the outputs and the packages."""
     params = dict(params)
-    if settings.save_autoencoder is not None:
-        params.setdefault("checkpoint", f"{settings.save_autoencoder}.checkpoint")
     taken = [name for name in FROM_THE_FOLDER if name in params]
     if taken:
         raise InvalidInputError(f"{', '.join(taken)} cannot be given to a scan: it is read from the files.")
@@ -228,3 +244,5 @@ def _write(out: Path, texts: list[str], settings: ScanSettings, examined: Examin
             examined.defence.autoencoder_.save(partials[-1])
         if copies is not None:
             copies.place()
+    for left in out.glob(f"{CHECKPOINT}*"):  # of scans that nobody went on with
+        left.unlink(missing_ok=True)

@@ -66,7 +66,8 @@ def scan_record(
         "skipped_folders": [{"folder": name, "reason": why} for name, why in sorted(data.skipped_folders.items())],
         "ignored_files": found.ignored_files,
         "mended_files": dict(sorted(data.mended_files.items())),
-        "settings": own | {name: value for name, value in report["parameters"].items() if name != "autoencoder"},
+        "settings": own
+        | {name: value for name, value in report["parameters"].items() if name not in ("autoencoder", "checkpoint")},
         "versions": versions(),
         "autoencoder_history": [] if examined.defence is None else examined.defence.autoencoder_.history_,
     }

@@ -16,6 +16,7 @@ from art_plugins.triggers.found import THRESHOLD
 
 EVIDENCE = ("latents", "network", "labels")
 FAIL_ON = ("poison", "look", "never")
+DETECTION_FAILS_ON = ("backdoor", "look", "never")
 APPLY = ("list", "drop", "relabel", "restore")
 S = TypeVar("S", "DetectSettings", "ScanSettings")
 
@@ -45,6 +46,8 @@ class DetectSettings:
     :param kind: ``"image"``, ``"sound"``, or ``"auto"``: whichever kind of file the folder of clean samples holds.
     :param seconds: Length of the clips that a classifier of sounds gets; ``None``: the 95th percentile of the clean clips,
         at most 10 s.
+    :param fail_on: What makes the exit status 1: ``"backdoor"``: a model with a backdoor; ``"look"``: anything that a
+        person should look at; ``"never"``: nothing.
     :raises InvalidInputError: For a value that is out of its range.
     """
 
@@ -63,10 +66,12 @@ class DetectSettings:
     false_alarm_rate: float = 0.01
     kind: str = "auto"
     seconds: float | None = None
+    fail_on: str = "backdoor"
 
     def __post_init__(self) -> None:
         check_size(self.size)
         check_choice("kind", self.kind, ("auto", "image", "sound"))
+        check_choice("fail_on", self.fail_on, DETECTION_FAILS_ON)
         check_seconds(self.seconds)
         check_number("false_alarm_rate", self.false_alarm_rate, above=0, below=1)
         check_flag("trust_model", self.trust_model)
@@ -89,8 +94,7 @@ class ScanSettings:
     :param autoencoder: File of a saved :class:`Autoencoder`, which is used instead of training one; it determines how the
         files are read. ``"speech"``: the one of the package, for sounds of any rate and length. A dict: settings of the one
         that is trained, as :class:`VAELatentDefence` takes them.
-    :param save_autoencoder: New file for the autoencoder that is trained. An interrupted training continues from the
-        checkpoint beside it.
+    :param save_autoencoder: New file for the autoencoder that is trained.
     :param apply_to: New file for what ``apply`` says. The files that are scanned are never changed.
     :param apply: ``"list"``: the path of every file that was read and is not called poison, relative to the folder, one on
         each line. ``"drop"``: the same as a manifest, a CSV file with the label, the verdict and the decision on each file.

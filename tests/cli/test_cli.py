@@ -220,9 +220,10 @@ def test_detect_prints_the_finding_and_the_caught_images_of_a_model_from_weights
         "--threshold",
         "3",
     ]
-    assert main_with(monkeypatch, *arguments) == 0
+    assert main_with(monkeypatch, *arguments) == 1
     sys.modules.pop(factory, None)
     printed = " ".join(capsys.readouterr().out.split())
+    assert "Exit status 1 (fail on backdoor): The model has a backdoor." in printed
     assert f"The model has a backdoor towards {'abcdefghij'[digits.target]}" in printed
     assert "target of a backdoor" in printed
     assert (

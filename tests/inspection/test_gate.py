@@ -21,7 +21,8 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.files.outputs import csv_text
 from art_plugins.files.sources.items import content_hash
 from art_plugins.inspection.deciding.decisions import ACCEPT, read_decisions
-from art_plugins.inspection.gate import gate, gate_sentence
+from art_plugins.inspection.detect_record import NOT_APART
+from art_plugins.inspection.gate import detection_gate, gate, gate_sentence
 from art_plugins.inspection.sarif import sarif_text
 from art_plugins.inspection.suspect_rows import COLUMNS, SCHEMA_VERSION, suspects_csv
 
@@ -163,6 +164,36 @@ def test_gate_status_by_what_counts(record: dict[str, Any], statuses: tuple[int,
     assert tuple(outcome["status"] for outcome in outcomes) == statuses
     assert all(bool(outcome["reasons"]) == (outcome["status"] > 0) for outcome in outcomes)
     assert all(f"Exit status {outcome['status']}" in gate_sentence(outcome) for outcome in outcomes)
+
+
+def detection(**given: Any) -> dict[str, Any]:
+    """A record of a detection that found nothing in images, but for what is given."""
+    record = {"is_backdoored": False, "undecided_classes": [], "folder": "images", "layers": {"verdict": "nothing"}}
+    record |= {"classes": [{"name": "a", "index": 1.0, "verdict": "nothing found"}], "counts": {"caught": 0}}
+    return {**record, "judged_files": {"skipped_files": []}, **given}
+
+
+@pytest.mark.parametrize(
+    ("record", "statuses"),  # with fail_on backdoor, look and never
+    [
+        (detection(), (0, 0, 0)),
+        (detection(is_backdoored=True), (1, 1, 0)),
+        (detection(is_backdoored=True, undecided_classes=["a"]), (1, 1, 0)),
+        (detection(undecided_classes=["a"]), (2, 2, 0)),
+        (detection(classes=[{"name": "a", "index": None, "verdict": "not judged"}]), (2, 2, 0)),
+        (detection(classes=[{"name": "a", "index": 4.0, "verdict": NOT_APART}]), (0, 1, 0)),
+        (detection(counts={"caught": 2}), (0, 1, 0)),
+        (detection(judged_files={"skipped_files": [{"file": "a.png", "reason": "empty"}]}), (0, 1, 0)),
+        (detection(layers={"problem": "few"}), (2, 2, 0)),
+        (detection(layers={"problem": "few"}, is_backdoored=True), (1, 1, 0)),
+        (detection(layers={}, folder=None), (0, 0, 0)),
+        (detection(layers={}, folder=None, classes=[]), (2, 2, 0)),
+    ],
+)
+def test_detection_gate_status_by_what_counts(record: dict[str, Any], statuses: tuple[int, ...]) -> None:
+    outcomes = [detection_gate(record, fail_on) for fail_on in ("backdoor", "look", "never")]
+    assert tuple(outcome["status"] for outcome in outcomes) == statuses
+    assert all(bool(outcome["reasons"]) == (outcome["status"] > 0) for outcome in outcomes)
 
 
 @pytest.mark.parametrize(

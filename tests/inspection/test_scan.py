@@ -23,6 +23,7 @@ from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import FileFormatError, InvalidInputError, MissingPackageError
 from art_plugins.evaluation.running.environment import versions
 from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.vae import training
 from art_plugins.files import folder_data
 from art_plugins.files.class_folders import find_class_folders
 from art_plugins.files.folder_data import read_folder
@@ -131,6 +132,27 @@ def scanned_odd(scanned, tmp_path_factory):
     record = scan(root, root.parent / "out", autoencoder=autoencoder, apply_to=keep, verbose=False, **SCORING)
     assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
     return root, root.parent / "out", record
+
+
+def test_the_same_call_goes_on_where_a_training_was_stopped(scanned, tmp_path, monkeypatch):
+    root, _, record = scanned
+    real, calls = training._epoch, []
+
+    def stopped(*args):
+        calls.append(1)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(training, "_epoch", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        scan(root, out, **SOUND_SETTINGS)
+    (out / ".training-of-other-data").write_bytes(b"left behind")
+    again = scan(root, out, **SOUND_SETTINGS)
+    assert len(calls) == 10 + SOUND_SETTINGS["nb_epochs"] - 9
+    assert again["autoencoder_history"] == record["autoencoder_history"]
+    assert sorted(path.name for path in out.iterdir()) == ["record.json", "report.html", "suspects.csv"]
 
 
 def rows_of(out: Path) -> list[dict[str, str]]:
