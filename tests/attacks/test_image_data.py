@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
-import art.utils
 import numpy as np
 import pytest
 
+from art_plugins.attacks.datasets.downloads import CIFAR_TRAIN, SOURCES, Source, read_cifar10
 from art_plugins.attacks.datasets.images import MIXED, PARTS, SETS, Published, image_data
 from art_plugins.errors import FileFormatError, InvalidInputError
 
@@ -110,35 +113,71 @@ def test_image_data_of_an_unknown_name_or_a_missing_file_say_what_to_do(tmp_path
         image_data("imagenet", tmp_path)
     with pytest.raises(InvalidInputError, match="download=True"):
         image_data("cifar10", tmp_path)
-    with pytest.raises(InvalidInputError, match="no loader of ART"):
+    with pytest.raises(InvalidInputError, match="gtsrb32 is not one that is downloaded"):
         image_data("gtsrb32", tmp_path)
-    with pytest.raises(InvalidInputError, match="ART has no loader for 'fashion_mnist'"):
+    with pytest.raises(InvalidInputError, match="fashion_mnist is not one that is downloaded"):
         image_data("fashion_mnist", tmp_path, download=True)
 
 
-def test_image_data_that_are_downloaded_come_from_arts_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    random, asked = np.random.default_rng(0), []
+def of_cifar(random: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, 32, 32, 3) and labels (n,), bytes."""
+    return random.integers(0, 256, (n, 32, 32, 3), np.uint8), random.integers(0, 10, n, np.uint8)
 
-    def load_dataset(name: str) -> Any:
-        asked.append(name)
-        x, y = random.uniform(size=(6, 32, 32, 3)).astype(np.float32), np.eye(10)[:6]
-        return (x, y), (x[:2], y[:2]), 0.0, 1.0
 
-    monkeypatch.setattr(art.utils, "load_dataset", load_dataset)
-    data = image_data("cifar10", tmp_path, download=True)
-    assert asked == ["cifar10"]
-    assert data.x_train.shape == (6, 3, 32, 32)
-    assert data.y_train.tolist() == [0, 1, 2, 3, 4, 5]
+def archive_of_cifar(path: Path, batches: dict[str, tuple[np.ndarray, np.ndarray]]) -> Source:
+    """The binary version, as its makers describe it: in each row a label, then the bytes of red, green and blue."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, (x, y) in batches.items():
+            content = b"".join(
+                bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in zip(x, y, strict=True)
+            )
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return Source(path.as_uri(), hashlib.sha256(path.read_bytes()).hexdigest(), read_cifar10)
+
+
+def test_image_data_that_are_downloaded_are_kept_and_never_unpickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    batches = {name: of_cifar(random, 4) for name in (*reversed(CIFAR_TRAIN), "test_batch.bin")}
+    source = archive_of_cifar(tmp_path / "made.tar.gz", batches)
+    monkeypatch.setitem(SOURCES, "cifar10", source)
+    data = image_data("cifar10", tmp_path / "new", download=True)
+    expected = np.concatenate([batches[name][0] for name in CIFAR_TRAIN]) / 255
+    np.testing.assert_allclose(data.x_train.transpose(0, 2, 3, 1), expected, atol=1e-6)
+    assert data.y_train.tolist() == [label for name in CIFAR_TRAIN for label in batches[name][1]]
+    assert data.y_test.tolist() == batches["test_batch.bin"][1].tolist()
     assert data.class_names[3] == "cat"
+    (tmp_path / "made.tar.gz").unlink()
+    np.testing.assert_array_equal(image_data("cifar10", tmp_path / "new", download=True).x_train, data.x_train)
 
 
-def test_image_data_whose_download_fails_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_dataset(name: str) -> Any:
-        raise OSError("no route to host")
+def test_image_data_of_an_npz_file_are_downloaded_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tmp_path / "made.npz"
+    np.savez(made, **arrays())
+    digest = hashlib.sha256(made.read_bytes()).hexdigest()
+    monkeypatch.setitem(SOURCES, "mnist", Source(made.as_uri(), digest))
+    image_data("mnist", tmp_path / "new", download=True)
+    assert (tmp_path / "new" / "mnist.npz").read_bytes() == made.read_bytes()
 
-    monkeypatch.setattr(art.utils, "load_dataset", load_dataset)
-    with pytest.raises(InvalidInputError, match="no route to host"):
-        image_data("mnist", tmp_path, download=True)
+
+@pytest.mark.parametrize(("digest", "why"), [("0" * 64, "invalid hash value"), (None, "gone.npz")])
+def test_image_data_whose_download_fails_say_why_and_leave_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: str | None, why: str
+) -> None:
+    made = tmp_path / ("made.npz" if digest else "gone.npz")
+    if digest:
+        np.savez(made, **arrays())
+    monkeypatch.setitem(SOURCES, "mnist", Source(made.as_uri(), digest or "0" * 64))
+    with pytest.raises(InvalidInputError, match=f"mnist could not be downloaded from .*{why}.*; put mnist.npz into"):
+        image_data("mnist", tmp_path / "new", download=True)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_sources_are_fetched_over_tls_and_have_whole_digests() -> None:
+    assert all(source.url.startswith("https://") and len(source.sha256) == 64 for source in SOURCES.values())
 
 
 def three_sets(folder: Path, n_letters: int = 26) -> dict[str, dict[str, Any]]:

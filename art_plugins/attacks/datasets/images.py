@@ -1,20 +1,21 @@
-"""Image data sets from one ``.npz`` file each, as Keras ships MNIST, or through ART's own loaders."""
+"""Image data sets from one ``.npz`` file each, as Keras ships MNIST; some are downloaded where they are missing."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from art_plugins.attacks.datasets.downloads import SOURCES
+from art_plugins.attacks.datasets.downloads import download as download_set
 from art_plugins.attacks.datasets.labelled import LabelledData, joined
 from art_plugins.errors import FileFormatError, InvalidInputError
 from art_plugins.statistics.labels import class_labels
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
-DOWNLOADABLE = ("mnist", "cifar10")  # by ART
 
 
 class Published(NamedTuple):
@@ -54,9 +55,8 @@ def image_data(name: str, root: str | Path, download: bool = False) -> LabelledD
         for both), ``"gtsrb32"`` (traffic signs, 32 x 32), or, for many classes, ``"mixed46"`` (the digits, clothes and
         letters of three of these sets) or ``"mixed92"`` (the negatives of these images are further classes).
     :param root: Folder of the file.
-    :param download: If the file is not there, let ART download MNIST or CIFAR-10 to its own folder; ART unpickles
-        what it downloads of CIFAR-10.
-    :raises InvalidInputError: For another name, or a file that is missing.
+    :param download: If the file is not there, download MNIST or CIFAR-10 to it, from the servers of their makers.
+    :raises InvalidInputError: For another name, or a file that is missing or cannot be downloaded.
     :raises FileFormatError: If the file does not hold such arrays.
     """
     if name not in SETS:
@@ -64,13 +64,13 @@ def image_data(name: str, root: str | Path, download: bool = False) -> LabelledD
     if name in MIXED:
         return _mixed(root, download, with_negatives=name == "mixed92")
     path = Path(root) / f"{name}.npz"
-    if path.is_file():
-        arrays = _read(path)
-    elif download:
-        arrays, path = _download(name), Path(f"ART's {name}")
-    else:
-        remedy = "or let ART download it with download=True" if name in DOWNLOADABLE else "no loader of ART has it"
-        raise InvalidInputError(f"{path} does not exist; give the folder of {path.name} ({remedy}).")
+    if not path.is_file():
+        if name not in SOURCES:
+            raise InvalidInputError(f"{path} does not exist, and {name} is not one that is downloaded; give its folder.")
+        if not download:
+            raise InvalidInputError(f"{path} does not exist; give its folder, or download it with download=True.")
+        download_set(name, path)
+    arrays = _read(path)
     x_train, x_test = (_images(arrays[key], path, key) for key in ("x_train", "x_test"))
     y_train, n_train_classes = class_labels(arrays["y_train"], len(x_train))
     y_test, n_test_classes = class_labels(arrays["y_test"], len(x_test))
@@ -122,15 +122,3 @@ def _images(x: np.ndarray, path: Path, key: str) -> np.ndarray:
     if not (images.min() >= 0 and images.max() <= 1):
         raise FileFormatError(f"{key} of {path} must hold bytes, or floats of 0 to 1; received {x.dtype} outside of them.")
     return images
-
-
-def _download(name: str) -> dict[str, Any]:
-    if name not in DOWNLOADABLE:
-        raise InvalidInputError(f"ART has no loader for {name!r}; put {name}.npz into the folder.")
-    from art.utils import load_dataset
-
-    try:
-        (x_train, y_train), (x_test, y_test), _, _ = load_dataset(name)
-    except Exception as error:  # urllib, HTTP and archive errors of many types
-        raise InvalidInputError(f"ART could not load {name}: {error}") from error
-    return dict(zip(KEYS, (x_train, y_train, x_test, y_test), strict=True))
