@@ -36,14 +36,20 @@ TAKEN_BY_ARMORY = ("batch_size", "eval_split", "framework", "module", "name", "t
 
 def check_config(config: Mapping[str, Any]) -> None:
     """
-    :raises InvalidInputError: If ``adhoc``, the data set, the defence or the scenario has a key that is not read.
+    :raises InvalidInputError: If ``adhoc``, the data set, the filter or the scenario has a key that is not read, or if
+        there is a filter that ``adhoc`` does not turn on.
     """
     check_names(config["adhoc"], ADHOC, "adhoc")
     dataset = config["dataset"]
     given = [name for name in dataset if name not in TAKEN_BY_ARMORY]
     check_names(given, parameter_names(load(dataset)), f"dataset {dataset['name']}")
     defence = config["defense"]
-    if defence is not None and not is_perfect_filter(defence):
+    if is_filter(defence) and not config["adhoc"].get("use_poison_filtering_defense"):
+        raise InvalidInputError(
+            "The config has a filter in its block defense, but adhoc.use_poison_filtering_defense is not true, so that "
+            "Armory would train on all samples; set it to true, or set defense to null."
+        )
+    if is_filter(defence) and not is_perfect_filter(defence):
         check_names(defence["kwargs"], filter_parameters(load(defence)), f"defense {defence['name']}")
     scenario = config["scenario"]
     check_names(scenario["kwargs"], parameter_names(load(scenario)), f"scenario {scenario['name']}")
@@ -84,6 +90,11 @@ def load(block: Mapping[str, Any]) -> Any:
         return getattr(import_module(block["module"]), block["name"])
     except (ImportError, AttributeError) as error:
         raise InvalidInputError(f"{block['module']}.{block['name']} cannot be imported: {error}") from error
+
+
+def is_filter(defence: Mapping[str, Any] | None) -> bool:
+    """Whether the block is a filter; Armory hands defences of other types to the model, and checks them itself."""
+    return defence is not None and defence.get("type") == "PoisonFilteringDefence"
 
 
 def is_perfect_filter(defence: Mapping[str, Any]) -> bool:

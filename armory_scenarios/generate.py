@@ -17,16 +17,18 @@ def config_text(config: Config) -> str:
 
 
 def generate(folder: Path = FOLDER) -> list[Path]:
-    """Write the files, and remove older configs that the table no longer names; gives the files in the table's order."""
+    """Write the files, in the table's order. Others are left alone: they may be somebody's own."""
     written = []
     for name, config in configs():
         path = folder / f"{name}.json"
         write_text(path, config_text(config))
         written.append(path)
-    for path in set(folder.glob("*/*.json")) - set(written):
-        path.unlink()
     return written
 
 
 if __name__ == "__main__":
-    print(f"{len(generate())} configs below {FOLDER}")
+    written = generate()
+    print(f"{len(written)} configs below {FOLDER}")
+    others = sorted(str(path.relative_to(FOLDER)) for path in set(FOLDER.glob("*/*.json")) - set(written))
+    if others:
+        print(f"Not of the table, and left alone: {', '.join(others)}. Remove them if they are old.")

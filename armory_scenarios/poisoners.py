@@ -48,7 +48,7 @@ class ZooPoisoner(DatasetPoisoner):  # type: ignore[misc]  # Armory has no type 
     :param target_class: None of them.
     :param fraction: Share of the whole training set that is poisoned, as these attacks are published; not of a class.
     :param random_state: Seed of what the attack draws and trains.
-    :raises InvalidInputError: If the attack works on other source classes.
+    :raises InvalidInputError: If the attack works on other source classes, here or when the training set is poisoned.
     """
 
     def __init__(
@@ -74,6 +74,12 @@ class ZooPoisoner(DatasetPoisoner):  # type: ignore[misc]  # Armory has no type 
             if len(rows):
                 x[rows], y[rows] = self.attack.stamp(x[rows]), self.target_class
             return (x, y, rows) if return_index else (x, y)
+        left_out = sorted(set(np.unique(y).tolist()) - {self.target_class, *self.source_class})
+        if self.attack.source is None and left_out:
+            raise InvalidInputError(
+                f"The attack poisons every class but the target {self.target_class}, and source_class leaves out "
+                f"{left_out}, so that the test would not show what it does; name all of them."
+            )
         done = self.attack.poison(
             np.ascontiguousarray(x), np.asarray(y), self.fraction, self.target_class, self.random_state
         )

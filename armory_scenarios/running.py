@@ -22,13 +22,21 @@ def find_configs(patterns: list[str]) -> list[str]:
     """
     Names of the configs that match the patterns, such as ``speech_commands/clapping_p10_*``, in the patterns' order.
 
+    The path of a config of one's own, with ``.json``, is a pattern as well.
+
     :raises InvalidInputError: If a pattern matches none.
     """
     found: list[str] = []
     for pattern in patterns:
-        names = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob(f"{pattern}.json"))
+        if pattern.endswith(".json") or Path(pattern).is_absolute():
+            names = [Path(pattern).resolve().with_suffix("").as_posix()] if Path(pattern).is_file() else []
+        else:
+            names = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob(f"{pattern}.json"))
         if not names:
-            raise InvalidInputError(f"No config matches {pattern!r}; python -m armory_scenarios list names all of them.")
+            raise InvalidInputError(
+                f"No config matches {pattern!r}; python -m armory_scenarios list names all of them, and the path of a file "
+                "of your own ends in .json."
+            )
         found += names
     return list(dict.fromkeys(found))
 

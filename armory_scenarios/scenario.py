@@ -11,7 +11,7 @@ import torch
 from armory.instrument import del_globals
 from armory.scenarios.poison import Poison
 
-from armory_scenarios.checks import check_config, filter_parameters, is_perfect_filter, load
+from armory_scenarios.checks import check_config, filter_parameters, is_filter, is_perfect_filter, load
 from armory_scenarios.datasets import samples
 from armory_scenarios.log import log
 from armory_scenarios.poisoners import ManySourcesPoisoner, ZooPoisoner
@@ -61,7 +61,7 @@ class PoisonScenario(Poison):  # type: ignore[misc]  # Armory has no type hints 
             if "nb_classes" not in model["model_kwargs"]:
                 _, y = samples({**self.config["dataset"], "split": "train"})
                 model["model_kwargs"]["nb_classes"] = int(y.max()) + 1
-        if defence is not None and not is_perfect_filter(defence) and "random_state" in filter_parameters(load(defence)):
+        if is_filter(defence) and not is_perfect_filter(defence) and "random_state" in filter_parameters(load(defence)):
             defence["kwargs"].setdefault("random_state", self.seed)
         super().load_model(defended)
 

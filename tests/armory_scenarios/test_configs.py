@@ -18,6 +18,7 @@ from armory_scenarios.checks import ADHOC, check_names, filter_parameters, is_pe
 from armory_scenarios.generate import FOLDER, config_text, generate
 from armory_scenarios.models import get_art_model
 from armory_scenarios.quick import quick
+from armory_scenarios.running import find_configs, read_config
 from armory_scenarios.table import ZOO_SETS
 from art_plugins.attacks.zoo.attack import Attack
 from art_plugins.attacks.zoo.registry import IMAGE_ATTACKS, SOUND_ATTACKS
@@ -106,11 +107,11 @@ def test_files_are_what_the_table_writes(tmp_path: Path) -> None:
     }, "run python -m armory_scenarios.generate"
 
 
-def test_generate_removes_configs_that_the_table_does_not_name(tmp_path: Path) -> None:
+def test_generate_leaves_configs_of_others_alone(tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
-    (tmp_path / "mnist" / "old.json").write_text("{}")
+    (tmp_path / "mnist" / "mine.json").write_text("{}")
     generate(tmp_path)
-    assert not (tmp_path / "mnist" / "old.json").exists()
+    assert (tmp_path / "mnist" / "mine.json").read_text() == "{}"
 
 
 @every_config
@@ -209,9 +210,32 @@ def test_check_config_misspelt_name_is_named(engine: None, block: str, name: str
         check_config(config)
 
 
+def test_check_config_filter_that_nobody_turns_on_is_refused(engine: None) -> None:
+    from armory_scenarios.checks import check_config
+
+    config = read(FOLDER / "speech_commands" / "clapping_p10_vae_latent.json")
+    config["adhoc"]["use_poison_filtering_defense"] = False
+    with pytest.raises(InvalidInputError, match="use_poison_filtering_defense is not true"):
+        check_config(config)
+    check_config({**config, "defense": None})
+    check_config(
+        {**config, "defense": {"type": "Trainer", "module": "armory.no", "name": "No", "kwargs": {}}}
+    )  # Armory's own
+
+
 @pytest.mark.parametrize(("block", "name"), [("model_kwargs", "nb_class"), ("wrapper_kwargs", "lr")])
 def test_get_art_model_misspelt_name_is_named(block: str, name: str) -> None:
     model = read(FOLDER / "speech_commands" / "clapping_p10_undefended.json")["model"]
     model[block][name] = 1
     with pytest.raises(InvalidInputError, match=f"{block} has no {name}; it takes: "):
         get_art_model(model["model_kwargs"], model["wrapper_kwargs"])
+
+
+def test_config_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(read_config("mnist/white_box_multi_layerwise") | {"_description": "Mine"}))
+    (name,) = find_configs([str(mine)])
+    config = read_config(name, seed=3)
+    assert (config["_description"], config["adhoc"]["split_id"]) == ("Mine", 3)
+    with pytest.raises(InvalidInputError, match=r"No config matches .*gone.json.*ends in \.json"):
+        find_configs([str(tmp_path / "gone.json")])

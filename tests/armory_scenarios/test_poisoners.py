@@ -59,6 +59,12 @@ def zoo_poisoner(attack: Any, sources: list[int], fraction: float = 0.25) -> Any
     return ZooPoisoner(attack, sources, 3, fraction, random_state=5)
 
 
+def test_zoo_poisoner_refuses_sources_that_leave_out_a_class_that_is_poisoned() -> None:
+    x = np.zeros((len(LABELS), 3), dtype=np.float32)
+    with pytest.raises(InvalidInputError, match=r"every class but the target 3, and source_class leaves out \[1, 2\]"):
+        zoo_poisoner(CleanLabel(lambda batch: batch + 1), [0]).poison_dataset(x, LABELS)
+
+
 def test_zoo_poisoner_poisons_the_share_of_the_whole_set_as_the_attack_does() -> None:
     x = np.random.default_rng(0).uniform(size=(len(LABELS), 3)).astype(np.float32)
     attack = CleanLabel(lambda batch: batch + 1)
