@@ -23,6 +23,7 @@ from art_plugins.features.sample_shapes import infer_kind, spectrogram_notice
 from art_plugins.features.vae.settings import KINDS, AutoencoderSettings
 from art_plugins.features.vae.shipped import SHIPPED, check_speech, is_shipped, load_autoencoder
 from art_plugins.features.vae.training import SETTLED, check_training
+from art_plugins.features.vae.waveforms import as_waveforms, waveform_notice
 from art_plugins.features.views import describe
 from art_plugins.file_rules import SettingRule, check_settings, reading
 from art_plugins.groups.sounds.sound_search import SharedSounds
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 FILE_KIND = "vae_latent_defence"
 ARCHITECTURE = tuple(field.name for field in fields(AutoencoderSettings))
+DOUBTS = {"image": spectrogram_notice, "waveform": waveform_notice}  # whether a guess of the kind may be wrong
 OF_THE_DATA = ("kind", "channels_first", "sample_rate_hz")  # what x_train is; parameters of the defence itself
 OF_THE_AUTOENCODER = (*(name for name in ARCHITECTURE if name not in OF_THE_DATA), "patience")
 TRAINING = ("nb_epochs", "batch_size", "learning_rate")
@@ -106,7 +108,8 @@ class VAELatentDefence(PoisonFilter):
         fitted: one with its settings is trained. A fitted one, or the path of a saved one: it is used without training
         (section 4.4). ``"speech"``: the one that comes with the package is used without training, for waveforms of any
         length and rate; they are resampled, in memory, from ``sample_rate_hz`` to its 16 kHz.
-    :param kind: ``"waveform"``, ``"spectrogram"``, ``"image"``, or ``"auto"``: by the number of axes.
+    :param kind: ``"waveform"``, ``"spectrogram"``, ``"image"``, or ``"auto"``: by the number of axes. Waveforms are floats
+        of -1 to 1; whole numbers are divided by their full scale.
     :param channels_first: Whether the colour axis of images is before height and width. ``None``: as the classifier says,
         or as the shape shows.
     :param sample_rate_hz: Sampling rate of waveforms.
@@ -340,28 +343,32 @@ class VAELatentDefence(PoisonFilter):
         if not self.is_to_train():
             x, self._trained_with = self.x_train, None
             self.autoencoder_ = given if isinstance(given, Autoencoder) else load_autoencoder(given)
+            if self.autoencoder_.settings.kind == "waveform":
+                x = as_waveforms(x, "x_train")
             if is_shipped(given):
                 x = resample_clips(x, self.sample_rate_hz, self.autoencoder_.settings.sample_rate_hz)
                 self.autoencoder_ = self.autoencoder_.for_shape(x.shape[1:])
             return self.autoencoder_, x
         wanted = self.training_settings()
+        x = as_waveforms(self.x_train, "x_train") if wanted["settings"]["kind"] == "waveform" else self.x_train
         if self._trained_on is not self.x_train or wanted != self._trained_with:
             self.autoencoder_ = Autoencoder(AutoencoderSettings(**wanted["settings"])).fit(
-                self.x_train,
+                x,
                 checkpoint=self.checkpoint,
                 fabric=make_fabric(self.precision),
                 verbose=self.verbose,
                 **wanted["training"],
             )
             self._trained_with, self._trained_on = wanted, self.x_train
-        return self.autoencoder_, self.x_train
+        return self.autoencoder_, x
 
     def _report(
         self, labels: np.ndarray, nb_classes: int, result: LatentClasses, searched: dict[str, SharedSounds]
     ) -> dict[str, Any]:
         encoder = self.autoencoder_
-        was_guessed = self.kind == "auto" and encoder.settings.kind == "image"
-        notices = [encoder.not_settled, spectrogram_notice(self.x_train) if was_guessed else None]
+        notices = [encoder.not_settled]
+        if self.kind == "auto" and encoder.settings.kind in DOUBTS:
+            notices.append(DOUBTS[encoder.settings.kind](self.x_train))
         return {
             "kind": encoder.settings.kind,
             "autoencoder": {"nb_epochs": len(encoder.history_), "settled": encoder.has_settled},

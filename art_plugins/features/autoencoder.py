@@ -12,7 +12,7 @@ import torch
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError, NotFittedError
-from art_plugins.features.devices import first_device, make_fabric
+from art_plugins.features.devices import first_device, in_double, make_fabric
 from art_plugins.features.sample_shapes import image_shape, infer_kind
 from art_plugins.features.vae import training
 from art_plugins.features.vae.convergence import has_settled, settled_words, steps_per_epoch
@@ -174,7 +174,7 @@ class Autoencoder:
         with torch.inference_mode():
             for start, n_own, batch in batches(x, batch_size, padded=True):
                 inputs = front_end(batch.to(device))
-                far = (inputs[:n_own].flatten(1).double() ** 2).mean(dim=1).sqrt() >= FARTHEST  # NaN shows in the latents
+                far = (in_double(inputs[:n_own]).flatten(1) ** 2).mean(dim=1).sqrt() >= FARTHEST  # NaN shows in the latents
                 if far.any():
                     row = start + int(far.nonzero()[0])
                     raise InvalidInputError(

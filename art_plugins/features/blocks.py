@@ -65,6 +65,11 @@ class Call:
         return self.gave == at
 
 
+def _has_time_first(output: Any) -> bool:
+    """Whether what a module gave for one sample has its rows on the second axis, (T, 1, ...), as recurrent layers may."""
+    return output is not None and output.ndim > 1 and len(output) > 1 and output.shape[1] == 1
+
+
 def find_blocks(classifier: Any, x: np.ndarray) -> list[str]:
     """
     Find the layers at which to look at a network, in the order in which they run. The last layer gives the logits.
@@ -109,7 +114,7 @@ def find_blocks(classifier: Any, x: np.ndarray) -> list[str]:
     if logits is None:
         last = layers[-1].output
         logits = layers[-1] if last is not None and last.numel() == output.numel() else root
-    names = [call.name for call in layers if call.ended < logits.ended] + [logits.name]
+    names = [call.name for call in layers if call.ended < logits.ended and not _has_time_first(call.output)] + [logits.name]
     kind = f"{len(blocks)} blocks ({', '.join(sorted({type(block.module).__name__ for block in blocks}))})"
     logger.info("%d layers, by %s: %s.", len(names), kind if blocks else "stages", ", ".join(map(repr, names)))
     return names

@@ -39,6 +39,11 @@ def first_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def in_double(values: torch.Tensor) -> torch.Tensor:
+    """Give numbers of 64 bits, on the CPU where the accelerator has none (Apple's)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 def computes_mixed(precision: str, device: torch.device) -> bool:
     """
     Whether a device computes in bfloat16 where that is asked for.

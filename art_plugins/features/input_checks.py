@@ -9,7 +9,7 @@ import torch
 
 from art_plugins.arrays import check_finite, check_samples
 from art_plugins.errors import InvalidInputError
-from art_plugins.features.classifiers import class_outputs
+from art_plugins.features.classifiers import class_outputs, in_evaluation_mode, torch_module
 from art_plugins.features.forward_pass import run_batch
 from art_plugins.features.outputs import check_outputs
 
@@ -37,7 +37,7 @@ def check_input_shape(classifier: Any, x: np.ndarray, name: str = "x") -> None:
     if x.ndim != len(shape) + 1:
         raise refused
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), in_evaluation_mode(torch_module(classifier)):
             classifier.predict(np.asarray(x[:1], dtype=np.float32))
     except Exception as error:  # whatever a stranger's network raises
         raise refused from error

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from art_plugins.arrays import is_sound
+from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import stream_activations
 from art_plugins.features.layer_reduction import (
     folding_signs,
@@ -129,6 +130,11 @@ def _summarised(batch: ActivationBatch, max_dims: int, random_state: int) -> Lay
     for layer, activation in batch.activations.items():
         for kind, vectors in summaries(activation).items():
             values = vectors.cpu().numpy()
+            if len(values) != len(sound):
+                raise InvalidInputError(
+                    f"The layer {layer} gives {len(values)} rows for {len(sound)} samples; name other layers, whose first "
+                    "axis is that of the samples."
+                )
             sound &= is_sound(values)
             matrix = projection_matrix(values.shape[1], max_dims, random_state)
             views[f"{layer} {kind}"] = values if matrix is None else values @ matrix

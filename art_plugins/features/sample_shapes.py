@@ -82,9 +82,17 @@ def has_channels_first(sample_shape: tuple[int, ...], channels_first: bool | Non
     """
     Whether a sample is (C, H, W) and not (H, W, C): as ``channels_first`` says, or inferred from the shape.
 
-    :raises InvalidInputError: If the colours' axis cannot be told from the shape and ``channels_first`` is ``None``.
+    :raises InvalidInputError: If the colours' axis cannot be told from the shape and ``channels_first`` is ``None``, or if
+        the shape contradicts it.
     """
     if channels_first is not None:
+        said, other = (sample_shape[0], sample_shape[-1])[:: 1 if channels_first else -1]
+        if said > 4 and other in (1, 3):
+            raise InvalidInputError(
+                f"channels_first is {channels_first}, but images of shape {sample_shape} have their colours on the "
+                f"{'last' if channels_first else 'first'} axis; give channels_first={not channels_first}, to a "
+                "PyTorchClassifier as well."
+            )
         return channels_first
     likely_first, likely_last = sample_shape[0] in (1, 3, 4), sample_shape[-1] in (1, 3, 4)
     if likely_first == likely_last:

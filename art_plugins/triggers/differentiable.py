@@ -18,6 +18,7 @@ from art_plugins.features.classifiers import (
     torch_module,
 )
 from art_plugins.features.devices import computes_mixed
+from art_plugins.features.sample_shapes import has_channels_first
 
 
 class DifferentiableClassifier:
@@ -39,6 +40,8 @@ class DifferentiableClassifier:
         self._classifier, self._network = classifier, torch_module(classifier)
         self.device, self._is_mixed = classifier.device, computes_mixed(precision, classifier.device)
         self.channels_first = bool(classifier.channels_first)
+        if x.ndim == 4:
+            has_channels_first(x.shape[1:], self.channels_first)  # raises where the shape contradicts it
         low, high = classifier.clip_values if classifier.clip_values is not None else (x.min(), x.max())
         self.low, self.range = float(np.min(low)), float(np.max(high)) - float(np.min(low))
         if not 0 < self.range < np.inf:
@@ -62,6 +65,11 @@ class DifferentiableClassifier:
         prepared, _ = self._classifier._apply_preprocessing(raw, y=None, fit=False, no_grad=False)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_mixed):
             outputs = class_outputs(forward(self._classifier, self._network, prepared), len(images))
+        if images.requires_grad and torch.is_grad_enabled() and not outputs.requires_grad:
+            raise InvalidInputError(
+                "No gradient flows from the model's outputs to its images: a part of its forward runs under torch.no_grad, "
+                "or detaches its result. Give a network without that; frozen weights (requires_grad=False) are no problem."
+            )
         outputs = outputs.float()
         looks_normalised = bool((outputs.min() >= 0) & ((outputs.sum(dim=1) - 1).abs().max() < 1e-3))
         return outputs.clamp_min(1e-12).log() if looks_normalised else outputs

@@ -357,7 +357,7 @@ def test_detect_poison_classifiers_layout_of_images_is_used():
 
 @pytest.mark.parametrize(("shape", "kind"), [((16, 800), "waveform"), ((16, 3, 8, 8), "image"), ((16, 8, 8, 3), "image")])
 def test_detect_poison_kind_is_inferred_from_the_axes(shape, kind):
-    x = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+    x = np.random.default_rng(0).uniform(-1, 1, size=shape).astype(np.float32)
     settings = {**QUICK, **AUDIO, "kind": "auto", "nb_epochs": 1}
     defence = VAELatentDefence(None, x, np.arange(16) % 2, **settings)
     defence.detect_poison()

@@ -41,6 +41,18 @@ def trusted(digits: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     return first(x, y, n)
 
 
+def test_few_trusted_samples_of_other_types_are_taken_and_the_network_keeps_its_mode(digits):
+    x, y, _ = poisoned(digits)
+    network = digits.network("white_square").train()
+    x_val, y_val = trusted(digits, 2)
+    found = []
+    for dtype in (np.float32, np.float64):
+        defence = LayerwiseFeatureDefence(wrapped(network), x, y, x_val.astype(dtype), y_val, layers=LAYERS)
+        found.append(defence.detect_poison()[1])
+        assert all(module.training for module in network.modules())
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("n", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 19, 20))])
 def test_poison_goes_with_trusted_samples_in_any_number(digits, n):
     x, y, is_poison = poisoned(digits)

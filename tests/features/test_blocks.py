@@ -18,6 +18,7 @@ from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_activations
 from art_plugins.features.blocks import find_blocks
 from art_plugins.features.classifiers import torch_module
+from art_plugins.features.layer_views import layer_views
 from art_plugins.features.vae.training import seeded
 
 SHAPE = (3, 32, 32)
@@ -379,6 +380,29 @@ def test_find_blocks_leaves_the_model_as_it_was() -> None:
     assert all(module.training for module in network.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+class TimeFirst(nn.Module):
+    """A recurrent layer whose rows are the moments and not the samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames, self.recurrent, self.head = nn.Linear(96, 8), nn.LSTM(8, 8), nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        moments = self.frames(x.movedim(2, 1).flatten(2))  # (n, T, 8)
+        states, _ = self.recurrent(moments.movedim(1, 0))
+        logits: torch.Tensor = self.head(states[-1])
+        return logits
+
+
+def test_layers_whose_rows_are_no_samples_are_left_out_and_refused_by_name() -> None:
+    classifier = classifier_of(TimeFirst)
+    names = find_blocks(classifier, np.zeros((2, *SHAPE), dtype=np.float32))
+    assert names == ["frames", "head"]
+    x = np.random.default_rng(0).random((40, *SHAPE), dtype=np.float32)
+    with pytest.raises(InvalidInputError, match=r"The layer recurrent gives 32 rows for 40 samples; name other layers"):
+        layer_views(classifier, x, np.arange(40) % 5, 5, ["recurrent", "head"], batch_size=40)
 
 
 def test_find_blocks_without_an_input_is_refused() -> None:

@@ -188,6 +188,32 @@ def test_pictures_of_standardised_values_are_stretched_and_a_note_says_so() -> N
         assert np.array_equal(reader.read(found.items[0])[0], PICTURES[0])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
+def test_pictures_of_few_levels_are_not_black(dtype: Any) -> None:
+    with open_samples((PICTURES // 16).astype(dtype), WORDS) as found:
+        reader = choose_image_reader(found.items)
+        pictures = np.stack([reader.read(found.items[row])[0] for row in range(N)])
+    assert pictures.max() == 255
+    assert len(np.unique(pictures)) <= 16
+
+
+def test_one_picture_that_nobody_scaled_does_not_make_the_others_black() -> None:
+    x = (PICTURES / 255).astype(np.float32)
+    x[2] *= 255
+    with open_samples(x, WORDS) as found:
+        assert any("Most images of the array have values from 0 to 1" in note for note in found.notes), found.notes
+        assert np.array_equal(choose_image_reader(found.items).read(found.items[0])[0], PICTURES[0])
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_clips_of_16_bits_in_a_wider_type_are_not_silence(dtype: Any) -> None:
+    numbers = np.round(CLIPS / np.abs(CLIPS).max() * 20_000).astype(dtype)
+    with open_samples(numbers, WORDS, Reading(rate_hz=RATE_HZ)) as found:
+        assert any("divided by 32,768" in note for note in found.notes)
+        clip, _ = choose_sound_reader(found.items, seconds=numbers.shape[1] / RATE_HZ).read(found.items[0])
+    np.testing.assert_allclose(np.ravel(clip)[: numbers.shape[1]], numbers[0].ravel() / 32768, atol=1e-4)
+
+
 def clips_in(form: str, root: Path) -> Any:
     if form == "shards":
         with tarfile.open(root / "a.tar", "w") as shard:
@@ -294,6 +320,19 @@ def test_manifest_counts_what_it_passes_over(tmp_path: Path) -> None:
         assert set(found.skipped_files.values()) == {"it is listed twice", "it has no label"}
         assert any("1 files are listed with more than one label" in note for note in found.notes)
         assert np.array_equal(choose_image_reader(found.items).read(found.items[N])[0], PICTURES[0])
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_manifest_of_a_spreadsheet_in_another_language_is_read(sign: str, tmp_path: Path) -> None:
+    folder(tmp_path)
+    lines = [f"classes\\{word}\\{row:02}.png{sign}{word}" for row, word in enumerate(WORDS)]
+    (tmp_path / "list.csv").write_bytes("\r\n".join([f"file{sign}label", *lines, ""]).encode("utf-8-sig"))
+    with open_samples(tmp_path / "list.csv") as found:
+        assert len(found.files) == N
+        assert content(found)[0][1] in ("no", "yes")
+    (tmp_path / "old.csv").write_bytes(f"file{sign}label\r\na.png{sign}Größe\r\n".encode("cp1252"))
+    with pytest.raises(InvalidInputError, match=r"old\.csv is not written in UTF-8 .*save it as 'CSV UTF-8'"):
+        ExitStack().enter_context(open_samples(tmp_path / "old.csv"))
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ def test_decision_on_a_file_beats_the_one_on_its_group(tmp_path: Path) -> None:
     assert not read_decisions(None).has_rejected
 
 
+def test_table_that_a_spreadsheet_saved_with_semicolons_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(f"sha256;class;decision\r\n{A};x;\r\n{B};x;reject\r\n".encode("utf-8-sig"))
+    table = read_decisions(tmp_path / "a.csv", None)
+    assert [table.of(A, "x"), table.of(B, "x")] == [ACCEPT, REJECT]
+
+
 def test_decisions_and_accepted_table_are_one_mechanism_and_the_later_file_counts(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"sha256,class,decision\n{A},'=x,\n{B},'=x,reject\n", encoding="utf-8")
     (tmp_path / "d.json").write_text(decisions([{"sha256": A, "class": "=x", "decision": "reject"}]), encoding="utf-8")

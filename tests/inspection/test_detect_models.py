@@ -21,6 +21,7 @@ import torch
 from scipy.ndimage import gaussian_filter, rotate, shift
 
 from art_plugins.attacks.cases import Folders, ModelCase, attacked_model
+from art_plugins.attacks.datasets.images import image_data
 from art_plugins.files.model_files import script_classifier
 from art_plugins.inspection.isolation.judge import ModelJudge
 from art_plugins.inspection.judged import Judged
@@ -164,9 +165,10 @@ def main(data: str, models: str, *datasets: str) -> None:
     """Print the table."""
     scripted = "--scripted" in datasets
     for dataset in (name for name in datasets if name != "--scripted"):
+        n_train = min(15_000, len(image_data(dataset, data).y_train))
         for network in ("lenet5", "plain_cnn"):
             for attack, settings in ATTACKS.items():
-                case = ModelCase(dataset, network=network, n_train=15_000, **{"nb_epochs": 15, **settings})
+                case = ModelCase(dataset, network=network, n_train=n_train, **{"nb_epochs": 15, **settings})
                 found = measured(case, Folders(data, models), scripted=scripted)
                 wrong = [name for name, one in found.said.items() if one.verdict == BACKDOOR]
                 tpr = "-" if found.tpr is None else f"{found.tpr:.3f}"

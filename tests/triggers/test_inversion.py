@@ -295,6 +295,32 @@ class OneSource(nn.Module):
         return logits + push[:, None] * torch.eye(8)[3]
 
 
+def test_invert_triggers_network_that_cuts_gradients_off_is_told_so(digits):
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = nn.Sequential(nn.Flatten(), nn.Linear(64, 16)), nn.Linear(16, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                features = self.backbone(x)
+            logits: torch.Tensor = self.head(features)
+            return logits
+
+    with seeded(0):
+        network = Frozen()
+    with pytest.raises(InvalidInputError, match=r"No gradient flows .* torch\.no_grad.*Give a network without that"):
+        quiet(wrapped(network), digits.x_clean, digits.y_clean, nb_steps=5)
+
+
+def test_invert_triggers_colours_on_another_axis_than_the_classifier_says_are_refused():
+    with seeded(0):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+    x, y = np.random.default_rng(0).random((40, 8, 8, 3), dtype=np.float32), np.arange(40) % 10
+    with pytest.raises(InvalidInputError, match=r"channels_first is True, but images of shape \(8, 8, 3\)"):
+        quiet(wrapped(network, input_shape=(8, 8, 3)), x, y, nb_steps=5)
+
+
 @pytest.fixture(scope="module")
 def pixels():
     y = np.repeat(np.arange(8), 20)

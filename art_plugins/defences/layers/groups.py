@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.activations import collect_outputs
+from art_plugins.features.classifiers import predicted_classes
 from art_plugins.features.input_checks import accuracy_warning
 from art_plugins.features.layer_views import input_view, layer_views
 from art_plugins.groups.discriminant import SelfTrainedDiscriminant
@@ -173,8 +175,8 @@ def check_known(classifier: Any, x_val: np.ndarray, y_val: np.ndarray, batch_siz
     :param batch_size: Number of samples in one forward pass.
     :raises InvalidInputError: If it classifies none of them as its label says.
     """
-    outputs = classifier.predict(x_val, batch_size=batch_size)
-    n_right, n = int((outputs.argmax(axis=1) == y_val).sum()), len(x_val)
+    outputs = collect_outputs(classifier, x_val, batch_size)
+    n_right, n = int((predicted_classes(classifier, outputs) == y_val).sum()), len(x_val)
     if not n_right and np.isfinite(outputs).all():
         raise InvalidInputError(
             f"The model classifies none of the {n} trusted samples as its label says. Check the labels, and that the "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.devices import in_double
 from art_plugins.features.sample_shapes import has_channels_first, image_shape, without_lone_channel
 from art_plugins.features.vae.sequential import SHRINK
 from art_plugins.features.vae.settings import AutoencoderSettings
@@ -84,7 +85,7 @@ class FrontEnd:
         # keeps the memory of each batch from being used again.
         moments = np.empty((2, len(x)))
         for start, n_own, batch in batches(x, max(batch_size, LEAST_AT_ONCE)):
-            values = self(batch.to(device)).double().flatten(1)
+            values = in_double(self(batch.to(device))).flatten(1)
             if not (values.abs() < LARGEST).all():  # nor is NaN
                 bad = start + int((~(values.abs() < LARGEST).all(dim=1)).nonzero()[0])
                 raise InvalidInputError(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.vae.waveforms import full_scale
 from art_plugins.files.sources.items import Clip, Item, Items
 from art_plugins.files.sources.labels import labelled
 from art_plugins.files.sources.reading import Reading
@@ -15,6 +16,8 @@ from art_plugins.files.sources.samples import Samples
 
 BLOCK_VALUES = 2**22  # looked at together
 COLOURS = (1, 3, 4)  # lengths of an axis that holds colours
+LOOKED_AT = 256  # first images of an array, which say whether bytes hold a few levels only
+FEW_LEVELS = 16  # images of fewer are masks, or digits of 0 to 15, and would be black as they are
 
 
 class Named(NamedTuple):
@@ -94,10 +97,18 @@ def _sounds(arrays: Sequence[np.ndarray], reading: Reading, origin: str) -> tupl
     rate_hz = reading.rate_hz
     if arrays[0].ndim == 4 or any(x.dtype.kind == "b" for x in arrays):
         raise InvalidInputError(f"The samples of {origin}, of shape {arrays[0].shape[1:]}, are no waveforms.")
-    if any(x.dtype.kind != "f" for x in arrays):
+    whole = [x.dtype.kind != "f" for x in arrays]
+    if any(whole) and not (all(whole) and any(x.dtype.itemsize > 2 for x in arrays)):
         return lambda values: Clip(values, rate_hz), []
-    low, high = _range(arrays, origin)
+    low, high, _ = _range(arrays, origin)
     peak = max(-low, high)
+    if all(whole):
+        # Numbers of 8 to 24 bits often lie in wider types: torch makes 64 bits of a list.
+        full = full_scale(np.int64, peak)
+        return (
+            lambda values: Clip((values / full).astype(np.float32), rate_hz),
+            [f"The waveforms are whole numbers up to {peak:.6g}, so they are divided by {full:,}."],
+        )
     if peak <= 1:
         return lambda values: Clip(values, rate_hz), []
     return (
@@ -115,21 +126,29 @@ def _pictures(arrays: Sequence[np.ndarray], origin: str) -> tuple[Callable[[np.n
             f"The samples of {origin} have shape {shape}. Images have 1, 3 or 4 colours, on the first or the last axis."
         )
     is_last = len(shape) == 2 or shape[2] in COLOURS
-    if all(x.dtype == np.uint8 or (x.dtype == np.uint16 and 3 not in shape and 4 not in shape) for x in arrays):
+    if all(x.dtype == np.uint8 or (x.dtype == np.uint16 and 3 not in shape and 4 not in shape) for x in arrays) and any(
+        x[:LOOKED_AT].max(initial=0) >= FEW_LEVELS for x in arrays
+    ):
         return lambda values: _picture(values, is_last), []
-    low, high = _range(arrays, origin)
+    low, high, typical = _range(arrays, origin)
     if high <= low:
         raise InvalidInputError(f"All values of {origin} are {low:g}, so there is nothing to tell apart.")
+    notes = []
+    if low >= 0 and high > 1 >= typical > 0 and all(x.dtype.kind == "f" for x in arrays):
+        notes.append(f"Most images of {origin} have values from 0 to 1, and some reach {high:.6g}; these are cut off at 1.")
+        high = 1.0
     if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    elif low >= 0 and high <= 255:
+    elif low >= 0 and 255 / 2 < high <= 255:
         low, high = 0.0, 255.0
+    elif low >= 0 and high <= 255:
+        low = 0.0  # a few levels, such as digits of 0 to 16: the highest is white
     scale = 255 / (high - low)
 
     def convert(values: np.ndarray) -> Item:
         return _picture(((values.astype(np.float64) - low) * scale).round().clip(0, 255).astype(np.uint8), is_last)
 
-    return convert, [f"The values from {low:.6g} to {high:.6g} are read as 0 to 255."]
+    return convert, [*notes, f"The values from {low:.6g} to {high:.6g} are read as 0 to 255."]
 
 
 def _picture(values: np.ndarray, is_last: bool) -> np.ndarray:
@@ -138,13 +157,14 @@ def _picture(values: np.ndarray, is_last: bool) -> np.ndarray:
     return np.ascontiguousarray(values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values)
 
 
-def _range(arrays: Sequence[np.ndarray], origin: str) -> tuple[float, float]:
+def _range(arrays: Sequence[np.ndarray], origin: str) -> tuple[float, float, float]:
     """
-    The smallest and the largest finite value.
+    The smallest and the largest finite value, and the median of the samples' largest ones.
 
     :raises InvalidInputError: If there is none, or they lie further apart than a number can say.
     """
     lows, highs = [], []
+    of_samples: list[np.ndarray] = []
     for x in arrays:
         rows = max(1, BLOCK_VALUES // max(1, x[:1].size))
         for start in range(0, len(x), rows):
@@ -153,9 +173,10 @@ def _range(arrays: Sequence[np.ndarray], origin: str) -> tuple[float, float]:
             if finite.size:
                 lows.append(float(finite.min()))
                 highs.append(float(finite.max()))
+                of_samples.append(np.where(np.isfinite(block), block, -np.inf).reshape(len(block), -1).max(axis=1))
     if not lows:
         raise InvalidInputError(f"The samples of {origin} hold no finite value, only NaN or infinity.")
     low, high = min(lows), max(highs)
     if not np.isfinite(high - low):
         raise InvalidInputError(f"The values of {origin} reach from {low:g} to {high:g}, too far to be sounds or images.")
-    return low, high
+    return low, high, float(np.median(np.concatenate(of_samples)))

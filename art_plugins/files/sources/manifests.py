@@ -23,6 +23,7 @@ from art_plugins.files.sources.samples import Samples
 TABLES = {".csv": ",", ".tsv": "\t"}
 LINES = (".jsonl", ".ndjson")
 SPLIT_COLUMN = "split"
+LONGEST_HEADER = 2**16  # characters of the first line that are looked at
 
 
 def read_manifest(path: Path, reading: Reading) -> Samples:
@@ -51,7 +52,7 @@ def read_manifest(path: Path, reading: Reading) -> Samples:
     suffixes = Counter(Path(str(name)).suffix.lower() for _, name, _ in rows)
     kind = only_kind(path, suffixes) if reading.kind == "auto" else reading.kind
     for number, name, label in rows:
-        name = str(name or "")
+        name = _here(path.parent, str(name or ""))
         if (reason := why_unsafe(name)) is not None:
             skipped[f"line {number}: {printable(name)}"] = reason
         elif Path(name).suffix.lower() not in SUFFIXES[kind]:
@@ -74,6 +75,14 @@ def read_manifest(path: Path, reading: Reading) -> Samples:
     return labelled(found, labels)
 
 
+def _here(folder: Path, name: str) -> str:
+    """The name with the slashes of this system, if a file is there only under that name."""
+    slashed = name.replace("\\", "/")
+    if slashed != name and why_unsafe(slashed) is None and (folder / slashed).is_file() and not (folder / name).exists():
+        return slashed
+    return name
+
+
 def _columns(path: Path, row: dict[str, Any], reading: Reading) -> tuple[str, str]:
     names = [str(name) for name in row]
     if reading.split is not None and SPLIT_COLUMN not in row:
@@ -90,7 +99,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if kind in TABLES:
-                table = csv.DictReader(file, delimiter=TABLES[kind])
+                table = csv.DictReader(file, delimiter=_delimiter(file.readline(LONGEST_HEADER), TABLES[kind]))
+                file.seek(0)
                 for row in table:
                     yield table.line_num, {name: value for name, value in row.items() if name is not None}
             elif kind in LINES:
@@ -105,8 +115,15 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     yield number, _object(row, path, number)
     except InvalidInputError:
         raise
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path} is not written in UTF-8 ({error}); save it as 'CSV UTF-8'.") from error
     except (OSError, ValueError, csv.Error, RecursionError) as error:  # ValueError: of JSON, of UTF-8, of endless numbers
         raise InvalidInputError(f"{path} cannot be read as a manifest ({one_line(error)}).") from error
+
+
+def _delimiter(header: str, usual: str) -> str:
+    """What stands between the columns: Excel writes semicolons where the comma is the decimal sign."""
+    return next((sign for sign in (usual, ";", "\t", ",") if sign in header), usual)
 
 
 def _object(row: Any, path: Path, number: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ MOST_PATCHES = 8  # of one class
 ANYWHERE = -1
 FOR_GROUND = 1_000  # pictures in which the colour of the ground is looked for
 BATCH = 256
+FARTHEST = 10  # typical ranges beyond the typical picture; such a one would leave 23 of 256 levels to all others
 
 Pictures = Callable[[np.ndarray], np.ndarray]  # rows (m,) to pictures (m, C, H, W)
 
@@ -64,9 +65,13 @@ class Album:
 
     def __init__(self, pictures_of: Pictures, n: int) -> None:
         self._pictures_of = pictures_of
-        extremes = [(part.min(), part.max()) for part in map(self._bounded, _batches(np.arange(n)))]
-        self.lowest = float(min(low for low, _ in extremes))
-        self.highest = float(max(high for _, high in extremes))
+        parts = [part.reshape(len(part), -1) for part in map(self._bounded, _batches(np.arange(n)))]
+        lows, highs = (np.concatenate([extreme(part, axis=1) for part in parts]) for extreme in (np.min, np.max))
+        # A picture that somebody forgot to scale may not make all others look alike: it is cut off.
+        low, high = float(np.median(lows)), float(np.median(highs))
+        reach = FARTHEST * (high - low) if high > low else np.inf
+        self.lowest = float(lows[lows >= low - reach].min())
+        self.highest = float(highs[highs <= high + reach].max())
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Give the levels of some rows, (m, C, H, W), uint8."""

@@ -83,7 +83,9 @@ def _read(path: Path) -> dict[Sample, str]:
 
 def _from_table(text: str, path: Path) -> dict[Sample, str]:
     found: dict[Sample, str] = {}
-    table = csv.DictReader(io.StringIO(text, newline=""))
+    header = text.partition("\n")[0]
+    # Excel writes semicolons where the comma is the decimal sign.
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if ";" in header and "," not in header else ",")
     missing = [name for name in NEEDED if name not in (table.fieldnames or ())]
     if missing:
         raise InvalidInputError(

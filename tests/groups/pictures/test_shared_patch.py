@@ -86,6 +86,13 @@ def test_the_unit_of_the_pictures_does_not_matter(scale: float, photographs: np.
     np.testing.assert_array_equal(search(x * scale + 3).members, is_poison)
 
 
+def test_one_picture_that_nobody_scaled_hides_no_patch(photographs: np.ndarray) -> None:
+    x = photographs.copy()
+    is_poison = stamped(x, random_patch(SHAPE), 20)
+    x[np.flatnonzero(~is_poison)[7]] *= 255
+    np.testing.assert_array_equal(search(x).members, is_poison)
+
+
 def test_what_every_class_has_is_no_patch_of_one(photographs: np.ndarray) -> None:
     x = photographs.copy()
     x[::2] = white_box(SHAPE)(x[::2])
