@@ -105,6 +105,7 @@ class PoisonFilter(CheckedParameters, PoisonFilteringDefence):  # type: ignore[m
             numerator, denominator; positive = poison; rate -1 for 0/0.
         :raises InvalidInputError: If ``is_clean`` is missing, of another length, or holds other values.
         """
+        self.x_train, self.y_train = as_arrays(self.x_train, self.y_train)
         check_samples(self.x_train, "x_train")
         try:
             truth = np.asarray([] if is_clean is None else is_clean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,11 @@ def test_filter_judges_a_data_set_as_its_arrays() -> None:
     _, of_set = VAELatentDefence(None, Pairs(), None, **settings).detect_poison()
     _, of_arrays = VAELatentDefence(None, X, Y, **settings).detect_poison()
     assert of_set == of_arrays
+
+
+def test_evaluation_of_a_data_set_runs_the_detection_first() -> None:
+    removed = RandomFilter(None, Pairs(), None)
+    assert set(json.loads(removed.evaluate_defence(np.ones(len(X), dtype=int)))) == {f"class_{label}" for label in range(5)}
 
 
 def test_arrays_and_what_is_no_data_set_stay_as_they_are() -> None:

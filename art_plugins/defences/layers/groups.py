@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from art_plugins.disk_room import scratch_array
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.activations import collect_outputs
 from art_plugins.features.classifiers import predicted_classes
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 CAUGHT = 0.5  # score above which a sample is poison
 TINY = 1e-12
+AT_ONCE = 256  # samples that are copied together
 
 
 class GroupFindings(NamedTuple):
@@ -99,7 +101,7 @@ def find_poison(
     """
     n = len(x)
     if x_val is not None and y_val is not None:
-        x, labels = np.concatenate([x, x_val]), np.concatenate([labels, y_val])
+        x, labels = _joined(x, x_val), np.concatenate([labels, y_val])
     seen = layer_views(classifier, x, labels, nb_classes, layers, **how)
     _check_sound(seen.sound[:n], seen.sound[n:])
     rows = np.flatnonzero(seen.sound)
@@ -164,6 +166,18 @@ def _check_sound(of_suspects: np.ndarray, of_trusted: np.ndarray) -> None:
             "for single precision. Remove such samples, check how the samples are scaled, and whether the model's weights "
             "hold NaN."
         )
+
+
+def _joined(x: np.ndarray, x_val: np.ndarray) -> np.ndarray:
+    """Both after each other, on the disk where they are large; the training set may be a ``numpy.memmap``."""
+    dtype = np.result_type(x.dtype, x_val.dtype)
+    dtype = np.dtype(np.float32) if dtype == np.float64 != x.dtype else dtype  # NumPy's usual type, which no network takes
+    both = scratch_array((len(x) + len(x_val), *x.shape[1:]), dtype, "The training samples and the trusted ones need")
+    for start, part in ((0, x), (len(x), x_val)):
+        for row in range(0, len(part), AT_ONCE):
+            some = part[row : row + AT_ONCE]
+            both[start + row : start + row + len(some)] = some
+    return both
 
 
 def check_known(classifier: Any, x_val: np.ndarray, y_val: np.ndarray, batch_size: int) -> None:
