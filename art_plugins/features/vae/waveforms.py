@@ -21,7 +21,7 @@ def full_scale(dtype: Any, peak: float) -> int:
     What whole numbers are divided by: the full scale of 8 or 16 bits, and of wider ones that of the fewest bits that hold
     the peak. torch makes 64 bits of a list, and 24 bits lie in 32.
 
-    :param dtype: Of the numbers.
+    :param dtype: Type of the numbers.
     :param peak: The largest of their absolute values.
     """
     bits = np.iinfo(dtype).bits
