@@ -33,8 +33,9 @@ def quick(config: dict[str, Any]) -> dict[str, Any]:
         block |= {"cap": CAP, "test_cap": TEST_CAP}
         if "n_validation" in block:
             block["n_validation"] = N_VALIDATION
-    network = model["model_kwargs"]
-    network["network"] = NETWORKS.get(network["network"], network["network"])
+    network = model["model_kwargs"] or {}
+    if "network" in network:
+        network["network"] = NETWORKS.get(network["network"], network["network"])
     if "width" in network:
         network["width"] = WIDTH
     if "nb_steps" in config["scenario"]["kwargs"]:

@@ -17,6 +17,8 @@ from armory_scenarios.quick import quick
 from art_plugins.errors import InvalidInputError
 from art_plugins.storage import write_json
 
+OF_ADHOC = ("fraction_poisoned", "poison_dataset", "split_id")  # what the table of a run shows
+
 
 def find_configs(patterns: list[str]) -> list[str]:
     """
@@ -29,7 +31,8 @@ def find_configs(patterns: list[str]) -> list[str]:
     found: list[str] = []
     for pattern in patterns:
         if pattern.endswith(".json") or Path(pattern).is_absolute():
-            names = [Path(pattern).resolve().with_suffix("").as_posix()] if Path(pattern).is_file() else []
+            is_config = pattern.endswith(".json") and Path(pattern).is_file()
+            names = [Path(pattern).resolve().with_suffix("").as_posix()] if is_config else []
         else:
             names = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob(f"{pattern}.json"))
         if not names:
@@ -42,8 +45,21 @@ def find_configs(patterns: list[str]) -> list[str]:
 
 
 def read_config(name: str, seed: int | None = None, fraction: float | None = None) -> dict[str, Any]:
-    """A config by name, with another seed or another share of the source class poisoned."""
-    config: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    """
+    A config by name, with another seed or another share of the source class poisoned.
+
+    :raises InvalidInputError: If somebody's own config is no JSON, or lacks what every config of poisoning has.
+    """
+    path = FOLDER / f"{name}.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        needed = ("_description", "adhoc", "attack", "dataset", "defense", "model", "scenario", "sysconfig")
+        missing = [key for key in needed if key not in config] if isinstance(config, dict) else [*needed]
+        missing += [f"adhoc.{key}" for key in OF_ADHOC if key not in (config["adhoc"] or {})] if not missing else []
+    except ValueError as error:
+        raise InvalidInputError(f"{path} is no JSON ({error}).") from error
+    if missing:
+        raise InvalidInputError(f"{path} has no {', '.join(missing)}; begin with a config that `list` names.")
     if seed is not None:
         config["adhoc"]["split_id"] = seed
     if fraction is not None:

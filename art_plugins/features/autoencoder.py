@@ -21,6 +21,7 @@ from art_plugins.features.vae.network import AutoencoderNetwork, make_network
 from art_plugins.features.vae.saved import check_front_end, check_state, weight_rules
 from art_plugins.features.vae.sequential import SequentialAutoencoder
 from art_plugins.features.vae.settings import KINDS, AutoencoderSettings
+from art_plugins.features.vae.waveforms import as_waveforms
 from art_plugins.file_rules import check_arrays, reading
 from art_plugins.parameters import check_count, plain, shown
 from art_plugins.storage import load_arrays, save_arrays, target_file
@@ -89,6 +90,8 @@ class Autoencoder:
         if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
             raise InvalidInputError(f"checkpoint must be None or the path of a file; received {shown(checkpoint)}.")
         check_samples(x)
+        if self.settings.kind == "waveform":
+            x = as_waveforms(x, "x")
         self.history_, self.steps_per_epoch_ = [], None
         with training.seeded(random_state):
             front_end, network = self._build(x.shape[1:])
@@ -168,6 +171,8 @@ class Autoencoder:
                 "Pad, crop or resample the data, or fit another autoencoder."
             )
         check_count("batch_size", plain(batch_size))
+        if self.settings.kind == "waveform" and x.dtype.kind in "iu":
+            x = as_waveforms(x, "x")
         device = first_device()
         network.to(device).eval()
         latents, steps = [], []

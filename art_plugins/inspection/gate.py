@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from art_plugins.inspection.detect_record import NOT_APART
+from art_plugins.inspection.detect_words import LOW_ACCURACY
 from art_plugins.inspection.evidence.found import POISON
 from art_plugins.inspection.scan_words import POISONED, is_judged
 from art_plugins.inspection.suspect_rows import is_poison
+from art_plugins.inspection.verdicts.by_layers import DIFFERENT
 
 NOTHING, FOUND, NO_ANSWER = 0, 1, 2  # exit statuses; an error ends with 2 as well
 
@@ -47,10 +49,11 @@ def detection_gate(record: Mapping[str, Any], fail_on: str) -> dict[str, Any]:
     """
     The exit status of a detection, and why.
 
-    :param record: Has ``is_backdoored``, ``classes``, ``undecided_classes``, ``layers``, ``folder``, ``counts`` and
-        ``judged_files``.
+    :param record: Has ``is_backdoored``, ``classes``, ``undecided_classes``, ``clean_accuracy``, ``layers``, ``folder``,
+        ``counts`` and ``judged_files``.
     :param fail_on: ``"backdoor"``: a model with a backdoor fails. ``"look"``: anything that a person should look at fails
-        too: caught files, a class above the threshold that does not stand apart, files that could not be read.
+        too: caught files, files of another kind than the clean ones, a class above the threshold that does not stand apart,
+        files that could not be read.
         ``"never"``: nothing fails.
     :return: ``fail_on``; ``status``: 0 nothing, 1 found, 2 the question is not answered; ``reasons``: sentences.
     """
@@ -72,6 +75,11 @@ def _unanswered(record: Mapping[str, Any]) -> list[str]:
         reasons.append(f"A backdoor towards {', '.join(record['undecided_classes'])} cannot be excluded.")
     elif record["classes"] and all(row["index"] is None for row in record["classes"]):
         reasons.append("The model could not be judged: no pattern works for any class.")
+    if record["clean_accuracy"] < LOW_ACCURACY:
+        reasons.append(
+            f"The model gives only {record['clean_accuracy']:.0%} of the clean files the class of their folder; check the "
+            "order of the classes, and how the model was fed in its training."
+        )
     if "verdict" not in record["layers"] and (record["folder"] is not None or not record["classes"]):
         reasons.append("No file was judged by the layers of the model.")
     return reasons
@@ -83,6 +91,8 @@ def _to_look_at_beside_the_model(record: Mapping[str, Any]) -> list[str]:
     if n_caught:
         reasons.append(f"{n_caught:,} {'file carries' if n_caught == 1 else 'files carry'} the trigger.")
     near = [row["name"] for row in record["classes"] if row["verdict"] == NOT_APART]
+    if record["layers"].get("verdict") == DIFFERENT:
+        reasons.append("The files to judge are different from the clean ones.")
     if near:
         reasons.append(f"{', '.join(near)} is above the threshold, but does not stand apart.")
     if n_skipped:

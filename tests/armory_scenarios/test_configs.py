@@ -239,3 +239,16 @@ def test_config_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
     assert (config["_description"], config["adhoc"]["split_id"]) == ("Mine", 3)
     with pytest.raises(InvalidInputError, match=r"No config matches .*gone.json.*ends in \.json"):
         find_configs([str(tmp_path / "gone.json")])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "is no JSON"), ("[]", "has no _description"), ('{"adhoc": {}}', "has no .*model")]
+)
+def test_config_of_ones_own_that_cannot_be_run_is_refused_before(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "mine.json").write_text(text)
+    (name,) = find_configs([str(tmp_path / "mine.json")])
+    with pytest.raises(InvalidInputError, match=said):
+        read_config(name)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(InvalidInputError, match="No config matches"):
+        find_configs([str(tmp_path / "mine.yaml")])

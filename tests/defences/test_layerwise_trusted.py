@@ -53,6 +53,20 @@ def test_few_trusted_samples_of_other_types_are_taken_and_the_network_keeps_its_
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "of_trusted", "joined"),
+    [(np.uint8, np.uint8, np.uint8), (np.uint8, np.float64, np.float32), (np.int64, np.int32, np.int64),
+     (np.float64, np.float32, np.float64)],
+)  # fmt: skip
+def test_training_and_trusted_samples_are_joined_on_the_disk(dtype, of_trusted, joined, monkeypatch):
+    monkeypatch.setattr("art_plugins.disk_room.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(groups, "AT_ONCE", 3)
+    x, x_val = np.arange(40).reshape(10, 4).astype(dtype), np.arange(100, 128).reshape(7, 4).astype(of_trusted)
+    both = groups._joined(x, x_val)
+    assert both.dtype == joined
+    np.testing.assert_array_equal(both, np.concatenate([x, x_val]))
+
+
 @pytest.mark.parametrize("n", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 19, 20))])
 def test_poison_goes_with_trusted_samples_in_any_number(digits, n):
     x, y, is_poison = poisoned(digits)

@@ -188,21 +188,28 @@ def test_pictures_of_standardised_values_are_stretched_and_a_note_says_so() -> N
         assert np.array_equal(reader.read(found.items[0])[0], PICTURES[0])
 
 
+@pytest.mark.parametrize("highest", [1, 16])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
-def test_pictures_of_few_levels_are_not_black(dtype: Any) -> None:
-    with open_samples((PICTURES // 16).astype(dtype), WORDS) as found:
+def test_pictures_of_few_levels_are_not_black(dtype: Any, highest: int) -> None:
+    with open_samples(np.round(PICTURES / PICTURES.max() * highest).astype(dtype), WORDS) as found:
         reader = choose_image_reader(found.items)
         pictures = np.stack([reader.read(found.items[row])[0] for row in range(N)])
     assert pictures.max() == 255
-    assert len(np.unique(pictures)) <= 16
+    assert len(np.unique(pictures)) <= 17
 
 
-def test_one_picture_that_nobody_scaled_does_not_make_the_others_black() -> None:
-    x = (PICTURES / 255).astype(np.float32)
+def test_dim_pictures_of_many_levels_stay_as_they_are() -> None:
+    with open_samples((PICTURES // 4).astype(np.float32), WORDS) as found:
+        assert np.array_equal(choose_image_reader(found.items).read(found.items[0])[0], PICTURES[0] // 4)
+
+
+@pytest.mark.parametrize("low", [0, -1])
+def test_one_picture_that_nobody_scaled_does_not_make_the_others_black(low: int) -> None:
+    x = (PICTURES / 255 * (1 - low) + low).astype(np.float32)
     x[2] *= 255
     with open_samples(x, WORDS) as found:
-        assert any("Most images of the array have values from 0 to 1" in note for note in found.notes), found.notes
-        assert np.array_equal(choose_image_reader(found.items).read(found.items[0])[0], PICTURES[0])
+        assert any("far beyond the others. These are cut off" in note for note in found.notes)
+        assert np.abs(choose_image_reader(found.items).read(found.items[0])[0].astype(int) - PICTURES[0]).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
@@ -330,8 +337,11 @@ def test_manifest_of_a_spreadsheet_in_another_language_is_read(sign: str, tmp_pa
     with open_samples(tmp_path / "list.csv") as found:
         assert len(found.files) == N
         assert content(found)[0][1] in ("no", "yes")
+    (tmp_path / "long.csv").write_text(f"file{sign}label\n.\\{'x' * 300}.png{sign}yes\nclasses/no/01.png{sign}no\n")
+    with open_samples(tmp_path / "long.csv") as found:
+        assert len(found.files) == 2
     (tmp_path / "old.csv").write_bytes(f"file{sign}label\r\na.png{sign}Größe\r\n".encode("cp1252"))
-    with pytest.raises(InvalidInputError, match=r"old\.csv is not written in UTF-8 .*save it as 'CSV UTF-8'"):
+    with pytest.raises(InvalidInputError, match=r"old\.csv is not written in UTF-8 .*save it in Excel as 'CSV UTF-8'"):
         ExitStack().enter_context(open_samples(tmp_path / "old.csv"))
 
 

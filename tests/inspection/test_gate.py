@@ -25,6 +25,7 @@ from art_plugins.inspection.detect_record import NOT_APART
 from art_plugins.inspection.gate import detection_gate, gate, gate_sentence
 from art_plugins.inspection.sarif import sarif_text
 from art_plugins.inspection.suspect_rows import COLUMNS, SCHEMA_VERSION, suspects_csv
+from art_plugins.inspection.verdicts.by_layers import DIFFERENT
 
 N_CLIPS, N_POISON, TARGET = 24, 12, "tuo"
 OUTPUTS = ("record.json", "report.html", "suspects.csv")
@@ -170,6 +171,7 @@ def detection(**given: Any) -> dict[str, Any]:
     """A record of a detection that found nothing in images, but for what is given."""
     record = {"is_backdoored": False, "undecided_classes": [], "folder": "images", "layers": {"verdict": "nothing"}}
     record |= {"classes": [{"name": "a", "index": 1.0, "verdict": "nothing found"}], "counts": {"caught": 0}}
+    record |= {"clean_accuracy": 0.9}
     return {**record, "judged_files": {"skipped_files": []}, **given}
 
 
@@ -185,6 +187,9 @@ def detection(**given: Any) -> dict[str, Any]:
         (detection(counts={"caught": 2}), (0, 1, 0)),
         (detection(judged_files={"skipped_files": [{"file": "a.png", "reason": "empty"}]}), (0, 1, 0)),
         (detection(layers={"problem": "few"}), (2, 2, 0)),
+        (detection(clean_accuracy=0.12), (2, 2, 0)),
+        (detection(clean_accuracy=0.12, is_backdoored=True), (1, 1, 0)),
+        (detection(layers={"verdict": DIFFERENT}), (0, 1, 0)),
         (detection(layers={"problem": "few"}, is_backdoored=True), (1, 1, 0)),
         (detection(layers={}, folder=None), (0, 0, 0)),
         (detection(layers={}, folder=None, classes=[]), (2, 2, 0)),

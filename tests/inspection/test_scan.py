@@ -149,6 +149,19 @@ def test_the_same_call_goes_on_where_a_training_was_stopped(scanned, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         scan(root, out, **SOUND_SETTINGS)
     (out / ".training-of-other-data").write_bytes(b"left behind")
+    changed = tmp_path / "changed"
+    shutil.copytree(root, changed)
+    clip, _ = soundfile.read(changed / "ga" / "11.wav")
+    soundfile.write(changed / "ga" / "11.wav", clip / 2, RATE_HZ)
+    with monkeypatch.context() as whole:
+        whole.setattr(training, "_epoch", real)
+        before = {path.name for path in out.iterdir()}
+        assert scan(changed, tmp_path / "of_changed", **SOUND_SETTINGS)["finding"]
+        shutil.copytree(out, tmp_path / "copied")
+        scan(
+            changed, tmp_path / "copied", **SOUND_SETTINGS
+        )  # a file in the middle is another one: the training begins anew
+    assert len(before) == 2
     again = scan(root, out, **SOUND_SETTINGS)
     assert len(calls) == 10 + SOUND_SETTINGS["nb_epochs"] - 9
     assert again["autoencoder_history"] == record["autoencoder_history"]

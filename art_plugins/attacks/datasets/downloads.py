@@ -1,4 +1,4 @@
-"""Published image sets from the servers of their makers: checked by their digests, and kept as ``.npz`` without pickles."""
+"""Published image sets from the web: checked by their digests, and kept as ``.npz`` without pickles."""
 
 from __future__ import annotations
 

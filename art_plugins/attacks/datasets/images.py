@@ -55,7 +55,7 @@ def image_data(name: str, root: str | Path, download: bool = False) -> LabelledD
         for both), ``"gtsrb32"`` (traffic signs, 32 x 32), or, for many classes, ``"mixed46"`` (the digits, clothes and
         letters of three of these sets) or ``"mixed92"`` (the negatives of these images are further classes).
     :param root: Folder of the file.
-    :param download: If the file is not there, download MNIST or CIFAR-10 to it, from the servers of their makers.
+    :param download: If the file is not there, download MNIST (the copy of Keras) or CIFAR-10 to it.
     :raises InvalidInputError: For another name, or a file that is missing or cannot be downloaded.
     :raises FileFormatError: If the file does not hold such arrays.
     """

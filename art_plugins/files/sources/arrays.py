@@ -17,7 +17,8 @@ from art_plugins.files.sources.samples import Samples
 BLOCK_VALUES = 2**22  # looked at together
 COLOURS = (1, 3, 4)  # lengths of an axis that holds colours
 LOOKED_AT = 256  # first images of an array, which say whether bytes hold a few levels only
-FEW_LEVELS = 16  # images of fewer are masks, or digits of 0 to 15, and would be black as they are
+FEW_LEVELS = 16  # images of no higher value are masks, or digits of 0 to 16, and would be black as they are
+FARTHEST = 10  # typical ranges beyond the typical image: an image that somebody forgot to scale, which is cut off
 
 
 class Named(NamedTuple):
@@ -100,15 +101,14 @@ def _sounds(arrays: Sequence[np.ndarray], reading: Reading, origin: str) -> tupl
     whole = [x.dtype.kind != "f" for x in arrays]
     if any(whole) and not (all(whole) and any(x.dtype.itemsize > 2 for x in arrays)):
         return lambda values: Clip(values, rate_hz), []
-    low, high, _ = _range(arrays, origin)
-    peak = max(-low, high)
     if all(whole):
-        # Numbers of 8 to 24 bits often lie in wider types: torch makes 64 bits of a list.
-        full = full_scale(np.int64, peak)
+        full = full_scale(arrays, f"The data set {origin}")
         return (
             lambda values: Clip((values / full).astype(np.float32), rate_hz),
-            [f"The waveforms are whole numbers up to {peak:.6g}, so they are divided by {full:,}."],
+            [f"The waveforms are whole numbers, which are divided by {full:,}."],
         )
+    low, high = _range(arrays, origin)
+    peak = max(-low, high)
     if peak <= 1:
         return lambda values: Clip(values, rate_hz), []
     return (
@@ -127,22 +127,25 @@ def _pictures(arrays: Sequence[np.ndarray], origin: str) -> tuple[Callable[[np.n
         )
     is_last = len(shape) == 2 or shape[2] in COLOURS
     if all(x.dtype == np.uint8 or (x.dtype == np.uint16 and 3 not in shape and 4 not in shape) for x in arrays) and any(
-        x[:LOOKED_AT].max(initial=0) >= FEW_LEVELS for x in arrays
+        x[:LOOKED_AT].max(initial=0) > FEW_LEVELS for x in arrays
     ):
         return lambda values: _picture(values, is_last), []
-    low, high, typical = _range(arrays, origin)
+    extremes = _range(arrays, origin)
+    low, high = _range(arrays, origin, FARTHEST)
     if high <= low:
         raise InvalidInputError(f"All values of {origin} are {low:g}, so there is nothing to tell apart.")
     notes = []
-    if low >= 0 and high > 1 >= typical > 0 and all(x.dtype.kind == "f" for x in arrays):
-        notes.append(f"Most images of {origin} have values from 0 to 1, and some reach {high:.6g}; these are cut off at 1.")
-        high = 1.0
+    if extremes != (low, high):
+        notes.append(
+            f"Some images of {origin} reach from {extremes[0]:.6g} to {extremes[1]:.6g}, far beyond the others. These are "
+            "cut off."
+        )
     if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    elif low >= 0 and 255 / 2 < high <= 255:
+    elif low >= 0 and FEW_LEVELS < high <= 255:
         low, high = 0.0, 255.0
-    elif low >= 0 and high <= 255:
-        low = 0.0  # a few levels, such as digits of 0 to 16: the highest is white
+    elif low >= 0 and high <= FEW_LEVELS:
+        low = 0.0  # the highest level is white
     scale = 255 / (high - low)
 
     def convert(values: np.ndarray) -> Item:
@@ -157,26 +160,32 @@ def _picture(values: np.ndarray, is_last: bool) -> np.ndarray:
     return np.ascontiguousarray(values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values)
 
 
-def _range(arrays: Sequence[np.ndarray], origin: str) -> tuple[float, float, float]:
+def _range(arrays: Sequence[np.ndarray], origin: str, farthest: float = np.inf) -> tuple[float, float]:
     """
-    The smallest and the largest finite value, and the median of the samples' largest ones.
+    The smallest and the largest finite value.
 
+    :param farthest: Leave out samples that reach so many ranges of the typical sample beyond it.
     :raises InvalidInputError: If there is none, or they lie further apart than a number can say.
     """
     lows, highs = [], []
-    of_samples: list[np.ndarray] = []
     for x in arrays:
         rows = max(1, BLOCK_VALUES // max(1, x[:1].size))
         for start in range(0, len(x), rows):
             block = np.asarray(x[start : start + rows])
-            finite = block[np.isfinite(block)]
-            if finite.size:
-                lows.append(float(finite.min()))
-                highs.append(float(finite.max()))
-                of_samples.append(np.where(np.isfinite(block), block, -np.inf).reshape(len(block), -1).max(axis=1))
-    if not lows:
+            block = block.reshape(len(block), -1).astype(block.dtype if block.dtype.kind == "f" else np.float64, copy=False)
+            finite = np.isfinite(block)
+            lows.append(block.min(axis=1, where=finite, initial=np.inf).astype(np.float64))
+            highs.append(block.max(axis=1, where=finite, initial=-np.inf).astype(np.float64))
+    low, high = np.concatenate(lows), np.concatenate(highs)
+    low, high = low[np.isfinite(low)], high[np.isfinite(high)]
+    if not len(low):
         raise InvalidInputError(f"The samples of {origin} hold no finite value, only NaN or infinity.")
-    low, high = min(lows), max(highs)
-    if not np.isfinite(high - low):
-        raise InvalidInputError(f"The values of {origin} reach from {low:g} to {high:g}, too far to be sounds or images.")
-    return low, high, float(np.median(np.concatenate(of_samples)))
+    if not np.isfinite(high.max() - low.min()):
+        raise InvalidInputError(
+            f"The values of {origin} reach from {low.min():g} to {high.max():g}, too far to be sounds or images."
+        )
+    typical = np.median(low), np.median(high)
+    if typical[1] > typical[0] and np.isfinite(farthest):
+        reach = farthest * (typical[1] - typical[0])
+        low, high = low[low >= typical[0] - reach], high[high <= typical[1] + reach]
+    return float(low.min()), float(high.max())

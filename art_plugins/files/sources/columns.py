@@ -19,6 +19,11 @@ LABEL_COLUMNS = (
 OPTIONS = {"samples": "--path-column", "labels": "--label-column"}
 
 
+def delimiter_of(header: str, usual: str = ",") -> str:
+    """What stands between the columns of a table: Excel writes semicolons where the comma is the decimal sign."""
+    return next((sign for sign in (usual, ";", "\t", ",") if sign in header), usual)
+
+
 def choose_column(what: str, names: Sequence[str], asked: str | None, usual: Sequence[str], origin: str) -> str:
     """
     The column of this name, or the first of the usual ones.

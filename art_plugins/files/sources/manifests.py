@@ -12,7 +12,7 @@ from typing import Any
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.class_folders import SUFFIXES, only_kind
 from art_plugins.files.file_walk import printable
-from art_plugins.files.sources.columns import LABEL_COLUMNS, SAMPLE_COLUMNS, choose_column
+from art_plugins.files.sources.columns import LABEL_COLUMNS, SAMPLE_COLUMNS, choose_column, delimiter_of
 from art_plugins.files.sources.damage import one_line
 from art_plugins.files.sources.items import Items
 from art_plugins.files.sources.labels import NO_LABEL, labelled
@@ -78,9 +78,11 @@ def read_manifest(path: Path, reading: Reading) -> Samples:
 def _here(folder: Path, name: str) -> str:
     """The name with the slashes of this system, if a file is there only under that name."""
     slashed = name.replace("\\", "/")
-    if slashed != name and why_unsafe(slashed) is None and (folder / slashed).is_file() and not (folder / name).exists():
-        return slashed
-    return name
+    try:
+        is_other = slashed != name and why_unsafe(slashed) is None and (folder / slashed).is_file()
+        return slashed if is_other and not (folder / name).exists() else name
+    except (OSError, ValueError):  # a name that is too long for the system
+        return name
 
 
 def _columns(path: Path, row: dict[str, Any], reading: Reading) -> tuple[str, str]:
@@ -99,7 +101,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if kind in TABLES:
-                table = csv.DictReader(file, delimiter=_delimiter(file.readline(LONGEST_HEADER), TABLES[kind]))
+                table = csv.DictReader(file, delimiter=delimiter_of(file.readline(LONGEST_HEADER), TABLES[kind]))
                 file.seek(0)
                 for row in table:
                     yield table.line_num, {name: value for name, value in row.items() if name is not None}
@@ -116,14 +118,10 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except InvalidInputError:
         raise
     except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path} is not written in UTF-8 ({error}); save it as 'CSV UTF-8'.") from error
+        how = "in Excel as 'CSV UTF-8'" if kind in TABLES else "with the encoding UTF-8"
+        raise InvalidInputError(f"{path} is not written in UTF-8 ({error}); save it {how}.") from error
     except (OSError, ValueError, csv.Error, RecursionError) as error:  # ValueError: of JSON, of UTF-8, of endless numbers
         raise InvalidInputError(f"{path} cannot be read as a manifest ({one_line(error)}).") from error
-
-
-def _delimiter(header: str, usual: str) -> str:
-    """What stands between the columns: Excel writes semicolons where the comma is the decimal sign."""
-    return next((sign for sign in (usual, ";", "\t", ",") if sign in header), usual)
 
 
 def _object(row: Any, path: Path, number: int) -> dict[str, Any]:

@@ -65,8 +65,10 @@ class Album:
 
     def __init__(self, pictures_of: Pictures, n: int) -> None:
         self._pictures_of = pictures_of
-        parts = [part.reshape(len(part), -1) for part in map(self._bounded, _batches(np.arange(n)))]
-        lows, highs = (np.concatenate([extreme(part, axis=1) for part in parts]) for extreme in (np.min, np.max))
+        lows, highs = np.empty(n), np.empty(n)
+        for rows in _batches(np.arange(n)):
+            part = self._bounded(rows).reshape(len(rows), -1)
+            lows[rows], highs[rows] = part.min(axis=1), part.max(axis=1)
         # A picture that somebody forgot to scale may not make all others look alike: it is cut off.
         low, high = float(np.median(lows)), float(np.median(highs))
         reach = FARTHEST * (high - low) if high > low else np.inf

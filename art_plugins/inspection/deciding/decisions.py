@@ -13,6 +13,7 @@ from typing import Any
 
 from art_plugins.errors import InvalidInputError
 from art_plugins.files.outputs import csv_cell
+from art_plugins.files.sources.columns import delimiter_of
 from art_plugins.parameters import checked_path, shown
 
 KIND, SCHEMA = "decisions", 1  # the schema rises when something is renamed or means something else
@@ -83,9 +84,7 @@ def _read(path: Path) -> dict[Sample, str]:
 
 def _from_table(text: str, path: Path) -> dict[Sample, str]:
     found: dict[Sample, str] = {}
-    header = text.partition("\n")[0]
-    # Excel writes semicolons where the comma is the decimal sign.
-    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if ";" in header and "," not in header else ",")
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(text.partition("\n")[0]))
     missing = [name for name in NEEDED if name not in (table.fieldnames or ())]
     if missing:
         raise InvalidInputError(

@@ -9,6 +9,8 @@ import pytest
 
 from art_plugins.defences.latent_clustering import VAELatentDefence
 from art_plugins.errors import InvalidInputError
+from art_plugins.features.autoencoder import Autoencoder
+from art_plugins.features.vae.settings import AutoencoderSettings
 from art_plugins.features.vae.waveforms import as_waveforms, full_scale, waveform_notice
 
 CLIPS = 0.5 * np.sin(np.linspace(0, 300, 6 * 400)).reshape(6, 400)
@@ -50,15 +52,30 @@ def test_floats_that_were_not_scaled_are_refused_and_one_loud_clip_is_not() -> N
     assert as_waveforms(np.zeros((0, 5), np.int16), "x").shape == (0, 5)
 
 
-def test_full_scale_of_a_wide_type_is_that_of_the_bits_that_are_used() -> None:
-    assert [full_scale(np.int64, peak) for peak in (3, 2**15, 2**15 + 1, 2**24, 2**40)] == [
-        2**15,
-        2**15,
-        2**23,
-        2**31,
-        2**63,
-    ]
-    assert full_scale(np.int16, 3) == 2**15
+@pytest.mark.parametrize(("typical", "expected"), [(3, 15), (2**15, 15), (2**15 + 1, 23), (2**24, 31), (2**40, 63)])
+def test_full_scale_of_a_wide_type_is_that_of_the_bits_that_the_typical_clip_uses(typical: int, expected: int) -> None:
+    clips = np.full((5, 4), -typical, np.int64)
+    clips[0] = 0
+    clips[1, 2] = 2**62  # one loud value, such as a sound that was added without a limit
+    assert full_scale([clips[2:], clips[:2]], "x") == 2**expected
+    assert full_scale([clips[2:].astype(np.int8)], "x") == 2**7
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+def test_unsigned_numbers_of_unknown_silence_are_refused(dtype: Any) -> None:
+    with pytest.raises(InvalidInputError, match=f"x holds {np.dtype(dtype)}; give waveforms as floats"):
+        as_waveforms(np.full((3, 4), np.iinfo(dtype).max, dtype), "x")
+
+
+def test_autoencoder_reads_whole_numbers_as_the_defence_does(
+    tiny_waveforms: np.ndarray, tiny_network: dict[str, Any]
+) -> None:
+    numbers = np.round(tiny_waveforms / np.abs(tiny_waveforms).max() * 32767).astype(np.int16)
+    fitted = Autoencoder(AutoencoderSettings(kind="waveform", **tiny_network)).fit(numbers, nb_epochs=1, verbose=False)
+    defence = VAELatentDefence(None, numbers, np.arange(len(numbers)) % 6, autoencoder=fitted, verbose=False)
+    defence.detect_poison()
+    np.testing.assert_array_equal(defence.latents_, fitted.encode(numbers))
+    np.testing.assert_array_equal(defence.latents_, fitted.encode((numbers / 32768).astype(np.float32)))
 
 
 @pytest.mark.parametrize(("x", "is_doubted"), [(np.abs(CLIPS), True), (CLIPS, False), (np.zeros((2, 9)), False)])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from art_plugins.groups.pictures.shared_patch import find_shared_patches
+from art_plugins.groups.pictures.shared_patch import Album, find_shared_patches
 from art_plugins.groups.sounds.sound_search import SharedSounds
 from art_plugins.triggers.patterns import random_patch, trojan_square, white_box
 
@@ -91,6 +92,16 @@ def test_one_picture_that_nobody_scaled_hides_no_patch(photographs: np.ndarray) 
     is_poison = stamped(x, random_patch(SHAPE), 20)
     x[np.flatnonzero(~is_poison)[7]] *= 255
     np.testing.assert_array_equal(search(x).members, is_poison)
+
+
+def test_album_holds_a_batch_of_the_pictures_at_a_time() -> None:
+    x = np.random.default_rng(0).random((4_000, 3, 16, 16), dtype=np.float32)
+    tracemalloc.start()
+    album = Album(lambda rows: x[rows], len(x))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (album.lowest, album.highest) == (x.min(), x.max())
+    assert peak < x.nbytes / 2
 
 
 def test_what_every_class_has_is_no_patch_of_one(photographs: np.ndarray) -> None:
