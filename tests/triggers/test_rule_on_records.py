@@ -66,15 +66,14 @@ def test_rule_gives_no_clean_model_an_alarm_and_loses_none_of_a_record(name, run
         assert found == run["inversion"]["target_class"]
 
 
-def test_models_that_were_held_out_are_as_many_as_the_how_to_says_and_each_is_told_rightly():
+def test_models_that_were_held_out_are_as_many_as_the_how_to_says_and_as_many_are_told_rightly():
     runs = [one.values for one in inversions()]
     held_out = [run for name, run in runs if "held_out" in name or name == "in_flight_92"]
-    n_clean = sum(run["target"] is None for run in held_out)
-    assert (n_clean, len(held_out) - n_clean) == (17, 16)
-    assert all(run["inversion"]["right_target"] for run in held_out)
-    assert f"Of {n_clean} further clean models none is accused, and of 16 with a backdoor" in GUIDE.read_text(
-        encoding="utf-8"
-    )
+    right = [[run["inversion"]["right_target"] for run in held_out if (run["target"] is None) == clean] for clean in (1, 0)]
+    assert [(len(each), sum(each)) for each in right] == [(20, 20), (28, 27)]
+    said = " ".join(GUIDE.read_text(encoding="utf-8").split())
+    assert "Of 20 further clean models none is accused, and of 28 with a backdoor" in said
+    assert "27 are found with their target" in said
 
 
 def test_clean_models_of_up_to_92_classes_are_there():
