@@ -290,6 +290,6 @@ def test_workers_without_a_cache_are_refused_before_anything_is_read(tmp_path: P
 
 
 def test_workers_are_not_sent_arrays(tmp_path: Path) -> None:
-    pictures = np.zeros((20, 8, 8), dtype=np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
     with pytest.raises(InvalidInputError, match="Workers read files"):
         scan(pictures, np.arange(20) % 5, tmp_path / "out", ScanSettings(jobs=2, cache=tmp_path / "cache"), verbose=False)
