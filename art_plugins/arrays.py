@@ -21,7 +21,21 @@ OF_A_DATASET = "numpy.stack([numpy.asarray(sample) for sample, label in {x}])"
 OF_A_HUGGING_FACE_DATASET = 'numpy.stack([numpy.asarray(row["image"]) for row in {x}])'
 BLOCK = 2**24  # number of values checked together, so that an array on disk is never copied as a whole
 
+FARTHEST = 10  # typical ranges beyond the typical sample; a scale that holds it leaves 23 of 256 levels to all others
+
 LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # the square of a larger number is infinite in single precision
+
+
+def usual_range(lows: np.ndarray, highs: np.ndarray) -> tuple[float, float]:
+    """
+    The smallest and the largest value of samples, without samples that somebody forgot to scale.
+
+    :param lows: Smallest value of each sample, (n,), n at least 1, finite.
+    :param highs: Largest values, (n,).
+    """
+    low, high = float(np.median(lows)), float(np.median(highs))
+    reach = FARTHEST * (high - low) if high > low else np.inf
+    return float(lows[lows >= low - reach].min()), float(highs[highs <= high + reach].max())
 
 
 def check_samples(x: Any, name: str = "x") -> None:

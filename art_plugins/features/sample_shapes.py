@@ -88,7 +88,8 @@ def has_channels_first(sample_shape: tuple[int, ...], channels_first: bool | Non
     if channels_first is not None:
         said, other = (sample_shape[0], sample_shape[-1])[:: 1 if channels_first else -1]
         sides = sorted((said, sample_shape[1]))  # if the other axis had the colours
-        # A few sensors over time, (8, 1000, 1), and spectra of small patches, (3, 3, 103), are no such case.
+        # A few sensors over time, (8, 1000, 1), and spectra of small patches, (3, 3, 103), are no such case: the smallest
+        # images that people classify have 8 x 8 pixels.
         if (other == 3 and sides[0] >= 8) or (other == 1 and sides[0] == sides[1] >= 8):
             raise InvalidInputError(
                 f"channels_first is {channels_first}, but images of shape {sample_shape} have their colours on the "

@@ -53,8 +53,7 @@ def detection_gate(record: Mapping[str, Any], fail_on: str) -> dict[str, Any]:
         ``counts`` and ``judged_files``.
     :param fail_on: ``"backdoor"``: a model with a backdoor fails. ``"look"``: anything that a person should look at fails
         too: caught files, files of another kind than the clean ones, a class above the threshold that does not stand apart,
-        files that could not be read.
-        ``"never"``: nothing fails.
+        files that could not be read. ``"never"``: nothing fails.
     :return: ``fail_on``; ``status``: 0 nothing, 1 found, 2 the question is not answered; ``reasons``: sentences.
     """
     if fail_on == "never":

@@ -171,7 +171,7 @@ def _check_sound(of_suspects: np.ndarray, of_trusted: np.ndarray) -> None:
 def _joined(x: np.ndarray, x_val: np.ndarray) -> np.ndarray:
     """Both after each other, on the disk where they are large; the training set may be a ``numpy.memmap``."""
     dtype = np.result_type(x.dtype, x_val.dtype)
-    dtype = np.dtype(np.float32) if dtype == np.float64 != x.dtype else dtype  # NumPy's usual type, which no network takes
+    dtype = np.dtype(np.float32) if dtype == np.float64 != x.dtype else dtype  # NumPy's usual type: x says the network's
     both = scratch_array((len(x) + len(x_val), *x.shape[1:]), dtype, "The training samples and the trusted ones need")
     for start, part in ((0, x), (len(x), x_val)):
         for row in range(0, len(part), AT_ONCE):

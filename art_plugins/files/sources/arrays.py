@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from art_plugins.arrays import usual_range
 from art_plugins.errors import InvalidInputError
 from art_plugins.features.vae.waveforms import full_scale
 from art_plugins.files.sources.items import Clip, Item, Items
@@ -18,7 +19,6 @@ BLOCK_VALUES = 2**22  # looked at together
 COLOURS = (1, 3, 4)  # lengths of an axis that holds colours
 LOOKED_AT = 256  # first images of an array, which say whether bytes hold a few levels only
 FEW_LEVELS = 16  # images of no higher value are masks, or digits of 0 to 16, and would be black as they are
-FARTHEST = 10  # typical ranges beyond the typical image: an image that somebody forgot to scale, which is cut off
 
 
 class Named(NamedTuple):
@@ -107,7 +107,8 @@ def _sounds(arrays: Sequence[np.ndarray], reading: Reading, origin: str) -> tupl
             lambda values: Clip((values / full).astype(np.float32), rate_hz),
             [f"The waveforms are whole numbers, which are divided by {full:,}."],
         )
-    low, high = _range(arrays, origin)
+    lows, highs = _extremes(arrays, origin)
+    low, high = float(lows.min()), float(highs.max())
     peak = max(-low, high)
     if peak <= 1:
         return lambda values: Clip(values, rate_hz), []
@@ -130,14 +131,14 @@ def _pictures(arrays: Sequence[np.ndarray], origin: str) -> tuple[Callable[[np.n
         x[:LOOKED_AT].max(initial=0) > FEW_LEVELS for x in arrays
     ):
         return lambda values: _picture(values, is_last), []
-    extremes = _range(arrays, origin)
-    low, high = _range(arrays, origin, FARTHEST)
+    lows, highs = _extremes(arrays, origin)
+    low, high = usual_range(lows, highs)
     if high <= low:
         raise InvalidInputError(f"All values of {origin} are {low:g}, so there is nothing to tell apart.")
     notes = []
-    if extremes != (low, high):
+    if (lows.min(), highs.max()) != (low, high):
         notes.append(
-            f"Some images of {origin} reach from {extremes[0]:.6g} to {extremes[1]:.6g}, far beyond the others. These are "
+            f"Some images of {origin} reach from {lows.min():.6g} to {highs.max():.6g}, far beyond the others. These are "
             "cut off."
         )
     if low >= 0 and high <= 1:
@@ -160,11 +161,10 @@ def _picture(values: np.ndarray, is_last: bool) -> np.ndarray:
     return np.ascontiguousarray(values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values)
 
 
-def _range(arrays: Sequence[np.ndarray], origin: str, farthest: float = np.inf) -> tuple[float, float]:
+def _extremes(arrays: Sequence[np.ndarray], origin: str) -> tuple[np.ndarray, np.ndarray]:
     """
-    The smallest and the largest finite value.
+    The smallest and the largest finite value of each sample that has one, (m,) and (m,).
 
-    :param farthest: Leave out samples that reach so many ranges of the typical sample beyond it.
     :raises InvalidInputError: If there is none, or they lie further apart than a number can say.
     """
     lows, highs = [], []
@@ -184,8 +184,4 @@ def _range(arrays: Sequence[np.ndarray], origin: str, farthest: float = np.inf) 
         raise InvalidInputError(
             f"The values of {origin} reach from {low.min():g} to {high.max():g}, too far to be sounds or images."
         )
-    typical = np.median(low), np.median(high)
-    if typical[1] > typical[0] and np.isfinite(farthest):
-        reach = farthest * (typical[1] - typical[0])
-        low, high = low[low >= typical[0] - reach], high[high <= typical[1] + reach]
-    return float(low.min()), float(high.max())
+    return low, high

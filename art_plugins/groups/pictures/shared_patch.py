@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from art_plugins.arrays import usual_range
 from art_plugins.groups.origins import NEAR_COPIES, nearest_fellow_ratio
 from art_plugins.groups.pictures.blocks import SIDES, as_levels, blocks_of, bounded, ground_of, mixed
 from art_plugins.groups.pictures.shared_keys import Holders, SharedKey, holders_of, most_shared
@@ -23,7 +24,6 @@ MOST_PATCHES = 8  # of one class
 ANYWHERE = -1
 FOR_GROUND = 1_000  # pictures in which the colour of the ground is looked for
 BATCH = 256
-FARTHEST = 10  # typical ranges beyond the typical picture; such a one would leave 23 of 256 levels to all others
 
 Pictures = Callable[[np.ndarray], np.ndarray]  # rows (m,) to pictures (m, C, H, W)
 
@@ -70,10 +70,7 @@ class Album:
             part = self._bounded(rows).reshape(len(rows), -1)
             lows[rows], highs[rows] = part.min(axis=1), part.max(axis=1)
         # A picture that somebody forgot to scale may not make all others look alike: it is cut off.
-        low, high = float(np.median(lows)), float(np.median(highs))
-        reach = FARTHEST * (high - low) if high > low else np.inf
-        self.lowest = float(lows[lows >= low - reach].min())
-        self.highest = float(highs[highs <= high + reach].max())
+        self.lowest, self.highest = usual_range(lows, highs)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Give the levels of some rows, (m, C, H, W), uint8."""
